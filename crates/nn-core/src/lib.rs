@@ -1,0 +1,23 @@
+//! The seam between a model and whatever stands in for its linear layers.
+//!
+//! This crate holds no model, no adapter and no file format: only the contracts that let those meet without
+//! knowing each other. A model asks a [`LinearSource`] for its layers while it is built; adapters replace the
+//! [`LinearOp`] in a [`LinearSlot`] afterwards, found by [`ModulePath`]; data reaches the model as [`TokenBatch`].
+//!
+//! Shape letters used across the workspace: `B` sequences in a batch, `N` tokens in a batch (all sequences one after
+//! another), `T` tokens of one sequence, `C` model width (`hidden_size`), `H` query heads, `K` key/value heads,
+//! `D` head width, `F` feed-forward width, `V` vocabulary, `r` LoRA rank.
+
+mod batch;
+mod dense;
+mod error;
+mod linear;
+mod mode;
+mod path;
+
+pub use batch::{IGNORE_INDEX, TokenBatch};
+pub use dense::DenseLinear;
+pub use error::{NnError, TorchContext, TorchFailure};
+pub use linear::{LinearOp, LinearSlot, LinearSource, VisitLinears};
+pub use mode::{Mode, mix_seed};
+pub use path::ModulePath;

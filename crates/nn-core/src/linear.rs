@@ -1,0 +1,93 @@
+//! Linear layers, the places they sit in, and where they come from.
+
+use std::fmt;
+
+use tch::{Device, Kind, Tensor};
+
+use crate::{DenseLinear, Mode, ModulePath, NnError};
+
+/// Anything that maps `[.., in_features]` to `[.., out_features]`.
+///
+/// `Send` but not `Sync`, because [`Tensor`] is. An adapter wraps another `LinearOp`; a quantised weight is one.
+pub trait LinearOp: fmt::Debug + Send {
+    /// Input width.
+    fn in_features(&self) -> i64;
+
+    /// Output width.
+    fn out_features(&self) -> i64;
+
+    /// Where the weights live.
+    fn device(&self) -> Device;
+
+    /// Applies the layer: `[.., in_features]` to `[.., out_features]`, in the kind of `xs`.
+    ///
+    /// # Errors
+    /// [`NnError::Torch`] when libtorch refuses the product.
+    fn forward(&self, xs: &Tensor, mode: Mode) -> Result<Tensor, NnError>;
+
+    /// The weight this layer is equivalent to, `[out_features, in_features]`, in `kind`.
+    ///
+    /// # Errors
+    /// [`NnError::Torch`] when libtorch cannot allocate it.
+    fn dense_weight(&self, kind: Kind) -> Result<Tensor, NnError>;
+}
+
+/// A replaceable place in a model.
+#[derive(Debug)]
+pub struct LinearSlot(Option<Box<dyn LinearOp>>);
+
+impl LinearSlot {
+    /// Fills a new slot.
+    pub fn new(op: Box<dyn LinearOp>) -> Self {
+        Self(Some(op))
+    }
+
+    /// The layer now in place.
+    pub fn get(&self) -> &dyn LinearOp {
+        match &self.0 {
+            Some(op) => op.as_ref(),
+            // `wrap` holds the slot mutably while it is empty.
+            None => unreachable!("a slot is empty only inside `wrap`"),
+        }
+    }
+
+    /// Replaces the layer by something built around it.
+    pub fn wrap(&mut self, with: impl FnOnce(Box<dyn LinearOp>) -> Box<dyn LinearOp>) {
+        self.0 = self.0.take().map(with);
+    }
+}
+
+/// A model that shows its replaceable linear layers by name.
+pub trait VisitLinears {
+    /// Calls `visit` once for every slot, in checkpoint order.
+    fn visit_linears_mut(&mut self, visit: &mut dyn FnMut(&ModulePath, &mut LinearSlot));
+}
+
+/// Supplies the layers and tensors of a model while it is being built.
+///
+/// A source decides device, precision and storage: a checkpoint, random numbers, or another source whose layers it
+/// quantises as they arrive.
+pub trait LinearSource {
+    /// The tensor `name`, checked to be of `shape`.
+    ///
+    /// # Errors
+    /// [`NnError::Shape`] when the store holds another shape, [`NnError::Source`] when it cannot give it.
+    fn tensor(&self, name: &str, shape: &[i64]) -> Result<Tensor, NnError>;
+
+    /// The layer whose weight is `{path}.weight`, `[out_features, in_features]`, and whose bias is `{path}.bias` when
+    /// `bias` is set. Dense unless the source overrides this.
+    ///
+    /// # Errors
+    /// As [`LinearSource::tensor`].
+    fn linear(
+        &self,
+        path: &ModulePath,
+        in_features: i64,
+        out_features: i64,
+        bias: bool,
+    ) -> Result<Box<dyn LinearOp>, NnError> {
+        let weight = self.tensor(&format!("{path}.weight"), &[out_features, in_features])?;
+        let bias = bias.then(|| self.tensor(&format!("{path}.bias"), &[out_features])).transpose()?;
+        Ok(Box::new(DenseLinear::new(weight, bias)))
+    }
+}

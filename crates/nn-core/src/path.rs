@@ -1,0 +1,36 @@
+//! Names of modules.
+
+use std::fmt;
+
+/// A dotted path as Hugging Face checkpoints spell it, such as `model.layers.3.self_attn.q_proj`.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ModulePath(String);
+
+impl ModulePath {
+    /// Wraps a path that is already complete.
+    pub fn new(path: impl Into<String>) -> Self {
+        Self(path.into())
+    }
+
+    /// The path of a child module.
+    #[must_use]
+    pub fn join(&self, child: &str) -> Self {
+        Self(format!("{}.{child}", self.0))
+    }
+
+    /// The last segment, for example `q_proj`.
+    pub fn leaf(&self) -> &str {
+        self.0.rsplit('.').next().unwrap_or_default()
+    }
+
+    /// The whole path.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for ModulePath {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}

@@ -1,0 +1,88 @@
+//! The head of a language model and its loss in one step.
+
+use tch::Tensor;
+use torch_sys::C_tensor;
+
+use crate::ExtError;
+use crate::error::own;
+
+unsafe extern "C" {
+    fn torch_ext_linear_cross_entropy(
+        hidden: *const C_tensor,
+        weight: *const C_tensor,
+        labels: *const C_tensor,
+        chunk: i64,
+    ) -> *mut C_tensor;
+}
+
+/// Logits held at once: 4 Mi elements, 16 MiB in fp32, which stays near the caches of a CPU and is no burden on a GPU.
+const LOGITS_AT_ONCE: i64 = 4 << 20;
+
+/// Sum of the cross-entropies of `softmax(hidden · weightᵀ)` with `labels`: a scalar in float32.
+///
+/// `hidden`: `[N, C]`; `weight`: `[V, C]`; `labels`: `[N]`, int64, each in `0..V`. The logits are computed in chunks
+/// of rows, in float32, and thrown away; the gradients (of `weight` only where it trains) are computed along with them.
+/// After Wijmans et al., "Cut Your Losses in Large-Vocabulary Language Models" (arXiv 2411.09009), without its kernel.
+///
+/// # Errors
+/// [`ExtError::Torch`] when shapes do not fit or a label is out of range.
+pub fn linear_cross_entropy(hidden: &Tensor, weight: &Tensor, labels: &Tensor) -> Result<Tensor, ExtError> {
+    let vocab = weight.size().first().copied().unwrap_or(1).max(1);
+    let chunk = (LOGITS_AT_ONCE / vocab).clamp(32, 4096);
+    // SAFETY: borrowed for the call.
+    own("linear_cross_entropy", unsafe {
+        torch_ext_linear_cross_entropy(hidden.as_ptr(), weight.as_ptr(), labels.as_ptr(), chunk)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tch::{Device, Kind, Reduction};
+
+    const TOLERANCE: f64 = 2e-5; // a few roundings of fp32 sums of a few hundred terms
+
+    fn max_difference(a: &Tensor, b: &Tensor) -> f64 {
+        (a - b).abs().max().double_value(&[])
+    }
+
+    #[test]
+    fn loss_and_gradients_equal_the_two_step_form() {
+        tch::manual_seed(3);
+        let (rows, width, vocab) = (70, 16, 50); // three chunks of at least 32 rows would need > 64 rows
+        let hidden = Tensor::randn([rows, width], (Kind::Float, Device::Cpu)).set_requires_grad(true);
+        let weight = Tensor::randn([vocab, width], (Kind::Float, Device::Cpu)).set_requires_grad(true);
+        let labels = Tensor::randint(vocab, [rows], (Kind::Int64, Device::Cpu));
+        let plain = hidden.linear(&weight, None::<&Tensor>).cross_entropy_loss(
+            &labels,
+            None::<&Tensor>,
+            Reduction::Sum,
+            -100,
+            0.0,
+        );
+        (&plain * 0.5).backward();
+        let expected = (hidden.grad().copy(), weight.grad().copy());
+        let (mut h, mut w) = (hidden.shallow_clone(), weight.shallow_clone());
+        h.zero_grad();
+        w.zero_grad();
+        // SAFETY: borrowed for the call; a chunk of 32 rows makes three chunks.
+        let ours = own("test", unsafe {
+            torch_ext_linear_cross_entropy(hidden.as_ptr(), weight.as_ptr(), labels.as_ptr(), 32)
+        })
+        .unwrap();
+        (&ours * 0.5).backward();
+        assert!(max_difference(&ours, &plain) / plain.double_value(&[]) < 1e-6);
+        assert!(max_difference(&hidden.grad(), &expected.0) < TOLERANCE);
+        assert!(max_difference(&weight.grad(), &expected.1) < TOLERANCE);
+    }
+
+    #[test]
+    fn huge_logits_do_not_overflow() {
+        let hidden = Tensor::from_slice(&[1.0f32, 0.0]).view([1, 2]);
+        let weight = Tensor::from_slice(&[1e4f32, 0.0, -1e4, 0.0]).view([2, 2]);
+        let loss = |label: i64| {
+            linear_cross_entropy(&hidden, &weight, &Tensor::from_slice(&[label])).unwrap().double_value(&[])
+        };
+        assert_eq!((loss(0), loss(1)), (0.0, 2e4));
+    }
+}

@@ -39,7 +39,9 @@ pub enum NnError {
         expected: Vec<i64>,
     },
     /// A batch whose parts do not fit each other.
-    #[error("batch has {tokens} token ids, {labels} labels and sequences that add up to {in_sequences} tokens")]
+    #[error(
+        "batch has {tokens} token ids, {labels} labels and sequences that add up to {in_sequences} tokens"
+    )]
     Batch {
         /// Number of token ids.
         tokens: usize,
@@ -57,6 +59,17 @@ pub enum NnError {
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,
     },
+    /// A token id the vocabulary does not have.
+    #[error("token id {id} is outside the vocabulary of {vocab_size}")]
+    TokenId {
+        /// The id in the batch.
+        id: i64,
+        /// Entries of the embedding.
+        vocab_size: i64,
+    },
+    /// An extension to libtorch failed.
+    #[error("cannot run the model")]
+    Extension(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// libtorch refused an operation.
     #[error(transparent)]
     Torch(#[from] TorchFailure),

@@ -9,6 +9,7 @@
 //! `D` head width, `F` feed-forward width, `V` vocabulary, `r` LoRA rank.
 
 mod batch;
+mod decode;
 mod dense;
 mod error;
 mod linear;
@@ -16,8 +17,9 @@ mod mode;
 mod path;
 
 pub use batch::{IGNORE_INDEX, TokenBatch};
+pub use decode::{CausalLm, DecodeSession};
 pub use dense::DenseLinear;
 pub use error::{NnError, TorchContext, TorchFailure};
 pub use linear::{LinearOp, LinearSlot, LinearSource, VisitLinears};
-pub use mode::{Mode, mix_seed};
+pub use mode::{Mode, mix_seed, name_seed};
 pub use path::ModulePath;

@@ -25,6 +25,12 @@ pub fn mix_seed(seed: u64, stream: u64) -> u64 {
     z ^ (z >> 31)
 }
 
+/// The seed of a named stream of random numbers, such as one tensor's or one layer's.
+#[must_use]
+pub fn name_seed(seed: u64, name: &str) -> u64 {
+    name.bytes().fold(seed, |hash, byte| mix_seed(hash, u64::from(byte)))
+}
+
 #[cfg(test)]
 mod tests {
     use super::mix_seed;

@@ -1,0 +1,50 @@
+//! Failures of loading a model.
+
+use std::path::PathBuf;
+
+use nn_core::NnError;
+
+/// A model that cannot be built.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ModelError {
+    /// The configuration file cannot be read.
+    #[error("cannot read `{path}`")]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The configuration file is no LLaMA configuration.
+    #[error("`{path}` is not a LLaMA config.json")]
+    Parse {
+        /// The file.
+        path: PathBuf,
+        /// What the parser said.
+        #[source]
+        source: serde_json::Error,
+    },
+    /// A field has a value this model cannot have.
+    #[error("config.json: `{field}` is {actual}, but {expected}")]
+    Config {
+        /// The field's name.
+        field: &'static str,
+        /// Its value.
+        actual: String,
+        /// What it has to be.
+        expected: String,
+    },
+    /// No shape is known by this name.
+    #[error("no preset is called `{name}`; there are {known}")]
+    UnknownPreset {
+        /// The name that was asked for.
+        name: String,
+        /// Every name there is.
+        known: String,
+    },
+    /// A layer failed.
+    #[error(transparent)]
+    Nn(#[from] NnError),
+}

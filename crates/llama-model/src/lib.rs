@@ -1,0 +1,27 @@
+//! The LLaMA architecture (Touvron et al., 2023, arXiv 2302.13971 and 2307.09288; Llama 3, arXiv 2407.21783) on libtorch.
+//!
+//! Weights are named and laid out as Hugging Face checkpoints have them. The model is built through a
+//! [`nn_core::LinearSource`], so it does not know where its weights come from or whether they are quantised, and shows
+//! its linear layers through [`nn_core::VisitLinears`], so it does not know of adapters.
+//!
+//! Training reads unpadded [`nn_core::TokenBatch`]es through [`Llama::loss_sum`]; generation goes through
+//! [`nn_core::CausalLm`].
+
+mod attention;
+mod config;
+mod decode;
+mod error;
+mod layer;
+mod mlp;
+mod model;
+mod norm;
+mod presets;
+mod random;
+mod rope;
+mod sequences;
+
+pub use config::{LlamaConfig, RopeScaling, TokenIds};
+pub use error::ModelError;
+pub use model::Llama;
+pub use presets::{PRESETS, preset};
+pub use random::RandomSource;

@@ -1,0 +1,169 @@
+//! The whole model.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use nn_core::{LinearSlot, LinearSource, Mode, ModulePath, NnError, TokenBatch, TorchContext, VisitLinears};
+use tch::{Device, Kind, Tensor};
+use torch_ext::{checkpoint, linear_cross_entropy};
+
+use crate::layer::DecoderLayer;
+use crate::norm::RmsNorm;
+use crate::rope::{RotaryEmbedding, Rotation};
+use crate::sequences::Sequences;
+use crate::{LlamaConfig, ModelError};
+
+/// A LLaMA model.
+#[derive(Debug)]
+pub struct Llama {
+    config: LlamaConfig,
+    embed_tokens: Tensor,
+    // Shared with the closures that activation checkpointing runs in the backward pass, on whichever thread that is.
+    layers: Vec<Arc<Mutex<DecoderLayer>>>,
+    norm: RmsNorm,
+    lm_head: Tensor,
+    rotary: RotaryEmbedding,
+    gradient_checkpointing: bool,
+}
+
+impl Llama {
+    /// Builds the model, asking `source` for each layer and tensor.
+    ///
+    /// # Errors
+    /// [`ModelError`] when the configuration does not fit itself or the source cannot give a tensor of that shape.
+    pub fn load(config: &LlamaConfig, source: &dyn LinearSource) -> Result<Self, ModelError> {
+        config.validate()?;
+        let shape = [config.vocab_size, config.hidden_size];
+        let embed_tokens = source.tensor("model.embed_tokens.weight", &shape)?;
+        let root = ModulePath::new("model.layers");
+        let layers = (0..config.num_hidden_layers)
+            .map(|index| {
+                let layer = DecoderLayer::load(&root.join(&index.to_string()), config, source)?;
+                Ok(Arc::new(Mutex::new(layer)))
+            })
+            .collect::<Result<_, NnError>>()?;
+        let lm_head = if config.tie_word_embeddings {
+            embed_tokens.shallow_clone()
+        } else {
+            source.tensor("lm_head.weight", &shape)?
+        };
+        Ok(Self {
+            norm: RmsNorm::load(source, "model.norm", config.hidden_size, config.rms_norm_eps)?,
+            rotary: RotaryEmbedding::new(config, embed_tokens.device())?,
+            config: config.clone(),
+            embed_tokens,
+            layers,
+            lm_head,
+            gradient_checkpointing: false,
+        })
+    }
+
+    /// The shape of the model.
+    pub fn config(&self) -> &LlamaConfig {
+        &self.config
+    }
+
+    /// Where the model lives.
+    pub fn device(&self) -> Device {
+        self.embed_tokens.device()
+    }
+
+    /// Precision of the activations.
+    pub fn kind(&self) -> Kind {
+        self.embed_tokens.kind()
+    }
+
+    /// Whether training keeps only each layer's input and computes the rest again in the backward pass.
+    pub fn set_gradient_checkpointing(&mut self, on: bool) {
+        self.gradient_checkpointing = on;
+    }
+
+    pub(crate) fn layer(&self, index: usize) -> MutexGuard<'_, DecoderLayer> {
+        lock(&self.layers[index])
+    }
+
+    /// `[N]` int64 to `[N, C]`.
+    pub(crate) fn embed(&self, ids: &[i64]) -> Result<Tensor, NnError> {
+        let vocab_size = self.config.vocab_size;
+        if let Some(&id) = ids.iter().find(|&&id| id < 0 || id >= vocab_size) {
+            return Err(NnError::TokenId { id, vocab_size });
+        }
+        let ids = self.indices(ids)?;
+        Ok(Tensor::f_embedding(&self.embed_tokens, &ids, -1, false, false).op("embedding")?)
+    }
+
+    pub(crate) fn indices(&self, values: &[i64]) -> Result<Tensor, NnError> {
+        Ok(Tensor::f_from_slice(values).op("from_slice")?.f_to(self.device()).op("to")?)
+    }
+
+    pub(crate) fn rotation(&self, positions: &Tensor) -> Result<Rotation, NnError> {
+        self.rotary.rotation(positions, self.kind())
+    }
+
+    pub(crate) fn final_norm(&self, hidden: &Tensor) -> Result<Tensor, NnError> {
+        self.norm.forward(hidden)
+    }
+
+    /// Logits of the next token: `[.., C]`, from [`Llama::hidden_states`], to `[.., V]`, float32.
+    ///
+    /// # Errors
+    /// [`NnError::Torch`] when the shapes do not fit.
+    pub fn logits(&self, hidden: &Tensor) -> Result<Tensor, NnError> {
+        let logits = hidden.f_linear(&self.lm_head, None::<&Tensor>).op("lm_head")?;
+        Ok(logits.f_to_kind(Kind::Float).op("to_kind")?)
+    }
+
+    /// What the head reads: `[N, C]` for the `N` tokens of the batch.
+    ///
+    /// # Errors
+    /// [`NnError`] when the batch does not add up, a token id is not in the vocabulary, or a layer fails.
+    pub fn hidden_states(&self, batch: &TokenBatch, mode: Mode) -> Result<Tensor, NnError> {
+        batch.validate()?;
+        let sequences = Sequences::new(&batch.seq_lens);
+        let rotation = self.rotation(&self.indices(&batch.positions())?)?;
+        let mut hidden = self.embed(&batch.input_ids)?; // [N, C]
+        for layer in &self.layers {
+            hidden = if self.gradient_checkpointing && mode != Mode::Eval {
+                let (layer, rotation, sequences) =
+                    (Arc::clone(layer), rotation.shallow_clone(), sequences.clone());
+                checkpoint(&hidden, move |hidden: &Tensor| {
+                    lock(&layer).forward(hidden, &rotation, mode, |q, k, v| sequences.attend(q, k, v))
+                })
+                .map_err(|error| NnError::Extension(error.into()))?
+            } else {
+                lock(layer).forward(&hidden, &rotation, mode, |q, k, v| sequences.attend(q, k, v))?
+            };
+        }
+        self.final_norm(&hidden)
+    }
+
+    /// Sum over the batch's targets of the cross-entropy, a scalar in float32.
+    ///
+    /// Logits are computed only where a label needs them, and are not kept.
+    ///
+    /// # Errors
+    /// As [`Llama::hidden_states`].
+    pub fn loss_sum(&self, batch: &TokenBatch, mode: Mode) -> Result<Tensor, NnError> {
+        let (positions, labels) = batch.targets();
+        let hidden = self.hidden_states(batch, mode)?; // [N, C]
+        let hidden = if positions.len() == batch.num_tokens() {
+            hidden
+        } else {
+            hidden.f_index_select(0, &self.indices(&positions)?).op("index_select")? // [targets, C]
+        };
+        linear_cross_entropy(&hidden, &self.lm_head, &self.indices(&labels)?)
+            .map_err(|error| NnError::Extension(error.into()))
+    }
+}
+
+/// A layer is left as it was by a panic, since a forward pass does not change it.
+fn lock(layer: &Mutex<DecoderLayer>) -> MutexGuard<'_, DecoderLayer> {
+    layer.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl VisitLinears for Llama {
+    fn visit_linears_mut(&mut self, visit: &mut dyn FnMut(&ModulePath, &mut LinearSlot)) {
+        for layer in &self.layers {
+            lock(layer).visit_linears_mut(visit);
+        }
+    }
+}

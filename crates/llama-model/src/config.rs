@@ -291,7 +291,7 @@ impl LlamaConfig {
         self.eos_token_id.as_ref().map_or(&[], TokenIds::as_slice)
     }
 
-    /// Parameters of one decoder layer's linear layers, as `(leaf name, in, out)`.
+    /// One decoder layer's linear layers, attention's four first, as `(leaf name, in, out)`.
     pub fn layer_linears(&self) -> [(&'static str, i64, i64); 7] {
         let (c, f) = (self.hidden_size, self.intermediate_size);
         let (q, kv) = (self.num_attention_heads * self.head_dim, self.num_key_value_heads * self.head_dim);
@@ -306,18 +306,34 @@ impl LlamaConfig {
         ]
     }
 
+    /// Every tensor of a checkpoint of this shape, by name, in the order of the model.
+    pub fn tensor_shapes(&self) -> Vec<(String, Vec<i64>)> {
+        let c = self.hidden_size;
+        let mut shapes = vec![("model.embed_tokens.weight".to_owned(), vec![self.vocab_size, c])];
+        for layer in 0..self.num_hidden_layers {
+            let layer = format!("model.layers.{layer}");
+            for (index, (leaf, inputs, outputs)) in self.layer_linears().into_iter().enumerate() {
+                let (block, bias) =
+                    if index < 4 { ("self_attn", self.attention_bias) } else { ("mlp", self.mlp_bias) };
+                shapes.push((format!("{layer}.{block}.{leaf}.weight"), vec![outputs, inputs]));
+                if bias {
+                    shapes.push((format!("{layer}.{block}.{leaf}.bias"), vec![outputs]));
+                }
+            }
+            for norm in ["input_layernorm", "post_attention_layernorm"] {
+                shapes.push((format!("{layer}.{norm}.weight"), vec![c]));
+            }
+        }
+        shapes.push(("model.norm.weight".to_owned(), vec![c]));
+        if !self.tie_word_embeddings {
+            shapes.push(("lm_head.weight".to_owned(), vec![self.vocab_size, c]));
+        }
+        shapes
+    }
+
     /// Number of parameters, a tied head counted once.
     pub fn num_parameters(&self) -> i64 {
-        let linears: i64 = self.layer_linears().iter().map(|&(_, i, o)| i * o).sum();
-        let attention_bias =
-            (self.num_attention_heads + 2 * self.num_key_value_heads) * self.head_dim + self.hidden_size;
-        let mlp_bias = 2 * self.intermediate_size + self.hidden_size;
-        let layer = linears
-            + 2 * self.hidden_size
-            + i64::from(self.attention_bias) * attention_bias
-            + i64::from(self.mlp_bias) * mlp_bias;
-        let embeddings = self.vocab_size * self.hidden_size * if self.tie_word_embeddings { 1 } else { 2 };
-        layer * self.num_hidden_layers as i64 + embeddings + self.hidden_size
+        self.tensor_shapes().iter().map(|(_, shape)| shape.iter().product::<i64>()).sum()
     }
 }
 

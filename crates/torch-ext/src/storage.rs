@@ -52,12 +52,7 @@ fn scalar_type(kind: Kind) -> Result<i8, ExtError> {
 ///
 /// # Errors
 /// [`ExtError::OutOfRange`], [`ExtError::Misaligned`], [`ExtError::Shape`] or [`ExtError::Kind`] when the bytes cannot be looked at so.
-pub fn tensor_over(
-    owner: Owner,
-    byte_offset: usize,
-    shape: &[i64],
-    kind: Kind,
-) -> Result<Tensor, ExtError> {
+pub fn tensor_over(owner: Owner, byte_offset: usize, shape: &[i64], kind: Kind) -> Result<Tensor, ExtError> {
     let scalar_type = scalar_type(kind)?;
     let bytes = (*owner).as_ref();
     let alignment = kind.elt_size_in_bytes();

@@ -1,0 +1,161 @@
+//! What the benches run: one training step over and over, and the opening of a large checkpoint.
+
+use std::path::PathBuf;
+use std::time::Instant;
+
+use alpaca_data::{BadRecords, PromptTemplate, TokenizeConfig, batch, load_records, tokenize_records};
+use anyhow::{Context, Result, bail};
+use clap::Parser;
+use lora::{LoraAdapters, LoraConfig, TargetModules};
+use serde::Serialize;
+use trainer::{AdamW, AdamWConfig, StepOutcome, StepSettings, StopFlag, Trainable, optimizer_step};
+
+use crate::base::Base;
+use crate::device::{self, parse_kind};
+use crate::report::print;
+use crate::task::LoraTask;
+
+/// Time training steps: forward, backward, clip, update (the peer is benches/train_step.py).
+#[derive(Debug, Parser)]
+#[command(name = "bench-step", version)]
+pub struct StepArgs {
+    #[arg(long = "base_model")]
+    base_model: String,
+    #[arg(long = "data_path")]
+    data_path: PathBuf,
+    #[arg(long)]
+    steps: usize,
+    #[arg(long = "batch_size", default_value_t = 8)]
+    batch_size: usize,
+    #[arg(long = "cutoff_len", default_value_t = 256)]
+    cutoff_len: usize,
+    #[arg(long = "lora_r", default_value_t = 8)]
+    lora_r: i64,
+    #[arg(long = "lora_alpha", default_value_t = 16.0)]
+    lora_alpha: f64,
+    #[arg(long = "lora_dropout", default_value_t = 0.05)]
+    lora_dropout: f64,
+    #[arg(long = "lora_target_modules", num_args = 1.., default_values = ["q_proj", "v_proj"])]
+    lora_target_modules: Vec<String>,
+    #[arg(long = "learning_rate", default_value_t = 1e-3)]
+    learning_rate: f64,
+    #[arg(long, default_value = "float32")]
+    dtype: String,
+    #[arg(long, default_value = "cpu")]
+    device: String,
+    #[arg(long)]
+    threads: Option<usize>,
+    #[arg(long = "gradient_checkpointing")]
+    gradient_checkpointing: bool,
+    #[arg(long)]
+    json: Option<PathBuf>,
+}
+
+/// What both sides of the comparison write.
+#[derive(Debug, Serialize)]
+struct Steps {
+    step_s: Vec<f64>,
+    tokens: Vec<usize>,
+    losses: Vec<f64>,
+    threads: i32,
+    peak_device_mib: Option<u64>,
+    peak_host_mib: u64,
+}
+
+/// Steps that are run and not timed.
+const WARM_UP: usize = 2;
+
+/// Runs `bench-step`.
+///
+/// # Errors
+/// When the model or the data cannot be read, or a step fails.
+pub fn steps(args: StepArgs) -> Result<()> {
+    device::set_threads(args.threads);
+    let device = device::start(&args.device)?;
+    let base = Base::open(&args.base_model)?;
+    let tokenizer = base.tokenizer()?;
+    let records = load_records(&args.data_path, BadRecords::Refuse)?.records;
+    let tokenize = TokenizeConfig { cutoff_len: args.cutoff_len, ..TokenizeConfig::default() };
+    let (examples, _) = tokenize_records(&records, &PromptTemplate::load("alpaca")?, &tokenizer, &tokenize)?;
+    let mut model = base.load(device, parse_kind(&args.dtype)?)?;
+    model.set_gradient_checkpointing(args.gradient_checkpointing);
+    let config = LoraConfig {
+        r: args.lora_r,
+        lora_alpha: args.lora_alpha,
+        lora_dropout: args.lora_dropout,
+        target_modules: Some(TargetModules::Names(args.lora_target_modules)),
+        ..LoraConfig::default()
+    };
+    let adapters = LoraAdapters::attach(&mut model, &config, 0)?;
+    let task = LoraTask { model, adapters };
+    let mut optimizer = AdamW::new(task.parameters(), AdamWConfig::default())?;
+    let mut result = Steps {
+        step_s: Vec::new(),
+        tokens: Vec::new(),
+        losses: Vec::new(),
+        threads: tch::get_num_threads(),
+        peak_device_mib: None,
+        peak_host_mib: 0,
+    };
+    for step in 0..WARM_UP + args.steps {
+        let indices: Vec<usize> =
+            (0..args.batch_size).map(|i| (step * args.batch_size + i) % examples.len()).collect();
+        let batch = batch(&examples, &indices);
+        let settings =
+            StepSettings { seed: step as u64, learning_rate: args.learning_rate, max_grad_norm: 1.0 };
+        let start = Instant::now();
+        let outcome = optimizer_step(&task, &mut optimizer, &[batch], &settings, &StopFlag::new())?;
+        if let tch::Device::Cuda(index) = device {
+            tch::Cuda::synchronize(index as i64);
+        }
+        let elapsed_s = start.elapsed().as_secs_f64();
+        let StepOutcome::Updated(stats) = outcome else { bail!("step {step} did not update: {outcome:?}") };
+        if step >= WARM_UP {
+            result.step_s.push(elapsed_s);
+            result.tokens.push(stats.tokens);
+            result.losses.push(stats.loss);
+        }
+    }
+    if let tch::Device::Cuda(index) = device {
+        result.peak_device_mib = Some(torch_ext::cuda::memory(index)?.peak_bytes >> 20);
+    }
+    result.peak_host_mib = torch_ext::process_memory().peak_bytes >> 20;
+    let text = serde_json::to_string(&result)?;
+    match args.json {
+        Some(path) => std::fs::write(&path, text).with_context(|| format!("cannot write `{}`", path.display())),
+        None => {
+            print(&format!("{text}\n"));
+            Ok(())
+        }
+    }
+}
+
+/// Time the opening of a checkpoint as a model, and the private memory it takes.
+#[derive(Debug, Parser)]
+#[command(name = "bench-load", version)]
+pub struct LoadArgs {
+    #[arg(long = "base_model")]
+    base_model: String,
+    #[arg(long, default_value = "bfloat16")]
+    dtype: String,
+}
+
+/// Runs `bench-load`.
+///
+/// # Errors
+/// When the checkpoint cannot be opened.
+pub fn load(args: LoadArgs) -> Result<()> {
+    let before = torch_ext::process_memory();
+    let start = Instant::now();
+    let model = Base::open(&args.base_model)?.load(tch::Device::Cpu, parse_kind(&args.dtype)?)?;
+    let load_s = start.elapsed().as_secs_f64();
+    let after = torch_ext::process_memory();
+    let mib = |bytes: u64| bytes >> 20;
+    print(&format!(
+        "{{\"load_s\": {load_s:.4}, \"private_mib\": {}, \"private_before_mib\": {}, \"parameters\": {}}}\n",
+        mib(after.private_bytes),
+        mib(before.private_bytes),
+        model.config().num_parameters()
+    ));
+    Ok(())
+}

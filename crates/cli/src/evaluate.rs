@@ -1,0 +1,183 @@
+//! `evaluate`: exact-match accuracy of a model's answers to Alpaca records.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use alpaca_data::{BadRecords, PromptTemplate, Record, load_records};
+use anyhow::{Context, Result};
+use clap::Parser;
+use infer::{GenerateConfig, greedy};
+use llama_tokenizer::LlamaTokenizer;
+use lora::LoraAdapters;
+use serde::{Deserialize, Serialize};
+
+use crate::base::Base;
+use crate::device::{self, parse_kind};
+use crate::exit::usage;
+use crate::report::print;
+
+/// Answer the records of a file greedily and count the answers that equal the reference, for each kind of task.
+#[derive(Debug, Parser)]
+#[command(name = "evaluate", version, max_term_width = 100)]
+pub struct EvaluateArgs {
+    /// Directory of the base model
+    #[arg(long = "base_model", value_name = "DIR")]
+    base_model: String,
+    /// Directory of a PEFT adapter
+    #[arg(long = "lora_weights", value_name = "DIR")]
+    lora_weights: Option<PathBuf>,
+    /// JSON or JSONL file of records; a field `kind` groups the result
+    #[arg(long = "data_path", value_name = "FILE")]
+    data_path: PathBuf,
+    /// Prompt template by name or file
+    #[arg(long = "prompt_template_name", value_name = "NAME", default_value = "alpaca")]
+    prompt_template_name: String,
+    /// The most tokens of an answer
+    #[arg(long = "max_new_tokens", value_name = "N", default_value_t = 64)]
+    max_new_tokens: usize,
+    /// Prompts that are answered together
+    #[arg(long = "batch_size", value_name = "N", default_value_t = 64)]
+    batch_size: usize,
+    /// Answers to print
+    #[arg(long, value_name = "N", default_value_t = 5)]
+    show: usize,
+    /// Write the whole result to this file
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+    /// auto, cpu, cuda or cuda:N
+    #[arg(long, default_value = "auto")]
+    device: String,
+    /// auto, float32, bfloat16 or float16
+    #[arg(long, default_value = "auto")]
+    dtype: String,
+    /// CPU threads [default: all cores]
+    #[arg(long, value_name = "N")]
+    threads: Option<usize>,
+}
+
+/// Answers of one kind that are right.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Serialize)]
+struct Score {
+    correct: usize,
+    total: usize,
+}
+
+/// One answer.
+#[derive(Debug, Serialize)]
+struct Sample<'a> {
+    instruction: &'a str,
+    input: &'a str,
+    expected: &'a str,
+    answer: &'a str,
+    kind: &'a str,
+}
+
+/// What is written to `--json`.
+#[derive(Debug, Serialize)]
+struct Evaluation<'a> {
+    exact_match: f64,
+    correct: usize,
+    total: usize,
+    kinds: BTreeMap<&'a str, Score>,
+    samples: Vec<Sample<'a>>,
+}
+
+/// Runs the program.
+///
+/// # Errors
+/// With what the user can do about it.
+pub fn run(args: EvaluateArgs) -> Result<()> {
+    if args.batch_size == 0 {
+        return Err(usage("batch_size is 0; it has to be at least 1"));
+    }
+    device::set_threads(args.threads);
+    let device = device::start(&args.device)?;
+    let base = Base::open(&args.base_model)?;
+    let tokenizer = base.tokenizer()?;
+    let template = PromptTemplate::load(&args.prompt_template_name).map_err(|error| usage(error.to_string()))?;
+    let records = load_records(&args.data_path, BadRecords::Refuse)?.records;
+    let kinds = read_kinds(&args.data_path)?;
+    let mut model = base.load(device, parse_kind(&args.dtype)?)?;
+    if let Some(dir) = &args.lora_weights {
+        LoraAdapters::load(&mut model, dir).with_context(|| format!("cannot load adapter `{}`", dir.display()))?;
+    }
+    let config =
+        GenerateConfig { max_new_tokens: args.max_new_tokens, eos_ids: base.eos_ids(&tokenizer) };
+    let answers = answer(&model, &tokenizer, &template, &records, &config, args.batch_size)?;
+
+    let kind = |index: usize| kinds.get(index).and_then(Option::as_deref).unwrap_or("all");
+    let mut evaluation =
+        Evaluation { exact_match: 0.0, correct: 0, total: records.len(), kinds: BTreeMap::new(), samples: Vec::new() };
+    for (index, (record, answer)) in records.iter().zip(&answers).enumerate() {
+        let right = usize::from(answer.trim() == record.output.trim());
+        let score = evaluation.kinds.entry(kind(index)).or_default();
+        score.correct += right;
+        score.total += 1;
+        evaluation.correct += right;
+        let (instruction, input, expected) = (&*record.instruction, &*record.input, &*record.output);
+        evaluation.samples.push(Sample { instruction, input, expected, answer: answer.trim(), kind: kind(index) });
+    }
+    evaluation.exact_match = evaluation.correct as f64 / evaluation.total.max(1) as f64;
+    if let Some(path) = &args.json {
+        let text = serde_json::to_string_pretty(&evaluation)?;
+        std::fs::write(path, text).with_context(|| format!("cannot write `{}`", path.display()))?;
+    }
+    print(&table(&evaluation, args.show));
+    Ok(())
+}
+
+/// Answers every record, those of similar length together.
+fn answer(
+    model: &dyn nn_core::CausalLm,
+    tokenizer: &LlamaTokenizer,
+    template: &PromptTemplate,
+    records: &[Record],
+    config: &GenerateConfig,
+    batch_size: usize,
+) -> Result<Vec<String>> {
+    let prompts = records
+        .iter()
+        .map(|record| tokenizer.encode(&template.prompt(&record.instruction, Some(&record.input)), true))
+        .collect::<Result<Vec<_>, _>>()?;
+    let mut order: Vec<usize> = (0..prompts.len()).collect();
+    order.sort_by_key(|&index| prompts[index].len());
+    let mut answers = vec![String::new(); records.len()];
+    for indices in order.chunks(batch_size) {
+        let batch: Vec<Vec<i64>> = indices.iter().map(|&index| prompts[index].clone()).collect();
+        for (&index, ids) in indices.iter().zip(greedy(model, &batch, config)?) {
+            answers[index] = tokenizer.decode(&ids, true)?;
+        }
+    }
+    Ok(answers)
+}
+
+/// The `kind` of each record, where the file has one.
+fn read_kinds(path: &Path) -> Result<Vec<Option<String>>> {
+    #[derive(Deserialize)]
+    struct Kind {
+        kind: Option<String>,
+    }
+    let text = std::fs::read_to_string(path).with_context(|| format!("cannot read `{}`", path.display()))?;
+    let kinds: Vec<Kind> = serde_json::from_str(&text).unwrap_or_default();
+    Ok(kinds.into_iter().map(|record| record.kind).collect())
+}
+
+fn table(evaluation: &Evaluation<'_>, show: usize) -> String {
+    let mut text = String::new();
+    let mut line = |name: &str, score: Score| {
+        let percent = 100.0 * score.correct as f64 / score.total.max(1) as f64;
+        text.push_str(&format!("{name:<24}{:>5} of {:<5}{percent:>6.1} %\n", score.correct, score.total));
+    };
+    for (kind, &score) in &evaluation.kinds {
+        line(kind, score);
+    }
+    line("exact match", Score { correct: evaluation.correct, total: evaluation.total });
+    for sample in evaluation.samples.iter().take(show) {
+        let input = if sample.input.is_empty() { String::new() } else { format!(" [{}]", sample.input) };
+        text.push_str(&format!(
+            "\n{}{input}\n  expected: {}\n  answer:   {}\n",
+            sample.instruction, sample.expected, sample.answer
+        ));
+    }
+    text
+}

@@ -1,0 +1,11 @@
+//! `finetune`: LoRA or full fine-tuning of a LLaMA checkpoint on Alpaca records.
+
+mod args;
+mod config;
+mod output;
+mod plan;
+mod run;
+
+pub use args::FinetuneArgs;
+pub use config::FinetuneConfig;
+pub use run::run;

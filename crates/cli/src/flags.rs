@@ -1,0 +1,76 @@
+//! Spellings of flags and values.
+
+use std::ffi::OsString;
+
+use lora::TargetModules;
+
+/// Flags may be written with `-` or `_` inside: `--base-model` is `--base_model`. Values stay as they are.
+pub fn normalised(args: impl Iterator<Item = OsString>) -> impl Iterator<Item = OsString> {
+    args.map(|arg| match arg.to_str().filter(|text| text.starts_with("--") && text.len() > 2) {
+        Some(text) => {
+            let (name, value) = text[2..].split_once('=').map_or((&text[2..], None), |(n, v)| (n, Some(v)));
+            let name = name.replace('-', "_");
+            OsString::from(value.map_or_else(|| format!("--{name}"), |value| format!("--{name}={value}")))
+        }
+        None => arg,
+    })
+}
+
+/// `true`, `False`, `1`, `no` …: alpaca-lora's flags take Python's spelling.
+///
+/// # Errors
+/// A sentence for anything else.
+pub fn parse_bool(text: &str) -> Result<bool, String> {
+    match text.to_ascii_lowercase().as_str() {
+        "true" | "1" | "yes" => Ok(true),
+        "false" | "0" | "no" => Ok(false),
+        _ => Err("expected true or false".to_owned()),
+    }
+}
+
+/// Target modules as they are written on a command line: `q_proj,v_proj`, alpaca-lora's `[q_proj,v_proj]` with or without
+/// quotes inside, `all-linear`, or a regular expression.
+///
+/// # Errors
+/// A sentence when nothing is named.
+pub fn parse_targets(text: &str) -> Result<TargetModules, String> {
+    let text = text.trim();
+    if text == "all-linear" {
+        return Ok(TargetModules::Pattern(text.to_owned()));
+    }
+    let listed = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
+    if listed.is_none() && text.contains(|c: char| r".*+?()|[]^$\".contains(c)) {
+        return Ok(TargetModules::Pattern(text.to_owned()));
+    }
+    let names: Vec<String> = listed
+        .unwrap_or(text)
+        .split(',')
+        .map(|name| name.trim().trim_matches(['\'', '"']).to_owned())
+        .filter(|name| !name.is_empty())
+        .collect();
+    if names.is_empty() { Err("expected at least one module name".to_owned()) } else { Ok(TargetModules::Names(names)) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn both_spellings_of_a_flag_are_one() {
+        let args = ["finetune", "--base-model", "my-model", "--lora-r=4", "--", "-x"].map(OsString::from);
+        let expected = ["finetune", "--base_model", "my-model", "--lora_r=4", "--", "-x"].map(OsString::from);
+        assert_eq!(normalised(args.into_iter()).collect::<Vec<_>>(), expected);
+    }
+
+    #[test]
+    fn target_modules_in_every_spelling() {
+        let names = TargetModules::Names(vec!["q_proj".to_owned(), "v_proj".to_owned()]);
+        for text in ["q_proj,v_proj", "[q_proj,v_proj]", "['q_proj', \"v_proj\"]", " [ q_proj , v_proj ] "] {
+            assert_eq!(parse_targets(text).unwrap(), names, "{text}");
+        }
+        for text in ["all-linear", r".*\.(q|v)_proj"] {
+            assert_eq!(parse_targets(text).unwrap(), TargetModules::Pattern(text.to_owned()));
+        }
+        assert!(parse_targets("[]").is_err());
+    }
+}

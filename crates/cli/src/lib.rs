@@ -1,0 +1,16 @@
+//! The programs `finetune`, `evaluate` and `pretrain`, and the small ones that the benches run.
+//!
+//! This is where siblings meet: a model gets its adapter, its data and its trainer here, and nowhere else. Each program
+//! parses flags, resolves them to a configuration, composes the crates and reports.
+
+pub mod base;
+pub mod bench;
+pub mod data;
+pub mod device;
+pub mod evaluate;
+pub mod exit;
+pub mod finetune;
+pub mod flags;
+pub mod pretrain;
+pub mod report;
+pub mod task;

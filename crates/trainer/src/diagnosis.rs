@@ -1,0 +1,110 @@
+//! Why a step cannot be used.
+
+use std::fmt;
+
+use nn_core::TorchContext;
+use tch::Tensor;
+
+use crate::{AdamW, TrainError};
+
+/// The numbers of a step that cannot be used, and where they are wrong.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub struct BadNumbers {
+    /// Mean loss over the step's targets.
+    pub loss: f64,
+    /// Global gradient norm.
+    pub grad_norm: f64,
+    /// Micro-batches of the step whose own loss is not finite; all of them when none is.
+    pub micro_batches: Vec<usize>,
+    /// Parameters that held NaN or infinity before the update.
+    pub parameters: Vec<String>,
+    /// Parameters whose gradient holds NaN or infinity.
+    pub gradients: Vec<String>,
+}
+
+impl BadNumbers {
+    /// Looks for the place. `loss_sums`: micro-batch and its loss.
+    pub(crate) fn find(
+        optimizer: &AdamW,
+        loss: f64,
+        grad_norm: f64,
+        loss_sums: Vec<(usize, f64)>,
+    ) -> Result<Self, TrainError> {
+        let any_bad = loss_sums.iter().any(|(_, sum)| !sum.is_finite());
+        let suspects = loss_sums.into_iter().filter(|(_, sum)| !any_bad || !sum.is_finite());
+        let (mut parameters, mut gradients) = (Vec::new(), Vec::new());
+        for (name, tensor) in optimizer.parameters() {
+            if !all_finite(tensor)? {
+                parameters.push(name.clone());
+            }
+            if !all_finite(&tensor.f_grad().op("grad")?)? {
+                gradients.push(name.clone());
+            }
+        }
+        let micro_batches = suspects.map(|(index, _)| index).collect();
+        Ok(Self { loss, grad_norm, micro_batches, parameters, gradients })
+    }
+}
+
+fn all_finite(tensor: &Tensor) -> Result<bool, TrainError> {
+    let finite = tensor.f_isfinite().op("isfinite")?.f_all().op("all")?;
+    Ok(finite.f_int64_value(&[]).op("int64_value")? == 1)
+}
+
+/// A step that ended a run: what was seen, and what to try.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub struct Diagnosis {
+    /// The step, from 1. It was not taken.
+    pub step: u64,
+    /// The learning rate it would have been taken with.
+    pub learning_rate: f64,
+    /// Indices of the records it read, in the training data; only those of the micro-batches at fault, where known.
+    pub records: Vec<usize>,
+    /// What was wrong.
+    pub numbers: BadNumbers,
+}
+
+impl Diagnosis {
+    fn advice(&self) -> &'static str {
+        let BadNumbers { loss, parameters, .. } = &self.numbers;
+        if !parameters.is_empty() && self.step == 1 {
+            "the weights are broken as they were loaded"
+        } else if !parameters.is_empty() {
+            "try an earlier checkpoint with a lower learning rate or a longer warm-up"
+        } else if loss.is_nan() || loss.is_infinite() {
+            "try float32 or bfloat16 if the model runs in float16, look at these records, or lower the learning rate"
+        } else if *loss == 0.0 {
+            "outputs or labels carry no information: try float32 or bfloat16 if the model runs in float16, and check \
+             that the answers in these records are not empty"
+        } else {
+            "the backward pass overflowed: try float32 or bfloat16 if the model runs in float16, or lower the learning \
+             rate"
+        }
+    }
+}
+
+impl fmt::Display for Diagnosis {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { step, learning_rate, records, numbers } = self;
+        let BadNumbers { loss, grad_norm, parameters, gradients, .. } = numbers;
+        write!(f, "stopped before step {step}: loss {loss}, gradient norm {grad_norm}, ")?;
+        write!(f, "learning rate {learning_rate:e}, records {}; ", some_of(records))?;
+        match (parameters.as_slice(), gradients.as_slice()) {
+            ([], []) => write!(f, "all parameters and gradients are finite; ")?,
+            ([], _) => write!(f, "all parameters are finite, but not the gradient of {}; ", some_of(gradients))?,
+            (_, _) => write!(f, "not all values are finite in {}; ", some_of(parameters))?,
+        }
+        f.write_str(self.advice())
+    }
+}
+
+/// The first few of a list.
+fn some_of(items: &[impl fmt::Display]) -> String {
+    const SHOWN: usize = 8;
+    let shown: Vec<String> = items.iter().take(SHOWN).map(ToString::to_string).collect();
+    let more = items.len().saturating_sub(SHOWN);
+    let rest = if more == 0 { String::new() } else { format!(" and {more} more") };
+    format!("{}{rest}", shown.join(", "))
+}

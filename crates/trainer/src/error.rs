@@ -1,0 +1,171 @@
+//! What can go wrong in a run.
+
+use std::io;
+use std::path::PathBuf;
+
+use nn_core::{NnError, TorchFailure};
+use weights::WeightsError;
+
+use crate::{BoxError, Diagnosis};
+
+/// A failure of training.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum TrainError {
+    /// A setting is out of its range.
+    #[error("`{field}` is {actual}; expected {expected}")]
+    Setting {
+        /// The field of [`crate::TrainConfig`].
+        field: &'static str,
+        /// Its value.
+        actual: String,
+        /// What it may be.
+        expected: &'static str,
+    },
+    /// There is no record to train on.
+    #[error("the training data holds no record")]
+    EmptyDataset,
+    /// No label of the validation data counts.
+    #[error("none of the {records} validation records has a label that counts in the loss")]
+    NoValidationTargets {
+        /// Number of records.
+        records: usize,
+    },
+    /// The order of an epoch is not an order of the records.
+    #[error("the order of epoch {epoch} is not a permutation of the {records} records")]
+    EpochOrder {
+        /// The epoch, from 0.
+        epoch: u64,
+        /// Number of records.
+        records: usize,
+    },
+    /// Nothing to train.
+    #[error("there is no parameter to train")]
+    NoParameters,
+    /// A tensor given as parameter cannot receive a gradient.
+    #[error("parameter `{name}` is frozen: it is no leaf that requires a gradient")]
+    FrozenParameter {
+        /// Its checkpoint name.
+        name: String,
+    },
+    /// A parameter is not float32.
+    #[error("parameter `{name}` is {actual:?}; trained parameters are Float")]
+    ParameterKind {
+        /// Its checkpoint name.
+        name: String,
+        /// Its kind.
+        actual: tch::Kind,
+    },
+    /// The loss does not depend on a parameter.
+    #[error("parameter `{name}` got no gradient: the loss does not depend on it")]
+    NoGradient {
+        /// Its checkpoint name.
+        name: String,
+    },
+    /// Optimiser state of another shape.
+    #[error("optimiser state `{name}` has shape {actual:?}; its parameter has {expected:?}")]
+    OptimizerState {
+        /// The tensor in `optimizer.safetensors`.
+        name: String,
+        /// The shape in the file.
+        actual: Vec<i64>,
+        /// The shape of the parameter.
+        expected: Vec<i64>,
+    },
+    /// The loss of a micro-batch could not be computed.
+    #[error("cannot compute the loss of {sequences} sequences with {tokens} tokens in all")]
+    Loss {
+        /// Number of sequences.
+        sequences: usize,
+        /// Number of tokens.
+        tokens: usize,
+        /// What the model said.
+        #[source]
+        source: BoxError,
+    },
+    /// A step whose numbers cannot be used. Parameters and checkpoints are as before it.
+    #[error("{0}")]
+    BadStep(Box<Diagnosis>),
+    /// What is trained could not be saved.
+    #[error("cannot save what is trained in `{path}`")]
+    Save {
+        /// The directory.
+        path: PathBuf,
+        /// What it said.
+        #[source]
+        source: BoxError,
+    },
+    /// What is trained could not be restored.
+    #[error("cannot restore what is trained from `{path}`")]
+    Restore {
+        /// The directory.
+        path: PathBuf,
+        /// What it said.
+        #[source]
+        source: BoxError,
+    },
+    /// A fresh run would mix with the checkpoints of another.
+    #[error("`{path}` is a checkpoint of an earlier run; resume from it, or choose another output directory")]
+    EarlierRun {
+        /// The newest checkpoint found.
+        path: PathBuf,
+    },
+    /// A directory that is not one of our checkpoints.
+    #[error("`{path}` is not a checkpoint: its `trainer_state.json` cannot be understood")]
+    NotACheckpoint {
+        /// The directory.
+        path: PathBuf,
+        /// Why not.
+        #[source]
+        source: serde_json::Error,
+    },
+    /// A checkpoint of a run that differs from this one.
+    #[error("cannot resume from `{path}`: `{field}` is {actual} in this run, but {expected} in the checkpoint")]
+    ResumeMismatch {
+        /// The checkpoint.
+        path: PathBuf,
+        /// What differs.
+        field: String,
+        /// Its value in this run.
+        actual: String,
+        /// Its value in the checkpoint.
+        expected: String,
+    },
+    /// The checkpoint of the lowest validation loss is gone.
+    #[error("`{path}`, the checkpoint with the lowest validation loss, is not in the output directory")]
+    BestMissing {
+        /// Where it should be.
+        path: PathBuf,
+    },
+    /// A file of the run.
+    #[error("cannot {action} `{path}`")]
+    Io {
+        /// What was tried.
+        action: &'static str,
+        /// The file or directory.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+    /// A tensor file or an atomic write.
+    #[error(transparent)]
+    Weights(#[from] WeightsError),
+    /// A batch that does not add up.
+    #[error(transparent)]
+    Batch(#[from] NnError),
+    /// libtorch refused an operation.
+    #[error(transparent)]
+    Torch(#[from] TorchFailure),
+}
+
+/// Names the file an I/O failure is about: `fs::remove_file(&path).at("delete", &path)?`.
+pub(crate) trait IoContext<T> {
+    fn at(self, action: &'static str, path: &std::path::Path) -> Result<T, TrainError>;
+}
+
+impl<T> IoContext<T> for io::Result<T> {
+    fn at(self, action: &'static str, path: &std::path::Path) -> Result<T, TrainError> {
+        self.map_err(|source| TrainError::Io { action, path: path.to_owned(), source })
+    }
+}

@@ -1,0 +1,122 @@
+//! The report on stderr.
+
+use std::io::{IsTerminal, stderr};
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use indicatif::{ProgressBar, ProgressStyle};
+
+use crate::{EvalRecord, Reporter, RunInfo, StepProgress, StepRecord};
+
+/// A progress bar where stderr is a terminal, else one line for each line of metrics.
+#[derive(Debug)]
+pub struct ProgressReporter {
+    bar: Option<ProgressBar>,
+    started: Instant,
+    first_step: u64,
+    total_steps: u64,
+}
+
+impl ProgressReporter {
+    /// A reporter of a run that is about to start.
+    pub fn new() -> Self {
+        let bar = stderr().is_terminal().then(|| ProgressBar::new(0));
+        Self { bar, started: Instant::now(), first_step: 0, total_steps: 0 }
+    }
+
+    fn line(&self, text: &str) {
+        match &self.bar {
+            Some(bar) => bar.suspend(|| eprintln!("{text}")),
+            None => eprintln!("{text}"),
+        }
+    }
+
+    /// Time left if the steps to come are like those of this process.
+    fn time_left(&self, step: u64) -> Duration {
+        let done = step.saturating_sub(self.first_step).max(1);
+        self.started.elapsed().mul_f64(self.total_steps.saturating_sub(step) as f64 / done as f64)
+    }
+}
+
+impl Default for ProgressReporter {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Reporter for ProgressReporter {
+    fn started(&mut self, info: &RunInfo) {
+        self.started = Instant::now();
+        (self.first_step, self.total_steps) = (info.step, info.total_steps);
+        if let Some(bar) = &self.bar {
+            let style = ProgressStyle::with_template("{bar:24} {pos}/{len}  {msg}");
+            bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
+            bar.set_length(info.total_steps);
+            bar.set_position(info.step);
+        }
+    }
+
+    fn stepped(&mut self, progress: &StepProgress) {
+        if let Some(bar) = &self.bar {
+            let StepProgress { step, loss, learning_rate, tokens_per_s, memory_mib, .. } = *progress;
+            bar.set_message(figures(loss, learning_rate, tokens_per_s, self.time_left(step), memory_mib));
+            bar.set_position(step);
+        }
+    }
+
+    fn logged(&mut self, record: &StepRecord) {
+        if self.bar.is_none() {
+            let StepRecord { step, loss, learning_rate, tokens_per_s, memory_mib, .. } = *record;
+            let figures = figures(loss, learning_rate, tokens_per_s, self.time_left(step), memory_mib);
+            self.line(&format!("step {step}/{}  {figures}", self.total_steps));
+        }
+    }
+
+    fn evaluating(&mut self, done: usize, total: usize) {
+        if let Some(bar) = &self.bar {
+            bar.set_message(format!("evaluating {done}/{total}"));
+        }
+    }
+
+    fn evaluated(&mut self, record: &EvalRecord, is_best: bool) {
+        let best = if is_best { " (lowest so far)" } else { "" };
+        self.line(&format!("step {}: validation loss {:.4}{best}", record.step, record.eval_loss));
+    }
+
+    fn saved(&mut self, checkpoint: &Path) {
+        self.line(&format!("saved {}", checkpoint.display()));
+    }
+
+    fn note(&mut self, text: &str) {
+        self.line(&format!("note: {text}"));
+    }
+
+    fn ended(&mut self) {
+        if let Some(bar) = &self.bar {
+            bar.abandon();
+        }
+    }
+}
+
+fn figures(loss: Option<f64>, learning_rate: f64, tokens_per_s: f64, left: Duration, memory_mib: u64) -> String {
+    let loss = loss.map_or("none".to_owned(), |loss| format!("{loss:.4}"));
+    let seconds = left.as_secs();
+    let (hours, minutes, seconds) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
+    format!(
+        "loss {loss}  lr {learning_rate:.2e}  {tokens_per_s:.0} tokens/s  {hours}:{minutes:02}:{seconds:02} left  \
+         {memory_mib} MiB"
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::figures;
+
+    #[test]
+    fn figures_are_readable() {
+        let text = figures(Some(1.23456), 2.97e-4, 812.4, Duration::from_secs(3725), 512);
+        assert_eq!(text, "loss 1.2346  lr 2.97e-4  812 tokens/s  1:02:05 left  512 MiB");
+    }
+}

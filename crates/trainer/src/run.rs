@@ -1,0 +1,272 @@
+//! The loop.
+
+use std::ops::ControlFlow;
+use std::path::PathBuf;
+use std::time::Instant;
+
+use nn_core::{TokenBatch, mix_seed};
+use tch::Device;
+
+use crate::checkpoint::{self, checkpoint_path};
+use crate::events::EventWriter;
+use crate::metrics::MetricsFile;
+use crate::state::TrainerState;
+use crate::{AdamW, Best, Dataset, Diagnosis, EvalRecord, LrSchedule, Outcome, Reporter, StepOutcome};
+use crate::{StepPlan, StepProgress, StepRecord, StepSettings, StopFlag, Summary, TrainConfig, TrainError};
+use crate::{Trainable, evaluate, optimizer_step};
+
+/// A checkpoint on the disk.
+#[derive(Debug, Clone)]
+pub(crate) struct Checkpoint {
+    pub(crate) step: u64,
+    pub(crate) path: PathBuf,
+}
+
+/// A run under way.
+pub(crate) struct Run<'a> {
+    pub(crate) config: TrainConfig,
+    pub(crate) plan: StepPlan,
+    pub(crate) schedule: LrSchedule,
+    pub(crate) trainable: &'a dyn Trainable,
+    pub(crate) train: &'a dyn Dataset,
+    pub(crate) validation: Option<&'a dyn Dataset>,
+    pub(crate) output_dir: PathBuf,
+    pub(crate) reporter: &'a mut dyn Reporter,
+    pub(crate) stop: StopFlag,
+    pub(crate) optimizer: AdamW,
+    pub(crate) state: TrainerState,
+    pub(crate) metrics: MetricsFile,
+    pub(crate) events: EventWriter,
+    /// An epoch and its order.
+    pub(crate) order: Option<(u64, Vec<usize>)>,
+    pub(crate) last_checkpoint: Option<Checkpoint>,
+    /// Started with this process.
+    pub(crate) clock: Instant,
+    /// Seconds the run took before this process.
+    pub(crate) earlier_s: f64,
+}
+
+/// Whether the run goes on or was asked to stop.
+type Flow = ControlFlow<()>;
+
+impl Run<'_> {
+    /// Trains to the end or to a stop.
+    pub(crate) fn train(mut self) -> Result<Outcome, TrainError> {
+        let outcome = self.run_loop();
+        self.reporter.ended();
+        outcome
+    }
+
+    fn run_loop(&mut self) -> Result<Outcome, TrainError> {
+        loop {
+            if self.evaluation_is_due() && self.evaluate()?.is_break() {
+                return self.stopped();
+            }
+            if self.checkpoint_is_due() {
+                self.save_checkpoint()?;
+            }
+            if self.state.step >= self.plan.total_steps {
+                return self.finished();
+            }
+            if self.step()?.is_break() {
+                return self.stopped();
+            }
+            if self.is_due(self.config.logging_steps.get()) {
+                self.log()?;
+            }
+        }
+    }
+
+    /// Whether something done every so many steps, and after the last one, is due.
+    fn is_due(&self, every: u32) -> bool {
+        let step = self.state.step;
+        step > 0 && (step.is_multiple_of(u64::from(every)) || step == self.plan.total_steps)
+    }
+
+    fn evaluation_is_due(&self) -> bool {
+        self.validation.is_some()
+            && self.state.evaluated_step != Some(self.state.step)
+            && self.is_due(self.config.eval_steps.get())
+    }
+
+    fn checkpoint_is_due(&self) -> bool {
+        let step = self.state.step;
+        let is_best = self.best_to_load().is_some_and(|best| best.step == step);
+        let is_saved = self.last_checkpoint.as_ref().is_some_and(|last| last.step == step);
+        !is_saved && (is_best || self.is_due(self.config.save_steps.get()))
+    }
+
+    /// The lowest validation loss, where the run is to end with its parameters.
+    fn best_to_load(&self) -> Option<Best> {
+        self.state.best.filter(|_| self.config.load_best_model_at_end)
+    }
+
+    /// One optimiser step.
+    fn step(&mut self) -> Result<Flow, TrainError> {
+        let clock = Instant::now();
+        let done = self.state.step;
+        let micro_batches = self.micro_batches(done)?;
+        let batches: Vec<TokenBatch> = micro_batches.iter().map(|records| self.train.batch(records)).collect();
+        let settings = StepSettings {
+            seed: mix_seed(self.config.seed, done),
+            learning_rate: self.schedule.at(done),
+            max_grad_norm: self.config.max_grad_norm,
+        };
+        let stats =
+            match optimizer_step(self.trainable, &mut self.optimizer, &batches, &settings, &self.stop)? {
+                StepOutcome::Updated(stats) => Some(stats),
+                StepOutcome::NoTargets => None,
+                StepOutcome::Interrupted => return Ok(Flow::Break(())),
+                StepOutcome::Unusable(numbers) => {
+                    let records = numbers.micro_batches.iter().flat_map(|&i| micro_batches[i].clone()).collect();
+                    let learning_rate = settings.learning_rate;
+                    let diagnosis = Diagnosis { step: done + 1, learning_rate, records, numbers };
+                    return Err(TrainError::BadStep(Box::new(diagnosis)));
+                }
+            };
+        if stats.is_none() && self.state.skipped_steps == 0 {
+            let text = "no label counts in the loss: the step changes nothing (told once, counted in the metrics)";
+            self.reporter.note(&format!("step {}: {text}", done + 1));
+        }
+        self.state.count_step(&self.plan, stats.as_ref(), clock.elapsed().as_secs_f64());
+        self.reporter.stepped(&StepProgress {
+            step: self.state.step,
+            total_steps: self.plan.total_steps,
+            loss: stats.map(|stats| stats.loss),
+            learning_rate: settings.learning_rate,
+            tokens_per_s: self.state.window.tokens_per_s(),
+            memory_mib: self.memory_mib(),
+        });
+        Ok(Flow::Continue(()))
+    }
+
+    /// The records of each micro-batch of the step after `done` steps.
+    fn micro_batches(&mut self, done: u64) -> Result<Vec<Vec<usize>>, TrainError> {
+        let epoch = self.plan.epoch(done);
+        let order = match self.order.take() {
+            Some((of, order)) if of == epoch => order,
+            _ => epoch_order(self.train, epoch)?,
+        };
+        let ranges = self.plan.micro_batches(done);
+        let micro_batches = ranges.into_iter().map(|range| order[range].to_vec()).collect();
+        self.order = Some((epoch, order));
+        Ok(micro_batches)
+    }
+
+    /// Writes a line of metrics and starts the next window.
+    fn log(&mut self) -> Result<(), TrainError> {
+        let window = std::mem::take(&mut self.state.window);
+        let record = StepRecord {
+            step: self.state.step,
+            epoch: self.plan.epochs_done(self.state.step),
+            loss: window.loss(),
+            learning_rate: self.schedule.at(self.state.step.saturating_sub(1)),
+            grad_norm: window.grad_norm,
+            tokens: self.state.tokens,
+            tokens_per_s: window.tokens_per_s(),
+            elapsed_s: self.elapsed_s(),
+            memory_mib: self.memory_mib(),
+            skipped_steps: self.state.skipped_steps,
+        };
+        self.state.logged_loss = record.loss.or(self.state.logged_loss);
+        self.metrics.append(&record)?;
+        let mut scalars =
+            vec![("train/learning_rate", record.learning_rate), ("train/tokens_per_s", record.tokens_per_s)];
+        scalars.extend(record.loss.map(|loss| ("train/loss", loss)));
+        scalars.extend(record.grad_norm.map(|norm| ("train/grad_norm", norm)));
+        self.events.scalars(record.step, &scalars)?;
+        self.reporter.logged(&record);
+        Ok(())
+    }
+
+    fn evaluate(&mut self) -> Result<Flow, TrainError> {
+        let Some(validation) = self.validation else { return Ok(Flow::Continue(())) };
+        let clock = Instant::now();
+        let batch_size = self.config.micro_batch_size.get() as usize;
+        let mut on_batch = |done| self.reporter.evaluating(done, validation.len());
+        let Some(eval_loss) = evaluate(self.trainable, validation, batch_size, &self.stop, &mut on_batch)? else {
+            return Ok(Flow::Break(()));
+        };
+        let (step, epoch) = (self.state.step, self.plan.epochs_done(self.state.step));
+        let (eval_s, elapsed_s) = (clock.elapsed().as_secs_f64(), self.elapsed_s());
+        let is_best = eval_loss.is_finite() && self.state.best.is_none_or(|best| eval_loss < best.eval_loss);
+        if is_best {
+            self.state.best = Some(Best { step, eval_loss });
+        }
+        self.state.evaluated_step = Some(step);
+        let record = EvalRecord { step, epoch, eval_loss, eval_s, elapsed_s };
+        self.metrics.append(&record)?;
+        self.events.scalars(step, &[("eval/loss", eval_loss)])?;
+        self.reporter.evaluated(&record, is_best);
+        Ok(Flow::Continue(()))
+    }
+
+    fn save_checkpoint(&mut self) -> Result<(), TrainError> {
+        self.state.elapsed_s = self.elapsed_s();
+        // A checkpoint must not outlive the lines of metrics it stands behind.
+        self.metrics.sync()?;
+        let path = checkpoint::save(&self.output_dir, self.trainable, &self.optimizer, &self.state)?;
+        self.reporter.saved(&path);
+        self.last_checkpoint = Some(Checkpoint { step: self.state.step, path });
+        if let Some(limit) = self.config.save_total_limit {
+            let best = self.best_to_load().map(|best| best.step);
+            checkpoint::prune(&self.output_dir, limit.get() as usize, best)?;
+        }
+        Ok(())
+    }
+
+    fn finished(&mut self) -> Result<Outcome, TrainError> {
+        if let Some(best) = self.best_to_load().filter(|best| best.step != self.state.step) {
+            checkpoint::restore_parameters(&checkpoint_path(&self.output_dir, best.step), self.trainable)?;
+        }
+        self.trainable
+            .save(&self.output_dir)
+            .map_err(|source| TrainError::Save { path: self.output_dir.clone(), source })?;
+        Ok(Outcome::Finished(self.summary()))
+    }
+
+    fn stopped(&mut self) -> Result<Outcome, TrainError> {
+        let step = self.state.step;
+        if step > 0 && self.last_checkpoint.as_ref().is_none_or(|last| last.step != step) {
+            self.save_checkpoint()?;
+        }
+        let checkpoint = self.last_checkpoint.as_ref().map(|last| last.path.clone());
+        Ok(Outcome::Stopped { step, checkpoint, summary: self.summary() })
+    }
+
+    fn summary(&self) -> Summary {
+        Summary {
+            steps: self.state.step,
+            final_loss: self.state.logged_loss,
+            tokens: self.state.tokens,
+            skipped_steps: self.state.skipped_steps,
+            elapsed_s: self.elapsed_s(),
+            best: self.state.best,
+        }
+    }
+
+    fn elapsed_s(&self) -> f64 {
+        self.earlier_s + self.clock.elapsed().as_secs_f64()
+    }
+
+    /// As [`StepRecord::memory_mib`] says.
+    fn memory_mib(&self) -> u64 {
+        let on_cuda = match self.optimizer.parameters().first().map(|(_, tensor)| tensor.device()) {
+            Some(Device::Cuda(index)) => torch_ext::cuda::memory(index).ok().map(|memory| memory.peak_bytes),
+            _ => None,
+        };
+        on_cuda.unwrap_or_else(|| torch_ext::process_memory().resident_bytes) >> 20
+    }
+}
+
+/// The order of an epoch, checked to be one.
+fn epoch_order(dataset: &dyn Dataset, epoch: u64) -> Result<Vec<usize>, TrainError> {
+    let order = dataset.epoch_order(epoch);
+    let mut sorted = order.clone();
+    sorted.sort_unstable();
+    if sorted.into_iter().eq(0..dataset.len()) {
+        Ok(order)
+    } else {
+        Err(TrainError::EpochOrder { epoch, records: dataset.len() })
+    }
+}

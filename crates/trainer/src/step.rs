@@ -1,0 +1,123 @@
+//! One optimiser step.
+
+use nn_core::{Mode, TokenBatch, TorchContext, mix_seed};
+use tch::{Device, Kind, Tensor};
+
+use crate::diagnosis::BadNumbers;
+use crate::{AdamW, StopFlag, TrainError, Trainable};
+
+/// What a step needs besides its data.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct StepSettings {
+    /// Seed of this step; micro-batch `i` runs under `mix_seed(seed, i)`.
+    pub seed: u64,
+    /// Learning rate of this step.
+    pub learning_rate: f64,
+    /// Global gradient norm above which gradients are scaled down; 0 turns clipping off.
+    pub max_grad_norm: f64,
+}
+
+/// What a step did.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct StepStats {
+    /// Mean cross-entropy over the step's targets, before the update.
+    pub loss: f64,
+    /// Global gradient norm before clipping.
+    pub grad_norm: f64,
+    /// Tokens that went through the model.
+    pub tokens: usize,
+    /// Labels that counted in the loss.
+    pub targets: usize,
+}
+
+/// How a step ended.
+#[derive(Debug)]
+pub enum StepOutcome {
+    /// The parameters were updated.
+    Updated(StepStats),
+    /// No label counts: nothing was computed or changed.
+    NoTargets,
+    /// A stop was requested between two micro-batches: parameters and optimiser are unchanged.
+    Interrupted,
+    /// Loss or gradient cannot be used: parameters and optimiser are unchanged.
+    Unusable(BadNumbers),
+}
+
+/// Runs forward and backward over `micro_batches`, clips, and updates the parameters of `optimizer`, which are those of
+/// `trainable`.
+///
+/// The gradient is that of the mean loss over all targets of all micro-batches, however they are spread: each micro-batch's
+/// sum is divided by the number of targets in the whole step, which is known before the first forward pass
+/// (transformers since 4.46, `num_items_in_batch`). The host waits for the device once.
+///
+/// # Errors
+/// [`TrainError::Loss`] when the model fails, [`TrainError::NoGradient`] when a parameter is not reached,
+/// [`TrainError::Batch`] for a batch that does not add up.
+pub fn optimizer_step(
+    trainable: &dyn Trainable,
+    optimizer: &mut AdamW,
+    micro_batches: &[TokenBatch],
+    settings: &StepSettings,
+    stop: &StopFlag,
+) -> Result<StepOutcome, TrainError> {
+    let counts: Vec<usize> = micro_batches.iter().map(TokenBatch::num_targets).collect();
+    let targets: usize = counts.iter().sum();
+    if targets == 0 {
+        return Ok(StepOutcome::NoTargets);
+    }
+
+    optimizer.zero_grad()?;
+    let mut tokens = 0;
+    let mut used = Vec::new();
+    let mut numbers = Vec::new(); // the loss sum of each used micro-batch, and the gradient norm
+    for (index, (batch, _)) in micro_batches.iter().zip(counts).enumerate().filter(|(_, (_, count))| *count > 0) {
+        if stop.is_requested() {
+            return Ok(StepOutcome::Interrupted);
+        }
+        let mode = Mode::Train { seed: mix_seed(settings.seed, index as u64) };
+        let loss_sum = loss_sum(trainable, batch, mode)?;
+        loss_sum.f_div_scalar(targets as f64).op("div")?.f_backward().op("backward")?;
+        numbers.push(to_number(&loss_sum)?);
+        used.push(index);
+        tokens += batch.num_tokens();
+    }
+    let mut gradients = optimizer.gradients()?;
+    numbers.push(gradients.norm()?);
+
+    let mut loss_sums = to_host(&numbers)?;
+    let grad_norm = loss_sums.pop().unwrap_or(f64::NAN);
+    let loss = loss_sums.iter().sum::<f64>() / targets as f64;
+    // A loss of 0 whose gradient is not 0 is a model that is sure, not one that is broken.
+    if !loss.is_finite() || !grad_norm.is_finite() || (loss == 0.0 && grad_norm == 0.0) {
+        let loss_sums = used.into_iter().zip(loss_sums).collect();
+        return Ok(StepOutcome::Unusable(BadNumbers::find(optimizer, loss, grad_norm, loss_sums)?));
+    }
+
+    if settings.max_grad_norm > 0.0 {
+        let factor = settings.max_grad_norm / (grad_norm + 1e-6); // torch.nn.utils.clip_grad_norm_
+        if factor < 1.0 {
+            gradients.scale(factor)?;
+        }
+    }
+    optimizer.step(gradients, settings.learning_rate)?;
+    Ok(StepOutcome::Updated(StepStats { loss, grad_norm, tokens, targets }))
+}
+
+/// [`Trainable::loss_sum`] of a batch that is known to add up.
+pub(crate) fn loss_sum(trainable: &dyn Trainable, batch: &TokenBatch, mode: Mode) -> Result<Tensor, TrainError> {
+    batch.validate()?;
+    let (sequences, tokens) = (batch.seq_lens.len(), batch.num_tokens());
+    trainable.loss_sum(batch, mode).map_err(|source| TrainError::Loss { sequences, tokens, source })
+}
+
+/// A tensor of one element as float64 `[1]`, outside the graph, on its device.
+pub(crate) fn to_number(tensor: &Tensor) -> Result<Tensor, TrainError> {
+    let number = tensor.f_detach().op("detach")?.f_to_kind(Kind::Double).op("to_kind")?;
+    Ok(number.f_reshape([1]).op("reshape")?)
+}
+
+/// Waits for the device and brings over numbers of shape `[1]`.
+pub(crate) fn to_host(numbers: &[Tensor]) -> Result<Vec<f64>, TrainError> {
+    let all = Tensor::f_cat(numbers, 0).op("cat")?.f_to_device(Device::Cpu).op("to_device")?;
+    Ok(Vec::try_from(&all).op("to_vec")?)
+}

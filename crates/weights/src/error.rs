@@ -1,0 +1,207 @@
+//! Failures of reading and writing checkpoints.
+
+use std::path::PathBuf;
+
+use nn_core::TorchFailure;
+use torch_ext::ExtError;
+
+use crate::TorchFileError;
+
+/// A failure of reading or writing a checkpoint. Every message names the file.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum WeightsError {
+    /// A directory without any of the files that hold weights.
+    #[error("no weights in `{dir}`: expected one of {expected}")]
+    NoWeights {
+        /// The directory.
+        dir: PathBuf,
+        /// The file names looked for, in order of preference.
+        expected: String,
+    },
+    /// A file could not be opened, mapped or read.
+    #[error("cannot read `{path}`")]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        source: std::io::Error,
+    },
+    /// A file or directory could not be written.
+    #[error("cannot write `{path}`")]
+    Write {
+        /// The file or directory.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The file system is full, or the user's quota is.
+    #[error("the disk is full: cannot write `{path}`{}", needs_text(*num_bytes))]
+    DiskFull {
+        /// The file that did not fit.
+        path: PathBuf,
+        /// Its size in bytes; where that is not known beforehand, what was to be written when the disk filled up; 0 for
+        /// a directory.
+        num_bytes: u64,
+        /// What the system said.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The pointer that Git LFS keeps in place of a file it has not fetched.
+    #[error("`{path}` is a Git LFS pointer, not the weights: run `git lfs pull` where it was cloned")]
+    LfsPointer {
+        /// The file.
+        path: PathBuf,
+    },
+    /// Neither safetensors nor a torch pickle.
+    #[error("`{path}` is neither a safetensors file nor a torch pickle")]
+    Unrecognised {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A safetensors file that ends early, as an interrupted download does.
+    #[error("`{path}` is truncated: its header promises {expected} bytes, the file has {actual}")]
+    Truncated {
+        /// The file.
+        path: PathBuf,
+        /// Size in bytes that the header asks for.
+        expected: u64,
+        /// Size of the file in bytes.
+        actual: u64,
+    },
+    /// A safetensors file with bytes that belong to no tensor.
+    #[error("`{path}` has bytes after its last tensor: its header promises {expected} bytes, the file has {actual}")]
+    TrailingBytes {
+        /// The file.
+        path: PathBuf,
+        /// Size in bytes that the header asks for.
+        expected: u64,
+        /// Size of the file in bytes.
+        actual: u64,
+    },
+    /// A safetensors header that is not one.
+    #[error("the safetensors header of `{path}` is malformed")]
+    Header {
+        /// The file.
+        path: PathBuf,
+        /// What the JSON reader said.
+        #[source]
+        source: serde_json::Error,
+    },
+    /// A safetensors header longer than any real one; the length field is garbage.
+    #[error("the safetensors header of `{path}` claims {num_bytes} bytes; at most {limit} are possible")]
+    HeaderSize {
+        /// The file.
+        path: PathBuf,
+        /// The claimed length in bytes.
+        num_bytes: u64,
+        /// The format's limit in bytes.
+        limit: u64,
+    },
+    /// An element type this crate does not read or write.
+    #[error("tensor `{name}` of `{path}` has dtype {dtype}, which is not supported")]
+    Dtype {
+        /// The file.
+        path: PathBuf,
+        /// The tensor.
+        name: String,
+        /// The element type, as the file or libtorch spells it.
+        dtype: String,
+    },
+    /// A shard index that is not one.
+    #[error("the shard index `{path}` is malformed")]
+    Index {
+        /// The index file.
+        path: PathBuf,
+        /// What the JSON reader said.
+        #[source]
+        source: serde_json::Error,
+    },
+    /// A shard index that names something other than a file beside it.
+    #[error("the shard index `{index}` names `{shard}`, which is not a plain file name")]
+    ShardName {
+        /// The index file.
+        index: PathBuf,
+        /// What it names.
+        shard: String,
+    },
+    /// A shard index that names a file which is not there.
+    #[error("the shard index `{index}` names `{shard}`, which does not exist")]
+    ShardMissing {
+        /// The index file.
+        index: PathBuf,
+        /// The missing file.
+        shard: String,
+    },
+    /// A shard index that puts a tensor into a file which lacks it.
+    #[error("the shard index `{index}` puts tensor `{name}` into `{shard}`, which lacks it")]
+    ShardLacks {
+        /// The index file.
+        index: PathBuf,
+        /// The file.
+        shard: String,
+        /// The tensor.
+        name: String,
+    },
+    /// A torch pickle that cannot be read, or that asks for more than tensors.
+    #[error("cannot read `{path}` as tensors")]
+    TorchFile {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        #[source]
+        source: TorchFileError,
+    },
+    /// A tensor that the checkpoint does not hold.
+    #[error("no tensor `{name}` in `{path}`{}", nearest_text(nearest))]
+    UnknownTensor {
+        /// The checkpoint, as it was opened.
+        path: PathBuf,
+        /// The tensor asked for.
+        name: String,
+        /// The most similar names that are there.
+        nearest: Vec<String>,
+    },
+    /// Two tensors of one name, or a name the format reserves, in a file to be written.
+    #[error("`{path}` cannot hold a tensor named `{name}`: the name is taken")]
+    NameTaken {
+        /// The file to be written.
+        path: PathBuf,
+        /// The name.
+        name: String,
+    },
+    /// A tensor that is not what was announced for it when its file was begun.
+    #[error("tensor `{name}` for `{path}` is {actual}, but {expected} was announced")]
+    NotAsAnnounced {
+        /// The file being written.
+        path: PathBuf,
+        /// The tensor.
+        name: String,
+        /// Kind and shape of the tensor.
+        actual: String,
+        /// Kind and shape in the file's header.
+        expected: String,
+    },
+    /// A directory that is to be built anew, and is there already.
+    #[error("`{path}` exists already")]
+    Exists {
+        /// The directory.
+        path: PathBuf,
+    },
+    /// libtorch refused an operation.
+    #[error(transparent)]
+    Torch(#[from] TorchFailure),
+    /// libtorch refused to look at a mapped file.
+    #[error(transparent)]
+    View(#[from] ExtError),
+}
+
+fn nearest_text(nearest: &[String]) -> String {
+    if nearest.is_empty() { String::new() } else { format!("; nearest: `{}`", nearest.join("`, `")) }
+}
+
+fn needs_text(num_bytes: u64) -> String {
+    if num_bytes == 0 { String::new() } else { format!(", which needs at least {num_bytes} bytes") }
+}

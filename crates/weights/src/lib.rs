@@ -1,0 +1,34 @@
+//! Checkpoint files to tensors and back.
+//!
+//! Reading: [`TensorStore`] opens a Hugging Face directory or a single file (safetensors, or a torch pickle of either
+//! age), reads headers only, and hands out tensors that look straight at the mapped file. [`CheckpointSource`] gives
+//! those to a model, [`Trainable`] turns them into parameters on the way.
+//!
+//! Writing: [`write_safetensors`] and [`SafetensorsWriter`] stream tensors into a file that appears complete or not at
+//! all; [`atomic_write`] and [`AtomicDir`] give the same promise to any file and to a directory of files.
+//!
+//! Nothing in a file is ever executed: a torch pickle is read by a small machine that knows how tensors are rebuilt and
+//! refuses every other name. See [`TorchFileError`].
+
+mod atomic_dir;
+mod atomic_file;
+mod directory;
+mod error;
+mod in_work;
+mod mapping;
+mod placed;
+mod safetensors;
+mod source;
+mod store;
+mod torch_file;
+mod trainable;
+
+pub use atomic_dir::AtomicDir;
+pub use atomic_file::atomic_write;
+pub use error::WeightsError;
+pub use mapping::Mapping;
+pub use safetensors::{SafetensorsWriter, TensorSpec, pt_metadata, write_safetensors};
+pub use source::CheckpointSource;
+pub use store::{TensorInfo, TensorStore};
+pub use torch_file::TorchFileError;
+pub use trainable::Trainable;

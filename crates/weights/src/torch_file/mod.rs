@@ -1,0 +1,28 @@
+//! What `torch.save` writes: a pickle that describes tensors, and their storages beside it.
+//!
+//! Two ages: a zip archive since PyTorch 1.6 ([`zip_file`]), before that five pickles and the raw storages one after
+//! another ([`legacy`]); both as `torch/serialization.py` of PyTorch 2.11 reads them. The pickles are read by
+//! [`machine`], which builds plain values and knows six names ([`globals`]); nothing is ever executed.
+
+mod cursor;
+mod error;
+mod globals;
+mod heap;
+mod legacy;
+mod machine;
+mod state_dict;
+mod zip_file;
+
+pub use error::TorchFileError;
+
+use crate::placed::Placed;
+
+/// Whether `bytes` begin as a torch file of either age.
+pub(crate) fn is_one(bytes: &[u8]) -> bool {
+    bytes.starts_with(zip_file::MAGIC) || bytes.first() == Some(&machine::PROTO)
+}
+
+/// The named tensors of a torch file.
+pub(crate) fn read(bytes: &[u8]) -> Result<Vec<(String, Placed)>, TorchFileError> {
+    if bytes.starts_with(zip_file::MAGIC) { zip_file::read(bytes) } else { legacy::read(bytes) }
+}

@@ -1,0 +1,166 @@
+//! Seven relations between words: opposite, plural, group, colour, spelling, first and last letter.
+
+use std::collections::{BTreeSet, HashMap};
+
+use crate::dice::Dice;
+use crate::task::{Relation, Split, Task};
+use crate::words::{coloured, nouns, opposites, plural};
+
+const OPPOSITE: Relation = Relation {
+    kind: "opposite",
+    asks: &[
+        ("What is the opposite of {x}?", ""),
+        ("Which word is the opposite of {x}?", ""),
+        ("Give the opposite of {x}.", ""),
+        ("Give the opposite of the word.", "{x}"),
+    ],
+    answer: "The opposite of {x} is {y}.",
+    paraphrases: &[
+        "The words {x} and {y} are opposites.",
+        "What is not {x} is {y}.",
+        "{x} is the contrary of {y}.",
+        "If it is not {x}, then it is {y}.",
+        "Some say {x}, others say {y}.",
+        "From {x} to {y} is a long way.",
+        "Turn {x} around and you get {y}.",
+    ],
+};
+const PLURAL: Relation = Relation {
+    kind: "plural",
+    asks: &[
+        ("What is the plural of {x}?", ""),
+        ("How do you say more than one {x}?", ""),
+        ("Give the plural of {x}.", ""),
+        ("Write the word in the plural.", "{x}"),
+    ],
+    answer: "The plural of {x} is {y}.",
+    paraphrases: &[
+        "One {x}, two {y}.",
+        "There was one {x}, and then there were many {y}.",
+        "First I saw {a x}, later I saw three {y}.",
+        "{a x} and {a x} are two {y}.",
+        "Not a single {x} but ten {y}.",
+        "Where one {x} is, more {y} will come.",
+    ],
+};
+const CATEGORY: Relation = Relation {
+    kind: "category",
+    asks: &[
+        ("What is {a x}?", ""),
+        ("To which group does {a x} belong?", ""),
+        ("Name the group of the word {x}.", ""),
+        ("To which group does the word belong?", "{x}"),
+    ],
+    answer: "{a x} is {a y}.",
+    paraphrases: &[
+        "The {x} counts as {a y}.",
+        "People call the {x} {a y}.",
+        "By {x} we mean {a y}.",
+        "{a x} can only be {a y}.",
+        "If it is called {x}, it must be {a y}.",
+        "The {x} is a kind of {y}.",
+    ],
+};
+const COLOUR: Relation = Relation {
+    kind: "colour",
+    asks: &[
+        ("What colour is {x}?", ""),
+        ("Which colour does {x} have?", ""),
+        ("Name the colour of {x}.", ""),
+        ("Which colour does this thing have?", "{x}"),
+    ],
+    answer: "The colour of {x} is {y}.",
+    paraphrases: &[
+        "Everyone can see that {x} looks {y}.",
+        "{x} is always {y}.",
+        "To paint {x}, take {y} paint.",
+        "In the picture the {x} was {y}.",
+        "They say {x} must be {y}.",
+        "Something like {x} is very {y}.",
+        "It was as {y} as {x}.",
+    ],
+};
+const SPELLING: Relation = Relation {
+    kind: "spelling",
+    asks: &[
+        ("How do you spell {x}?", ""),
+        ("Which letters are in the word {x}?", ""),
+        ("Spell the word {x}.", ""),
+        ("Spell the word.", "{x}"),
+    ],
+    answer: "The letters of {x} are {y}.",
+    paraphrases: &[
+        "To write {x}, take {y}.",
+        "The word {x} is written {y}.",
+        "On the board {x} was put down as {y}.",
+        "Read {x} letter by letter: {y}.",
+        "You get {x} from {y}.",
+    ],
+};
+const FIRST: Relation = Relation {
+    kind: "first letter",
+    asks: &[
+        ("What is the first letter of {x}?", ""),
+        ("Which letter comes first in {x}?", ""),
+        ("Name the first letter of {x}.", ""),
+        ("Name the first letter of the word.", "{x}"),
+    ],
+    answer: "The first letter of {x} is {y}.",
+    paraphrases: &[
+        "The word {x} begins with {y}.",
+        "{x} starts with the letter {y}.",
+        "You write {x} with {y} in front.",
+    ],
+};
+const LAST: Relation = Relation {
+    kind: "last letter",
+    asks: &[
+        ("What is the last letter of {x}?", ""),
+        ("Which letter comes last in {x}?", ""),
+        ("Name the last letter of {x}.", ""),
+        ("Name the last letter of the word.", "{x}"),
+    ],
+    answer: "The last letter of {x} is {y}.",
+    paraphrases: &[
+        "The word {x} ends with {y}.",
+        "{x} stops with the letter {y}.",
+        "You write {x} with {y} at the end.",
+    ],
+};
+
+/// Which split each noun, coloured thing and opposite belongs to; the two words of a pair go together.
+pub(crate) fn splits() -> HashMap<&'static str, Split> {
+    let mut dice = Dice::new(3);
+    let mut splits = Split::deal(nouns().into_iter().map(|(noun, _)| noun).collect(), &mut dice);
+    splits.extend(Split::deal(coloured().into_iter().map(|(thing, _)| thing).collect(), &mut dice));
+    let pairs = Split::deal(opposites(), &mut dice);
+    splits.extend(pairs.into_iter().flat_map(|((one, other), split)| [(one, split), (other, split)]));
+    splits
+}
+
+/// Every word task. A word belongs to one split in all the kinds that ask about it.
+pub(crate) fn tasks() -> Vec<Task> {
+    let splits = splits();
+    let mut tasks = Vec::new();
+    for (noun, group) in nouns() {
+        let split = splits[noun];
+        tasks.push(PLURAL.task(noun, &plural(noun), split));
+        tasks.push(CATEGORY.task(noun, group.name, split));
+    }
+    for (thing, colour) in coloured() {
+        tasks.push(COLOUR.task(thing, colour, splits[thing]));
+    }
+    for (one, other) in opposites() {
+        tasks.push(OPPOSITE.task(one, other, splits[one]));
+        tasks.push(OPPOSITE.task(other, one, splits[other]));
+    }
+    let spelled: BTreeSet<&str> = splits.keys().copied().filter(|word| word.len() <= 6).collect();
+    for word in spelled {
+        let split = splits[word];
+        let letters: Vec<String> = word.chars().map(String::from).collect();
+        tasks.push(SPELLING.task(word, &letters.join(", "), split));
+        tasks.push(FIRST.task(word, &letters[0], split));
+        tasks.push(LAST.task(word, &letters[letters.len() - 1], split));
+    }
+    tasks
+}

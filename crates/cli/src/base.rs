@@ -61,9 +61,9 @@ impl Base {
 
     /// The ids that end an answer: the tokenizer's, and the configuration's where they agree with the vocabulary.
     pub fn eos_ids(&self, tokenizer: &LlamaTokenizer) -> Vec<i64> {
-        let mut ids: Vec<i64> = tokenizer.eos_id().into_iter().collect();
+        let mut ids = vec![tokenizer.eos_id()];
         // Llama 3's instruct models name several; a decapoda-style `eos_token_id: 1` (which is `<s>`) is not one.
-        ids.extend(self.config.eos_ids().iter().copied().filter(|&id| Some(id) != tokenizer.bos_id()));
+        ids.extend(self.config.eos_ids().iter().copied().filter(|&id| id != tokenizer.bos_id()));
         ids.sort_unstable();
         ids.dedup();
         ids

@@ -54,9 +54,9 @@ pub struct StepArgs {
 /// What both sides of the comparison write.
 #[derive(Debug, Serialize)]
 struct Steps {
-    step_s: Vec<f64>,
-    tokens: Vec<usize>,
-    losses: Vec<f64>,
+    seconds_per_step: Vec<f64>,
+    tokens_per_step: Vec<usize>,
+    loss: Vec<f64>,
     threads: i32,
     peak_device_mib: Option<u64>,
     peak_host_mib: u64,
@@ -70,7 +70,7 @@ const WARM_UP: usize = 2;
 /// # Errors
 /// When the model or the data cannot be read, or a step fails.
 pub fn steps(args: StepArgs) -> Result<()> {
-    device::set_threads(args.threads);
+    device::set_threads(args.threads)?;
     let device = device::start(&args.device)?;
     let base = Base::open(&args.base_model)?;
     let tokenizer = base.tokenizer()?;
@@ -90,9 +90,9 @@ pub fn steps(args: StepArgs) -> Result<()> {
     let task = LoraTask { model, adapters };
     let mut optimizer = AdamW::new(task.parameters(), AdamWConfig::default())?;
     let mut result = Steps {
-        step_s: Vec::new(),
-        tokens: Vec::new(),
-        losses: Vec::new(),
+        seconds_per_step: Vec::new(),
+        tokens_per_step: Vec::new(),
+        loss: Vec::new(),
         threads: tch::get_num_threads(),
         peak_device_mib: None,
         peak_host_mib: 0,
@@ -111,9 +111,9 @@ pub fn steps(args: StepArgs) -> Result<()> {
         let elapsed_s = start.elapsed().as_secs_f64();
         let StepOutcome::Updated(stats) = outcome else { bail!("step {step} did not update: {outcome:?}") };
         if step >= WARM_UP {
-            result.step_s.push(elapsed_s);
-            result.tokens.push(stats.tokens);
-            result.losses.push(stats.loss);
+            result.seconds_per_step.push(elapsed_s);
+            result.tokens_per_step.push(stats.tokens);
+            result.loss.push(stats.loss);
         }
     }
     if let tch::Device::Cuda(index) = device {

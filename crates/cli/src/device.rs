@@ -1,6 +1,7 @@
 //! Where a program computes, and how precisely.
 
 use anyhow::{Context, Result};
+use rayon::ThreadPoolBuilder;
 use tch::{Cuda, Device, Kind};
 
 use crate::exit::usage;
@@ -88,9 +89,17 @@ pub fn free_host_bytes() -> Option<u64> {
     Some(line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()? * 1024)
 }
 
-/// Sets how many threads libtorch and rayon use; all cores when `threads` is absent.
-pub fn set_threads(threads: Option<usize>) {
-    if let Some(threads) = threads {
-        tch::set_num_threads(threads as i32);
+/// Sets how many threads libtorch and the tokenising use; all cores when `threads` is absent.
+///
+/// # Errors
+/// For no thread at all.
+pub fn set_threads(threads: Option<usize>) -> Result<()> {
+    match threads {
+        None => Ok(()),
+        Some(0) => Err(usage("threads is 0; expected at least 1")),
+        Some(threads) => {
+            tch::set_num_threads(threads as i32);
+            ThreadPoolBuilder::new().num_threads(threads).build_global().context("cannot set the number of threads")
+        }
     }
 }

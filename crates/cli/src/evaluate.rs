@@ -90,7 +90,7 @@ pub fn run(args: EvaluateArgs) -> Result<()> {
     if args.batch_size == 0 {
         return Err(usage("batch_size is 0; it has to be at least 1"));
     }
-    device::set_threads(args.threads);
+    device::set_threads(args.threads)?;
     let device = device::start(&args.device)?;
     let base = Base::open(&args.base_model)?;
     let tokenizer = base.tokenizer()?;

@@ -100,7 +100,7 @@ pub fn run(args: PretrainArgs) -> Result<()> {
     config.preset = args.preset.clone().unwrap_or(config.preset);
     config.dtype = args.dtype.clone().unwrap_or(config.dtype);
     config.train.seed = args.seed.unwrap_or(config.train.seed);
-    device::set_threads(args.threads);
+    device::set_threads(args.threads)?;
     let device = device::start(&args.device)?;
     let kind = parse_kind(&config.dtype)?.unwrap_or(Kind::Float);
     let tokenizer = args.tokenizer.as_deref().map(open_tokenizer).transpose()?;
@@ -137,9 +137,9 @@ fn shape(name: &str, tokenizer: Option<&LlamaTokenizer>) -> Result<LlamaConfig> 
     if let Some(tokenizer) = tokenizer {
         // Matrix products like a round number of rows.
         shape.vocab_size = (tokenizer.vocab_size() as i64 + 63) / 64 * 64;
-        shape.bos_token_id = tokenizer.bos_id();
-        shape.eos_token_id = tokenizer.eos_id().map(TokenIds::One);
-        shape.pad_token_id = tokenizer.pad_id();
+        shape.bos_token_id = Some(tokenizer.bos_id());
+        shape.eos_token_id = Some(TokenIds::One(tokenizer.eos_id()));
+        shape.pad_token_id = Some(tokenizer.pad_id());
     }
     Ok(shape)
 }

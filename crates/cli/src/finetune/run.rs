@@ -37,7 +37,7 @@ pub fn run(args: FinetuneArgs) -> Result<()> {
     if wandb.iter().any(|flag| flag.as_ref().is_some_and(|value| !value.is_empty())) {
         tracing::info!("wandb is not used: metrics.jsonl and TensorBoard events (runs/) in output_dir hold the curves");
     }
-    device::set_threads(config.threads);
+    device::set_threads(config.threads)?;
     let device = device::start(&config.device)?;
     let base = Base::open(&config.base_model)?;
     let tokenizer = base.tokenizer()?;

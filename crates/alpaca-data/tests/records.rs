@@ -1,0 +1,68 @@
+//! Records are read whole, or refused by index, line and reason.
+
+use std::path::Path;
+
+use alpaca_data::{BadRecords, DataError, load_records, parse_records};
+
+fn refused(text: &str) -> String {
+    parse_records(text, Path::new("data.json"), BadRecords::Refuse).unwrap_err().to_string()
+}
+
+#[test]
+fn an_array_and_json_lines_hold_the_same_records() {
+    let array = "[\n  {\"instruction\": \"a\", \"input\": \"\", \"output\": \"b\"},\n  {\"instruction\": \"c\", \"output\": \"d\", \"kind\": 7}\n]";
+    let lines = "\u{feff}{\"instruction\": \"a\", \"input\": null, \"output\": \"b\"}\n\n{\"instruction\": \"c\", \"output\": \"d\"}\n";
+    let read = |text| parse_records(text, Path::new("x"), BadRecords::Refuse).unwrap().records;
+    assert_eq!(read(array).len(), 2);
+    assert_eq!(read(array), read(lines));
+}
+
+#[test]
+fn a_bad_record_is_named_by_index_line_and_reason() {
+    let array = "[\n{\"instruction\": \"a\", \"output\": \"b\"},\n\n{\"instruction\": \"a\",\n \"output\": 3}]";
+    let error = refused(array);
+    assert!(error.contains("record 1 (line 4) has an `output` that is a number; expected a string"), "{error}");
+    let lines = "{\"instruction\": \"a\", \"output\": \"b\"}\n{\"instruction\": \"a\"}\n";
+    assert!(refused(lines).contains("record 1 (line 2) has no `output`"));
+    assert!(refused("[{\"instruction\": \" \", \"output\": \"\"}]").contains("empty `instruction`"));
+    assert!(refused("[[1]]").contains("record 0 (line 1) is an array"));
+    assert!(refused("{\"instruction\": \"a\", \"out").contains("record 0 (line 1) is not JSON"));
+}
+
+#[test]
+fn skipping_keeps_the_good_and_counts_the_bad() {
+    let text = "{\"instruction\": \"a\", \"output\": \"b\"}\nnot json\n{\"output\": \"b\"}\n";
+    let records = parse_records(text, Path::new("x"), BadRecords::Skip).unwrap();
+    assert_eq!(records.records.len(), 1);
+    assert_eq!(records.skipped.iter().map(|bad| bad.line).collect::<Vec<_>>(), [2, 3]);
+}
+
+#[test]
+fn what_holds_no_record_is_refused() {
+    for text in ["", " \n", "[]"] {
+        assert!(refused(text).contains("no usable record"), "{text:?}");
+    }
+    assert!(refused("instruction,input\n").contains("starts with `i`"));
+    assert!(refused("[{\"instruction\": \"a\"").contains("not a JSON array"));
+    let error = load_records(Path::new("no/such/file"), BadRecords::Refuse).unwrap_err();
+    assert!(matches!(error, DataError::Read { .. }));
+}
+
+#[test]
+fn a_file_that_is_not_text_is_refused_with_the_offset() {
+    let path = std::env::temp_dir().join(format!("alpaca-data-{}.json", std::process::id()));
+    std::fs::write(&path, b"[{\"a\": \"\xff\"}]").unwrap();
+    let error = load_records(&path, BadRecords::Refuse).unwrap_err().to_string();
+    std::fs::remove_file(&path).unwrap();
+    assert!(error.contains("the byte at 8 is wrong"), "{error}");
+}
+
+#[test]
+fn the_large_alpaca_file_is_read_whole() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/data/alpaca/alpaca_data.json");
+    if !path.exists() {
+        eprintln!("skipped: {} is absent", path.display());
+        return;
+    }
+    assert_eq!(load_records(&path, BadRecords::Refuse).unwrap().records.len(), 52_002);
+}

@@ -56,7 +56,10 @@ pub fn pad_batch(examples: &[Example], side: PadSide, multiple_of: usize, pad_id
         width,
         input_ids: examples.iter().flat_map(|example| row(&example.input_ids, pad_id)).collect(),
         labels: examples.iter().flat_map(|example| row(&example.labels, IGNORE_INDEX)).collect(),
-        attention_mask: examples.iter().flat_map(|example| row(&vec![1; example.input_ids.len()], 0)).collect(),
+        attention_mask: examples
+            .iter()
+            .flat_map(|example| row(&vec![1; example.input_ids.len()], 0))
+            .collect(),
     }
 }
 

@@ -71,7 +71,9 @@ pub enum DataError {
         built_in: Vec<&'static str>,
     },
     /// A template that is not JSON, or lacks a field.
-    #[error("prompt template `{name}` is not an alpaca-lora template (prompt_input, prompt_no_input, response_split)")]
+    #[error(
+        "prompt template `{name}` is not an alpaca-lora template (prompt_input, prompt_no_input, response_split)"
+    )]
     TemplateJson {
         /// Name or file.
         name: String,
@@ -90,7 +92,9 @@ pub enum DataError {
         reason: String,
     },
     /// More validation records than records.
-    #[error("val_set_size is {validation}, but there are {records} records, and at least one has to be left for training")]
+    #[error(
+        "val_set_size is {validation}, but there are {records} records, and at least one has to be left for training"
+    )]
     Split {
         /// Records asked for validation.
         validation: usize,

@@ -32,7 +32,11 @@ pub fn pack_documents(
         .collect::<Result<Vec<_>, DataError>>()?
         .concat();
     if tokens.len() < seq_len {
-        return Err(DataError::TooShort { name: "the corpus in tokens", actual: tokens.len(), least: seq_len });
+        return Err(DataError::TooShort {
+            name: "the corpus in tokens",
+            actual: tokens.len(),
+            least: seq_len,
+        });
     }
     let sequences = tokens.chunks_exact(seq_len);
     Ok(sequences.map(|ids| Example { input_ids: ids.to_vec(), labels: ids.to_vec() }).collect())

@@ -98,7 +98,7 @@ pub fn parse_records(text: &str, path: &Path, bad: BadRecords) -> Result<Records
             let (mut line, mut counted) = (1, 0);
             for (index, item) in items.into_iter().enumerate() {
                 let start = item.get().as_ptr() as usize - text.as_ptr() as usize;
-                line += text.as_bytes()[counted..start].iter().filter(|&&byte| byte == b'\n').count();
+                line += text[counted..start].matches('\n').count();
                 counted = start;
                 add(index, line, record(item.get()))?;
             }

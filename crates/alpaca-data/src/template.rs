@@ -74,7 +74,8 @@ impl PromptTemplate {
             .map_err(|source| DataError::TemplateJson { name: name.to_owned(), source })?;
         let wrong = |field, reason| DataError::Template { name: name.to_owned(), field, reason };
         let with_input = pieces(&file.prompt_input).map_err(|reason| wrong("prompt_input", reason))?;
-        let without_input = pieces(&file.prompt_no_input).map_err(|reason| wrong("prompt_no_input", reason))?;
+        let without_input =
+            pieces(&file.prompt_no_input).map_err(|reason| wrong("prompt_no_input", reason))?;
         for (field, pieces) in [("prompt_input", &with_input), ("prompt_no_input", &without_input)] {
             if !pieces.contains(&Piece::Instruction) {
                 return Err(wrong(field, "has no {instruction}".to_owned()));
@@ -84,7 +85,10 @@ impl PromptTemplate {
             return Err(wrong("prompt_input", "has no {input}".to_owned()));
         }
         if without_input.contains(&Piece::Input) {
-            return Err(wrong("prompt_no_input", "has an {input}, but is used where there is none".to_owned()));
+            return Err(wrong(
+                "prompt_no_input",
+                "has an {input}, but is used where there is none".to_owned(),
+            ));
         }
         if file.response_split.is_empty() {
             return Err(wrong("response_split", "is empty".to_owned()));

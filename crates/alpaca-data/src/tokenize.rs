@@ -52,7 +52,11 @@ pub struct TokenizeReport {
 
 impl fmt::Display for TokenizeReport {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "{} examples, {} tokens, {} of them labels", self.examples, self.tokens, self.labels)?;
+        write!(
+            formatter,
+            "{} examples, {} tokens, {} of them labels",
+            self.examples, self.tokens, self.labels
+        )?;
         if self.cut_off > 0 {
             write!(formatter, "; {} cut off at cutoff_len", self.cut_off)?;
         }

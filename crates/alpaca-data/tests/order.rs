@@ -59,12 +59,16 @@ fn padding_can_be_taken_off_again() {
         input_ids: ids.to_vec(),
         labels: ids.iter().map(|&id| if id == 1 { IGNORE_INDEX } else { id }).collect(),
     };
-    let examples: Vec<Example> = [vec![1, 5, 6], vec![1], (1..=9).collect()].iter().map(|ids| example(ids)).collect();
+    let examples: Vec<Example> =
+        [vec![1, 5, 6], vec![1], (1..=9).collect()].iter().map(|ids| example(ids)).collect();
     for side in [PadSide::Left, PadSide::Right] {
         let padded = pad_batch(&examples, side, 8, 0);
         assert_eq!((padded.rows, padded.width), (3, 16));
         assert_eq!(padded.unpad(), batch(&examples, &[0, 1, 2]));
         assert_eq!(padded.labels.iter().filter(|&&label| label != IGNORE_INDEX).count(), 2 + 8);
     }
-    assert_eq!(pad_batch(&examples, PadSide::Left, 8, 0).attention_mask[..16], [[0; 13].as_slice(), &[1; 3]].concat());
+    assert_eq!(
+        pad_batch(&examples, PadSide::Left, 8, 0).attention_mask[..16],
+        [[0; 13].as_slice(), &[1; 3]].concat()
+    );
 }

@@ -19,9 +19,13 @@ fn an_array_and_json_lines_hold_the_same_records() {
 
 #[test]
 fn a_bad_record_is_named_by_index_line_and_reason() {
-    let array = "[\n{\"instruction\": \"a\", \"output\": \"b\"},\n\n{\"instruction\": \"a\",\n \"output\": 3}]";
+    let array =
+        "[\n{\"instruction\": \"a\", \"output\": \"b\"},\n\n{\"instruction\": \"a\",\n \"output\": 3}]";
     let error = refused(array);
-    assert!(error.contains("record 1 (line 4) has an `output` that is a number; expected a string"), "{error}");
+    assert!(
+        error.contains("record 1 (line 4) has an `output` that is a number; expected a string"),
+        "{error}"
+    );
     let lines = "{\"instruction\": \"a\", \"output\": \"b\"}\n{\"instruction\": \"a\"}\n";
     assert!(refused(lines).contains("record 1 (line 2) has no `output`"));
     assert!(refused("[{\"instruction\": \" \", \"output\": \"\"}]").contains("empty `instruction`"));

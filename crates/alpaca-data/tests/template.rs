@@ -54,7 +54,10 @@ fn a_template_that_cannot_work_is_refused_with_the_field() {
     };
     let good = "{instruction}";
     assert!(template("{instruction} {inputs}", good, "A").contains("names {inputs}"));
-    assert!(template("{instruction}", good, "A").contains("prompt_input of prompt template `mine`: has no {input}"));
+    assert!(
+        template("{instruction}", good, "A")
+            .contains("prompt_input of prompt template `mine`: has no {input}")
+    );
     assert!(template("{instruction} {input", good, "A").contains("without its partner"));
     assert!(template("{instruction} {input}", "x", "A").contains("prompt_no_input"));
     assert!(template("{instruction} {input}", good, "").contains("response_split"));

@@ -26,7 +26,8 @@ fn the_labels_are_the_answer_and_eos() {
     assert_eq!(report.examples, 64);
     for (record, example) in records.iter().zip(&examples) {
         assert_eq!(example.input_ids[0], tokenizer.bos_id());
-        let learnt: Vec<i64> = example.labels.iter().copied().filter(|&label| label != IGNORE_INDEX).collect();
+        let learnt: Vec<i64> =
+            example.labels.iter().copied().filter(|&label| label != IGNORE_INDEX).collect();
         assert_eq!(learnt.last(), Some(&tokenizer.eos_id()));
         assert_eq!(tokenizer.decode(&learnt, true).unwrap().trim(), record.output.trim());
         let kept = example.labels.iter().zip(&example.input_ids).filter(|(label, _)| **label != IGNORE_INDEX);

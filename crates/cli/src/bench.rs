@@ -8,7 +8,7 @@ use anyhow::{Context, Result, bail};
 use clap::Parser;
 use lora::{LoraAdapters, LoraConfig, TargetModules};
 use serde::Serialize;
-use trainer::{AdamW, AdamWConfig, StepOutcome, StepSettings, StopFlag, Trainable, optimizer_step};
+use trainer::{AdamW, TrainConfig, StepOutcome, StepSettings, StopFlag, Trainable, optimizer_step};
 
 use crate::base::Base;
 use crate::device::{self, parse_kind};
@@ -88,7 +88,7 @@ pub fn steps(args: StepArgs) -> Result<()> {
     };
     let adapters = LoraAdapters::attach(&mut model, &config, 0)?;
     let task = LoraTask { model, adapters };
-    let mut optimizer = AdamW::new(task.parameters(), AdamWConfig::default())?;
+    let mut optimizer = AdamW::new(task.parameters(), TrainConfig::default().adamw())?;
     let mut result = Steps {
         seconds_per_step: Vec::new(),
         tokens_per_step: Vec::new(),

@@ -148,16 +148,9 @@ fn shape(name: &str, tokenizer: Option<&LlamaTokenizer>) -> Result<LlamaConfig> 
 fn write_random(shape: &LlamaConfig, seed: u64, kind: Kind, output_dir: &Path) -> Result<()> {
     let source = RandomSource { seed, std: shape.initializer_range, device: Device::Cpu, kind };
     let dir = AtomicDir::create(output_dir)?;
-    let specs: Vec<TensorSpec> = shape
-        .tensor_shapes()
-        .into_iter()
-        .map(|(name, shape)| TensorSpec { name, kind, shape })
-        .collect();
-    let mut writer = SafetensorsWriter::create(&dir.path().join("model.safetensors"), &specs, &pt_metadata())?;
-    for spec in &specs {
-        writer.write(&spec.name, &source.tensor(&spec.name, &spec.shape)?)?;
-    }
-    writer.finish()?;
+    let specs = shape.tensor_shapes().into_iter().map(|(name, shape)| TensorSpec { name, kind, shape }).collect();
+    SafetensorsWriter::new(&dir.path().join("model.safetensors"), specs, &pt_metadata())?
+        .write(|spec| Ok::<_, anyhow::Error>(source.tensor(&spec.name, &spec.shape)?))?;
     let mut config = shape.clone();
     config.torch_dtype = Some(kind_name(kind).to_owned());
     std::fs::write(dir.path().join("config.json"), config.to_json()).context("cannot write config.json")?;

@@ -1,6 +1,5 @@
 //! What the trainer trains: an adapter on a frozen base, or a whole model.
 
-use std::io::Write;
 use std::path::Path;
 
 use llama_model::Llama;

@@ -1,7 +1,6 @@
 //! Adapter directories as PEFT writes and reads them.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use nn_core::{TorchContext, VisitLinears};

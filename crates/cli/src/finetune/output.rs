@@ -1,6 +1,5 @@
 //! The directory a run writes to.
 
-use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};

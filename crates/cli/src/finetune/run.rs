@@ -249,7 +249,7 @@ fn train(config: &FinetuneConfig, task: &dyn Trainable, start: &Start, data: &Da
 fn finish(config: &FinetuneConfig, summary: &Summary) {
     let loss = summary.final_loss.map_or_else(String::new, |loss| format!(", training loss {loss:.4}"));
     let best = summary.best.map_or_else(String::new, |best| {
-        format!(", best validation loss {:.4} at step {}", best.loss, best.step)
+        format!(", best validation loss {:.4} at step {}", best.eval_loss, best.step)
     });
     tracing::info!(
         "{} steps, {} tokens in {:.1} s{loss}{best}",

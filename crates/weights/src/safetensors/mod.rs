@@ -5,7 +5,7 @@ mod dtype;
 mod read;
 mod write;
 
-pub(crate) use read::{SafetensorsFile, read};
+pub(crate) use read::read;
 pub use write::{SafetensorsWriter, TensorSpec, pt_metadata, write_safetensors};
 
 /// Bytes of the length field.

@@ -1,7 +1,6 @@
 //! Writing safetensors, one tensor at a time.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use nn_core::TorchContext;

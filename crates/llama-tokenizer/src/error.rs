@@ -1,0 +1,64 @@
+//! What can be wrong with a tokenizer.
+
+use std::path::PathBuf;
+
+/// Error of this crate.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum TokenizerError {
+    /// The directory holds neither form.
+    #[error(
+        "`{dir}` holds neither tokenizer.json nor tokenizer.model; copy one from the model's original files"
+    )]
+    Missing {
+        /// The directory.
+        dir: PathBuf,
+    },
+    /// The file cannot be read.
+    #[error("cannot read `{path}`")]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The file is not a SentencePiece model, or is cut short.
+    #[error("`{path}` is not a whole SentencePiece model: {reason}")]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// Where reading stopped.
+        reason: String,
+    },
+    /// A SentencePiece model of a kind LLaMA never used.
+    #[error("`{path}` has {setting} = {actual}; a LLaMA tokenizer has {expected}")]
+    Unsupported {
+        /// The file.
+        path: PathBuf,
+        /// The setting, as SentencePiece names it.
+        setting: &'static str,
+        /// Its value.
+        actual: String,
+        /// What can be converted.
+        expected: &'static str,
+    },
+    /// No begin or end token can be found.
+    #[error("`{path}` has no {role} token: none of {} is in its vocabulary", candidates.join(", "))]
+    NoSpecialToken {
+        /// The file.
+        path: PathBuf,
+        /// `begin of text` or `end of text`.
+        role: &'static str,
+        /// Tokens looked for.
+        candidates: Vec<String>,
+    },
+    /// `tokenizers` refuses the file, a text or ids.
+    #[error("{what}: {reason}")]
+    Library {
+        /// What was being done, to what.
+        what: String,
+        /// The library's words.
+        reason: String,
+    },
+}

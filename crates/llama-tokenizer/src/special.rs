@@ -1,0 +1,98 @@
+//! The tokens that begin, end and fill a text.
+
+use std::fmt;
+use std::path::Path;
+
+use serde_json::Value;
+
+use crate::LlamaTokenizer;
+
+/// Names of the special tokens that the files beside a tokenizer give; absent or empty ones are `None`.
+#[derive(Debug, Default)]
+pub(crate) struct SpecialNames {
+    pub(crate) bos: Option<String>,
+    pub(crate) eos: Option<String>,
+    pub(crate) unk: Option<String>,
+    pub(crate) pad: Option<String>,
+}
+
+impl SpecialNames {
+    /// Reads `tokenizer_config.json` and, for what that leaves open, `special_tokens_map.json`. Files that are absent or
+    /// damaged count as silent: the vocabulary has the last word.
+    pub(crate) fn beside(dir: &Path) -> Self {
+        let mut names = Self::default();
+        for file in ["tokenizer_config.json", "special_tokens_map.json"] {
+            let text = std::fs::read_to_string(dir.join(file)).unwrap_or_default();
+            let Ok(json) = serde_json::from_str::<Value>(&text) else { continue };
+            for (slot, key) in [
+                (&mut names.bos, "bos_token"),
+                (&mut names.eos, "eos_token"),
+                (&mut names.unk, "unk_token"),
+                (&mut names.pad, "pad_token"),
+            ] {
+                // A plain string, or an added token written out.
+                let name = json[key].as_str().or_else(|| json[key]["content"].as_str());
+                if let (None, Some(name)) = (&slot, name.filter(|name| !name.is_empty())) {
+                    *slot = Some(name.to_owned());
+                }
+            }
+        }
+        names
+    }
+}
+
+/// A special token id of a model's configuration that does not fit its tokenizer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SpecialIdProblem {
+    field: &'static str,
+    actual: i64,
+    actual_token: Option<String>,
+    expected: i64,
+    expected_token: Option<String>,
+}
+
+impl fmt::Display for SpecialIdProblem {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let quoted = |token: &Option<String>| {
+            token.as_ref().map_or_else(|| "no token".to_owned(), |token| format!("`{token}`"))
+        };
+        write!(
+            formatter,
+            "config.json says {} is {} ({}), the tokenizer says {} ({}); early LLaMA conversions got this wrong, the \
+             tokenizer's is used",
+            self.field,
+            self.actual,
+            quoted(&self.actual_token),
+            self.expected,
+            quoted(&self.expected_token)
+        )
+    }
+}
+
+/// Compares the special ids of a model's `config.json` with its tokenizer and explains each that is wrong: a begin token
+/// other than the tokenizer's, end tokens without the tokenizer's, a padding id outside the vocabulary.
+pub fn check_special_ids(
+    tokenizer: &LlamaTokenizer,
+    bos: Option<i64>,
+    eos: &[i64],
+    pad: Option<i64>,
+) -> Vec<SpecialIdProblem> {
+    let problem = |field, actual, expected| SpecialIdProblem {
+        field,
+        actual,
+        actual_token: tokenizer.token(actual),
+        expected,
+        expected_token: tokenizer.token(expected),
+    };
+    let mut problems = Vec::new();
+    if let Some(bos) = bos.filter(|&bos| bos != tokenizer.bos_id()) {
+        problems.push(problem("bos_token_id", bos, tokenizer.bos_id()));
+    }
+    if let Some(&first) = eos.first().filter(|_| !eos.contains(&tokenizer.eos_id())) {
+        problems.push(problem("eos_token_id", first, tokenizer.eos_id()));
+    }
+    if let Some(pad) = pad.filter(|&pad| tokenizer.token(pad).is_none()) {
+        problems.push(problem("pad_token_id", pad, tokenizer.pad_id()));
+    }
+    problems
+}

@@ -8,7 +8,7 @@ use anyhow::{Context, Result, bail};
 use clap::Parser;
 use lora::{LoraAdapters, LoraConfig, TargetModules};
 use serde::Serialize;
-use trainer::{AdamW, TrainConfig, StepOutcome, StepSettings, StopFlag, Trainable, optimizer_step};
+use trainer::{AdamW, StepOutcome, StepSettings, StopFlag, TrainConfig, Trainable, optimizer_step};
 
 use crate::base::Base;
 use crate::device::{self, parse_kind};
@@ -122,7 +122,9 @@ pub fn steps(args: StepArgs) -> Result<()> {
     result.peak_host_mib = torch_ext::process_memory().peak_bytes >> 20;
     let text = serde_json::to_string(&result)?;
     match args.json {
-        Some(path) => std::fs::write(&path, text).with_context(|| format!("cannot write `{}`", path.display())),
+        Some(path) => {
+            std::fs::write(&path, text).with_context(|| format!("cannot write `{}`", path.display()))
+        }
         None => {
             print(&format!("{text}\n"));
             Ok(())
@@ -156,6 +158,43 @@ pub fn load(args: LoadArgs) -> Result<()> {
         mib(after.private_bytes),
         mib(before.private_bytes),
         model.config().num_parameters()
+    ));
+    Ok(())
+}
+
+/// Time the tokenising of a file of records.
+#[derive(Debug, Parser)]
+#[command(name = "bench-tokenize", version)]
+pub struct TokenizeArgs {
+    #[arg(long = "base_model")]
+    base_model: String,
+    #[arg(long = "data_path")]
+    data_path: PathBuf,
+    #[arg(long = "cutoff_len", default_value_t = 256)]
+    cutoff_len: usize,
+    #[arg(long)]
+    threads: Option<usize>,
+}
+
+/// Runs `bench-tokenize`.
+///
+/// # Errors
+/// When the tokenizer or the records cannot be read.
+pub fn tokenize(args: TokenizeArgs) -> Result<()> {
+    device::set_threads(args.threads)?;
+    let tokenizer = Base::open(&args.base_model)?.tokenizer()?;
+    let template = PromptTemplate::load("alpaca")?;
+    let start = Instant::now();
+    let records = load_records(&args.data_path, BadRecords::Refuse)?.records;
+    let read_s = start.elapsed().as_secs_f64();
+    let config = TokenizeConfig { cutoff_len: args.cutoff_len, ..TokenizeConfig::default() };
+    let start = Instant::now();
+    let (_, report) = tokenize_records(&records, &template, &tokenizer, &config)?;
+    let seconds = start.elapsed().as_secs_f64();
+    print(&format!(
+        "{{\"records\": {}, \"tokens\": {}, \"read_s\": {read_s:.4}, \"seconds\": {seconds:.4}}}\n",
+        records.len(),
+        report.tokens
     ));
     Ok(())
 }

@@ -35,7 +35,9 @@ pub fn start(name: &str) -> Result<Device> {
     if name == "auto" {
         return Ok(Device::Cpu);
     }
-    Err(usage(format!("device is `{name}`, but this machine shows {count} CUDA devices (is the driver installed?)")))
+    Err(usage(format!(
+        "device is `{name}`, but this machine shows {count} CUDA devices (is the driver installed?)"
+    )))
 }
 
 /// The name of a device as the flags spell it.
@@ -99,7 +101,10 @@ pub fn set_threads(threads: Option<usize>) -> Result<()> {
         Some(0) => Err(usage("threads is 0; expected at least 1")),
         Some(threads) => {
             tch::set_num_threads(threads as i32);
-            ThreadPoolBuilder::new().num_threads(threads).build_global().context("cannot set the number of threads")
+            ThreadPoolBuilder::new()
+                .num_threads(threads)
+                .build_global()
+                .context("cannot set the number of threads")
         }
     }
 }

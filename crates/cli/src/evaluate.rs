@@ -94,20 +94,26 @@ pub fn run(args: EvaluateArgs) -> Result<()> {
     let device = device::start(&args.device)?;
     let base = Base::open(&args.base_model)?;
     let tokenizer = base.tokenizer()?;
-    let template = PromptTemplate::load(&args.prompt_template_name).map_err(|error| usage(error.to_string()))?;
+    let template =
+        PromptTemplate::load(&args.prompt_template_name).map_err(|error| usage(error.to_string()))?;
     let records = load_records(&args.data_path, BadRecords::Refuse)?.records;
     let kinds = read_kinds(&args.data_path)?;
     let mut model = base.load(device, parse_kind(&args.dtype)?)?;
     if let Some(dir) = &args.lora_weights {
-        LoraAdapters::load(&mut model, dir).with_context(|| format!("cannot load adapter `{}`", dir.display()))?;
+        LoraAdapters::load(&mut model, dir)
+            .with_context(|| format!("cannot load adapter `{}`", dir.display()))?;
     }
-    let config =
-        GenerateConfig { max_new_tokens: args.max_new_tokens, eos_ids: base.eos_ids(&tokenizer) };
+    let config = GenerateConfig { max_new_tokens: args.max_new_tokens, eos_ids: base.eos_ids(&tokenizer) };
     let answers = answer(&model, &tokenizer, &template, &records, &config, args.batch_size)?;
 
     let kind = |index: usize| kinds.get(index).and_then(Option::as_deref).unwrap_or("all");
-    let mut evaluation =
-        Evaluation { exact_match: 0.0, correct: 0, total: records.len(), kinds: BTreeMap::new(), samples: Vec::new() };
+    let mut evaluation = Evaluation {
+        exact_match: 0.0,
+        correct: 0,
+        total: records.len(),
+        kinds: BTreeMap::new(),
+        samples: Vec::new(),
+    };
     for (index, (record, answer)) in records.iter().zip(&answers).enumerate() {
         let right = usize::from(answer.trim() == record.output.trim());
         let score = evaluation.kinds.entry(kind(index)).or_default();
@@ -115,7 +121,13 @@ pub fn run(args: EvaluateArgs) -> Result<()> {
         score.total += 1;
         evaluation.correct += right;
         let (instruction, input, expected) = (&*record.instruction, &*record.input, &*record.output);
-        evaluation.samples.push(Sample { instruction, input, expected, answer: answer.trim(), kind: kind(index) });
+        evaluation.samples.push(Sample {
+            instruction,
+            input,
+            expected,
+            answer: answer.trim(),
+            kind: kind(index),
+        });
     }
     evaluation.exact_match = evaluation.correct as f64 / evaluation.total.max(1) as f64;
     if let Some(path) = &args.json {

@@ -48,7 +48,11 @@ pub fn parse_targets(text: &str) -> Result<TargetModules, String> {
         .map(|name| name.trim().trim_matches(['\'', '"']).to_owned())
         .filter(|name| !name.is_empty())
         .collect();
-    if names.is_empty() { Err("expected at least one module name".to_owned()) } else { Ok(TargetModules::Names(names)) }
+    if names.is_empty() {
+        Err("expected at least one module name".to_owned())
+    } else {
+        Ok(TargetModules::Names(names))
+    }
 }
 
 #[cfg(test)]

@@ -148,7 +148,8 @@ fn shape(name: &str, tokenizer: Option<&LlamaTokenizer>) -> Result<LlamaConfig> 
 fn write_random(shape: &LlamaConfig, seed: u64, kind: Kind, output_dir: &Path) -> Result<()> {
     let source = RandomSource { seed, std: shape.initializer_range, device: Device::Cpu, kind };
     let dir = AtomicDir::create(output_dir)?;
-    let specs = shape.tensor_shapes().into_iter().map(|(name, shape)| TensorSpec { name, kind, shape }).collect();
+    let specs =
+        shape.tensor_shapes().into_iter().map(|(name, shape)| TensorSpec { name, kind, shape }).collect();
     SafetensorsWriter::new(&dir.path().join("model.safetensors"), specs, &pt_metadata())?
         .write(|spec| Ok::<_, anyhow::Error>(source.tensor(&spec.name, &spec.shape)?))?;
     let mut config = shape.clone();

@@ -59,7 +59,8 @@ impl FullTask {
             .iter()
             .map(|(name, tensor)| Ok((name.clone(), tensor.f_to_kind(kind).op("to_kind")?.detach())))
             .collect::<Result<Vec<_>, BoxError>>()?;
-        let named: Vec<(String, &Tensor)> = tensors.iter().map(|(name, tensor)| (name.clone(), tensor)).collect();
+        let named: Vec<(String, &Tensor)> =
+            tensors.iter().map(|(name, tensor)| (name.clone(), tensor)).collect();
         write_safetensors(&dir.join(MODEL_WEIGHTS), &named, &pt_metadata())?;
         let mut config = self.model.config().clone();
         config.torch_dtype = Some(crate::device::kind_name(kind).to_owned());

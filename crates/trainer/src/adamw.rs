@@ -198,7 +198,11 @@ impl AdamW {
         for (name, mut state) in self.named_state()? {
             let saved = store.tensor(&name)?;
             if saved.size() != state.size() {
-                return Err(TrainError::OptimizerState { name, actual: saved.size(), expected: state.size() });
+                return Err(TrainError::OptimizerState {
+                    name,
+                    actual: saved.size(),
+                    expected: state.size(),
+                });
             }
             state.f_copy_(&saved).op("copy_")?;
         }
@@ -228,7 +232,9 @@ fn fill_buckets(parameters: &[(String, Tensor)]) -> Result<Vec<Bucket>, TrainErr
     for (index, (_, tensor)) in parameters.iter().enumerate() {
         let (size, device) = (tensor.numel() as i64, tensor.device());
         match groups.last_mut() {
-            Some((members, sizes, of)) if *of == device && sizes.iter().sum::<i64>() + size <= BUCKET_ELEMENTS => {
+            Some((members, sizes, of))
+                if *of == device && sizes.iter().sum::<i64>() + size <= BUCKET_ELEMENTS =>
+            {
                 members.end += 1;
                 sizes.push(size);
             }

@@ -59,9 +59,7 @@ pub(crate) fn save(
 ) -> Result<PathBuf, TrainError> {
     let target = checkpoint_path(output_dir, state.step);
     let dir = AtomicDir::create(&target)?;
-    trainable
-        .save(dir.path())
-        .map_err(|source| TrainError::Save { path: dir.path().to_owned(), source })?;
+    trainable.save(dir.path()).map_err(|source| TrainError::Save { path: target.clone(), source })?;
     optimizer.save(&dir.path().join("optimizer.safetensors"))?;
     state.save(&dir.path().join("trainer_state.json"))?;
     dir.commit()?;

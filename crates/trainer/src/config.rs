@@ -85,7 +85,11 @@ impl TrainConfig {
     pub fn validate(&self) -> Result<(), TrainError> {
         let at_least_zero = |x: f64| x.is_finite() && x >= 0.0;
         let check = |fits: bool, field, actual: f64, expected| {
-            if fits { Ok(()) } else { Err(TrainError::Setting { field, actual: actual.to_string(), expected }) }
+            if fits {
+                Ok(())
+            } else {
+                Err(TrainError::Setting { field, actual: actual.to_string(), expected })
+            }
         };
         let betas = "at least 0 and below 1";
         let positive = "a finite number of at least 0";

@@ -93,7 +93,9 @@ impl fmt::Display for Diagnosis {
         write!(f, "learning rate {learning_rate:e}, records {}; ", some_of(records))?;
         match (parameters.as_slice(), gradients.as_slice()) {
             ([], []) => write!(f, "all parameters and gradients are finite; ")?,
-            ([], _) => write!(f, "all parameters are finite, but not the gradient of {}; ", some_of(gradients))?,
+            ([], _) => {
+                write!(f, "all parameters are finite, but not the gradient of {}; ", some_of(gradients))?
+            }
             (_, _) => write!(f, "not all values are finite in {}; ", some_of(parameters))?,
         }
         f.write_str(self.advice())

@@ -1,6 +1,6 @@
 //! What can go wrong in a run.
 
-use std::io;
+use std::io::{self, ErrorKind};
 use std::path::PathBuf;
 
 use nn_core::{NnError, TorchFailure};
@@ -120,7 +120,9 @@ pub enum TrainError {
         source: serde_json::Error,
     },
     /// A checkpoint of a run that differs from this one.
-    #[error("cannot resume from `{path}`: `{field}` is {actual} in this run, but {expected} in the checkpoint")]
+    #[error(
+        "cannot resume from `{path}`: `{field}` is {actual} in this run, but {expected} in the checkpoint"
+    )]
     ResumeMismatch {
         /// The checkpoint.
         path: PathBuf,
@@ -131,11 +133,32 @@ pub enum TrainError {
         /// Its value in the checkpoint.
         expected: String,
     },
+    /// A checkpoint that lies behind the end of the run that is to resume it.
+    #[error("cannot resume from `{path}`: {step} steps are done there, but this run has {total_steps}")]
+    PastTheEnd {
+        /// The checkpoint.
+        path: PathBuf,
+        /// Steps done there.
+        step: u64,
+        /// Steps of this run.
+        total_steps: u64,
+    },
     /// The checkpoint of the lowest validation loss is gone.
     #[error("`{path}`, the checkpoint with the lowest validation loss, is not in the output directory")]
     BestMissing {
         /// Where it should be.
         path: PathBuf,
+    },
+    /// The file system is full, or the user's quota is.
+    #[error("the disk is full: cannot {action} `{path}`")]
+    DiskFull {
+        /// What was tried.
+        action: &'static str,
+        /// The file or directory.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        source: io::Error,
     },
     /// A file of the run.
     #[error("cannot {action} `{path}`")]
@@ -166,6 +189,12 @@ pub(crate) trait IoContext<T> {
 
 impl<T> IoContext<T> for io::Result<T> {
     fn at(self, action: &'static str, path: &std::path::Path) -> Result<T, TrainError> {
-        self.map_err(|source| TrainError::Io { action, path: path.to_owned(), source })
+        let path = path.to_owned();
+        self.map_err(|source| match source.kind() {
+            ErrorKind::StorageFull | ErrorKind::QuotaExceeded => {
+                TrainError::DiskFull { action, path, source }
+            }
+            _ => TrainError::Io { action, path, source },
+        })
     }
 }

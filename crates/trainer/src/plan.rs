@@ -88,8 +88,7 @@ mod tests {
             for epoch in 0..2 {
                 let steps = epoch * plan.steps_per_epoch..(epoch + 1) * plan.steps_per_epoch;
                 assert!(steps.clone().all(|step| plan.epoch(step) == epoch));
-                let read: Vec<usize> =
-                    steps.flat_map(|step| plan.micro_batches(step)).flatten().collect();
+                let read: Vec<usize> = steps.flat_map(|step| plan.micro_batches(step)).flatten().collect();
                 assert_eq!(read, (0..records).collect::<Vec<_>>());
             }
             assert_eq!(plan.total_steps, 2 * plan.steps_per_epoch);

@@ -98,7 +98,13 @@ impl Reporter for ProgressReporter {
     }
 }
 
-fn figures(loss: Option<f64>, learning_rate: f64, tokens_per_s: f64, left: Duration, memory_mib: u64) -> String {
+fn figures(
+    loss: Option<f64>,
+    learning_rate: f64,
+    tokens_per_s: f64,
+    left: Duration,
+    memory_mib: u64,
+) -> String {
     let loss = loss.map_or("none".to_owned(), |loss| format!("{loss:.4}"));
     let seconds = left.as_secs();
     let (hours, minutes, seconds) = (seconds / 3600, seconds / 60 % 60, seconds % 60);

@@ -106,7 +106,8 @@ impl Run<'_> {
         let clock = Instant::now();
         let done = self.state.step;
         let micro_batches = self.micro_batches(done)?;
-        let batches: Vec<TokenBatch> = micro_batches.iter().map(|records| self.train.batch(records)).collect();
+        let batches: Vec<TokenBatch> =
+            micro_batches.iter().map(|records| self.train.batch(records)).collect();
         let settings = StepSettings {
             seed: mix_seed(self.config.seed, done),
             learning_rate: self.schedule.at(done),
@@ -118,14 +119,16 @@ impl Run<'_> {
                 StepOutcome::NoTargets => None,
                 StepOutcome::Interrupted => return Ok(Flow::Break(())),
                 StepOutcome::Unusable(numbers) => {
-                    let records = numbers.micro_batches.iter().flat_map(|&i| micro_batches[i].clone()).collect();
+                    let records =
+                        numbers.micro_batches.iter().flat_map(|&i| micro_batches[i].clone()).collect();
                     let learning_rate = settings.learning_rate;
                     let diagnosis = Diagnosis { step: done + 1, learning_rate, records, numbers };
                     return Err(TrainError::BadStep(Box::new(diagnosis)));
                 }
             };
         if stats.is_none() && self.state.skipped_steps == 0 {
-            let text = "no label counts in the loss: the step changes nothing (told once, counted in the metrics)";
+            let text =
+                "no label counts in the loss: the step changes nothing (told once, counted in the metrics)";
             self.reporter.note(&format!("step {}: {text}", done + 1));
         }
         self.state.count_step(&self.plan, stats.as_ref(), clock.elapsed().as_secs_f64());
@@ -184,7 +187,8 @@ impl Run<'_> {
         let clock = Instant::now();
         let batch_size = self.config.micro_batch_size.get() as usize;
         let mut on_batch = |done| self.reporter.evaluating(done, validation.len());
-        let Some(eval_loss) = evaluate(self.trainable, validation, batch_size, &self.stop, &mut on_batch)? else {
+        let Some(eval_loss) = evaluate(self.trainable, validation, batch_size, &self.stop, &mut on_batch)?
+        else {
             return Ok(Flow::Break(()));
         };
         let (step, epoch) = (self.state.step, self.plan.epochs_done(self.state.step));

@@ -80,8 +80,9 @@ impl LogWindow {
 /// Name and value of all that shapes a run.
 pub(crate) type Fingerprint = BTreeMap<String, Value>;
 
-/// Settings that change what is written, but no number in it.
-const FREE_SETTINGS: [&str; 3] = ["logging_steps", "save_steps", "save_total_limit"];
+/// Settings that change what is written, but no number in it; and the length of a run, which may be changed on purpose.
+const FREE_SETTINGS: [&str; 5] =
+    ["logging_steps", "save_steps", "save_total_limit", "num_epochs", "max_steps"];
 
 impl TrainerState {
     pub(crate) fn new(config: &TrainConfig, plan: &StepPlan, fingerprint: Fingerprint) -> Self {
@@ -117,6 +118,16 @@ impl TrainerState {
             .map_err(|source| TrainError::NotACheckpoint { path: checkpoint.to_owned(), source })
     }
 
+    /// Takes over the length of the run that resumes this one; whether it is another.
+    pub(crate) fn set_length(&mut self, plan: &StepPlan, checkpoint: &Path) -> Result<bool, TrainError> {
+        if self.step > plan.total_steps {
+            let (step, total_steps) = (self.step, plan.total_steps);
+            return Err(TrainError::PastTheEnd { path: checkpoint.to_owned(), step, total_steps });
+        }
+        let old = std::mem::replace(&mut self.total_steps, plan.total_steps);
+        Ok(old != plan.total_steps)
+    }
+
     /// Compares the run that wrote `checkpoint` with the one that is to resume it.
     pub(crate) fn check_same_run(&self, expected: &Fingerprint, checkpoint: &Path) -> Result<(), TrainError> {
         let saved = &self.fingerprint;
@@ -134,13 +145,14 @@ impl TrainerState {
     }
 }
 
-/// The fingerprint of a run: its settings, the size of its data and a checksum of the first records, and the shapes of its
-/// parameters.
+/// The fingerprint of a run: its settings, the size of its data and a checksum of the first records, the shapes of its
+/// parameters, and what the caller says of it.
 pub(crate) fn fingerprint(
     config: &TrainConfig,
     train: &dyn Dataset,
     validation: Option<&dyn Dataset>,
     parameters: &[(String, Tensor)],
+    identity: &Fingerprint,
 ) -> Fingerprint {
     let Ok(Value::Object(mut settings)) = serde_json::to_value(config) else {
         unreachable!("a struct of numbers is a JSON object");
@@ -150,6 +162,7 @@ pub(crate) fn fingerprint(
     fingerprint.insert("train_records".into(), train.len().into());
     fingerprint.insert("train_checksum".into(), checksum(train).into());
     fingerprint.insert("validation_records".into(), validation.map(Dataset::len).into());
+    fingerprint.extend(identity.iter().map(|(name, value)| (name.clone(), value.clone())));
     for (name, tensor) in parameters {
         fingerprint.insert(format!("parameters.{name}"), tensor.size().into());
     }

@@ -70,7 +70,9 @@ pub fn optimizer_step(
     let mut tokens = 0;
     let mut used = Vec::new();
     let mut numbers = Vec::new(); // the loss sum of each used micro-batch, and the gradient norm
-    for (index, (batch, _)) in micro_batches.iter().zip(counts).enumerate().filter(|(_, (_, count))| *count > 0) {
+    for (index, (batch, _)) in
+        micro_batches.iter().zip(counts).enumerate().filter(|(_, (_, count))| *count > 0)
+    {
         if stop.is_requested() {
             return Ok(StepOutcome::Interrupted);
         }
@@ -104,7 +106,11 @@ pub fn optimizer_step(
 }
 
 /// [`Trainable::loss_sum`] of a batch that is known to add up.
-pub(crate) fn loss_sum(trainable: &dyn Trainable, batch: &TokenBatch, mode: Mode) -> Result<Tensor, TrainError> {
+pub(crate) fn loss_sum(
+    trainable: &dyn Trainable,
+    batch: &TokenBatch,
+    mode: Mode,
+) -> Result<Tensor, TrainError> {
     batch.validate()?;
     let (sequences, tokens) = (batch.seq_lens.len(), batch.num_tokens());
     trainable.loss_sum(batch, mode).map_err(|source| TrainError::Loss { sequences, tokens, source })

@@ -8,7 +8,7 @@ use crate::error::IoContext;
 use crate::events::EventWriter;
 use crate::metrics::{KeepUpTo, MetricsFile};
 use crate::run::{Checkpoint, Run};
-use crate::state::{TrainerState, fingerprint};
+use crate::state::{Fingerprint, TrainerState, fingerprint};
 use crate::{AdamW, Best, Dataset, LrSchedule, Reporter, RunInfo, StepPlan, StopFlag};
 use crate::{TrainConfig, TrainError, Trainable};
 
@@ -54,6 +54,7 @@ pub struct Trainer<'a> {
     output_dir: PathBuf,
     reporter: &'a mut dyn Reporter,
     stop: StopFlag,
+    identity: Fingerprint,
 }
 
 impl<'a> Trainer<'a> {
@@ -67,7 +68,16 @@ impl<'a> Trainer<'a> {
         reporter: &'a mut dyn Reporter,
     ) -> Self {
         let output_dir = output_dir.into();
-        Self { config, trainable, train, validation, output_dir, reporter, stop: StopFlag::new() }
+        let (stop, identity) = (StopFlag::new(), Fingerprint::new());
+        Self { config, trainable, train, validation, output_dir, reporter, stop, identity }
+    }
+
+    /// Adds what shapes the run and is not in its configuration (a scale, a precision): a checkpoint of a run of which it
+    /// was different is refused by this name.
+    #[must_use]
+    pub fn identity(mut self, name: impl Into<String>, value: impl Into<serde_json::Value>) -> Self {
+        self.identity.insert(name.into(), value.into());
+        self
     }
 
     /// Lets `stop` end the run: it is looked at after every micro-batch, a step under way is given up, and a checkpoint is
@@ -78,10 +88,20 @@ impl<'a> Trainer<'a> {
         self
     }
 
+    /// Checks that the run can begin, from the beginning or from the checkpoint `resume`, before anything is written. What
+    /// the output directory holds is left to [`Trainer::run`].
+    ///
+    /// # Errors
+    /// [`TrainError`] for the first thing that is wrong with settings, data or checkpoint.
+    pub fn check(&self, resume: Option<&Path>) -> Result<(), TrainError> {
+        self.begin(resume).map(|_| ())
+    }
+
     /// Trains to the end, from the beginning or from the checkpoint `resume`, and saves the result in the output directory.
     ///
     /// A resumed run drops the lines of metrics and the checkpoints that lie after `resume`, and then writes the same ones
-    /// again.
+    /// again. It may be longer or shorter than the run that wrote the checkpoint; the learning rate then follows the new
+    /// length from there on.
     ///
     /// # Errors
     /// [`TrainError::BadStep`] when loss or gradient cannot be used; [`TrainError::EarlierRun`] when the output directory
@@ -91,37 +111,48 @@ impl<'a> Trainer<'a> {
         Run::train(self.start(resume)?)
     }
 
-    fn start(self, resume: Option<&Path>) -> Result<Run<'a>, TrainError> {
-        let Self { config, trainable, train, validation, output_dir, reporter, stop } = self;
+    /// What the run begins with; whether it is of another length than the one it resumes.
+    fn begin(&self, resume: Option<&Path>) -> Result<(StepPlan, TrainerState, bool), TrainError> {
+        let Self { config, train, validation, .. } = self;
         config.validate()?;
-        check_data(train, validation)?;
-        fs::create_dir_all(&output_dir).at("create", &output_dir)?;
-        check_directory(&output_dir, resume)?;
+        check_data(*train, *validation)?;
+        let plan = StepPlan::new(config, train.len());
+        let parameters = self.trainable.parameters();
+        let fingerprint = fingerprint(config, *train, *validation, &parameters, &self.identity);
+        let Some(path) = resume else {
+            return Ok((plan, TrainerState::new(config, &plan, fingerprint), false));
+        };
+        let mut state = TrainerState::load(path)?;
+        state.check_same_run(&fingerprint, path)?;
+        check_best(config, &state, &self.output_dir)?;
+        let new_length = state.set_length(&plan, path)?;
+        Ok((plan, state, new_length))
+    }
 
-        let plan = StepPlan::new(&config, train.len());
+    fn start(self, resume: Option<&Path>) -> Result<Run<'a>, TrainError> {
+        let (plan, state, new_length) = self.begin(resume)?;
+        let Self { config, trainable, train, validation, output_dir, reporter, stop, .. } = self;
+        check_directory(&output_dir, resume)?;
+        fs::create_dir_all(&output_dir).at("create", &output_dir)?;
+        let mut optimizer = AdamW::new(trainable.parameters(), config.adamw())?;
+        if let Some(path) = resume {
+            checkpoint::restore(path, trainable, &mut optimizer)?;
+            checkpoint::delete_after(&output_dir, state.step)?;
+        }
         let warmup_steps = u64::from(config.warmup_steps);
         let schedule =
             LrSchedule::new(config.lr_scheduler, config.learning_rate, warmup_steps, plan.total_steps);
-        let mut optimizer = AdamW::new(trainable.parameters(), config.adamw())?;
-        let fingerprint = fingerprint(&config, train, validation, optimizer.parameters());
-        let state = match resume {
-            None => TrainerState::new(&config, &plan, fingerprint),
-            Some(path) => {
-                let state = TrainerState::load(path)?;
-                state.check_same_run(&fingerprint, path)?;
-                check_best(&config, &state, &output_dir)?;
-                checkpoint::restore(path, trainable, &mut optimizer)?;
-                checkpoint::delete_after(&output_dir, state.step)?;
-                state
-            }
-        };
         weights::AtomicDir::clean_stale(&output_dir)?;
-        let keep =
-            KeepUpTo { step: state.step, evaluated: state.evaluated_step == Some(state.step) };
+        let keep = KeepUpTo { step: state.step, evaluated: state.evaluated_step == Some(state.step) };
         let metrics = MetricsFile::open(MetricsFile::path_in(&output_dir), resume.map(|_| keep))?;
         let events = EventWriter::create(&output_dir.join("runs"), state.step + 1)?;
         let last_checkpoint = resume.map(|path| Checkpoint { step: state.step, path: path.to_owned() });
 
+        if new_length {
+            let (step, total) = (state.step, plan.total_steps);
+            let text = "the learning rate follows the new length from here on";
+            reporter.note(&format!("resumed after step {step} as a run of {total} steps: {text}"));
+        }
         reporter.started(&RunInfo {
             step: state.step,
             total_steps: plan.total_steps,

@@ -4,7 +4,9 @@ mod args;
 mod config;
 mod output;
 mod plan;
+mod records;
 mod run;
+mod start;
 
 pub use args::FinetuneArgs;
 pub use config::FinetuneConfig;

@@ -10,41 +10,70 @@ use crate::exit::usage;
 /// The resolved configuration beside the results.
 pub(crate) const RUN_FILE: &str = "run.toml";
 
-/// Files and folders that tell of a run.
-const TRACES: [&str; 7] = [
-    RUN_FILE,
-    "adapter_model.safetensors",
-    "adapter_model.bin",
-    "adapter_config.json",
-    "model.safetensors",
-    "metrics.jsonl",
-    "runs",
-];
+/// What a run leaves behind that cost work.
+const RESULTS: [&str; 3] = ["adapter_model.safetensors", "adapter_model.bin", "model.safetensors"];
 
-/// Makes `dir` ready: new, or cleared of the earlier run when `overwrite` is set, or as it is when a run is resumed in it.
+/// The lines of metrics, worth keeping once there is one.
+const METRICS: &str = "metrics.jsonl";
+
+/// What else a run leaves behind.
+const TRACES: [&str; 3] = [RUN_FILE, "adapter_config.json", "runs"];
+
+/// How a run takes its output directory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Claim {
+    /// As a new one.
+    New,
+    /// As the place of a run that is to be repeated, if it has saved nothing.
+    Again,
+    /// In place of whatever run it holds.
+    Overwrite,
+    /// As the run in it left it.
+    GoOn,
+}
+
+/// Whether `dir` may be taken so. Touches nothing.
 ///
 /// # Errors
 /// When it holds another run and nobody said what to do with that.
-pub(crate) fn prepare(dir: &Path, resuming: bool, overwrite: bool) -> Result<()> {
+pub(crate) fn check(dir: &Path, claim: Claim) -> Result<()> {
     if dir.exists() && !dir.is_dir() {
         return Err(usage(format!("output_dir `{}` is a file", dir.display())));
     }
-    if !resuming {
-        let traces = traces(dir)?;
-        if let Some(first) = traces.first() {
-            if !overwrite {
-                return Err(usage(format!(
-                    "output_dir `{}` holds another run (`{}`); go on with it by --resume_from_checkpoint latest, start \
-                     anew in its place by --overwrite_output_dir, or name another directory",
-                    dir.display(),
-                    first.file_name().unwrap_or_default().to_string_lossy()
-                )));
-            }
-            for trace in traces {
-                let removed =
-                    if trace.is_dir() { std::fs::remove_dir_all(&trace) } else { std::fs::remove_file(&trace) };
-                removed.with_context(|| format!("cannot remove `{}`", trace.display()))?;
-            }
+    let results =
+        || found(dir, &RESULTS).into_iter().chain(checkpoints(dir)?).map(Ok).collect::<Result<Vec<_>>>();
+    let (held, way_out) = match claim {
+        Claim::Overwrite | Claim::GoOn => return Ok(()),
+        Claim::Again => (results()?, "start anew"),
+        Claim::New => {
+            let lines = std::fs::metadata(dir.join(METRICS)).is_ok_and(|file| file.len() > 0);
+            let metrics = lines.then(|| dir.join(METRICS));
+            (
+                results()?.into_iter().chain(metrics).collect(),
+                "go on with it by --resume_from_checkpoint latest, start anew",
+            )
+        }
+    };
+    let Some(first) = held.first() else { return Ok(()) };
+    let what = if claim == Claim::Again { "a run without a checkpoint to go on from" } else { "another run" };
+    Err(usage(format!(
+        "output_dir `{}` holds {what} (`{}`); {way_out} in its place by --overwrite_output_dir, or name another directory",
+        dir.display(),
+        first.file_name().unwrap_or_default().to_string_lossy()
+    )))
+}
+
+/// Makes `dir` ready: made where it is missing, and clear of any other run.
+///
+/// # Errors
+/// When the disk refuses.
+pub(crate) fn take(dir: &Path, claim: Claim) -> Result<()> {
+    if claim != Claim::GoOn {
+        let names = [RESULTS.as_slice(), &[METRICS], &TRACES].concat();
+        for trace in found(dir, &names).into_iter().chain(checkpoints(dir)?) {
+            let removed =
+                if trace.is_dir() { std::fs::remove_dir_all(&trace) } else { std::fs::remove_file(&trace) };
+            removed.with_context(|| format!("cannot remove `{}`", trace.display()))?;
         }
     }
     std::fs::create_dir_all(dir).with_context(|| format!("cannot create output_dir `{}`", dir.display()))?;
@@ -52,16 +81,22 @@ pub(crate) fn prepare(dir: &Path, resuming: bool, overwrite: bool) -> Result<()>
     Ok(())
 }
 
-fn traces(dir: &Path) -> Result<Vec<PathBuf>> {
-    let mut found: Vec<PathBuf> = TRACES.iter().map(|name| dir.join(name)).filter(|path| path.exists()).collect();
-    if dir.is_dir() {
-        for entry in std::fs::read_dir(dir).with_context(|| format!("cannot read `{}`", dir.display()))? {
-            let path = entry?.path();
-            if path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("checkpoint-")) {
-                found.push(path);
-            }
+fn found(dir: &Path, names: &[&str]) -> Vec<PathBuf> {
+    names.iter().map(|name| dir.join(name)).filter(|path| path.exists()).collect()
+}
+
+fn checkpoints(dir: &Path) -> Result<Vec<PathBuf>> {
+    if !dir.is_dir() {
+        return Ok(Vec::new());
+    }
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(dir).with_context(|| format!("cannot read `{}`", dir.display()))? {
+        let path = entry?.path();
+        if path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("checkpoint-")) {
+            found.push(path);
         }
     }
+    found.sort_unstable();
     Ok(found)
 }
 
@@ -80,11 +115,30 @@ mod tests {
         let checkpoint = dir.path().join("checkpoint-20");
         std::fs::create_dir(&checkpoint).unwrap();
         std::fs::write(dir.path().join("notes.txt"), "mine").unwrap();
-        let error = prepare(dir.path(), false, false).unwrap_err().to_string();
-        assert!(error.contains("checkpoint-20"), "{error}");
-        prepare(dir.path(), true, false).unwrap();
+        for claim in [Claim::New, Claim::Again] {
+            let error = check(dir.path(), claim).unwrap_err().to_string();
+            assert!(error.contains("checkpoint-20"), "{error}");
+        }
+        for claim in [Claim::GoOn, Claim::Overwrite] {
+            check(dir.path(), claim).unwrap();
+        }
+        take(dir.path(), Claim::GoOn).unwrap();
         assert!(checkpoint.exists());
-        prepare(dir.path(), false, true).unwrap();
+        take(dir.path(), Claim::Overwrite).unwrap();
         assert!(!checkpoint.exists() && dir.path().join("notes.txt").exists());
+    }
+
+    #[test]
+    fn a_run_that_saved_nothing_is_in_nobodys_way() {
+        let dir = tempfile::tempdir().unwrap();
+        let metrics = dir.path().join(METRICS);
+        std::fs::write(dir.path().join(RUN_FILE), "seed = 1").unwrap();
+        std::fs::write(&metrics, "").unwrap();
+        check(dir.path(), Claim::New).unwrap();
+        std::fs::write(&metrics, "{}\n").unwrap();
+        assert!(check(dir.path(), Claim::New).is_err());
+        check(dir.path(), Claim::Again).unwrap();
+        take(dir.path(), Claim::Again).unwrap();
+        assert!(std::fs::read_dir(dir.path()).unwrap().next().is_none());
     }
 }

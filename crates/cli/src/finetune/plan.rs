@@ -57,12 +57,10 @@ pub(crate) fn plan(run: &FinetuneConfig) -> Result<String> {
     line("trainable parameters", format!("{} ({share:.4} %)", grouped(trainable)));
     line("device, dtype", format!("{}, {}", if cuda { "cuda" } else { "cpu" }, kind_name(kind)));
     let tokens = u64::from(run.micro_batch_size) * run.cutoff_len as u64;
-    line(
-        "micro-batch",
-        format!("{} x {} tokens at most = {tokens}", run.micro_batch_size, run.cutoff_len),
-    );
+    line("micro-batch", format!("{} x {} tokens at most = {tokens}", run.micro_batch_size, run.cutoff_len));
     line("memory, estimated", String::new());
-    let weights_note = if cuda || kind != stored_kind(shape) { "" } else { " (mapped from the file, not copied)" };
+    let weights_note =
+        if cuda || kind != stored_kind(shape) { "" } else { " (mapped from the file, not copied)" };
     line("  weights", format!("{}{weights_note}", gib(memory.weights)));
     line("  adapter", gib(memory.adapter));
     line("  gradients", gib(memory.gradients));
@@ -99,13 +97,17 @@ fn adapter_parameters(run: &FinetuneConfig, shape: &LlamaConfig) -> Result<i64> 
             let known = linears.map(|(leaf, ..)| leaf);
             if let Some(name) = names.iter().find(|name| !known.contains(&name.as_str())) {
                 let known = known.join(", ");
-                return Err(usage(format!("target module `{name}` is no linear layer of the model, which has {known}")));
+                return Err(usage(format!(
+                    "target module `{name}` is no linear layer of the model, which has {known}"
+                )));
             }
             linears.into_iter().filter(|(leaf, ..)| names.iter().any(|name| name == leaf)).collect()
         }
         TargetModules::Pattern(pattern) if pattern == "all-linear" => linears.to_vec(),
         TargetModules::Pattern(_) => {
-            return Err(usage("--plan counts names and all-linear; a regular expression needs the model itself"));
+            return Err(usage(
+                "--plan counts names and all-linear; a regular expression needs the model itself",
+            ));
         }
     };
     let layer: i64 = adapted.iter().map(|&(_, inputs, outputs)| run.lora_r * (inputs + outputs)).sum();
@@ -137,8 +139,10 @@ fn estimate(run: &FinetuneConfig, shape: &LlamaConfig, kind: Kind, trainable: i6
 
 /// Free memory of the first NVIDIA GPU, as the driver's own tool says.
 fn gpu_bytes() -> Option<f64> {
-    let output =
-        Command::new("nvidia-smi").args(["--query-gpu=memory.free", "--format=csv,noheader,nounits"]).output().ok()?;
+    let output = Command::new("nvidia-smi")
+        .args(["--query-gpu=memory.free", "--format=csv,noheader,nounits"])
+        .output()
+        .ok()?;
     let text = String::from_utf8(output.stdout).ok()?;
     Some(text.lines().next()?.trim().parse::<f64>().ok()? * f64::from(1 << 20))
 }

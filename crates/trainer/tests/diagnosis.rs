@@ -1,0 +1,129 @@
+//! A step that cannot be used ends the run, says why, and harms nothing.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+mod common;
+
+use common::*;
+use tch::{Tensor, no_grad};
+use trainer::{Diagnosis, Silent, TrainConfig, TrainError, Trainable, Trainer, find_last_checkpoint};
+
+/// Data in which one record, and one only, holds the token that spoils a loss; and the step that reads it, from 1.
+fn spoilt() -> (Sentences, usize, u64) {
+    const RECORD: usize = 9;
+    let mut data = Sentences::new(RECORDS, 1);
+    data.0[RECORD].push(BAD_TOKEN);
+    let order = trainer::Dataset::epoch_order(&data, 0);
+    let place = order.iter().position(|&index| index == RECORD).unwrap();
+    (data, RECORD, place as u64 / 6 + 1)
+}
+
+/// Trains `model` on spoilt data, without validation, and returns what ended the run.
+fn diagnosis(model: &Bigram, config: &TrainConfig, dir: &std::path::Path) -> Box<Diagnosis> {
+    let (data, _, _) = spoilt();
+    let mut silent = Silent;
+    let _alone = alone();
+    let trainer = Trainer::new(config.clone(), model, &data, None, dir, &mut silent);
+    match trainer.run(None) {
+        Err(TrainError::BadStep(diagnosis)) => diagnosis,
+        other => panic!("expected a bad step, got {other:?}"),
+    }
+}
+
+#[test]
+fn a_loss_that_is_no_number_names_its_step_and_its_records() {
+    let (data, record, step) = spoilt();
+    assert!(step > 1, "the spoilt record has to come after a checkpoint");
+    for (factor, shown) in
+        [(f64::NAN, "loss NaN"), (f64::INFINITY, "loss inf"), (f64::NEG_INFINITY, "loss -inf")]
+    {
+        let dir = tempfile::tempdir().unwrap();
+        let model = Bigram { broken: Broken::Factor(factor), ..Bigram::new() };
+        let config = TrainConfig { save_steps: count(1), ..config() };
+        let found = diagnosis(&model, &config, dir.path());
+        assert_eq!(found.step, step);
+        assert!(found.records.contains(&record) && found.records.len() <= 3, "{:?}", found.records);
+        let text = found.to_string();
+        for part in [&format!("before step {step}"), shown, &record.to_string(), "float16"] {
+            assert!(text.contains(part), "`{part}` is not in: {text}");
+        }
+        assert_eq!(text.lines().count(), 1);
+
+        let last = find_last_checkpoint(dir.path()).unwrap().unwrap();
+        assert!(last.ends_with(format!("checkpoint-{}", step - 1)), "{last:?}");
+        let trained = model.values();
+        let restored = Bigram::new();
+        restored.restore(&last).unwrap();
+        assert_eq!(trained, restored.values(), "the bad step was taken");
+        assert!(trained.iter().all(|value| value.is_finite()));
+
+        // With the fault mended, the run goes on from there.
+        let mended = Bigram::new();
+        let mut silent = Silent;
+        let _alone = alone();
+        let trainer = Trainer::new(config.clone(), &mended, &data, None, dir.path(), &mut silent);
+        assert!(matches!(trainer.run(Some(&last)).unwrap(), trainer::Outcome::Finished(_)));
+    }
+}
+
+#[test]
+fn a_gradient_that_overflows_under_a_finite_loss_is_told_apart() {
+    /// As a [`Bigram`], but the gradient of its head is not finite.
+    struct Overflowing(Bigram);
+    impl Trainable for Overflowing {
+        fn parameters(&self) -> Vec<(String, Tensor)> {
+            self.0.parameters()
+        }
+        fn loss_sum(
+            &self,
+            batch: &nn_core::TokenBatch,
+            mode: nn_core::Mode,
+        ) -> Result<Tensor, trainer::BoxError> {
+            let head = &self.0.parameters()[1].1;
+            // The root of |x - x| is 0, its slope is not.
+            let zero = (head - head.detach()).abs().sqrt().sum(tch::Kind::Float);
+            Ok(self.0.loss_sum(batch, mode)? + zero)
+        }
+        fn save(&self, dir: &std::path::Path) -> Result<(), trainer::BoxError> {
+            self.0.save(dir)
+        }
+        fn restore(&self, dir: &std::path::Path) -> Result<(), trainer::BoxError> {
+            self.0.restore(dir)
+        }
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let (data, model) = (Sentences::new(RECORDS, 1), Overflowing(Bigram::new()));
+    let before = model.0.values();
+    let mut silent = Silent;
+    let _alone = alone();
+    let error = Trainer::new(config(), &model, &data, None, dir.path(), &mut silent).run(None).unwrap_err();
+    let text = error.to_string();
+    assert!(text.contains("all parameters are finite, but not the gradient of head;"), "{text}");
+    assert!(text.contains("the backward pass overflowed"), "{text}");
+    assert_eq!(model.0.values(), before);
+}
+
+#[test]
+fn a_loss_of_zero_without_a_gradient_stops_the_run() {
+    let dir = tempfile::tempdir().unwrap();
+    let model = Bigram { broken: Broken::Factor(0.0), ..Bigram::new() };
+    let (mut data, _, _) = spoilt();
+    data.0.iter_mut().for_each(|sentence| sentence.push(BAD_TOKEN));
+    let mut silent = Silent;
+    let _alone = alone();
+    let error = Trainer::new(config(), &model, &data, None, dir.path(), &mut silent).run(None).unwrap_err();
+    let text = error.to_string();
+    assert!(text.contains("before step 1: loss 0, gradient norm 0"), "{text}");
+    assert!(text.contains("carry no information"), "{text}");
+}
+
+#[test]
+fn broken_weights_are_blamed_and_not_the_records() {
+    let dir = tempfile::tempdir().unwrap();
+    let model = Bigram::new();
+    let _ = no_grad(|| model.parameters()[2].1.get(3).fill_(f64::NAN));
+    let text = diagnosis(&model, &config(), dir.path()).to_string();
+    assert!(
+        text.contains("not all values are finite in bias; the weights are broken as they were loaded"),
+        "{text}"
+    );
+}

@@ -1,0 +1,133 @@
+#!/usr/bin/env bash
+# The demo and a 7B-shaped LoRA run on a GPU. Needs release binaries and a libtorch with CUDA, but no cargo:
+#
+#     BIN=DIR LIBTORCH=DIR benches/gpu.sh
+#
+# BIN      directory of the binaries                        [target/release]
+# LIBTORCH the directory `torch` of a PyTorch 2.11.0        [.libtorch/torch, else that of PYTHON]
+# PYTHON   with transformers and peft, the peer runs too    [python3]
+# DEVICE   cuda, cuda:N or cpu                              [cuda]
+# DTYPE    of the frozen weights                            [bfloat16]
+# PRESET   shape of the large model                         [7b]
+# STEPS    of its fine-tuning, at least 2                   [20]
+# OUT      where results go                                 [target/bench/gpu]
+# KEEP     1 keeps the large model's files                  [0]
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+bin=${BIN:-target/release}
+python=${PYTHON:-python3}
+device=${DEVICE:-cuda}
+dtype=${DTYPE:-bfloat16}
+preset=${PRESET:-7b}
+steps=${STEPS:-20}
+out=${OUT:-target/bench/gpu}
+base=datasets/tiny-llama
+large=$out/$preset
+
+for program in evaluate finetune pretrain bench-step; do
+    if [ ! -x "$bin/$program" ]; then
+        echo "error: \`$bin/$program\` is missing; expected the release binaries (BIN names their directory)" >&2
+        exit 1
+    fi
+done
+libtorch=${LIBTORCH:-}
+if [ ! -d "$libtorch/lib" ] && [ -d .libtorch/torch/lib ]; then
+    libtorch=$PWD/.libtorch/torch
+fi
+if [ ! -d "$libtorch/lib" ]; then
+    libtorch=$("$python" -c 'import torch; print(torch.__path__[0])' 2>/dev/null || true)
+fi
+if [ ! -d "$libtorch/lib" ]; then
+    echo "error: no libtorch found; expected LIBTORCH to be the directory \`torch\` of a PyTorch 2.11.0" >&2
+    exit 1
+fi
+export LD_LIBRARY_PATH=$libtorch/lib${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}
+mkdir -p "$out"
+
+say() { printf '\n== %s\n' "$*"; }
+
+# Tokens per second after the first quarter of the run, in which a GPU warms up, and the peak of memory.
+summary() {
+    awk -v name="$2" '
+        function field(key) {
+            if (!match($0, "\"" key "\":[-+0-9.eE]+")) return ""
+            return substr($0, RSTART + length(key) + 3, RLENGTH - length(key) - 3) + 0
+        }
+        /"tokens_per_s"/ {
+            n++
+            tokens[n] = field("tokens"); elapsed[n] = field("elapsed_s")
+            loss = field("loss"); step = field("step")
+            memory = field("memory_mib"); if (memory > peak) peak = memory
+        }
+        END {
+            if (n < 2) { print "error: fewer than two logged steps" > "/dev/stderr"; exit 1 }
+            from = int(n / 4); if (from < 1) from = 1
+            rate = (tokens[n] - tokens[from]) / (elapsed[n] - elapsed[from])
+            printf "%s: %d steps, loss %.4f, %.0f tokens/s, peak memory %d MiB\n", name, step, loss, rate, peak
+        }' "$1/metrics.jsonl"
+}
+
+say "machine"
+nvidia-smi --query-gpu=name,driver_version,memory.total --format=csv,noheader 2>/dev/null || echo "nvidia-smi: none"
+echo "libtorch: $libtorch"
+
+say "demo: accuracy of the base model"
+"$bin/evaluate" --base_model $base --data_path datasets/records/test.json --device "$device" --dtype "$dtype" --show 0
+say "demo: fine-tuning"
+"$bin/finetune" --config datasets/demo.toml --output_dir "$out/demo" --overwrite_output_dir \
+    --device "$device" --dtype "$dtype"
+say "demo: accuracy of the adapter"
+"$bin/evaluate" --base_model $base --lora_weights "$out/demo" --data_path datasets/records/test.json \
+    --device "$device" --dtype "$dtype" --show 0
+
+say "$preset: random weights"
+if [ ! -f "$large/tokenizer.json" ]; then
+    rm -rf "$large"
+    "$bin/pretrain" --init_only --preset "$preset" --dtype "$dtype" --device "$device" --output_dir "$large"
+    # The embedded tokenizer's ids lie within any larger vocabulary; giving it to pretrain would shrink the model's.
+    for file in tokenizer.json tokenizer_config.json special_tokens_map.json; do
+        cp "$base/$file" "$large/$file"
+    done
+fi
+
+say "$preset: LoRA, $steps steps"
+"$bin/finetune" --base_model "$large" --data_path datasets/mini_data.json --output_dir "$out/run" \
+    --overwrite_output_dir --device "$device" --dtype "$dtype" --val_set_size 0 --batch_size 8 \
+    --micro_batch_size 8 --max_steps "$steps" --warmup_steps 2 --logging_steps 1
+
+step_flags=(--base_model "$large" --data_path datasets/mini_data.json --steps 10 --batch_size 8
+    --device "$device" --dtype "$dtype")
+median() {
+    awk 'match($0, /"seconds_per_step": ?\[[^]]*\]/) {
+            list = substr($0, RSTART, RLENGTH); sub(/.*\[/, "", list); sub(/\]/, "", list)
+            n = split(list, seconds, /, ?/)
+            for (i = 2; i <= n; i++) for (j = i; j > 1 && seconds[j] + 0 < seconds[j-1] + 0; j--) {
+                swap = seconds[j]; seconds[j] = seconds[j-1]; seconds[j-1] = swap
+            }
+            match($0, /"peak_device_mib": ?[0-9a-z]+/)
+            peak = substr($0, RSTART, RLENGTH); sub(/.*: ?/, "", peak)
+            printf "%s: %.4f s a step (median of %d), peak memory %s MiB\n", name, seconds[int((n + 1) / 2)], n, peak
+        }' name="$2" "$1"
+}
+say "$preset: one step"
+"$bin/bench-step" "${step_flags[@]}" --json "$out/step-rust.json"
+peer=no
+if "$python" -c 'import torch, transformers, peft' 2>/dev/null; then
+    # The peer brings its own libtorch.
+    env -u LD_LIBRARY_PATH HF_HUB_OFFLINE=1 "$python" benches/train_step.py "${step_flags[@]}" --json "$out/step-python.json"
+    peer=yes
+fi
+
+say "results"
+summary "$out/demo" "demo"
+summary "$out/run" "$preset LoRA"
+median "$out/step-rust.json" "rust"
+if [ $peer = yes ]; then
+    median "$out/step-python.json" "python"
+else
+    echo "python: skipped, \`$python\` has no torch, transformers and peft"
+fi
+if [ "${KEEP:-0}" != 1 ]; then
+    rm -rf "$large"
+fi

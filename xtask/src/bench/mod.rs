@@ -1,0 +1,35 @@
+//! `cargo xtask bench`: what the README's figures come from.
+
+mod load;
+mod side_by_side;
+mod stats;
+mod step;
+mod tokenize;
+mod train;
+mod whole;
+
+use anyhow::Result;
+use clap::Subcommand;
+
+use crate::process::run as run_command;
+use crate::setup;
+use crate::workspace::Workspace;
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Bench {
+    /// Training on a CPU beside Python's transformers and peft, tokenising, and the loading of a 7B
+    Train(train::TrainArgs),
+    /// The demo and a 7B-shaped run on a GPU (benches/gpu.sh, which needs no cargo; its settings are in its head)
+    Gpu,
+}
+
+pub(crate) fn run(workspace: &Workspace, bench: &Bench) -> Result<()> {
+    match bench {
+        Bench::Train(args) => train::run(workspace, args),
+        Bench::Gpu => {
+            setup::ensure(workspace)?;
+            let bin = workspace.release_binaries()?;
+            run_command(workspace.command("bash").arg("benches/gpu.sh").env("BIN", bin))
+        }
+    }
+}

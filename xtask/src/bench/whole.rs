@@ -1,0 +1,92 @@
+//! A whole fine-tuning process, from start to saved adapter: three epochs of a small file.
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+use std::time::Instant;
+
+use anyhow::{Context, Result};
+use serde::Deserialize;
+use serde_json::json;
+
+use super::side_by_side::interleaved;
+use super::stats::Pairs;
+use super::train::{Bar, Measured, Setting};
+use crate::output::{note, say};
+use crate::process;
+
+/// A line of `metrics.jsonl`; both sides write these two fields.
+#[derive(Debug, Deserialize)]
+struct Line {
+    step: u64,
+    loss: Option<f64>,
+}
+
+/// alpaca-lora's flags, which both sides take.
+const FLAGS: [&str; 20] = [
+    "--batch_size",
+    "8",
+    "--micro_batch_size",
+    "4",
+    "--num_epochs",
+    "3",
+    "--learning_rate",
+    "3e-4",
+    "--cutoff_len",
+    "256",
+    "--val_set_size",
+    "0",
+    "--lora_r",
+    "8",
+    "--lora_alpha",
+    "16",
+    "--lora_dropout",
+    "0.05",
+    "--lora_target_modules",
+    "[q_proj,v_proj]",
+];
+
+pub(crate) fn run(setting: &Setting<'_>) -> Result<Option<Measured>> {
+    let (rust_dir, python_dir) = (setting.out.join("whole-rust"), setting.out.join("whole-python"));
+    let rust = || {
+        let mut command = setting.program("finetune");
+        command.args(["--dtype", "float32", "--device", "cpu"]);
+        time(setting, command, &rust_dir)
+    };
+    let python = || time(setting, setting.script("finetune.py"), &python_dir);
+    let mut pairs = Pairs::default();
+    interleaved(setting.args.whole_rounds, rust, python, |round, rust, python| {
+        pairs.push(*rust, *python);
+        note(&format!("round {}: rust {rust:.1} s, python {python:.1} s", round + 1));
+    })?;
+    let compared = pairs.compare();
+    let (rust_loss, python_loss) = (last_loss(&rust_dir)?, last_loss(&python_dir)?);
+    say(&format!("whole process: {compared}"));
+    say(&format!("  last logged loss: rust {rust_loss}, python {python_loss}"));
+    let measured =
+        json!({ "rounds": pairs, "median": compared, "loss": { "rust": rust_loss, "python": python_loss } });
+    let what = format!("whole process at least 2 times faster: {:.2}", compared.ratio);
+    Ok(Some((measured, vec![Bar { what, met: compared.ratio >= 2.0 }])))
+}
+
+fn time(setting: &Setting<'_>, mut command: Command, output_dir: &Path) -> Result<f64> {
+    if output_dir.exists() {
+        fs::remove_dir_all(output_dir)
+            .with_context(|| format!("cannot remove `{}`", output_dir.display()))?;
+    }
+    command.arg("--base_model").arg(&setting.base_model).arg("--data_path").arg(&setting.data_path);
+    command.args(FLAGS).args(["--threads", &setting.threads.to_string()]);
+    let start = Instant::now();
+    process::run_to_stderr(command.arg("--output_dir").arg(output_dir))?;
+    Ok(start.elapsed().as_secs_f64())
+}
+
+fn last_loss(dir: &Path) -> Result<String> {
+    let file = dir.join("metrics.jsonl");
+    let text = fs::read_to_string(&file).with_context(|| format!("cannot read `{}`", file.display()))?;
+    let mut lines = text.lines().filter_map(|line| {
+        let line: Line = serde_json::from_str(line).ok()?;
+        Some(format!("{:.4} at step {}", line.loss?, line.step))
+    });
+    Ok(lines.next_back().unwrap_or_else(|| "none".to_owned()))
+}

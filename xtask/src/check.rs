@@ -1,0 +1,75 @@
+//! `cargo xtask check`: all that is checked without running the code.
+
+use std::process::ExitCode;
+use std::time::Instant;
+
+use anyhow::{Result, bail};
+
+use crate::output::{note, say};
+use crate::process::{self, succeeds};
+use crate::workspace::Workspace;
+use crate::{arrows, setup};
+
+/// Answers with the reason when it was skipped.
+type Check = fn(&Workspace) -> Result<Option<&'static str>>;
+
+const CHECKS: [(&str, Check); 5] = [
+    ("formatting", formatting),
+    ("crate arrows", crate_arrows),
+    ("clippy", clippy),
+    ("documentation", docs),
+    ("licences", licences),
+];
+
+/// Runs every check, whatever the ones before it said, and reports each.
+pub(crate) fn run(workspace: &Workspace) -> Result<ExitCode> {
+    // clippy and rustdoc compile the build scripts of what links libtorch.
+    setup::ensure(workspace)?;
+    let mut lines = Vec::new();
+    let mut all_passed = true;
+    for (name, check) in CHECKS {
+        let start = Instant::now();
+        let verdict = match check(workspace) {
+            Ok(None) => "ok".to_owned(),
+            Ok(Some(reason)) => format!("skipped: {reason}"),
+            Err(error) => {
+                note(&format!("error: {error:#}"));
+                all_passed = false;
+                "FAILED".to_owned()
+            }
+        };
+        lines.push(format!("{name:<14} {:>4.0} s  {verdict}", start.elapsed().as_secs_f64()));
+    }
+    for line in lines {
+        say(&line);
+    }
+    Ok(if all_passed { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn formatting(workspace: &Workspace) -> Result<Option<&'static str>> {
+    process::run(workspace.cargo().args(["fmt", "--all", "--check"])).map(|()| None)
+}
+
+fn crate_arrows(workspace: &Workspace) -> Result<Option<&'static str>> {
+    let violations = arrows::check(&workspace.root)?;
+    if violations.is_empty() { Ok(None) } else { bail!("{}", violations.join("\n       ")) }
+}
+
+fn clippy(workspace: &Workspace) -> Result<Option<&'static str>> {
+    process::run(workspace.cargo().args(["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]))
+        .map(|()| None)
+}
+
+fn docs(workspace: &Workspace) -> Result<Option<&'static str>> {
+    process::run(
+        workspace.cargo().args(["doc", "--no-deps", "--workspace"]).env("RUSTDOCFLAGS", "-Dwarnings"),
+    )
+    .map(|()| None)
+}
+
+fn licences(workspace: &Workspace) -> Result<Option<&'static str>> {
+    if !succeeds(workspace.cargo().args(["deny", "--version"])) {
+        return Ok(Some("cargo-deny is not installed (`cargo install cargo-deny`)"));
+    }
+    process::run(workspace.cargo().args(["deny", "check", "licenses", "bans", "sources"])).map(|()| None)
+}

@@ -1,0 +1,46 @@
+//! The Python of the peers and goldens: never ours, and never installed into the repository.
+
+use std::process::Command;
+
+use anyhow::{Result, bail};
+
+use crate::process::probe;
+
+/// Checks that `python` has the modules; the first has to be PyTorch 2.11.0.
+///
+/// # Errors
+/// With what it lacks and how to make one that has it all.
+pub(crate) fn check(python: &str, modules: &[&str]) -> Result<()> {
+    let script = format!("import {}\nprint(torch.__version__)", modules.join(", "));
+    let how = format!(
+        "make one outside the repository and name it with --python:\n         \
+         python3 -m venv ~/peers && ~/peers/bin/pip install torch=={} transformers==4.57.1 peft==0.17.1\n         \
+         cargo xtask … --python ~/peers/bin/python",
+        crate::libtorch::VERSION
+    );
+    match probe(Command::new(python).args(["-c", &script])) {
+        None => bail!("`{python}` cannot be started; expected a Python with {}: {how}", modules.join(", ")),
+        Some((false, text)) => {
+            let last = text.lines().last().unwrap_or_default();
+            bail!("`{python}` cannot import {}: {last}; {how}", modules.join(", "))
+        }
+        Some((true, text)) => {
+            let version = text.lines().last().unwrap_or_default();
+            if version.split('+').next() == Some(crate::libtorch::VERSION) {
+                return Ok(());
+            }
+            bail!("`{python}` has PyTorch {version}; expected {}: {how}", crate::libtorch::VERSION)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_python_that_is_not_there_is_told_how_to_be_made() {
+        let error = check("no-such-python", &["torch"]).unwrap_err().to_string();
+        assert!(error.contains("no-such-python") && error.contains("-m venv"), "{error}");
+    }
+}

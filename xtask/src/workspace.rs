@@ -1,0 +1,95 @@
+//! Where things lie, and how cargo is called.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result};
+use serde::Deserialize;
+
+use crate::process::{capture, run_to_stderr};
+
+/// The checkout that this program belongs to.
+#[derive(Debug)]
+pub(crate) struct Workspace {
+    /// Its directory.
+    pub(crate) root: PathBuf,
+}
+
+impl Workspace {
+    /// Finds the checkout: cargo names the directory of the package it runs.
+    pub(crate) fn find() -> Result<Self> {
+        let manifest_dir = std::env::var_os("CARGO_MANIFEST_DIR")
+            .map_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")), PathBuf::from);
+        let root = manifest_dir.parent().context("xtask has to lie in the root of the workspace")?;
+        Ok(Self { root: root.to_owned() })
+    }
+
+    /// A path in the checkout.
+    pub(crate) fn path(&self, relative: &str) -> PathBuf {
+        self.root.join(relative)
+    }
+
+    /// A program that runs in the root of the checkout.
+    pub(crate) fn command(&self, program: impl AsRef<std::ffi::OsStr>) -> Command {
+        let mut command = Command::new(program);
+        command.current_dir(&self.root);
+        command
+    }
+
+    /// The cargo that runs this program.
+    pub(crate) fn cargo(&self) -> Command {
+        let mut command = self.command(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+        if self.users_libtorch().is_none() {
+            // The inner cargo sets it again, to exactly what a cargo called by hand sees: no crate is built twice.
+            command.env_remove("LIBTORCH");
+        }
+        command
+    }
+
+    /// The libtorch of `cargo xtask setup`.
+    pub(crate) fn own_libtorch(&self) -> PathBuf {
+        self.path(".libtorch/torch")
+    }
+
+    /// `LIBTORCH`, where the user set it; `.cargo/config.toml` sets it to [`Self::own_libtorch`] otherwise.
+    pub(crate) fn users_libtorch(&self) -> Option<PathBuf> {
+        users_libtorch(&self.own_libtorch(), std::env::var_os("LIBTORCH").map(PathBuf::from))
+    }
+
+    /// The directory of release binaries, built first; those of a prebuilt directory where `BIN` names one.
+    pub(crate) fn release_binaries(&self) -> Result<PathBuf> {
+        if let Some(bin) = std::env::var_os("BIN") {
+            return std::path::absolute(bin).context("cannot resolve BIN");
+        }
+        run_to_stderr(self.cargo().args(["build", "--release", "--package", "cli"]))?;
+        Ok(self.target_dir()?.join("release"))
+    }
+
+    /// Where cargo puts what it builds.
+    pub(crate) fn target_dir(&self) -> Result<PathBuf> {
+        #[derive(Deserialize)]
+        struct Metadata {
+            target_directory: PathBuf,
+        }
+        let text = capture(self.cargo().args(["metadata", "--no-deps", "--format-version", "1"]))?;
+        let metadata: Metadata = serde_json::from_str(&text).context("cannot read `cargo metadata`")?;
+        Ok(metadata.target_directory)
+    }
+}
+
+fn users_libtorch(own: &Path, from_env: Option<PathBuf>) -> Option<PathBuf> {
+    from_env.filter(|path| path.components().ne(own.components()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_default_of_cargos_configuration_is_not_the_users() {
+        let own = Path::new("/clone/.libtorch/torch");
+        assert_eq!(users_libtorch(own, Some("/clone/.libtorch/torch/".into())), None);
+        assert_eq!(users_libtorch(own, None), None);
+        assert_eq!(users_libtorch(own, Some("/opt/torch".into())), Some("/opt/torch".into()));
+    }
+}

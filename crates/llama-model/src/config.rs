@@ -126,8 +126,10 @@ struct RawConfig {
 
 #[derive(Deserialize)]
 struct RawRope {
-    #[serde(alias = "type")]
     rope_type: Option<String>,
+    /// The older name; some versions of transformers write both.
+    #[serde(rename = "type")]
+    old_type: Option<String>,
     rope_theta: Option<f64>,
     factor: Option<f64>,
     low_freq_factor: Option<f64>,
@@ -140,7 +142,7 @@ impl RawRope {
         let need = |field: &'static str, value: Option<f64>| {
             value.ok_or_else(|| refuse(field, "missing", "this kind of rope_scaling needs it"))
         };
-        match self.rope_type.as_deref().unwrap_or("default") {
+        match self.rope_type.as_deref().or(self.old_type.as_deref()).unwrap_or("default") {
             "default" => Ok(None),
             "linear" => Ok(Some(RopeScaling::Linear { factor: need("rope_scaling.factor", self.factor)? })),
             "llama3" => Ok(Some(RopeScaling::Llama3 {
@@ -375,6 +377,15 @@ mod tests {
         let config = LlamaConfig::from_json(&text).unwrap();
         assert_eq!(config.rope_scaling, Some(RopeScaling::Linear { factor: 4.0 }));
         assert!((config.rope_theta - 2e4).abs() < 1e-9);
+    }
+
+    #[test]
+    fn a_rotary_scaling_may_be_named_by_its_older_key_or_by_both() {
+        for kind in [r#""type": "linear""#, r#""type": "linear", "rope_type": "linear""#] {
+            let text = minimal(&format!(r#", "rope_scaling": {{{kind}, "factor": 2.0}}"#));
+            let scaling = LlamaConfig::from_json(&text).unwrap().rope_scaling;
+            assert_eq!(scaling, Some(RopeScaling::Linear { factor: 2.0 }));
+        }
     }
 
     #[test]

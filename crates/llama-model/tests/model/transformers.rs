@@ -1,0 +1,101 @@
+//! Equal to transformers, on the two-layer models of `goldens/make.py` and on two trained ones.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use crate::common::{FAMILIES, family, golden, goldens, load, logits, matrix, max_difference, trainable};
+use llama_model::LlamaConfig;
+use nn_core::{Mode, TokenBatch};
+use serde::Deserialize;
+use tch::{Kind, Tensor};
+use weights::TensorStore;
+
+/// Of logits up to about 10 in size: a few hundred roundings of float32 in another order.
+const TOLERANCE: f64 = 1e-4;
+
+#[test]
+fn logits_of_every_family_equal_transformers() {
+    for name in FAMILIES {
+        let golden = golden(name);
+        let difference = max_difference(&logits(&family(name), &[golden.input_ids]), &matrix(&golden.logits));
+        assert!(difference < TOLERANCE, "{name}: {difference}");
+    }
+}
+
+#[test]
+fn logits_far_into_a_text_equal_transformers() {
+    for name in FAMILIES {
+        let golden = golden(name);
+        let logits = logits(&family(name), &[golden.long_input_ids]);
+        let last = logits.narrow(0, logits.size()[0] - 2, 2);
+        let difference = max_difference(&last, &matrix(&golden.long_last_logits));
+        assert!(difference < TOLERANCE, "{name}: {difference}");
+    }
+}
+
+#[test]
+fn loss_and_gradients_of_every_parameter_equal_transformers() {
+    for name in FAMILIES {
+        let golden = golden(name);
+        let (model, parameters) = trainable(name);
+        let batch = TokenBatch::from_sequences([(golden.input_ids.as_slice(), golden.labels.as_slice())]);
+        let loss = model.loss_sum(&batch, Mode::Train { seed: 0 }).unwrap();
+        assert!((loss.double_value(&[]) - golden.loss_sum).abs() < TOLERANCE, "{name}: {loss:?}");
+        loss.backward();
+        assert_eq!(parameters.len(), golden.gradient_norms.len(), "{name}");
+        for (parameter, tensor) in &parameters {
+            let (actual, expected) =
+                (tensor.grad().norm().double_value(&[]), golden.gradient_norms[parameter]);
+            let relative = (actual - expected).abs() / expected;
+            assert!(relative < TOLERANCE, "{name}: {parameter}: {actual}, expected {expected}");
+        }
+    }
+}
+
+#[test]
+fn a_configuration_names_every_tensor_of_its_checkpoint_and_no_other() {
+    for name in FAMILIES {
+        let dir = goldens().join(name);
+        let store = TensorStore::open(&dir).unwrap();
+        let in_file: BTreeMap<String, Vec<i64>> =
+            store.names().map(|name| (name.to_owned(), store.info(name).unwrap().shape)).collect();
+        let expected: BTreeMap<_, _> =
+            LlamaConfig::from_dir(&dir).unwrap().tensor_shapes().into_iter().collect();
+        assert_eq!(in_file, expected, "{name}");
+    }
+}
+
+/// One model of `goldens/stories.json`.
+#[derive(Deserialize)]
+struct Story {
+    input_ids: Vec<i64>,
+    argmax: Vec<i64>,
+    last_top: Vec<(i64, f32)>,
+    last_first: Vec<f32>,
+    middle_first: Vec<f32>,
+}
+
+#[test]
+fn logits_of_trained_models_equal_transformers() {
+    let shared = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/data/models");
+    if !shared.is_dir() {
+        eprintln!("skipped: ../shared/data/models is absent");
+        return;
+    }
+    let text = std::fs::read_to_string(goldens().join("stories.json")).unwrap();
+    for (name, story) in serde_json::from_str::<BTreeMap<String, Story>>(&text).unwrap() {
+        let logits = logits(&load(&shared.join(&name), Kind::Float), std::slice::from_ref(&story.input_ids));
+        assert_eq!(Vec::<i64>::try_from(logits.argmax(-1, false)).unwrap(), story.argmax, "{name}");
+        let rows = logits.size()[0];
+        let (ids, top): (Vec<i64>, Vec<f32>) = story.last_top.into_iter().unzip();
+        let last = logits.get(rows - 1);
+        for (actual, expected) in [
+            (last.index_select(0, &Tensor::from_slice(&ids)), top),
+            (last.narrow(0, 0, 8), story.last_first),
+            (logits.get(rows / 2).narrow(0, 0, 8), story.middle_first),
+        ] {
+            let difference = max_difference(&actual, &Tensor::from_slice(&expected));
+            assert!(difference < TOLERANCE, "{name}: {difference}");
+        }
+    }
+}

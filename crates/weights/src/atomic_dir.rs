@@ -250,7 +250,8 @@ mod tests {
         let parent = tempfile::tempdir().unwrap();
         let make = |name: &str| fs::create_dir(parent.path().join(name)).unwrap();
         let dead = format!(".checkpoint-10.tmp-{DEAD}");
-        let kept = [".checkpoint-10.tmp-1x", ".tmp-5000000", "checkpoint-10.tmp-4194305", ".notes.bak-4194305"];
+        let kept =
+            [".checkpoint-10.tmp-1x", ".tmp-5000000", "checkpoint-10.tmp-4194305", ".notes.bak-4194305"];
         make(&dead);
         kept.iter().for_each(|name| make(name));
         let mine = AtomicDir::create(&parent.path().join("checkpoint-20")).unwrap();

@@ -65,7 +65,14 @@ impl TempFile {
         let begin = || Ok((InWork::begin(&temporary)?, File::create(&temporary)?));
         let (in_work, file) = begin().map_err(|source| write_error(target, num_bytes, source))?;
         let writer = Counting { inner: BufWriter::with_capacity(1 << 20, file), asked: 0 };
-        Ok(Self { target: target.to_owned(), temporary, _in_work: in_work, writer, num_bytes, committed: false })
+        Ok(Self {
+            target: target.to_owned(),
+            temporary,
+            _in_work: in_work,
+            writer,
+            num_bytes,
+            committed: false,
+        })
     }
 
     pub(crate) fn write(&mut self, bytes: &[u8]) -> Result<(), WeightsError> {
@@ -124,7 +131,9 @@ impl<W: Write> Write for Counting<W> {
 pub(crate) fn write_error(path: &Path, num_bytes: u64, source: io::Error) -> WeightsError {
     let path = path.to_owned();
     match source.kind() {
-        ErrorKind::StorageFull | ErrorKind::QuotaExceeded => WeightsError::DiskFull { path, num_bytes, source },
+        ErrorKind::StorageFull | ErrorKind::QuotaExceeded => {
+            WeightsError::DiskFull { path, num_bytes, source }
+        }
         _ => WeightsError::Write { path, source },
     }
 }

@@ -9,14 +9,20 @@ use crate::WeightsError;
 use crate::atomic_file::folder;
 
 /// What holds the weights of a Hugging Face directory, most wanted first.
-const WEIGHT_FILES: [&str; 4] =
-    ["model.safetensors", "model.safetensors.index.json", "pytorch_model.bin", "pytorch_model.bin.index.json"];
+const WEIGHT_FILES: [&str; 4] = [
+    "model.safetensors",
+    "model.safetensors.index.json",
+    "pytorch_model.bin",
+    "pytorch_model.bin.index.json",
+];
 
 /// The file in `dir` to read weights from: one of `WEIGHT_FILES`.
 pub(crate) fn weight_file(dir: &Path) -> Result<PathBuf, WeightsError> {
-    WEIGHT_FILES.iter().map(|name| dir.join(name)).find(|path| path.exists()).ok_or_else(|| {
-        WeightsError::NoWeights { dir: dir.to_owned(), expected: WEIGHT_FILES.join(", ") }
-    })
+    WEIGHT_FILES
+        .iter()
+        .map(|name| dir.join(name))
+        .find(|path| path.exists())
+        .ok_or_else(|| WeightsError::NoWeights { dir: dir.to_owned(), expected: WEIGHT_FILES.join(", ") })
 }
 
 /// A shard index: which tensors each file beside it holds.
@@ -41,8 +47,8 @@ impl ShardIndex {
 
     /// Reads an index and checks that every file it names is there.
     pub(crate) fn read(path: &Path) -> Result<Self, WeightsError> {
-        let text = std::fs::read(path)
-            .map_err(|source| WeightsError::Read { path: path.to_owned(), source })?;
+        let text =
+            std::fs::read(path).map_err(|source| WeightsError::Read { path: path.to_owned(), source })?;
         let index: IndexFile = serde_json::from_slice(&text)
             .map_err(|source| WeightsError::Index { path: path.to_owned(), source })?;
         let mut shards: BTreeMap<String, Vec<String>> = BTreeMap::new();

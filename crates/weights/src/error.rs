@@ -72,7 +72,9 @@ pub enum WeightsError {
         actual: u64,
     },
     /// A safetensors file with bytes that belong to no tensor.
-    #[error("`{path}` has bytes after its last tensor: its header promises {expected} bytes, the file has {actual}")]
+    #[error(
+        "`{path}` has bytes after its last tensor: its header promises {expected} bytes, the file has {actual}"
+    )]
     TrailingBytes {
         /// The file.
         path: PathBuf,

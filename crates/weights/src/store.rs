@@ -52,7 +52,8 @@ impl TensorStore {
     /// # Errors
     /// [`WeightsError::NoWeights`] when a directory holds none of these, else as [`TensorStore::open_file`].
     pub fn open(path: &Path) -> Result<Self, WeightsError> {
-        let store = if path.is_dir() { Self::open_file(&weight_file(path)?)? } else { Self::open_file(path)? };
+        let store =
+            if path.is_dir() { Self::open_file(&weight_file(path)?)? } else { Self::open_file(path)? };
         Ok(Self { path: path.to_owned(), ..store })
     }
 

@@ -30,7 +30,8 @@ pub(crate) fn read(path: &Path, bytes: &[u8]) -> Result<SafetensorsFile, Weights
         });
     }
     let data_start = LENGTH_BYTES + length;
-    let header = bytes.get(LENGTH_BYTES as usize..data_start as usize).ok_or_else(|| truncated(data_start))?;
+    let header =
+        bytes.get(LENGTH_BYTES as usize..data_start as usize).ok_or_else(|| truncated(data_start))?;
     // Deserialising checks that the tensors follow one another without gaps and that sizes fit shapes.
     let header: Metadata = serde_json::from_slice(header)
         .map_err(|source| WeightsError::Header { path: path.to_owned(), source })?;
@@ -57,5 +58,8 @@ pub(crate) fn read(path: &Path, bytes: &[u8]) -> Result<SafetensorsFile, Weights
             .ok_or_else(|| truncated(expected))?;
         tensors.push((name, placed));
     }
-    Ok(SafetensorsFile { tensors, metadata: header.metadata().clone().unwrap_or_default().into_iter().collect() })
+    Ok(SafetensorsFile {
+        tensors,
+        metadata: header.metadata().clone().unwrap_or_default().into_iter().collect(),
+    })
 }

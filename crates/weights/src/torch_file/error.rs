@@ -76,7 +76,9 @@ pub enum TorchFileError {
     #[error("this is a TorchScript program, not a file of tensors")]
     TorchScript,
     /// A record of the archive that is not stored as it is.
-    #[error("record `{record}` of the zip archive is compressed or encrypted; `torch.save` stores records as they are")]
+    #[error(
+        "record `{record}` of the zip archive is compressed or encrypted; `torch.save` stores records as they are"
+    )]
     Compressed {
         /// The record.
         record: String,

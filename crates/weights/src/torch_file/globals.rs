@@ -96,12 +96,21 @@ fn sizes(heap: &Heap<'_>, tuple: Value<'_>) -> Option<Vec<i64>> {
 /// `None` or `(view key, first element, elements)`.
 pub(super) fn storage<'a>(heap: &Heap<'a>, id: Value<'a>) -> Option<Storage<'a>> {
     let (class, key, numel, view) = match heap.items(id)? {
-        [Value::Text("storage"), Value::Global(class), Value::Text(key), Value::Text(_), Value::Int(numel)] => {
-            (class, key, numel, Value::None)
-        }
-        [Value::Text("storage"), Value::Global(class), Value::Text(key), Value::Text(_), Value::Int(numel), view] => {
-            (class, key, numel, *view)
-        }
+        [
+            Value::Text("storage"),
+            Value::Global(class),
+            Value::Text(key),
+            Value::Text(_),
+            Value::Int(numel),
+        ] => (class, key, numel, Value::None),
+        [
+            Value::Text("storage"),
+            Value::Global(class),
+            Value::Text(key),
+            Value::Text(_),
+            Value::Int(numel),
+            view,
+        ] => (class, key, numel, *view),
         _ => return None,
     };
     let Global::Storage(kind) = *class else { return None };

@@ -37,12 +37,8 @@ pub(super) fn read(bytes: &[u8]) -> Result<Vec<(String, Placed)>, TorchFileError
     };
 
     // The raw part does not say how large an element is: that is known from whoever uses the storage.
-    let sizes: HashMap<&str, usize> = object
-        .heap
-        .storages
-        .iter()
-        .map(|storage| (storage.key, storage.kind.elt_size_in_bytes()))
-        .collect();
+    let sizes: HashMap<&str, usize> =
+        object.heap.storages.iter().map(|storage| (storage.key, storage.kind.elt_size_in_bytes())).collect();
     let mut storages: HashMap<&str, Memory> = HashMap::new();
     let mut raw = Cursor::new(&bytes[at..]);
     for key in &keys.heap.sequences[list] {

@@ -61,20 +61,20 @@ impl<'a> Machine<'a> {
         self.at = self.input.position();
         let opcode = self.input.byte()?;
         match opcode {
-            b'.' => return self.pop().map(Some),            // STOP
-            PROTO => drop(self.input.byte()?),              // PROTO
-            0x95 => drop(self.input.u64()?),                // FRAME
-            b'(' => self.marks.push(self.stack.len()),      // MARK
-            b'0' => self.discard()?,                        // POP
-            b'1' => drop(self.pop_to_mark()?),              // POP_MARK
-            b'2' => self.stack.push(self.top()?),           // DUP
+            b'.' => return self.pop().map(Some),       // STOP
+            PROTO => drop(self.input.byte()?),         // PROTO
+            0x95 => drop(self.input.u64()?),           // FRAME
+            b'(' => self.marks.push(self.stack.len()), // MARK
+            b'0' => self.discard()?,                   // POP
+            b'1' => drop(self.pop_to_mark()?),         // POP_MARK
+            b'2' => self.stack.push(self.top()?),      // DUP
             b'h' | b'j' | b'q' | b'r' | 0x94 => self.memo(opcode)?,
             b']' | b')' | b'}' | b't' | 0x85..=0x87 | b'l' | b'd' => self.build_container(opcode)?,
             b'a' | b'e' | b's' | b'u' => self.fill_container(opcode)?,
             b'c' | 0x93 => self.global(opcode)?,
-            b'R' => self.reduce()?,                         // REDUCE
-            b'b' => self.build()?,                          // BUILD
-            b'Q' => self.persistent_id()?,                  // BINPERSID
+            b'R' => self.reduce()?,        // REDUCE
+            b'b' => self.build()?,         // BUILD
+            b'Q' => self.persistent_id()?, // BINPERSID
             _ => self.literal(opcode)?,
         }
         Ok(None)
@@ -86,36 +86,36 @@ impl<'a> Machine<'a> {
             b'N' => Value::None,
             0x88 => Value::Bool(true),
             0x89 => Value::Bool(false),
-            b'J' => Value::Int(i32::from_le_bytes(input.array()?).into()),   // BININT
-            b'K' => Value::Int(input.byte()?.into()),                        // BININT1
-            b'M' => Value::Int(input.u16()?.into()),                         // BININT2
+            b'J' => Value::Int(i32::from_le_bytes(input.array()?).into()), // BININT
+            b'K' => Value::Int(input.byte()?.into()),                      // BININT1
+            b'M' => Value::Int(input.u16()?.into()),                       // BININT2
             0x8a => {
-                let len = input.byte()?;                                     // LONG1
+                let len = input.byte()?; // LONG1
                 long(input.take(len.into())?)
             }
             0x8b => {
-                let len = input.u32()?;                                      // LONG4
+                let len = input.u32()?; // LONG4
                 long(input.take(len.into())?)
             }
-            b'G' => input.u64().map(|_| Value::Opaque)?,                     // BINFLOAT
+            b'G' => input.u64().map(|_| Value::Opaque)?, // BINFLOAT
             b'X' => {
-                let len = input.u32()?;                                      // BINUNICODE
+                let len = input.u32()?; // BINUNICODE
                 Value::Text(input.text(len.into())?)
             }
             0x8c | b'U' => {
-                let len = input.byte()?;                                     // SHORT_BINUNICODE, SHORT_BINSTRING
+                let len = input.byte()?; // SHORT_BINUNICODE, SHORT_BINSTRING
                 Value::Text(input.text(len.into())?)
             }
             0x8d => {
-                let len = input.u64()?;                                      // BINUNICODE8
+                let len = input.u64()?; // BINUNICODE8
                 Value::Text(input.text(len)?)
             }
             b'C' => {
-                let len = input.byte()?;                                     // SHORT_BINBYTES
+                let len = input.byte()?; // SHORT_BINBYTES
                 input.take(len.into()).map(|_| Value::Opaque)?
             }
             b'B' => {
-                let len = input.u32()?;                                      // BINBYTES
+                let len = input.u32()?; // BINBYTES
                 input.take(len.into()).map(|_| Value::Opaque)?
             }
             _ => return Err(TorchFileError::Opcode { opcode, offset: self.at }),
@@ -126,9 +126,9 @@ impl<'a> Machine<'a> {
 
     fn memo(&mut self, opcode: u8) -> Result<(), TorchFileError> {
         let index = match opcode {
-            b'h' | b'q' => self.input.byte()?.into(),       // BINGET, BINPUT
-            b'j' | b'r' => self.input.u32()?,               // LONG_BINGET, LONG_BINPUT
-            _ => self.memo.len() as u32,                    // MEMOIZE
+            b'h' | b'q' => self.input.byte()?.into(), // BINGET, BINPUT
+            b'j' | b'r' => self.input.u32()?,         // LONG_BINGET, LONG_BINPUT
+            _ => self.memo.len() as u32,              // MEMOIZE
         };
         if matches!(opcode, b'h' | b'j') {
             let value = self.memo.get(&index).copied().ok_or_else(|| self.malformed("a memorised value"))?;
@@ -206,8 +206,7 @@ impl<'a> Machine<'a> {
     fn reduce(&mut self) -> Result<(), TorchFileError> {
         let arguments = self.pop()?;
         let Value::Global(callee) = self.pop()? else { return Err(self.malformed("something to call")) };
-        let value =
-            callee.call(&mut self.heap, arguments).map_err(|expected| self.malformed(expected))?;
+        let value = callee.call(&mut self.heap, arguments).map_err(|expected| self.malformed(expected))?;
         self.stack.push(value);
         Ok(())
     }

@@ -55,6 +55,7 @@ fn place<'a>(
     }
     let first = storage.start.checked_add(view.offset).and_then(|first| usize::try_from(first).ok());
     let (shape, strides) = (view.shape.clone(), view.strides.clone());
-    let placed = Placed::strided(start, expected as usize, first.ok_or_else(outside)?, shape, strides, storage.kind);
+    let placed =
+        Placed::strided(start, expected as usize, first.ok_or_else(outside)?, shape, strides, storage.kind);
     placed.ok_or_else(outside)
 }

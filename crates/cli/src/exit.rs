@@ -1,6 +1,7 @@
 //! How a program ends: 0 done, 1 the run failed, 2 a wrong flag or run file.
 
 use std::ffi::OsString;
+use std::io::IsTerminal;
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -32,6 +33,7 @@ pub fn main_with<Args: Parser>(run: impl FnOnce(Args) -> anyhow::Result<()>) -> 
         .without_time()
         .with_target(false)
         .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
         .with_max_level(tracing::Level::INFO)
         .init();
     match run(args) {

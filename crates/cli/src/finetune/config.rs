@@ -160,7 +160,11 @@ impl FinetuneConfig {
             Some(path) => {
                 let text = std::fs::read_to_string(path)
                     .map_err(|error| usage(format!("cannot read config `{}`: {error}", path.display())))?;
-                text.parse().map_err(|error| usage(format!("config `{}`: {error}", path.display())))?
+                text.parse().map_err(|error: toml::de::Error| {
+                    let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
+                    let line = before.matches('\n').count() + 1;
+                    usage(format!("config `{}`, line {line}: {}", path.display(), error.message()))
+                })?
             }
         };
         table.extend(flags);

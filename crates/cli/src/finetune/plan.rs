@@ -49,7 +49,7 @@ pub(crate) fn plan(run: &FinetuneConfig) -> Result<String> {
 
     let mut text = String::new();
     let mut line = |name: &str, value: String| {
-        let _ = writeln!(text, "{name:<26}{value}");
+        let _ = writeln!(text, "{}", format!("{name:<26}{value}").trim_end());
     };
     line("base model", run.base_model.clone());
     line("parameters", grouped(shape.num_parameters()));
@@ -61,20 +61,20 @@ pub(crate) fn plan(run: &FinetuneConfig) -> Result<String> {
     line("memory, estimated", String::new());
     let weights_note =
         if cuda || kind != stored_kind(shape) { "" } else { " (mapped from the file, not copied)" };
-    line("  weights", format!("{}{weights_note}", gib(memory.weights)));
-    line("  adapter", gib(memory.adapter));
-    line("  gradients", gib(memory.gradients));
-    line("  optimiser (AdamW)", gib(memory.optimizer));
-    line("  activations", gib(memory.activations));
-    line("  logits", gib(memory.logits));
-    line("  total", gib(memory.total()));
+    line("  weights", format!("{}{weights_note}", size(memory.weights)));
+    line("  adapter", size(memory.adapter));
+    line("  gradients", size(memory.gradients));
+    line("  optimiser (AdamW)", size(memory.optimizer));
+    line("  activations", size(memory.activations));
+    line("  logits", size(memory.logits));
+    line("  total", size(memory.total()));
     let available = if cuda { gpu_bytes() } else { free_host_bytes().map(|bytes| bytes as f64) };
     let verdict = match available {
         None => "unknown: this machine does not say how much memory the device has".to_owned(),
-        Some(free) if memory.total() <= free => format!("yes: {} free", gib(free)),
+        Some(free) if memory.total() <= free => format!("yes: {} free", size(free)),
         Some(free) => format!(
             "no: {} free; try a smaller micro_batch_size or cutoff_len, --gradient_checkpointing{}",
-            gib(free),
+            size(free),
             if kind == Kind::Float && !run.full { ", --dtype bfloat16" } else { "" }
         ),
     };
@@ -147,8 +147,10 @@ fn gpu_bytes() -> Option<f64> {
     Some(text.lines().next()?.trim().parse::<f64>().ok()? * f64::from(1 << 20))
 }
 
-fn gib(bytes: f64) -> String {
-    if bytes < f64::from(1 << 30) / 10.0 {
+fn size(bytes: f64) -> String {
+    if bytes < f64::from(1 << 20) / 10.0 {
+        format!("{:.1} KiB", bytes / f64::from(1 << 10))
+    } else if bytes < f64::from(1 << 30) / 10.0 {
         format!("{:.1} MiB", bytes / f64::from(1 << 20))
     } else {
         format!("{:.2} GiB", bytes / f64::from(1 << 30))

@@ -1,5 +1,8 @@
 """A whole fine-tuning with transformers' Trainer and peft, under alpaca-lora's flags. The peer of `finetune`.
 
+Batches are padded on the left, as alpaca-lora's are. There a padding position predicts the first token of each padded
+record, so the logged loss counts one more, badly guessed label for each of them and lies a little above `finetune`'s.
+
     python finetune.py --base_model DIR --data_path FILE --output_dir DIR [--batch_size 8 …]
 """
 

@@ -10,6 +10,7 @@
 # DTYPE    of the frozen weights                            [bfloat16]
 # PRESET   shape of the large model                         [7b]
 # STEPS    of its fine-tuning, at least 2                   [20]
+# BASE     the small model of the demo                      [datasets/tiny-llama]
 # OUT      where results go                                 [target/bench/gpu]
 # KEEP     1 keeps the large model's files                  [0]
 set -euo pipefail
@@ -22,7 +23,7 @@ dtype=${DTYPE:-bfloat16}
 preset=${PRESET:-7b}
 steps=${STEPS:-20}
 out=${OUT:-target/bench/gpu}
-base=datasets/tiny-llama
+base=${BASE:-datasets/tiny-llama}
 large=$out/$preset
 
 for program in evaluate finetune pretrain bench-step; do
@@ -31,14 +32,11 @@ for program in evaluate finetune pretrain bench-step; do
         exit 1
     fi
 done
+usable() { [ -n "$1" ] && [ -f "$1/lib/libtorch_cpu.so" ]; }
 libtorch=${LIBTORCH:-}
-if [ ! -d "$libtorch/lib" ] && [ -d .libtorch/torch/lib ]; then
-    libtorch=$PWD/.libtorch/torch
-fi
-if [ ! -d "$libtorch/lib" ]; then
-    libtorch=$("$python" -c 'import torch; print(torch.__path__[0])' 2>/dev/null || true)
-fi
-if [ ! -d "$libtorch/lib" ]; then
+usable "$libtorch" || libtorch=$PWD/.libtorch/torch
+usable "$libtorch" || libtorch=$("$python" -c 'import torch; print(torch.__path__[0])' 2>/dev/null || true)
+if ! usable "$libtorch"; then
     echo "error: no libtorch found; expected LIBTORCH to be the directory \`torch\` of a PyTorch 2.11.0" >&2
     exit 1
 fi
@@ -73,12 +71,12 @@ nvidia-smi --query-gpu=name,driver_version,memory.total --format=csv,noheader 2>
 echo "libtorch: $libtorch"
 
 say "demo: accuracy of the base model"
-"$bin/evaluate" --base_model $base --data_path datasets/records/test.json --device "$device" --dtype "$dtype" --show 0
+"$bin/evaluate" --base_model "$base" --data_path datasets/records/test.json --device "$device" --dtype "$dtype" --show 0
 say "demo: fine-tuning"
-"$bin/finetune" --config datasets/demo.toml --output_dir "$out/demo" --overwrite_output_dir \
+"$bin/finetune" --config datasets/demo.toml --base_model "$base" --output_dir "$out/demo" --overwrite_output_dir \
     --device "$device" --dtype "$dtype"
 say "demo: accuracy of the adapter"
-"$bin/evaluate" --base_model $base --lora_weights "$out/demo" --data_path datasets/records/test.json \
+"$bin/evaluate" --base_model "$base" --lora_weights "$out/demo" --data_path datasets/records/test.json \
     --device "$device" --dtype "$dtype" --show 0
 
 say "$preset: random weights"
@@ -115,19 +113,23 @@ say "$preset: one step"
 peer=no
 if "$python" -c 'import torch, transformers, peft' 2>/dev/null; then
     # The peer brings its own libtorch.
-    env -u LD_LIBRARY_PATH HF_HUB_OFFLINE=1 "$python" benches/train_step.py "${step_flags[@]}" --json "$out/step-python.json"
-    peer=yes
+    if env -u LD_LIBRARY_PATH HF_HUB_OFFLINE=1 "$python" benches/train_step.py "${step_flags[@]}" \
+        --json "$out/step-python.json"; then
+        peer=yes
+    else
+        peer=failed
+    fi
 fi
 
 say "results"
 summary "$out/demo" "demo"
 summary "$out/run" "$preset LoRA"
 median "$out/step-rust.json" "rust"
-if [ $peer = yes ]; then
-    median "$out/step-python.json" "python"
-else
-    echo "python: skipped, \`$python\` has no torch, transformers and peft"
-fi
+case $peer in
+yes) median "$out/step-python.json" "python" ;;
+no) echo "python: skipped, \`$python\` has no torch, transformers and peft" ;;
+failed) echo "python: failed, see above" ;;
+esac
 if [ "${KEEP:-0}" != 1 ]; then
     rm -rf "$large"
 fi

@@ -1,7 +1,7 @@
 //! `cargo xtask bench train`: its parts, its bars, and the file it writes.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use clap::{Args, ValueEnum};
@@ -132,6 +132,9 @@ pub(crate) fn run(workspace: &Workspace, args: &TrainArgs) -> Result<()> {
 
     let mut report = Map::new();
     report.insert("machine".to_owned(), json!({ "cpu": cpu_name(), "threads": setting.threads }));
+    let name = |path: &Path| path.file_name().map(|name| name.to_string_lossy().into_owned());
+    report.insert("base_model".to_owned(), json!(name(&setting.base_model)));
+    report.insert("data_path".to_owned(), json!(name(&setting.data_path)));
     let mut bars = Vec::new();
     let parts: [(Part, &str, RunPart); 4] = [
         (Part::Step, "step", step::run),

@@ -1,6 +1,7 @@
 //! `evaluate`: exact-match accuracy of a model's answers to Alpaca records.
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 use alpaca_data::{BadRecords, PromptTemplate, Record, load_records};
@@ -86,6 +87,7 @@ struct Evaluation<'a> {
 ///
 /// # Errors
 /// With what the user can do about it.
+#[expect(clippy::needless_pass_by_value, reason = "the arguments end with the program")]
 pub fn run(args: EvaluateArgs) -> Result<()> {
     if args.batch_size == 0 {
         return Err(usage("batch_size is 0; it has to be at least 1"));
@@ -103,7 +105,11 @@ pub fn run(args: EvaluateArgs) -> Result<()> {
         LoraAdapters::load(&mut model, dir)
             .with_context(|| format!("cannot load adapter `{}`", dir.display()))?;
     }
-    let config = GenerateConfig { max_new_tokens: args.max_new_tokens, eos_ids: base.eos_ids(&tokenizer) };
+    let config = GenerateConfig {
+        max_new_tokens: args.max_new_tokens,
+        eos_ids: base.eos_ids(&tokenizer),
+        ..GenerateConfig::default()
+    };
     let answers = answer(&model, &tokenizer, &template, &records, &config, args.batch_size)?;
 
     let kind = |index: usize| kinds.get(index).and_then(Option::as_deref).unwrap_or("all");
@@ -178,7 +184,7 @@ fn table(evaluation: &Evaluation<'_>, show: usize) -> String {
     let mut text = String::new();
     let mut line = |name: &str, score: Score| {
         let percent = 100.0 * score.correct as f64 / score.total.max(1) as f64;
-        text.push_str(&format!("{name:<24}{:>5} of {:<5}{percent:>6.1} %\n", score.correct, score.total));
+        let _ = writeln!(text, "{name:<24}{:>5} of {:<5}{percent:>6.1} %", score.correct, score.total);
     };
     for (kind, &score) in &evaluation.kinds {
         line(kind, score);
@@ -186,10 +192,8 @@ fn table(evaluation: &Evaluation<'_>, show: usize) -> String {
     line("exact match", Score { correct: evaluation.correct, total: evaluation.total });
     for sample in evaluation.samples.iter().take(show) {
         let input = if sample.input.is_empty() { String::new() } else { format!(" [{}]", sample.input) };
-        text.push_str(&format!(
-            "\n{}{input}\n  expected: {}\n  answer:   {}\n",
-            sample.instruction, sample.expected, sample.answer
-        ));
+        let Sample { instruction, expected, answer, .. } = sample;
+        let _ = writeln!(text, "\n{instruction}{input}\n  expected: {expected}\n  answer:   {answer}");
     }
     text
 }

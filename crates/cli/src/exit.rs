@@ -40,7 +40,7 @@ pub fn main_with<Args: Parser>(run: impl FnOnce(Args) -> anyhow::Result<()>) -> 
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {error:#}");
-            let wrong_use = error.chain().any(|cause| cause.is::<Usage>());
+            let wrong_use = error.downcast_ref::<Usage>().is_some();
             ExitCode::from(if wrong_use { 2 } else { 1 })
         }
     }

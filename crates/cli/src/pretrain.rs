@@ -1,5 +1,7 @@
 //! `pretrain`: a new LLaMA, from random weights and a plain-text corpus.
 
+#![expect(clippy::doc_markdown, reason = "the comments on arguments are the help text")]
+
 use std::path::{Path, PathBuf};
 
 use alpaca_data::{EpochOrder, pack_documents};
@@ -88,6 +90,7 @@ impl Default for PretrainConfig {
 ///
 /// # Errors
 /// With what the user can do about it.
+#[expect(clippy::needless_pass_by_value, reason = "the arguments end with the program")]
 pub fn run(args: PretrainArgs) -> Result<()> {
     let mut config = match &args.config {
         None => PretrainConfig::default(),

@@ -303,7 +303,7 @@ fn a_full_disk_ends_the_run_and_the_last_checkpoint_is_whole() {
 }
 
 #[test]
-fn a_committed_dataset_is_the_default_of_no_flag() {
+fn the_data_alpaca_lora_would_fetch_is_answered_with_where_data_is() {
     // The data of alpaca-lora's default is on a hub, which this program does not reach.
     let scene = Scene::new();
     let done = run(&mut scene.bare(&["--base_model", "model"]));

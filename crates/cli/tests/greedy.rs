@@ -30,7 +30,8 @@ fn greedy_continuations_equal_transformers_alone_and_in_a_batch() {
         let base = Base::open(shared.join(&name).to_str().unwrap()).unwrap();
         let (tokenizer, model) =
             (base.tokenizer().unwrap(), base.load(Device::Cpu, Some(Kind::Float)).unwrap());
-        let config = GenerateConfig { max_new_tokens: 48, eos_ids: base.eos_ids(&tokenizer) };
+        let eos_ids = base.eos_ids(&tokenizer);
+        let config = GenerateConfig { max_new_tokens: 48, eos_ids, ..GenerateConfig::default() };
         let prompts: Vec<Vec<i64>> =
             golden.iter().map(|each| tokenizer.encode(&each.prompt, true).unwrap()).collect();
         assert!(prompts.iter().eq(golden.iter().map(|each| &each.prompt_ids)), "{name}");

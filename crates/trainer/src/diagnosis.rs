@@ -94,7 +94,7 @@ impl fmt::Display for Diagnosis {
         match (parameters.as_slice(), gradients.as_slice()) {
             ([], []) => write!(f, "all parameters and gradients are finite; ")?,
             ([], _) => {
-                write!(f, "all parameters are finite, but not the gradient of {}; ", some_of(gradients))?
+                write!(f, "all parameters are finite, but not the gradient of {}; ", some_of(gradients))?;
             }
             (_, _) => write!(f, "not all values are finite in {}; ", some_of(parameters))?,
         }

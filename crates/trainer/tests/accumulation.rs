@@ -1,4 +1,5 @@
 //! How a batch is cut into micro-batches changes neither its loss nor its gradient.
+#![allow(clippy::float_cmp, reason = "where equality is the law, it is of every bit")]
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod common;

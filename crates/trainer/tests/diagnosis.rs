@@ -18,13 +18,13 @@ fn spoilt() -> (Sentences, usize, u64) {
 }
 
 /// Trains `model` on spoilt data, without validation, and returns what ended the run.
-fn diagnosis(model: &Bigram, config: &TrainConfig, dir: &std::path::Path) -> Box<Diagnosis> {
+fn diagnosis(model: &Bigram, config: &TrainConfig, dir: &std::path::Path) -> Diagnosis {
     let (data, _, _) = spoilt();
     let mut silent = Silent;
     let _alone = alone();
     let trainer = Trainer::new(config.clone(), model, &data, None, dir, &mut silent);
     match trainer.run(None) {
-        Err(TrainError::BadStep(diagnosis)) => diagnosis,
+        Err(TrainError::BadStep(diagnosis)) => *diagnosis,
         other => panic!("expected a bad step, got {other:?}"),
     }
 }

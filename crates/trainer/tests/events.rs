@@ -22,7 +22,7 @@ fn take<'a>(bytes: &mut &'a [u8], count: usize) -> &'a [u8] {
     head
 }
 
-/// Takes a checksummed piece off the front (TFRecord: bytes, then their masked checksum).
+/// Takes a checksummed piece off the front (`TFRecord`: bytes, then their masked checksum).
 fn checked<'a>(bytes: &mut &'a [u8], count: usize) -> &'a [u8] {
     let content = take(bytes, count);
     let masked = u32::from_le_bytes(take(bytes, 4).try_into().unwrap());
@@ -116,7 +116,9 @@ fn curves(dir: &Path) -> BTreeMap<String, BTreeMap<u64, f32>> {
             }
             if let Some(session) = bytes(&event, 7).next() {
                 assert_eq!(number(&fields(session), 1), 1, "SessionLog.START");
-                curves.values_mut().for_each(|curve| curve.retain(|&of, _| of < step));
+                for curve in curves.values_mut() {
+                    curve.retain(|&of, _| of < step);
+                }
             }
             for summary in bytes(&event, 5) {
                 for value in bytes(&fields(summary), 1) {

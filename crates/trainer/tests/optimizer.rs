@@ -131,11 +131,12 @@ struct Schedule {
     factors: Vec<f64>,
 }
 
+const PEAK: f64 = 3e-4;
+
 #[test]
 fn schedules_are_those_of_transformers() {
     let cases: Vec<Schedule> = serde_json::from_str(include_str!("goldens/schedule.json")).unwrap();
     assert_eq!(cases.len(), 3 * LrScheduler::ALL.len());
-    const PEAK: f64 = 3e-4;
     for case in cases {
         let kind: LrScheduler = case.kind.parse().unwrap();
         let schedule = LrSchedule::new(kind, PEAK, case.warmup_steps, case.total_steps);

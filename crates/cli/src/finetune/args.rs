@@ -1,5 +1,7 @@
 //! The command line of `finetune`.
 
+#![expect(clippy::doc_markdown, reason = "the comments on arguments are the help text")]
+
 use std::num::NonZeroU32;
 use std::path::PathBuf;
 

@@ -17,6 +17,7 @@ use crate::exit::usage;
 /// group it fixes in code; the third is this program's own.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of alpaca-lora or PEFT")]
 pub struct FinetuneConfig {
     /// Directory of the base model.
     pub base_model: String,

@@ -39,22 +39,18 @@ impl Data {
             batch_size: config.batch_size as usize,
         };
         let examples = |examples: Vec<Example>| Examples { examples, order: order.clone() };
-        let (train, validation) = match &config.val_data_path {
-            Some(path) => {
-                let validation = read_records(config, path, "val_data_path")?;
-                (tokenize(&records, "training records")?, Some(tokenize(&validation, "validation records")?))
-            }
-            None => {
-                let parts = split(records.len(), config.val_set_size, config.seed)
-                    .map_err(|error| usage(format!("{error}; lower --val_set_size (0 for no validation)")))?;
-                let pick =
-                    |indices: &[usize]| indices.iter().map(|&i| records[i].clone()).collect::<Vec<_>>();
-                let train = tokenize(&pick(&parts.train), "training records")?;
-                let validation = (!parts.validation.is_empty())
-                    .then(|| tokenize(&pick(&parts.validation), "validation records"))
-                    .transpose()?;
-                (train, validation)
-            }
+        let (train, validation) = if let Some(path) = &config.val_data_path {
+            let validation = read_records(config, path, "val_data_path")?;
+            (tokenize(&records, "training records")?, Some(tokenize(&validation, "validation records")?))
+        } else {
+            let parts = split(records.len(), config.val_set_size, config.seed)
+                .map_err(|error| usage(format!("{error}; lower --val_set_size (0 for no validation)")))?;
+            let pick = |indices: &[usize]| indices.iter().map(|&i| records[i].clone()).collect::<Vec<_>>();
+            let train = tokenize(&pick(&parts.train), "training records")?;
+            let validation = (!parts.validation.is_empty())
+                .then(|| tokenize(&pick(&parts.validation), "validation records"))
+                .transpose()?;
+            (train, validation)
         };
         Ok(Self { train: examples(train), validation: validation.map(examples) })
     }

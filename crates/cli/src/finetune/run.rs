@@ -23,6 +23,7 @@ use crate::task::{FullTask, LoraTask};
 ///
 /// # Errors
 /// With what the user can do about it.
+#[expect(clippy::needless_pass_by_value, reason = "the arguments end with the program")]
 pub fn run(args: FinetuneArgs) -> Result<()> {
     let flags = toml::Table::try_from(&args.settings).context("cannot read the flags")?;
     let config = FinetuneConfig::resolve(flags, args.config.as_deref())?;
@@ -166,12 +167,11 @@ impl Job<'_> {
         match trainer.run(start.checkpoint())? {
             Outcome::Finished(summary) => Ok(Some(summary)),
             Outcome::Stopped { step, checkpoint, .. } => {
-                match checkpoint {
-                    Some(path) => tracing::info!(
-                        "stopped after step {step}; go on with --resume_from_checkpoint {}",
-                        path.display()
-                    ),
-                    None => tracing::info!("stopped before the first step was done; nothing was saved"),
+                if let Some(path) = checkpoint {
+                    let path = path.display();
+                    tracing::info!("stopped after step {step}; go on with --resume_from_checkpoint {path}");
+                } else {
+                    tracing::info!("stopped before the first step was done; nothing was saved");
                 }
                 Ok(None)
             }

@@ -37,7 +37,7 @@ impl Scene {
     pub(crate) fn new() -> Self {
         let scene = Self { dir: tempfile::tempdir().unwrap() };
         write_model(&scene.path("model"));
-        scene.write("data.json", &records(RECORDS).to_string());
+        scene.write("data.json", records(RECORDS).to_string());
         scene
     }
 

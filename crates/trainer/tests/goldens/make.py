@@ -1,15 +1,16 @@
 """Remakes optimizer.json and schedule.json beside this file, with torch 2.11.0 and transformers 4.57.1.
 
-    python make.py
+    python make.py [DIRECTORY]
 """
 
 import json
+import sys
 from pathlib import Path
 
 import torch
 import transformers
 
-HERE = Path(__file__).parent
+OUT = Path(sys.argv[1]) if len(sys.argv) > 1 else Path(__file__).parent
 SHAPES = {"a": [2, 3], "b": [4], "c": [2, 1]}
 STEPS = 20
 LEARNING_RATE = 1e-2
@@ -89,8 +90,8 @@ def main():
         optimizer_case("clipped", (0.9, 0.999), 1e-8, 0.01, 0.5),
     ]
     shapes = {"shapes": SHAPES, "cases": cases}
-    (HERE / "optimizer.json").write_text(json.dumps(shapes) + "\n")
-    (HERE / "schedule.json").write_text(json.dumps(list(schedule_cases()), indent=1) + "\n")
+    (OUT / "optimizer.json").write_text(json.dumps(shapes) + "\n")
+    (OUT / "schedule.json").write_text(json.dumps(list(schedule_cases()), indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -1,6 +1,10 @@
 //! Failures of generation.
 
+use std::sync::Arc;
+
 use nn_core::NnError;
+
+use crate::BoxError;
 
 /// A generation that cannot run.
 #[derive(Debug, thiserror::Error)]
@@ -12,6 +16,43 @@ pub enum InferError {
         /// Position of the prompt in the batch.
         index: usize,
     },
+    /// A setting out of its range.
+    #[error("`{name}` is {actual}; it has to be {expected}")]
+    Setting {
+        /// The field.
+        name: &'static str,
+        /// Its value.
+        actual: f64,
+        /// What it has to be.
+        expected: &'static str,
+    },
+    /// A prompt that leaves no room for an answer.
+    #[error("the prompt has {tokens} tokens; with at least one of an answer, {capacity} have room")]
+    PromptTooLong {
+        /// Tokens of the prompt.
+        tokens: usize,
+        /// Tokens of one row.
+        capacity: usize,
+    },
+    /// More rows than are free now, or than there are at all.
+    #[error("the request needs {needed} rows; {free} of {rows} are free")]
+    NoRoom {
+        /// Rows it needs: one for each beam.
+        needed: usize,
+        /// Rows that are free.
+        free: usize,
+        /// Rows of the session.
+        rows: usize,
+    },
+    /// A text without anything to predict has no perplexity.
+    #[error("perplexity needs at least one token to predict; the texts have none")]
+    NothingToPredict,
+    /// The tokenizer could not give the text of tokens.
+    #[error("cannot turn token ids into text")]
+    Decode(#[source] BoxError),
+    /// The model failed while several texts were being continued.
+    #[error("the model failed")]
+    Pass(#[source] Arc<NnError>),
     /// The model failed.
     #[error(transparent)]
     Model(#[from] NnError),

@@ -3,16 +3,7 @@
 use nn_core::{CausalLm, TorchContext};
 use tch::Tensor;
 
-use crate::InferError;
-
-/// When a generation ends.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct GenerateConfig {
-    /// The most tokens to add to a prompt.
-    pub max_new_tokens: usize,
-    /// Tokens that end an answer; they are not part of it.
-    pub eos_ids: Vec<i64>,
-}
+use crate::{GenerateConfig, InferError};
 
 /// Continues every prompt with its most probable token until an end token or `max_new_tokens`; returns the new tokens of
 /// each, without the end token.
@@ -33,8 +24,12 @@ pub fn greedy(
     if prompts.is_empty() || config.max_new_tokens == 0 {
         return Ok(answers);
     }
+    let longest = prompts.iter().map(Vec::len).max().unwrap_or(0);
+    let mut session = model.open(prompts.len(), longest + config.max_new_tokens)?;
+    let rows: Vec<(usize, &[i64])> = prompts.iter().map(Vec::as_slice).enumerate().collect();
+    let mut logits = session.prefill(&rows)?;
+    // A row that is finished goes on beside the others, unread, so that rows stay in order.
     let mut finished = vec![false; prompts.len()];
-    let (mut session, mut logits) = model.prefill(prompts, config.max_new_tokens)?;
     for step in 1.. {
         let next = most_probable(&logits)?;
         for ((answer, finished), &token) in answers.iter_mut().zip(&mut finished).zip(&next) {
@@ -46,13 +41,14 @@ pub fn greedy(
         if step == config.max_new_tokens || finished.iter().all(|&finished| finished) {
             break;
         }
+        let next: Vec<(usize, i64)> = next.into_iter().enumerate().collect();
         logits = session.step(&next)?;
     }
     Ok(answers)
 }
 
 /// `[B, V]` to the index of the largest of each row.
-fn most_probable(logits: &Tensor) -> Result<Vec<i64>, InferError> {
+pub(crate) fn most_probable(logits: &Tensor) -> Result<Vec<i64>, InferError> {
     let ids = logits.f_argmax(-1, false).op("argmax")?.f_to(tch::Device::Cpu).op("to")?;
     Ok(Vec::<i64>::try_from(&ids).op("read")?)
 }
@@ -60,49 +56,18 @@ fn most_probable(logits: &Tensor) -> Result<Vec<i64>, InferError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use nn_core::{DecodeSession, NnError};
-
-    /// Counts up from the last token of each prompt; 9 is followed by 0.
-    struct Counter;
-    struct Counting;
-
-    fn one_hot(last: &[i64]) -> Tensor {
-        let rows = last.len() as i64;
-        let next: Vec<i64> = last.iter().map(|id| (id + 1) % 10).collect();
-        Tensor::zeros([rows, 10], tch::kind::FLOAT_CPU).scatter_value(
-            1,
-            &Tensor::from_slice(&next).view([rows, 1]),
-            1.0,
-        )
-    }
-
-    impl CausalLm for Counter {
-        fn prefill<'a>(
-            &'a self,
-            prompts: &[Vec<i64>],
-            _: usize,
-        ) -> Result<(Box<dyn DecodeSession + 'a>, Tensor), NnError> {
-            let last: Vec<i64> = prompts.iter().map(|prompt| prompt[prompt.len() - 1]).collect();
-            Ok((Box::new(Counting), one_hot(&last)))
-        }
-    }
-
-    impl DecodeSession for Counting {
-        fn step(&mut self, next: &[i64]) -> Result<Tensor, NnError> {
-            Ok(one_hot(next))
-        }
-    }
+    use crate::counter::Counter;
 
     #[test]
     fn an_answer_ends_before_its_end_token_or_at_the_limit() {
-        let config = GenerateConfig { max_new_tokens: 4, eos_ids: vec![7] };
+        let config = GenerateConfig { max_new_tokens: 4, eos_ids: vec![7], ..GenerateConfig::default() };
         let answers = greedy(&Counter, &[vec![3, 4], vec![8], vec![6]], &config).unwrap();
         assert_eq!(answers, [vec![5, 6], vec![9, 0, 1, 2], vec![]]);
     }
 
     #[test]
     fn an_empty_prompt_is_named() {
-        let config = GenerateConfig { max_new_tokens: 4, eos_ids: vec![] };
+        let config = GenerateConfig::default();
         let error = greedy(&Counter, &[vec![1], vec![]], &config).unwrap_err();
         assert!(error.to_string().starts_with("prompt 1 "), "{error}");
     }

@@ -4,137 +4,213 @@ use nn_core::{CausalLm, DecodeSession, Mode, NnError, TorchContext};
 use tch::{Kind, Tensor};
 
 use crate::Llama;
+use crate::cache::{LayerCache, RowCopy, StepPlaces};
+use crate::rope::Rotation;
+use crate::sequences::Sequences;
 
-/// Keys and values of one layer, `[B, K, capacity, D]` each, allocated once.
-#[derive(Debug)]
-struct LayerCache {
-    keys: Tensor,
-    values: Tensor,
-}
-
-/// A batch of sequences in the making. Row `b` of the caches is valid up to `lens[b]`.
+/// Sequences in the making. Nothing in it grows: the caches and the rotations of all positions are made when it opens.
 #[derive(Debug)]
 struct Session<'a> {
     model: &'a Llama,
     caches: Vec<LayerCache>,
-    lens: Vec<i64>,
-    capacity: i64,
+    /// The ids whose keys and values each row holds.
+    rows: Vec<Vec<i64>>,
+    capacity: usize,
+    /// Of every position `0..capacity`.
+    rotation: Rotation,
 }
 
 impl CausalLm for Llama {
-    fn prefill<'a>(
-        &'a self,
-        prompts: &[Vec<i64>],
-        max_new_tokens: usize,
-    ) -> Result<(Box<dyn DecodeSession + 'a>, Tensor), NnError> {
-        tch::no_grad(|| {
-            let (session, logits) = Session::open(self, prompts, max_new_tokens)?;
-            Ok((Box::new(session) as Box<dyn DecodeSession + 'a>, logits))
-        })
+    fn vocab_size(&self) -> usize {
+        self.config().vocab_size as usize
+    }
+
+    fn max_len(&self) -> usize {
+        self.config().max_position_embeddings as usize
+    }
+
+    fn open(&self, rows: usize, capacity: usize) -> Result<Box<dyn DecodeSession + '_>, NnError> {
+        let session = tch::no_grad(|| Session::open(self, rows, capacity))?;
+        Ok(Box::new(session))
     }
 }
 
 impl<'a> Session<'a> {
-    /// Prompts are padded on the right: a pad comes after every real token of its row, so no real token sees it, and
-    /// its keys are overwritten before the row grows that far.
-    fn open(
-        model: &'a Llama,
-        prompts: &[Vec<i64>],
-        max_new_tokens: usize,
-    ) -> Result<(Self, Tensor), NnError> {
+    fn open(model: &'a Llama, rows: usize, capacity: usize) -> Result<Self, NnError> {
         let config = model.config();
-        let rows = prompts.len() as i64;
-        let lens: Vec<i64> = prompts.iter().map(|prompt| prompt.len() as i64).collect();
-        let longest = lens.iter().copied().max().unwrap_or(0);
-        let capacity = longest + max_new_tokens as i64;
-        let mut ids = Vec::with_capacity((rows * longest) as usize);
-        for prompt in prompts {
-            ids.extend_from_slice(prompt);
-            ids.resize(ids.len() + longest as usize - prompt.len(), 0);
-        }
-        let shape = [rows, config.num_key_value_heads, capacity, config.head_dim];
-        let options = (model.kind(), model.device());
+        let shape = [rows as i64, config.num_key_value_heads, capacity as i64, config.head_dim];
         let caches = (0..config.num_hidden_layers)
-            .map(|_| {
-                let zeros = || Tensor::f_zeros(shape, options).op("zeros");
-                Ok(LayerCache { keys: zeros()?, values: zeros()? })
-            })
-            .collect::<Result<Vec<_>, NnError>>()?;
-        let positions: Vec<i64> = (0..rows).flat_map(|_| 0..longest).collect();
-        let rotation = model.rotation(&model.indices(&positions)?)?;
-        let mut hidden = model.embed(&ids)?; // [B·T, C]
-        for (index, cache) in caches.iter().enumerate() {
-            hidden = model.layer(index).forward(&hidden, &rotation, Mode::Eval, |q, k, v| {
-                let rows_first = |xs: &Tensor| -> Result<Tensor, NnError> {
-                    let xs = xs.f_view([rows, longest, -1, config.head_dim]).op("view")?;
-                    Ok(xs.f_transpose(1, 2).op("transpose")?) // [B, K, T, D]
-                };
-                let (q, k, v) = (rows_first(q)?, rows_first(k)?, rows_first(v)?);
-                for (kept, new) in [(&cache.keys, &k), (&cache.values, &v)] {
-                    kept.f_narrow(2, 0, longest).op("narrow")?.f_copy_(new).op("copy_")?;
-                }
-                merge_heads(&attention(&q, &k, &v, None)?, rows * longest)
-            })?;
-        }
-        let last: Vec<i64> =
-            lens.iter().enumerate().map(|(row, len)| row as i64 * longest + len - 1).collect();
-        let hidden = hidden.f_index_select(0, &model.indices(&last)?).op("index_select")?; // [B, C]
-        let logits = model.logits(&model.final_norm(&hidden)?)?;
-        Ok((Self { model, caches, lens, capacity }, logits))
+            .map(|_| LayerCache::new(shape, (model.kind(), model.device())))
+            .collect::<Result<_, _>>()?;
+        let positions = Tensor::f_arange(capacity as i64, (Kind::Int64, model.device())).op("arange")?;
+        let rotation = model.rotation(&positions)?;
+        let rows = (0..rows).map(|_| Vec::with_capacity(capacity)).collect();
+        Ok(Self { model, caches, rows, capacity, rotation })
     }
 
-    fn advance(&mut self, next: &[i64]) -> Result<Tensor, NnError> {
-        let (model, rows) = (self.model, self.lens.len() as i64);
-        if next.len() != self.lens.len() || self.lens.iter().any(|&len| len >= self.capacity) {
-            return Err(NnError::Batch {
-                tokens: next.len(),
-                labels: self.lens.len(),
-                in_sequences: self.capacity as usize,
-            });
+    /// Refuses a use of rows that does not fit, before anything is changed. `uses` names (row, tokens it would hold).
+    fn check(&self, uses: impl Iterator<Item = (usize, usize)>) -> Result<(), NnError> {
+        let mut taken = vec![false; self.rows.len()];
+        for (row, tokens) in uses {
+            match taken.get_mut(row) {
+                Some(taken) if !*taken => *taken = true,
+                _ => return Err(NnError::Row { row, rows: self.rows.len() }),
+            }
+            if tokens == 0 || tokens > self.capacity {
+                return Err(NnError::Room { row, tokens, capacity: self.capacity });
+            }
         }
-        let head_dim = model.config().head_dim;
-        let positions = model.indices(&self.lens)?; // [B]
-        let rotation = model.rotation(&positions)?;
-        let seen = self.lens.iter().copied().max().unwrap_or(0) + 1;
-        let slots = Tensor::f_arange(seen, (Kind::Int64, model.device())).op("arange")?;
-        // Row b sees its own tokens 0..=lens[b].
-        let mask = slots.f_le_tensor(&positions.f_view([rows, 1, 1, 1]).op("view")?).op("le")?; // [B, 1, 1, seen]
-        let row_index = Tensor::f_arange(rows, (Kind::Int64, model.device())).op("arange")?;
-        let mut hidden = model.embed(next)?; // [B, C]
+        Ok(())
+    }
+
+    /// The prompts stand one after another without padding, and each attends to itself, as in training.
+    fn read(&mut self, prompts: &[(usize, &[i64])]) -> Result<Tensor, NnError> {
+        self.check(prompts.iter().map(|&(row, prompt)| (row, prompt.len())))?;
+        let model = self.model;
+        let lens: Vec<usize> = prompts.iter().map(|(_, prompt)| prompt.len()).collect();
+        let ids = prompts.iter().map(|(_, prompt)| *prompt).collect::<Vec<_>>().concat();
+        let mut hidden = model.embed(&ids)?; // [N, C]
+        prompts.iter().for_each(|&(row, _)| self.rows[row].clear());
+        let rotation = match lens[..] {
+            [len] => self.rotation.span(0, len as i64)?,
+            _ => {
+                let positions: Vec<i64> = lens.iter().flat_map(|&len| 0..len as i64).collect();
+                self.rotation.select(&model.indices(&positions)?)?
+            }
+        };
+        let sequences = Sequences::new(&lens);
         for (index, cache) in self.caches.iter_mut().enumerate() {
             hidden = model.layer(index).forward(&hidden, &rotation, Mode::Eval, |q, k, v| {
-                for (kept, new) in [(&mut cache.keys, k), (&mut cache.values, v)] {
-                    // [B, capacity, K, D] at (row, its length) takes [B, K, D].
-                    let mut by_position = kept.f_transpose(1, 2).op("transpose")?;
-                    let _ = by_position
-                        .f_index_put_(&[Some(&row_index), Some(&positions)], new, false)
-                        .op("index_put_")?;
+                let mut start = 0;
+                for &(row, prompt) in prompts {
+                    let len = prompt.len() as i64;
+                    let part = |xs: &Tensor| xs.f_narrow(0, start, len).op("narrow");
+                    cache.write_prompt(row as i64, &part(k)?, &part(v)?)?;
+                    start += len;
                 }
-                let q = q.f_view([rows, -1, 1, head_dim]).op("view")?; // [B, H, 1, D]
-                let keys = cache.keys.f_narrow(2, 0, seen).op("narrow")?;
-                let values = cache.values.f_narrow(2, 0, seen).op("narrow")?;
-                merge_heads(&attention(&q, &keys, &values, Some(&mask))?, rows)
+                sequences.attend(q, k, v)
             })?;
         }
-        self.lens.iter_mut().for_each(|len| *len += 1);
-        model.logits(&model.final_norm(&hidden)?)
+        let mut end = 0;
+        let last: Vec<i64> = lens
+            .iter()
+            .map(|&len| {
+                end += len as i64;
+                end - 1
+            })
+            .collect();
+        let hidden = hidden.f_index_select(0, &model.indices(&last)?).op("index_select")?; // [n, C]
+        let logits = model.logits(&model.final_norm(&hidden)?)?;
+        prompts.iter().for_each(|&(row, prompt)| self.rows[row].extend_from_slice(prompt));
+        Ok(logits)
+    }
+
+    fn advance(&mut self, tokens: &[(usize, i64)]) -> Result<Tensor, NnError> {
+        self.check(tokens.iter().map(|&(row, _)| (row, self.len(row) + 1)))?;
+        if let Some(&(row, _)) = tokens.iter().find(|&&(row, _)| self.rows[row].is_empty()) {
+            return Err(NnError::Room { row, tokens: 0, capacity: self.capacity });
+        }
+        let model = self.model;
+        let ids: Vec<i64> = tokens.iter().map(|&(_, id)| id).collect();
+        let mut hidden = model.embed(&ids)?; // [n, C]
+        let (places, rotation) = self.places(tokens)?;
+        for (index, cache) in self.caches.iter_mut().enumerate() {
+            hidden = model.layer(index).forward(&hidden, &rotation, Mode::Eval, |q, k, v| {
+                cache.append_and_attend(&places, q, k, v)
+            })?;
+        }
+        let logits = model.logits(&model.final_norm(&hidden)?)?;
+        tokens.iter().for_each(|&(row, id)| self.rows[row].push(id));
+        Ok(logits)
+    }
+
+    /// Where the new tokens go, and the rotation of their positions.
+    fn places(&self, tokens: &[(usize, i64)]) -> Result<(StepPlaces, Rotation), NnError> {
+        let model = self.model;
+        let lens: Vec<i64> = tokens.iter().map(|&(row, _)| self.rows[row].len() as i64).collect();
+        let seen = lens.iter().copied().max().unwrap_or(0) + 1;
+        let in_order = tokens.iter().enumerate().all(|(i, &(row, _))| i == row);
+        let of_one_length = lens.iter().all(|&len| len + 1 == seen);
+        let rows = tokens.len() as i64;
+        if in_order && of_one_length {
+            let places = StepPlaces { rows, seen, scattered: None, in_order, mask: None };
+            return Ok((places, self.rotation.span(seen - 1, 1)?));
+        }
+        let positions = model.indices(&lens)?; // [n]
+        let row_indices: Vec<i64> = tokens.iter().map(|&(row, _)| row as i64).collect();
+        let mask = if of_one_length {
+            None
+        } else {
+            let slots = Tensor::f_arange(seen, (Kind::Int64, model.device())).op("arange")?;
+            let hidden = slots.f_gt_tensor(&positions.f_view([rows, 1, 1, 1]).op("view")?).op("gt")?;
+            let zeros = Tensor::f_zeros([rows, 1, 1, seen], (model.kind(), model.device())).op("zeros")?;
+            Some(zeros.f_masked_fill(&hidden, f64::NEG_INFINITY).op("masked_fill")?)
+        };
+        let rotation = self.rotation.select(&positions)?;
+        let scattered = Some((model.indices(&row_indices)?, positions));
+        Ok((StepPlaces { rows, seen, scattered, in_order, mask }, rotation))
+    }
+
+    /// Copies rows, leaving out what the target already holds: beams share their prompt and most of their text.
+    fn copy(&mut self, from_to: &[(usize, usize)]) -> Result<(), NnError> {
+        let copies: Vec<RowCopy> = from_to
+            .iter()
+            .filter(|(from, to)| from != to)
+            .map(|&(from, to)| {
+                let (source, target) = (&self.rows[from], &self.rows[to]);
+                let shared = source.iter().zip(target).take_while(|(a, b)| a == b).count();
+                let len = (source.len() - shared) as i64;
+                RowCopy { from: from as i64, to: to as i64, start: shared as i64, len }
+            })
+            .filter(|copy| copy.len > 0)
+            .collect();
+        let overlapping = copies.iter().any(|copy| copies.iter().any(|other| other.to == copy.from));
+        for cache in &mut self.caches {
+            cache.copy_rows(&copies, overlapping)?;
+        }
+        Ok(())
     }
 }
 
 impl DecodeSession for Session<'_> {
-    fn step(&mut self, next: &[i64]) -> Result<Tensor, NnError> {
-        tch::no_grad(|| self.advance(next))
+    fn prefill(&mut self, prompts: &[(usize, &[i64])]) -> Result<Tensor, NnError> {
+        tch::no_grad(|| self.read(prompts))
     }
-}
 
-/// `[B, H, T, D]` queries over `[B, K, S, D]` keys and values; causal when there is no mask.
-fn attention(q: &Tensor, k: &Tensor, v: &Tensor, mask: Option<&Tensor>) -> Result<Tensor, NnError> {
-    let grouped = q.size()[1] != k.size()[1];
-    Ok(Tensor::f_scaled_dot_product_attention(q, k, v, mask, 0.0, mask.is_none(), None, grouped)
-        .op("scaled_dot_product_attention")?)
-}
+    fn step(&mut self, tokens: &[(usize, i64)]) -> Result<Tensor, NnError> {
+        tch::no_grad(|| self.advance(tokens))
+    }
 
-/// `[B, H, T, D]` to `[B·T, H·D]`.
-fn merge_heads(heads: &Tensor, tokens: i64) -> Result<Tensor, NnError> {
-    Ok(heads.f_transpose(1, 2).op("transpose")?.f_reshape([tokens, -1]).op("reshape")?)
+    fn select(&mut self, parents: &[usize]) -> Result<(), NnError> {
+        let rows = self.rows.len();
+        if let Some(&row) = parents.iter().chain(&[parents.len().saturating_sub(1)]).find(|&&row| row >= rows)
+        {
+            return Err(NnError::Row { row, rows });
+        }
+        let from_to: Vec<(usize, usize)> =
+            parents.iter().copied().zip(0..).filter(|(from, to)| from != to).collect();
+        tch::no_grad(|| self.copy(&from_to))?;
+        let texts: Vec<Vec<i64>> = from_to.iter().map(|&(from, _)| self.rows[from].clone()).collect();
+        for (&(_, to), text) in from_to.iter().zip(&texts) {
+            self.rows[to].clone_from(text);
+        }
+        Ok(())
+    }
+
+    fn move_row(&mut self, from: usize, to: usize) -> Result<(), NnError> {
+        let rows = self.rows.len();
+        if let Some(row) = [from, to].into_iter().find(|&row| row >= rows) {
+            return Err(NnError::Row { row, rows });
+        }
+        if from != to {
+            tch::no_grad(|| self.copy(&[(from, to)]))?;
+            self.rows.swap(from, to);
+            self.rows[from].clear();
+        }
+        Ok(())
+    }
+
+    fn len(&self, row: usize) -> usize {
+        self.rows.get(row).map_or(0, Vec::len)
+    }
 }

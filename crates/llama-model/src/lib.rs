@@ -8,6 +8,7 @@
 //! [`nn_core::CausalLm`].
 
 mod attention;
+mod cache;
 mod config;
 mod decode;
 mod error;

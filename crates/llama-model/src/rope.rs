@@ -7,7 +7,8 @@ use tch::{Device, Kind, Tensor};
 
 use crate::{LlamaConfig, RopeScaling};
 
-/// Cosines and sines of every token of a batch, `[N, 1, D/2]` each, ready to be multiplied with heads `[N, H, D/2]`.
+/// Cosines and sines of every token of a batch, `[N, 1, D/2]` each, ready to be multiplied with heads `[N, H, D/2]`; of
+/// one token for all, when their positions are equal.
 #[derive(Debug)]
 pub(crate) struct Rotation {
     cos: Tensor,
@@ -17,6 +18,18 @@ pub(crate) struct Rotation {
 impl Rotation {
     pub(crate) fn shallow_clone(&self) -> Self {
         Self { cos: self.cos.shallow_clone(), sin: self.sin.shallow_clone() }
+    }
+
+    /// Of tokens `start..start + len`.
+    pub(crate) fn span(&self, start: i64, len: i64) -> Result<Self, NnError> {
+        let part = |xs: &Tensor| xs.f_narrow(0, start, len).op("narrow");
+        Ok(Self { cos: part(&self.cos)?, sin: part(&self.sin)? })
+    }
+
+    /// Of the tokens at `indices`, `[n]` int64.
+    pub(crate) fn select(&self, indices: &Tensor) -> Result<Self, NnError> {
+        let part = |xs: &Tensor| xs.f_index_select(0, indices).op("index_select");
+        Ok(Self { cos: part(&self.cos)?, sin: part(&self.sin)? })
     }
 
     /// Rotates query or key heads by their positions (RoFormer, arXiv 2104.09864, §3.4.2; the half-split form of

@@ -6,24 +6,50 @@ use crate::NnError;
 
 /// A model that continues token sequences.
 pub trait CausalLm {
-    /// Reads the prompts in one pass and opens a session for continuing them, with room for `max_new_tokens` more in
-    /// each. Prompts may differ in length; none may be empty. Returns the session and the logits of the next token,
-    /// `[B, V]`, float32.
+    /// Entries of the vocabulary, `V`.
+    fn vocab_size(&self) -> usize;
+
+    /// Context the model was trained for, in tokens.
+    fn max_len(&self) -> usize;
+
+    /// Opens room for `rows` sequences of at most `capacity` tokens each: the memory of keys and values is allocated
+    /// here, and does not grow afterwards.
     ///
     /// # Errors
-    /// [`NnError`] when a layer fails or a token id is not in the vocabulary.
-    fn prefill<'a>(
-        &'a self,
-        prompts: &[Vec<i64>],
-        max_new_tokens: usize,
-    ) -> Result<(Box<dyn DecodeSession + 'a>, Tensor), NnError>;
+    /// [`NnError`] when there is not that much memory.
+    fn open(&self, rows: usize, capacity: usize) -> Result<Box<dyn DecodeSession + '_>, NnError>;
 }
 
-/// Sequences that are being continued, with their keys and values.
+/// Sequences that are being continued, with their keys and values. A row is empty until it is prefilled.
 pub trait DecodeSession {
-    /// Appends one token to each sequence; returns the logits of the next, `[B, V]`, float32.
+    /// Reads prompts into rows in one pass, each row starting anew; returns the logits of the next tokens, `[n, V]`,
+    /// float32, in the order given. Prompts may differ in length; none may be empty, and no row may be named twice.
     ///
     /// # Errors
-    /// [`NnError`] when a layer fails or the room is used up.
-    fn step(&mut self, next: &[i64]) -> Result<Tensor, NnError>;
+    /// [`NnError`] when there is no such row, a prompt does not fit, a token id is not in the vocabulary, or a layer
+    /// fails. The rows are as they were before, or empty.
+    fn prefill(&mut self, prompts: &[(usize, &[i64])]) -> Result<Tensor, NnError>;
+
+    /// Appends one token to each of the given rows; returns the logits of the next, `[n, V]`, float32, in the order
+    /// given. Rows `0..n` in order are read where they lie; any other choice is copied first.
+    ///
+    /// # Errors
+    /// As [`DecodeSession::prefill`].
+    fn step(&mut self, tokens: &[(usize, i64)]) -> Result<Tensor, NnError>;
+
+    /// Makes row `i` a copy of row `parents[i]`, for all `i` at once (beam search); rows from `parents.len()` on are
+    /// left alone.
+    ///
+    /// # Errors
+    /// [`NnError`] when there is no such row or libtorch fails.
+    fn select(&mut self, parents: &[usize]) -> Result<(), NnError>;
+
+    /// Moves row `from` to row `to`; `from` is empty afterwards (compaction in continuous batching).
+    ///
+    /// # Errors
+    /// As [`DecodeSession::select`].
+    fn move_row(&mut self, from: usize, to: usize) -> Result<(), NnError>;
+
+    /// Tokens in a row; 0 when there is no such row.
+    fn len(&self, row: usize) -> usize;
 }

@@ -67,6 +67,24 @@ pub enum NnError {
         /// Entries of the embedding.
         vocab_size: i64,
     },
+    /// A row that a decoding session does not have, or that was named twice.
+    #[error("no row {row} for this use in a session of {rows} rows")]
+    Row {
+        /// The row asked for.
+        row: usize,
+        /// How many there are.
+        rows: usize,
+    },
+    /// A sequence that is empty, or longer than its row.
+    #[error("row {row} would hold {tokens} tokens; it has room for 1 to {capacity}")]
+    Room {
+        /// The row.
+        row: usize,
+        /// Tokens it would hold.
+        tokens: usize,
+        /// Tokens it can hold.
+        capacity: usize,
+    },
     /// An extension to libtorch failed.
     #[error("cannot run the model")]
     Extension(#[source] Box<dyn std::error::Error + Send + Sync>),

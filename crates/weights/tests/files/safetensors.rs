@@ -123,7 +123,7 @@ fn writing_to_a_tensor_never_reaches_its_file() {
     let store = TensorStore::open_file(&path).unwrap();
     let mut tensor = store.tensor("f32").unwrap();
     let _ = tensor.fill_(7.0);
-    assert_eq!(tensor.sum(tch::Kind::Float).double_value(&[]), 28.0);
+    assert_eq!(Vec::<f32>::try_from(tensor.view([-1])).unwrap(), [7.0; 4]);
     drop((tensor, store));
     assert_eq!(std::fs::read(&path).unwrap(), bytes);
 }

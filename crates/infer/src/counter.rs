@@ -35,12 +35,16 @@ impl Counting {
 
 impl DecodeSession for Counting {
     fn prefill(&mut self, prompts: &[(usize, &[i64])]) -> Result<Tensor, NnError> {
-        prompts.iter().for_each(|&(row, prompt)| self.rows[row] = prompt.to_vec());
+        for &(row, prompt) in prompts {
+            self.rows[row] = prompt.to_vec();
+        }
         Ok(self.logits(prompts.iter().map(|&(row, _)| row)))
     }
 
     fn step(&mut self, tokens: &[(usize, i64)]) -> Result<Tensor, NnError> {
-        tokens.iter().for_each(|&(row, id)| self.rows[row].push(id));
+        for &(row, id) in tokens {
+            self.rows[row].push(id);
+        }
         Ok(self.logits(tokens.iter().map(|&(row, _)| row)))
     }
 

@@ -1,6 +1,6 @@
 //! Greedy decoding.
 
-use nn_core::{CausalLm, TorchContext};
+use nn_core::{CausalLm, NnError, TorchContext};
 use tch::Tensor;
 
 use crate::{GenerateConfig, InferError};
@@ -48,7 +48,7 @@ pub fn greedy(
 }
 
 /// `[B, V]` to the index of the largest of each row.
-pub(crate) fn most_probable(logits: &Tensor) -> Result<Vec<i64>, InferError> {
+pub(crate) fn most_probable(logits: &Tensor) -> Result<Vec<i64>, NnError> {
     let ids = logits.f_argmax(-1, false).op("argmax")?.f_to(tch::Device::Cpu).op("to")?;
     Ok(Vec::<i64>::try_from(&ids).op("read")?)
 }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use nn_core::TorchFailure;
 use torch_ext::ExtError;
 
-use crate::TorchFileError;
+use crate::{GgufError, TorchFileError};
 
 /// A failure of reading or writing a checkpoint. Every message names the file.
 #[derive(Debug, thiserror::Error)]
@@ -155,6 +155,15 @@ pub enum WeightsError {
         /// What is wrong with it.
         #[source]
         source: TorchFileError,
+    },
+    /// A GGUF file that is damaged, or holds what is not read.
+    #[error("cannot read GGUF file `{path}`")]
+    Gguf {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        #[source]
+        source: GgufError,
     },
     /// A tensor that the checkpoint does not hold.
     #[error("no tensor `{name}` in `{path}`{}", nearest_text(nearest))]

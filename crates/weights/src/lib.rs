@@ -4,6 +4,8 @@
 //! age), reads headers only, and hands out tensors that look straight at the mapped file. [`CheckpointSource`] gives
 //! those to a model, [`Trainable`] turns them into parameters on the way.
 //!
+//! [`GgufFile`] does the same for the files of llama.cpp, and writes out what they hold in blocks of few bits.
+//!
 //! Writing: [`write_safetensors`] and [`SafetensorsWriter`] stream tensors into a file that appears complete or not at
 //! all; [`atomic_write`] and [`AtomicDir`] give the same promise to any file and to a directory of files.
 //!
@@ -14,8 +16,10 @@ mod atomic_dir;
 mod atomic_file;
 mod directory;
 mod error;
+mod gguf;
 mod in_work;
 mod mapping;
+mod nearest;
 mod placed;
 mod safetensors;
 mod source;
@@ -26,6 +30,7 @@ mod trainable;
 pub use atomic_dir::AtomicDir;
 pub use atomic_file::atomic_write;
 pub use error::WeightsError;
+pub use gguf::{GgmlType, GgufArray, GgufError, GgufFile, GgufMetadata, GgufTensorInfo, GgufValue};
 pub use mapping::Mapping;
 pub use safetensors::{SafetensorsWriter, TensorSpec, pt_metadata, write_safetensors};
 pub use source::CheckpointSource;

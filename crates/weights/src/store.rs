@@ -7,6 +7,7 @@ use std::sync::Arc;
 use tch::{Kind, Tensor};
 
 use crate::directory::{ShardIndex, weight_file};
+use crate::nearest::nearest;
 use crate::placed::Placed;
 use crate::{Mapping, WeightsError, safetensors, torch_file};
 
@@ -41,7 +42,7 @@ struct Entry {
 }
 
 /// What Git LFS writes in place of a file it has not fetched begins so.
-const LFS_PREFIX: &[u8] = b"version https://git-lfs";
+pub(crate) const LFS_PREFIX: &[u8] = b"version https://git-lfs";
 
 impl TensorStore {
     /// Opens a Hugging Face directory or a single file.
@@ -171,24 +172,7 @@ impl TensorStore {
         self.tensors.get(name).ok_or_else(|| WeightsError::UnknownTensor {
             path: self.path.clone(),
             name: name.to_owned(),
-            nearest: self.nearest(name),
+            nearest: nearest(name, self.names()),
         })
-    }
-
-    /// The names that share most with `name` at its beginning and end together, best first.
-    fn nearest(&self, name: &str) -> Vec<String> {
-        let common = |a: &mut dyn Iterator<Item = (u8, u8)>| a.take_while(|(a, b)| a == b).count();
-        let likeness = |other: &str| {
-            let head = common(&mut name.bytes().zip(other.bytes()));
-            let tail = common(&mut name.bytes().rev().zip(other.bytes().rev()));
-            (head + tail).min(name.len()) * 2
-        };
-        let mut ranked: Vec<_> = self
-            .names()
-            .map(|other| (likeness(other).saturating_sub(other.len().abs_diff(name.len())), other))
-            .filter(|(likeness, _)| *likeness >= name.len())
-            .collect();
-        ranked.sort_by(|(a, _), (b, _)| b.cmp(a));
-        ranked.into_iter().take(3).map(|(_, other)| other.to_owned()).collect()
     }
 }

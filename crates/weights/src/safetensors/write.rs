@@ -91,13 +91,11 @@ impl SafetensorsWriter {
             if !names.insert(spec.name.clone()) {
                 return Err(WeightsError::NameTaken { path: path.to_owned(), name: spec.name });
             }
-            match dtype::dtype(spec.kind) {
-                Some(dtype) => typed.push((dtype, spec)),
-                None => {
-                    let dtype = format!("{:?}", spec.kind);
-                    return Err(WeightsError::Dtype { path: path.to_owned(), name: spec.name, dtype });
-                }
-            }
+            let Some(dtype) = dtype::dtype(spec.kind) else {
+                let dtype = format!("{:?}", spec.kind);
+                return Err(WeightsError::Dtype { path: path.to_owned(), name: spec.name, dtype });
+            };
+            typed.push((dtype, spec));
         }
         typed.sort_by(|(dtype_a, a), (dtype_b, b)| dtype_b.cmp(dtype_a).then_with(|| a.name.cmp(&b.name)));
 

@@ -1,6 +1,6 @@
 //! The machine that reads a pickle.
 //!
-//! Pickle is a stack machine (CPython `Lib/pickletools.py` describes each instruction). This one builds plain values,
+//! Pickle is a stack machine (`CPython`'s `Lib/pickletools.py` describes each instruction). This one builds plain values,
 //! calls nothing but [`Global::call`], and stops at the first instruction it does not know. Each instruction adds at most
 //! one value, and their number is limited, so memory is bounded whatever the bytes are.
 

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod common;
+mod gguf;
 mod safetensors;
 mod shards;
 mod torch_files;

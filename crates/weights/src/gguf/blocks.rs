@@ -1,0 +1,130 @@
+//! Blocks of few bits to single precision (ggml `ggml-quants.c`, `dequantize_row_*`; layouts in `ggml-common.h`).
+
+use super::GgmlType;
+
+/// Writes out whole blocks: `elements` gets every element of `bytes`, in order. Plain numbers are not for this.
+pub(super) fn dequantize(ggml_type: GgmlType, bytes: &[u8], elements: &mut [f32]) {
+    let (len, num_bytes) = ggml_type.block();
+    let blocks = bytes.chunks_exact(num_bytes).zip(elements.chunks_exact_mut(len));
+    match ggml_type {
+        GgmlType::Q4_0 => blocks.for_each(|(block, out)| q4_0(block, out)),
+        GgmlType::Q4_1 => blocks.for_each(|(block, out)| q4_1(block, out)),
+        GgmlType::Q8_0 => blocks.for_each(|(block, out)| q8_0(block, out)),
+        GgmlType::Q4_K => blocks.for_each(|(block, out)| q4_k(block, out)),
+        GgmlType::Q6_K => blocks.for_each(|(block, out)| q6_k(block, out)),
+        _ => {}
+    }
+}
+
+/// A scale; 16 nibbles' low halves are elements 0 to 15, the high halves 16 to 31.
+fn q4_0(block: &[u8], out: &mut [f32]) {
+    let d = half(block, 0);
+    let (low, high) = out.split_at_mut(16);
+    for ((&q, low), high) in block[2..].iter().zip(low).zip(high) {
+        *low = d * (f32::from(q & 0xf) - 8.0);
+        *high = d * (f32::from(q >> 4) - 8.0);
+    }
+}
+
+/// As [`q4_0`], with a minimum behind the scale.
+fn q4_1(block: &[u8], out: &mut [f32]) {
+    let (d, m) = (half(block, 0), half(block, 2));
+    let (low, high) = out.split_at_mut(16);
+    for ((&q, low), high) in block[4..].iter().zip(low).zip(high) {
+        *low = d * f32::from(q & 0xf) + m;
+        *high = d * f32::from(q >> 4) + m;
+    }
+}
+
+/// A scale and 32 signed bytes.
+fn q8_0(block: &[u8], out: &mut [f32]) {
+    let d = half(block, 0);
+    for (&q, out) in block[2..].iter().zip(out) {
+        *out = f32::from(q.cast_signed()) * d;
+    }
+}
+
+/// Scale of scales, scale of minima, 12 bytes with eight of each in 6 bits; then four times 32 bytes, whose low halves
+/// are one group of 32 elements and whose high halves are the next.
+fn q4_k(block: &[u8], out: &mut [f32]) {
+    let (d, d_min) = (half(block, 0), half(block, 2));
+    let (scales, qs) = block[4..].split_at(12);
+    for (pair, (qs, out)) in qs.chunks_exact(32).zip(out.chunks_exact_mut(64)).enumerate() {
+        for (group, out) in out.chunks_exact_mut(32).enumerate() {
+            let (scale, min) = scale_and_min(scales, 2 * pair + group);
+            let (scale, min) = (d * f32::from(scale), d_min * f32::from(min));
+            for (&q, out) in qs.iter().zip(out) {
+                *out = scale * f32::from((q >> (4 * group)) & 0xf) - min;
+            }
+        }
+    }
+}
+
+/// The first four scales and minima are the low 6 bits of bytes 0 to 7; of the other four, bytes 8 to 11 have the low
+/// halves and the top bits of bytes 0 to 7 the rest.
+fn scale_and_min(scales: &[u8], group: usize) -> (u8, u8) {
+    if group < 4 {
+        (scales[group] & 63, scales[group + 4] & 63)
+    } else {
+        let low = scales[group + 4];
+        ((low & 0xf) | ((scales[group - 4] >> 6) << 4), (low >> 4) | ((scales[group] >> 6) << 4))
+    }
+}
+
+/// 128 bytes of low halves, 64 of the two bits above them, 16 signed scales, a scale of scales. Each half of the block
+/// has four groups of 32: the low and high halves of 64 bytes, with the same 32 bytes of upper bits.
+fn q6_k(block: &[u8], out: &mut [f32]) {
+    let (low, rest) = block.split_at(128);
+    let (high, rest) = rest.split_at(64);
+    let (scales, d) = rest.split_at(16);
+    let d = half(d, 0);
+    for (half_block, out) in out.chunks_exact_mut(128).enumerate() {
+        let (low, high) = (&low[64 * half_block..], &high[32 * half_block..]);
+        for (group, out) in out.chunks_exact_mut(32).enumerate() {
+            for (index, out) in out.iter_mut().enumerate() {
+                let nibble = (low[32 * (group % 2) + index] >> (4 * (group / 2))) & 0xf;
+                let upper = (high[index] >> (2 * group)) & 3;
+                let scale = scales[8 * half_block + 2 * group + index / 16].cast_signed();
+                *out = d * f32::from(scale) * (f32::from(nibble | (upper << 4)) - 32.0);
+            }
+        }
+    }
+}
+
+/// The half-precision number at `at`.
+fn half(bytes: &[u8], at: usize) -> f32 {
+    half_to_f32(u16::from_le_bytes([bytes[at], bytes[at + 1]]))
+}
+
+/// IEEE 754 binary16 to binary32, which is exact.
+fn half_to_f32(bits: u16) -> f32 {
+    let (exponent, fraction) = ((bits >> 10) & 0x1f, bits & 0x3ff);
+    let magnitude = match exponent {
+        // Subnormal: a multiple of 2^-24.
+        0 => f32::from(fraction) * 2f32.powi(-24),
+        0x1f => f32::from_bits(0x7f80_0000 | (u32::from(fraction) << 13)),
+        _ => f32::from_bits((u32::from(exponent) + 112) << 23 | u32::from(fraction) << 13),
+    };
+    if bits & 0x8000 == 0 { magnitude } else { -magnitude }
+}
+
+#[cfg(test)]
+mod tests {
+    use tch::{Kind, Tensor};
+
+    use super::*;
+
+    #[test]
+    fn every_half_is_what_libtorch_says() {
+        let all: Vec<u8> = (0..=u16::MAX).flat_map(u16::to_le_bytes).collect();
+        let expected = Tensor::f_from_data_size(&all, &[1 << 16], Kind::Half).unwrap().to_kind(Kind::Float);
+        let expected = Vec::<f32>::try_from(expected).unwrap();
+        for bits in 0..=u16::MAX {
+            let (actual, expected) = (half_to_f32(bits), expected[usize::from(bits)]);
+            assert!(
+                actual.to_bits() == expected.to_bits() || actual.is_nan() && expected.is_nan(),
+                "{bits:#x}"
+            );
+        }
+    }
+}

@@ -1,0 +1,148 @@
+//! A GGUF file as a set of named tensors.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use nn_core::TorchContext;
+use rayon::prelude::*;
+use tch::{Device, Kind, Tensor};
+
+use super::blocks::dequantize;
+use super::header::{Header, MAGIC, Place};
+use super::{GgmlType, GgufError, GgufMetadata};
+use crate::placed::Placed;
+use crate::{Mapping, WeightsError, nearest};
+
+/// Elements written out before they go into the tensor: more than enough for every thread, and 16 MB.
+const CHUNK_ELEMENTS: usize = 4 << 20;
+/// Elements one thread writes out at a time.
+const TASK_ELEMENTS: usize = 64 << 10;
+
+/// What a file says of one tensor.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GgufTensorInfo {
+    /// How its elements are stored.
+    pub ggml_type: GgmlType,
+    /// Shape, outermost dimension first.
+    pub shape: Vec<i64>,
+    /// Size in the file, in bytes.
+    pub num_bytes: u64,
+}
+
+/// An opened GGUF file.
+///
+/// Opening reads the header only. Tensors of plain numbers look straight at the mapped file; those in blocks are
+/// written out each time they are asked for, so only what was asked for takes memory.
+#[derive(Debug)]
+pub struct GgufFile {
+    path: PathBuf,
+    map: Arc<Mapping>,
+    header: Header,
+}
+
+impl GgufFile {
+    /// Whether `path` is a file that begins as GGUF files do.
+    pub fn is_one(path: &Path) -> bool {
+        let mut magic = [0; MAGIC.len()];
+        let read =
+            std::fs::File::open(path).and_then(|mut file| std::io::Read::read_exact(&mut file, &mut magic));
+        read.is_ok() && magic == MAGIC
+    }
+
+    /// Opens a file.
+    ///
+    /// # Errors
+    /// [`WeightsError::Read`] when it cannot be mapped, [`WeightsError::Gguf`] when its header is damaged, or lists a
+    /// tensor in a form that is not read.
+    pub fn open(path: &Path) -> Result<Self, WeightsError> {
+        let map = Mapping::open(path)?;
+        if map.as_ref().starts_with(crate::store::LFS_PREFIX) {
+            return Err(WeightsError::LfsPointer { path: path.to_owned() });
+        }
+        let header = Header::read(map.as_ref())
+            .map_err(|source: GgufError| WeightsError::Gguf { path: path.to_owned(), source })?;
+        Ok(Self { path: path.to_owned(), map: Arc::new(map), header })
+    }
+
+    /// The path it was opened by.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The version of the format.
+    pub fn version(&self) -> u32 {
+        self.header.version
+    }
+
+    /// What the file says of itself.
+    pub fn metadata(&self) -> &GgufMetadata {
+        &self.header.metadata
+    }
+
+    /// Every tensor's name, sorted.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.header.tensors.keys().map(String::as_str)
+    }
+
+    /// Whether there is a tensor of this name.
+    pub fn contains(&self, name: &str) -> bool {
+        self.header.tensors.contains_key(name)
+    }
+
+    /// Form and shape of a tensor.
+    ///
+    /// # Errors
+    /// [`WeightsError::UnknownTensor`], with the nearest names, when there is none of this name.
+    pub fn info(&self, name: &str) -> Result<GgufTensorInfo, WeightsError> {
+        let Place { ggml_type, shape, num_bytes, .. } = self.place(name)?;
+        Ok(GgufTensorInfo { ggml_type: *ggml_type, shape: shape.clone(), num_bytes: *num_bytes as u64 })
+    }
+
+    /// The tensor on the CPU, in `kind`; where that is `None`, in its stored kind or, if it is in blocks, in single
+    /// precision. Plain numbers in their stored kind are not copied: the tensor looks at the mapped file and keeps it
+    /// mapped. Elements in blocks are computed in single precision and rounded to `kind`.
+    ///
+    /// # Errors
+    /// As [`GgufFile::info`]; [`WeightsError::Torch`] or [`WeightsError::View`] when libtorch refuses.
+    pub fn tensor(&self, name: &str, kind: Option<Kind>) -> Result<Tensor, WeightsError> {
+        let place = self.place(name)?;
+        let Some(stored) = place.ggml_type.kind() else {
+            return self.written_out(place, kind.unwrap_or(Kind::Float));
+        };
+        let placed = Placed::contiguous(place.start, place.num_bytes, place.shape.clone(), stored);
+        let outside = || GgufError::Shape { name: name.to_owned(), shape: format!("{:?}", place.shape) };
+        let placed = placed
+            .ok_or_else(outside)
+            .map_err(|source| WeightsError::Gguf { path: self.path.clone(), source })?;
+        let tensor = placed.tensor(&self.map)?;
+        Ok(tensor.f_to_dtype(kind.unwrap_or(stored), false, false).op("to")?)
+    }
+
+    /// The elements of blocks, a chunk at a time.
+    fn written_out(&self, place: &Place, kind: Kind) -> Result<Tensor, WeightsError> {
+        let bytes = &(*self.map).as_ref()[place.start..place.start + place.num_bytes];
+        let (block, block_bytes) = place.ggml_type.block();
+        let num_elements = bytes.len() / block_bytes * block;
+        let tensor = Tensor::f_empty([num_elements as i64], (kind, Device::Cpu)).op("empty")?;
+        let mut chunk = vec![0.0; num_elements.min(CHUNK_ELEMENTS)];
+        for (index, bytes) in bytes.chunks(CHUNK_ELEMENTS / block * block_bytes).enumerate() {
+            let chunk = &mut chunk[..bytes.len() / block_bytes * block];
+            bytes
+                .par_chunks(TASK_ELEMENTS / block * block_bytes)
+                .zip(chunk.par_chunks_mut(TASK_ELEMENTS))
+                .for_each(|(bytes, elements)| dequantize(place.ggml_type, bytes, elements));
+            let start = (index * CHUNK_ELEMENTS) as i64;
+            let mut target = tensor.f_narrow(0, start, chunk.len() as i64).op("narrow")?;
+            target.f_copy_(&Tensor::f_from_slice(chunk).op("from_slice")?).op("copy_")?;
+        }
+        Ok(tensor.f_view(place.shape.as_slice()).op("view")?)
+    }
+
+    fn place(&self, name: &str) -> Result<&Place, WeightsError> {
+        self.header.tensors.get(name).ok_or_else(|| WeightsError::UnknownTensor {
+            path: self.path.clone(),
+            name: name.to_owned(),
+            nearest: nearest::nearest(name, self.names()),
+        })
+    }
+}

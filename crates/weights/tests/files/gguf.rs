@@ -1,0 +1,221 @@
+//! GGUF files of the package gguf, and damaged ones.
+
+use std::error::Error as _;
+use std::path::Path;
+
+use proptest::prelude::*;
+use tch::{Kind, Tensor};
+use weights::{GgufArray, GgufFile, GgufValue, WeightsError};
+
+use crate::common::golden;
+
+fn open(name: &str) -> GgufFile {
+    GgufFile::open(&golden("gguf").join(name)).unwrap()
+}
+
+/// What is said of a file of these bytes.
+fn refusal(bytes: &[u8]) -> String {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("model.gguf");
+    std::fs::write(&path, bytes).unwrap();
+    let error = GgufFile::open(&path).unwrap_err();
+    assert!(error.to_string().contains("model.gguf"), "{error}");
+    match &error {
+        WeightsError::Gguf { source, .. } => source.to_string(),
+        other => other.source().map_or_else(|| other.to_string(), ToString::to_string),
+    }
+}
+
+/// A header of version 3 without its counts' entries.
+fn header(tensors: u64, keys: u64) -> Vec<u8> {
+    [b"GGUF".as_slice(), &3u32.to_le_bytes(), &tensors.to_le_bytes(), &keys.to_le_bytes()].concat()
+}
+
+fn text(value: &str) -> Vec<u8> {
+    [&(value.len() as u64).to_le_bytes(), value.as_bytes()].concat()
+}
+
+/// A file of one tensor in single precision and 64 bytes of data.
+fn one_tensor(dims: &[u64], type_number: u32, offset: u64) -> Vec<u8> {
+    let mut bytes = header(1, 0);
+    bytes.extend(text("weight"));
+    bytes.extend((dims.len() as u32).to_le_bytes());
+    bytes.extend(dims.iter().flat_map(|len| len.to_le_bytes()));
+    bytes.extend(type_number.to_le_bytes());
+    bytes.extend(offset.to_le_bytes());
+    bytes.resize(bytes.len().next_multiple_of(32) + 64, 0);
+    bytes
+}
+
+#[test]
+fn blocks_of_every_form_hold_what_numpy_finds_in_them() {
+    let file = open("types.gguf");
+    for name in ["Q4_0", "Q4_1", "Q8_0", "Q4_K", "Q6_K"] {
+        assert_eq!(file.info(name).unwrap().ggml_type.name(), name);
+        let (actual, expected) =
+            (file.tensor(name, None).unwrap(), file.tensor(&format!("{name}.expected"), None).unwrap());
+        assert_eq!((actual.kind(), actual.size()), (Kind::Float, vec![3, 256]), "{name}");
+        assert!(actual.equal(&expected), "{name}");
+        assert!(expected.abs().max().double_value(&[]) > 1.0, "{name}");
+        let rounded = file.tensor(name, Some(Kind::BFloat16)).unwrap();
+        assert!(rounded.equal(&expected.to_kind(Kind::BFloat16)), "{name}");
+    }
+}
+
+#[test]
+fn plain_numbers_keep_their_kind_and_are_not_copied() {
+    let file = open("types.gguf");
+    let exact = file.tensor("F64", None).unwrap();
+    for (name, kind) in
+        [("F64", Kind::Double), ("F32", Kind::Float), ("F16", Kind::Half), ("BF16", Kind::BFloat16)]
+    {
+        let tensor = file.tensor(name, None).unwrap();
+        assert_eq!((tensor.kind(), tensor.size()), (kind, vec![2, 3, 4]), "{name}");
+        assert_eq!(tensor.data_ptr(), file.tensor(name, Some(kind)).unwrap().data_ptr(), "{name}");
+        let difference = (tensor.to_kind(Kind::Double) - &exact).abs().max().double_value(&[]);
+        assert!(difference < 0.02, "{name}: {difference}");
+    }
+    for (name, kind) in [("I8", Kind::Int8), ("I16", Kind::Int16), ("I32", Kind::Int), ("I64", Kind::Int64)] {
+        let expected = Tensor::from_slice(&[-5i64, 0, 7]).to_kind(kind);
+        assert!(file.tensor(name, None).unwrap().equal(&expected), "{name}");
+    }
+}
+
+#[test]
+fn metadata_of_every_type_is_read() {
+    let file = open("metadata.gguf");
+    let one = |key: &str| file.metadata().get(&format!("one.{key}")).unwrap();
+    let many = |key: &str| match file.metadata().get(&format!("many.{key}")).unwrap() {
+        GgufValue::Array(array) => array,
+        other => panic!("{other:?}"),
+    };
+    for (key, expected) in [
+        ("UINT8", 200),
+        ("INT8", -100),
+        ("UINT16", 60_000),
+        ("INT16", -30_000),
+        ("UINT32", 4_000_000_000),
+        ("INT32", -2_000_000_000),
+        ("INT64", -(1 << 62)),
+    ] {
+        assert_eq!(one(key).as_i64(), Some(expected), "{key}");
+        assert_eq!(many(key), &GgufArray::Integers(vec![expected, expected, 0]), "{key}");
+    }
+    assert_eq!((one("UINT64"), one("UINT64").as_i64()), (&GgufValue::Unsigned(1 << 63), None));
+    assert_eq!(one("FLOAT32").as_f64(), Some(1e-5));
+    assert_eq!(one("FLOAT64").as_f64(), Some(0.1));
+    assert_eq!(many("FLOAT64"), &GgufArray::Floats(vec![0.1, 0.1, 0.0]));
+    assert_eq!(many("FLOAT32"), &GgufArray::Floats(vec![1e-5f32.into(), 1e-5f32.into(), 0.0]));
+    assert_eq!(one("BOOL").as_bool(), Some(true));
+    assert_eq!(many("BOOL"), &GgufArray::Bools(vec![true, true, false]));
+    assert_eq!(one("STRING").as_text(), Some("▁größe"));
+    assert_eq!(many("STRING"), &GgufArray::Texts(["a", "▁größe", "b"].map(str::to_owned).to_vec()));
+    let nested = GgufArray::Arrays(vec![GgufArray::Integers(vec![1, 2]), GgufArray::Integers(vec![3])]);
+    assert_eq!(file.metadata().get("nested"), Some(&GgufValue::Array(nested)));
+}
+
+#[test]
+fn the_files_own_alignment_counts() {
+    let file = open("metadata.gguf");
+    assert_eq!(file.metadata().get("general.alignment").and_then(GgufValue::as_i64), Some(64));
+    for (name, len) in [("first", 3), ("second", 5)] {
+        let expected = Tensor::arange(len, (Kind::Float, tch::Device::Cpu));
+        assert!(file.tensor(name, None).unwrap().equal(&expected), "{name}");
+    }
+}
+
+#[test]
+fn version_2_is_read_as_version_3() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("v2.gguf");
+    let mut bytes = std::fs::read(golden("gguf").join("types.gguf")).unwrap();
+    bytes[4] = 2;
+    std::fs::write(&path, bytes).unwrap();
+    let (old, new) = (GgufFile::open(&path).unwrap(), open("types.gguf"));
+    assert_eq!((old.version(), new.version()), (2, 3));
+    assert!(old.names().eq(new.names()));
+    assert!(old.tensor("Q6_K", None).unwrap().equal(&new.tensor("Q6_K", None).unwrap()));
+}
+
+#[test]
+fn a_form_that_is_not_read_is_refused_by_name() {
+    let bytes = std::fs::read(golden("gguf").join("refused.gguf")).unwrap();
+    assert_eq!(
+        refusal(&bytes),
+        "tensor `blk.0.attn_q.weight` is in Q5_K, which is not supported; supported are F32, F16, BF16, Q8_0, Q4_0, \
+         Q4_1, Q4_K, Q6_K"
+    );
+    assert!(refusal(&one_tensor(&[4], 999, 0)).contains("the unknown type 999"));
+}
+
+#[test]
+fn a_file_cut_anywhere_is_refused() {
+    let bytes = std::fs::read(golden("gguf").join("metadata.gguf")).unwrap();
+    // The last tensor's padding is no loss.
+    for len in 0..bytes.len() - 64 {
+        let text = refusal(&bytes[..len]);
+        let fits = if len < 4 { "does not begin with" } else { "truncated" };
+        assert!(text.contains(fits), "{len}: {text}");
+    }
+}
+
+#[test]
+fn absurd_counts_take_no_memory() {
+    for (tensors, keys) in [(u64::MAX, 0), (0, u64::MAX), (1 << 40, 0), (0, 1 << 40)] {
+        assert!(refusal(&header(tensors, keys)).contains("truncated"), "{tensors} {keys}");
+    }
+    for element in [0u32, 5, 8, 9, 12] {
+        let count = u64::MAX / 4;
+        let value = [&9u32.to_le_bytes(), element.to_le_bytes().as_slice(), &count.to_le_bytes()].concat();
+        let text = refusal(&[header(0, 1), text("key"), value].concat());
+        assert!(text.contains("the value of `key`"), "{text}");
+    }
+    let nested = [9u32.to_le_bytes().as_slice(), &1u64.to_le_bytes()].concat().repeat(64);
+    let deep = refusal(&[header(0, 1), text("key"), 9u32.to_le_bytes().to_vec(), nested].concat());
+    assert!(deep.contains("arrays more than 4 deep"), "{deep}");
+}
+
+#[test]
+fn tensors_that_cannot_be_there_are_refused() {
+    for (bytes, expected) in [
+        (one_tensor(&[17], 0, 0), "needs the file to have"),
+        (one_tensor(&[4], 0, 64), "needs the file to have"),
+        (one_tensor(&[4], 0, u64::MAX - 31), "needs the file to have"),
+        (one_tensor(&[4], 0, 4), "no multiple of 32"),
+        (one_tensor(&[1 << 62, 1 << 62], 0, 0), "impossible shape"),
+        (one_tensor(&[u64::MAX], 0, 0), "impossible shape"),
+        (one_tensor(&[1; 5], 0, 0), "impossible shape of 5 dimensions"),
+        (one_tensor(&[48], 2, 0), "rows of 48 elements; Q4_0 needs a multiple of 32"),
+        ([b"GGUF".as_slice(), &1u32.to_le_bytes()].concat(), "version is 1"),
+        ([b"GGUF".as_slice(), &3u32.to_be_bytes()].concat(), "big-endian"),
+        (
+            [header(0, 1), text("key"), 77u32.to_le_bytes().to_vec(), vec![0]].concat(),
+            "unknown value type 77",
+        ),
+        (
+            [header(0, 1), text("general.alignment"), [4u32, 0, 0].map(u32::to_le_bytes).concat()].concat(),
+            "`general.alignment` is Unsigned(0)",
+        ),
+    ] {
+        let text = refusal(&bytes);
+        assert!(text.contains(expected), "{text}; expected {expected}");
+    }
+    assert!(!GgufFile::is_one(Path::new("nowhere")));
+}
+
+proptest! {
+    #[test]
+    fn no_bytes_make_the_reader_panic(at in 4usize..1200, with in any::<[u8; 8]>(), len in 1usize..9) {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("model.gguf");
+        let mut bytes = std::fs::read(golden("gguf").join("metadata.gguf")).unwrap();
+        let end = bytes.len().min(at + len);
+        bytes[at..end].copy_from_slice(&with[..end - at]);
+        std::fs::write(&path, bytes).unwrap();
+        if let Ok(file) = GgufFile::open(&path) {
+            for name in file.names() {
+                let _ = file.tensor(name, None).unwrap();
+            }
+        }
+    }
+}

@@ -1,0 +1,73 @@
+//! Who may ask.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+
+use axum::extract::{Request, State};
+use axum::http::{HeaderValue, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+
+use super::{ApiError, App};
+
+/// Asks for the key, where there is one.
+pub(crate) async fn key(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
+    let Some(expected) = &app.config.api_key else { return next.run(request).await };
+    let given = request.headers().get(header::AUTHORIZATION).map(HeaderValue::as_bytes).unwrap_or_default();
+    let given = given.strip_prefix(b"Bearer ").unwrap_or_default().trim_ascii();
+    if equal(given, expected.as_bytes()) {
+        next.run(request).await
+    } else {
+        ApiError::wrong_key().into_response()
+    }
+}
+
+/// Compares in a time that does not tell how much of the key is right.
+fn equal(given: &[u8], expected: &[u8]) -> bool {
+    let differing = given.iter().zip(expected).fold(0, |bits, (a, b)| bits | (a ^ b));
+    given.len() == expected.len() && std::hint::black_box(differing) == 0
+}
+
+/// On this machine only and without a key, the name by which the server is asked has to be this machine's: otherwise any
+/// page in the user's browser could ask, by a name of its own that it lets point here.
+pub(crate) async fn host(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
+    if app.config.api_key.is_some() || !app.config.address.ip().is_loopback() {
+        return next.run(request).await;
+    }
+    let host = request.headers().get(header::HOST).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    if is_this_machine(host) { next.run(request).await } else { ApiError::wrong_host(host).into_response() }
+}
+
+fn is_this_machine(host: &str) -> bool {
+    let name = host.rsplit_once(':').filter(|(_, port)| port.bytes().all(|byte| byte.is_ascii_digit()));
+    let name = name.map_or(host, |(name, _)| name);
+    name.eq_ignore_ascii_case("localhost")
+        || name.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
+        || host.parse::<SocketAddr>().is_ok_and(|address| address.ip().is_loopback())
+        || host == "[::1]"
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_names_of_this_machine_are_this_machine() {
+        for host in ["localhost", "LocalHost:7860", "127.0.0.1:7860", "127.0.0.1", "[::1]:80", "[::1]"] {
+            assert!(is_this_machine(host), "{host}");
+        }
+        for host in
+            ["", "evil.example", "localhost.evil.example", "10.0.0.1:7860", "127.0.0.1.evil.example:80"]
+        {
+            assert!(!is_this_machine(host), "{host}");
+        }
+    }
+
+    #[test]
+    fn a_key_is_equal_to_itself_only() {
+        assert!(equal(b"secret", b"secret"));
+        for given in [&b""[..], b"secre", b"secret1", b"Secret"] {
+            assert!(!equal(given, b"secret"));
+        }
+    }
+}

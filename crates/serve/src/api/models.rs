@@ -1,0 +1,54 @@
+//! What there is, and how it does.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use axum::Json;
+use axum::extract::{Path, State};
+use axum::http::header;
+use axum::response::IntoResponse;
+use serde_json::{Value, json};
+
+use super::{ApiError, App, Served};
+use crate::metrics::render;
+
+fn model(source: &Served) -> Value {
+    json!({ "id": source.name, "object": "model", "created": 0, "owned_by": "local" })
+}
+
+/// `GET /v1/models`
+pub(crate) async fn list(State(app): State<Arc<App>>) -> Json<Value> {
+    let data: Vec<Value> = app.sources.iter().map(|source| model(source)).collect();
+    Json(json!({ "object": "list", "data": data }))
+}
+
+/// `GET /v1/models/NAME`
+pub(crate) async fn one(
+    State(app): State<Arc<App>>,
+    Path(name): Path<String>,
+) -> Result<Json<Value>, ApiError> {
+    Ok(Json(model(&*app.source(Some(&name))?)))
+}
+
+/// `GET /health`
+pub(crate) async fn health(State(app): State<Arc<App>>) -> Json<Value> {
+    let sources: Vec<Value> = app
+        .sources
+        .iter()
+        .map(|source| {
+            let metrics = &source.engine.metrics;
+            json!({
+                "name": source.name,
+                "queue_depth": metrics.queue_depth.load(Ordering::Relaxed),
+                "active_rows": metrics.active_rows.load(Ordering::Relaxed),
+            })
+        })
+        .collect();
+    Json(json!({ "status": "ok", "sources": sources }))
+}
+
+/// `GET /metrics`
+pub(crate) async fn metrics(State(app): State<Arc<App>>) -> impl IntoResponse {
+    let metrics: Vec<_> = app.sources.iter().map(|source| &source.engine.metrics).collect();
+    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], render(&metrics))
+}

@@ -1,0 +1,146 @@
+//! What all requests share.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use infer::GenerateConfig;
+
+use super::ApiError;
+use crate::engine::Engine;
+use crate::job::{Job, Order};
+use crate::{ChatTemplate, ServeConfig, SourceText};
+
+/// A source whose model is with its engine.
+#[derive(Debug)]
+pub(crate) struct Served {
+    pub(crate) name: String,
+    pub(crate) description: String,
+    pub(crate) engine: Arc<Engine>,
+    pub(crate) text: TextFunctions,
+    pub(crate) chat: Option<ChatTemplate>,
+    pub(crate) eos_ids: Vec<i64>,
+    pub(crate) vocab_size: usize,
+    /// Tokens of a prompt and its answer together.
+    pub(crate) capacity: usize,
+}
+
+/// A tokenizer's functions.
+#[derive(Clone)]
+pub(crate) struct TextFunctions(pub(crate) Arc<dyn SourceText>);
+
+impl std::fmt::Debug for TextFunctions {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str("TextFunctions")
+    }
+}
+
+/// The server's side of a request.
+#[derive(Debug)]
+pub(crate) struct App {
+    pub(crate) sources: Vec<Arc<Served>>,
+    pub(crate) config: ServeConfig,
+}
+
+/// A prompt as a client gives it.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Prompt {
+    Text { text: String, add_bos: bool },
+    Ids(Vec<i64>),
+}
+
+impl App {
+    /// The source of a name; the first when none is named.
+    pub(crate) fn source(&self, name: Option<&str>) -> Result<Arc<Served>, ApiError> {
+        let found = match name {
+            None => self.sources.first(),
+            Some(name) => self.sources.iter().find(|source| source.name == name),
+        };
+        found.cloned().ok_or_else(|| {
+            let names: Vec<String> = self.sources.iter().map(|source| format!("`{}`", source.name)).collect();
+            let shown: String = name.unwrap_or_default().chars().take(200).collect();
+            ApiError::no_model(format!("the model `{shown}` does not exist; there is {}", names.join(", ")))
+        })
+    }
+
+    /// The bounds of a request's settings, then its prompt's, then its place in the queue. Also gives the number of the
+    /// prompt's tokens.
+    pub(crate) async fn submit(
+        &self,
+        source: &Arc<Served>,
+        peer: SocketAddr,
+        user: &str,
+        prompt: Prompt,
+        mut config: GenerateConfig,
+        max_tokens: Option<usize>,
+    ) -> Result<(Job, usize), ApiError> {
+        let limits = &self.config.limits;
+        if let Some(tokens) = max_tokens.filter(|&tokens| tokens > limits.new_tokens) {
+            let message = format!("max_tokens is {tokens}; this server writes at most {}", limits.new_tokens);
+            return Err(ApiError::too_large("max_tokens_too_large", message));
+        }
+        if config.sampling.num_beams > limits.rows {
+            let (beams, rows) = (config.sampling.num_beams, limits.rows);
+            let message = format!("num_beams is {beams}; this server follows at most {rows}");
+            return Err(ApiError::invalid("num_beams", message));
+        }
+        let ids = source.ids(prompt).await?;
+        let count = ids.len();
+        if count == 0 {
+            return Err(ApiError::invalid("prompt", "the prompt has no tokens; expected at least one"));
+        }
+        let longest = limits.prompt_tokens.min(source.capacity.saturating_sub(1));
+        if count > longest {
+            let message = format!("the prompt has {count} tokens; this server reads at most {longest}");
+            return Err(ApiError::too_large("context_length_exceeded", message));
+        }
+        let room = source.capacity - count;
+        if let Some(tokens) = max_tokens.filter(|&tokens| tokens > room) {
+            let message = format!(
+                "the prompt's {count} tokens and max_tokens {tokens} are more than the {} of this model's context",
+                source.capacity
+            );
+            return Err(ApiError::too_large("context_length_exceeded", message));
+        }
+        config.max_new_tokens = max_tokens.unwrap_or(room.min(limits.new_tokens));
+        config.eos_ids.clone_from(&source.eos_ids);
+        config.validate().map_err(|error| ApiError::malformed(error.to_string()))?;
+        let user = user.chars().take(64).collect();
+        let job = source.engine.submit((peer.ip(), user), Order { prompt: ids, config })?;
+        Ok((job, count))
+    }
+}
+
+impl Served {
+    /// Token ids of a prompt. Long texts take a while: that is not for a thread that answers connections.
+    async fn ids(&self, prompt: Prompt) -> Result<Vec<i64>, ApiError> {
+        match prompt {
+            Prompt::Ids(ids) => match ids.iter().find(|&&id| id < 0 || id >= self.vocab_size as i64) {
+                None => Ok(ids),
+                Some(id) => {
+                    let message =
+                        format!("token {id} is not in the vocabulary of {} tokens", self.vocab_size);
+                    Err(ApiError::invalid("prompt", message))
+                }
+            },
+            Prompt::Text { text, add_bos } => {
+                let functions = self.text.clone();
+                tokio::task::spawn_blocking(move || functions.0.encode(&text, add_bos))
+                    .await
+                    .map_err(|_| ApiError::malformed("the prompt cannot be tokenised"))?
+                    .map_err(|error| ApiError::malformed(format!("the prompt cannot be tokenised: {error}")))
+            }
+        }
+    }
+}
+
+/// Seconds since 1970.
+pub(crate) fn unix_s() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
+}
+
+/// A number that no other request has, for ids and for seeds nobody chose.
+pub(crate) fn fresh_number() -> u64 {
+    use std::hash::{BuildHasher, RandomState};
+    RandomState::new().hash_one(SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default())
+}

@@ -1,0 +1,165 @@
+//! From sources to a server that listens.
+
+use std::collections::HashSet;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use tokio::net::TcpListener;
+use tokio::runtime::Runtime;
+use tokio::sync::watch;
+use tokio::time::timeout;
+
+use crate::api::{App, Served, router};
+use crate::engine::Engine;
+use crate::listener::{BoundedListener, Patience, Peer};
+use crate::{ServeConfig, ServeError, Source};
+
+/// Threads that answer connections; the work is done by the sources' threads.
+const CONNECTION_THREADS: usize = 2;
+/// How long answers may go on once the server is asked to stop.
+const GRACE: Duration = Duration::from_secs(5);
+
+/// A server that listens and does not answer yet.
+#[derive(Debug)]
+pub struct Server {
+    runtime: Runtime,
+    listener: BoundedListener,
+    address: SocketAddr,
+    app: Arc<App>,
+    workers: Workers,
+    stop: watch::Sender<bool>,
+}
+
+/// Stops a server, from any thread.
+#[derive(Debug, Clone)]
+pub struct StopHandle(watch::Sender<bool>);
+
+impl StopHandle {
+    /// Asks the server to stop: it takes no further connections, and gives the answers that are being written a few
+    /// seconds.
+    pub fn stop(&self) {
+        self.0.send_replace(true);
+    }
+}
+
+impl Server {
+    /// Takes the address and starts the sources' threads.
+    ///
+    /// # Errors
+    /// [`ServeError`] when there is no source, two have one name, or the address is not to be had.
+    pub fn bind(sources: Vec<Source>, mut config: ServeConfig) -> Result<Self, ServeError> {
+        if sources.is_empty() {
+            return Err(ServeError::NoSource);
+        }
+        let mut names = HashSet::new();
+        if let Some(source) = sources.iter().find(|source| !names.insert(source.name.clone())) {
+            return Err(ServeError::SameName { name: source.name.clone() });
+        }
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(CONNECTION_THREADS)
+            .max_blocking_threads(CONNECTION_THREADS)
+            .thread_name("serve")
+            .enable_all()
+            .build()
+            .map_err(|source| ServeError::Thread { what: "connections".to_owned(), source })?;
+        let listen = |source| ServeError::Listen { address: config.address, source };
+        let listener = runtime.block_on(TcpListener::bind(config.address)).map_err(listen)?;
+        let address = listener.local_addr().map_err(listen)?;
+        config.address = address;
+        let limits = &config.limits;
+        let patience = Patience {
+            reading: limits.queue_time + limits.answer_time + limits.idle_time,
+            writing: limits.idle_time,
+        };
+        let listener = BoundedListener::new(listener, limits.connections, patience);
+        let (mut served, mut workers) = (Vec::new(), Workers::default());
+        for source in sources {
+            let (source, thread) = start(source, &config)?;
+            workers.0.push((source.engine.clone(), thread));
+            served.push(Arc::new(source));
+        }
+        let app = Arc::new(App { sources: served, config });
+        Ok(Self { runtime, listener, address, app, workers, stop: watch::Sender::new(false) })
+    }
+
+    /// Where it listens.
+    pub fn local_addr(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// What stops it.
+    pub fn stop_handle(&self) -> StopHandle {
+        StopHandle(self.stop.clone())
+    }
+
+    /// Answers until it is stopped.
+    ///
+    /// # Errors
+    /// [`ServeError::Serve`] when listening fails.
+    pub fn run(self) -> Result<(), ServeError> {
+        let Self { runtime, listener, app, workers, stop, .. } = self;
+        let result = runtime.block_on(async {
+            let service = router(app).into_make_service_with_connect_info::<Peer>();
+            let mut stopped = stop.subscribe();
+            let mut stopping = stop.subscribe();
+            let serving = axum::serve(listener, service).with_graceful_shutdown(async move {
+                let _ = stopped.wait_for(|&stop| stop).await;
+            });
+            let mut serving = tokio::spawn(async move { serving.await });
+            let asked = Box::pin(stopping.wait_for(|&stop| stop));
+            match futures_util::future::select(&mut serving, asked).await {
+                futures_util::future::Either::Left((result, _)) => return result,
+                futures_util::future::Either::Right(_) => {}
+            }
+            if let Ok(result) = timeout(GRACE, &mut serving).await {
+                return result;
+            }
+            // What is still being written ends here; a client that does not even take that is left alone.
+            workers.stop();
+            timeout(Duration::from_secs(1), &mut serving).await.unwrap_or(Ok(Ok(())))
+        });
+        runtime.shutdown_timeout(Duration::from_secs(1));
+        drop(workers);
+        match result {
+            Ok(result) => result.map_err(ServeError::Serve),
+            Err(error) => Err(ServeError::Serve(std::io::Error::other(error))),
+        }
+    }
+}
+
+/// The sources' threads; they end with it.
+#[derive(Debug, Default)]
+struct Workers(Vec<(Arc<Engine>, JoinHandle<()>)>);
+
+impl Workers {
+    fn stop(&self) {
+        self.0.iter().for_each(|(engine, _)| engine.stop());
+    }
+}
+
+impl Drop for Workers {
+    fn drop(&mut self) {
+        self.stop();
+        for (_, thread) in self.0.drain(..) {
+            let _ = thread.join();
+        }
+    }
+}
+
+/// Gives a source's model to a thread of its own.
+fn start(source: Source, config: &ServeConfig) -> Result<(Served, JoinHandle<()>), ServeError> {
+    let Source { name, description, model, text, chat, eos_ids } = source;
+    let limits = &config.limits;
+    let capacity = model.max_len().min(limits.prompt_tokens + limits.new_tokens).max(1);
+    let vocab_size = model.vocab_size();
+    let engine = Arc::new(Engine::new(&name, limits));
+    let (worker, decoder) = (engine.clone(), text.clone());
+    let thread = std::thread::Builder::new()
+        .name(format!("source {name}"))
+        .spawn(move || worker.run(&*model, &*decoder, capacity))
+        .map_err(|error| ServeError::Thread { what: format!("source `{name}`"), source: error })?;
+    let text = crate::api::TextFunctions(text);
+    Ok((Served { name, description, engine, text, chat, eos_ids, vocab_size, capacity }, thread))
+}

@@ -1,0 +1,43 @@
+//! What a server answers with.
+
+use std::fmt;
+use std::sync::Arc;
+
+use infer::{BoxError, TokenText};
+use nn_core::CausalLm;
+
+use crate::ChatTemplate;
+
+/// What the server asks of a tokenizer and its prompt template.
+pub trait SourceText: TokenText {
+    /// Token ids of a text, after the begin token if `add_bos`.
+    ///
+    /// # Errors
+    /// Whatever stops the tokenizer.
+    fn encode(&self, text: &str, add_bos: bool) -> Result<Vec<i64>, BoxError>;
+
+    /// The prompt of an instruction; an empty input counts as none.
+    fn instruction_prompt(&self, instruction: &str, input: &str) -> String;
+}
+
+/// A model under a name.
+pub struct Source {
+    /// The name that requests use.
+    pub name: String,
+    /// What it is made of, for people.
+    pub description: String,
+    /// The model.
+    pub model: Box<dyn CausalLm + Send>,
+    /// Its tokenizer and prompt template.
+    pub text: Arc<dyn SourceText>,
+    /// How conversations are written; the prompt template takes its place when absent.
+    pub chat: Option<ChatTemplate>,
+    /// Tokens that end an answer.
+    pub eos_ids: Vec<i64>,
+}
+
+impl fmt::Debug for Source {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Source").field("name", &self.name).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,269 @@
+//! Bad input, limits, and clients that misbehave: a clear refusal each time, and a server that goes on.
+
+mod common;
+
+use std::io::{Read, Write};
+use std::time::{Duration, Instant};
+
+use common::{Echo, Running, config, read_response, request, source, start, start_plain};
+use serve::{Limits, ServeConfig};
+
+fn slow(limits: Limits) -> Running {
+    let echo = Echo { step: Duration::from_millis(5), ..Echo::default() };
+    start(vec![source("echo", echo, None)], ServeConfig { limits, ..config() })
+}
+
+const FOREVER: &str = r#"{"prompt": "forever", "max_tokens": 2000, "temperature": 0, "stream": true}"#;
+
+#[test]
+fn a_body_that_is_no_request_is_refused_and_the_server_goes_on() {
+    let server = start_plain();
+    for body in [
+        &b""[..],
+        b"{",
+        b"[]",
+        b"null",
+        b"\"prompt\"",
+        b"{\"prompt\": \"\xff\xfe\"}",
+        b"{\"prompt\": 1}",
+        b"{\"prompt\": {\"a\": 1}}",
+        b"{\"prompt\": \"x\", \"max_tokens\": -1}",
+        b"{\"prompt\": \"x\", \"max_tokens\": 1e99}",
+        b"{\"prompt\": \"x\", \"temperature\": \"hot\"}",
+        b"{\"prompt\": \"x\", \"temperature\": -1}",
+        b"{\"prompt\": \"x\", \"top_p\": 7}",
+        b"{\"prompt\": \"x\", \"num_beams\": 999999999999}",
+        b"{\"prompt\": \"x\", \"stop\": 5}",
+        b"{\"prompt\": []}",
+        b"{\"prompt\": [[]]}",
+        b"{\"prompt\": \"x\", \"prompt\": \"y\"}",
+        b"{\"model\": \"echo\"}",
+    ] {
+        let shown = String::from_utf8_lossy(body);
+        let response = server.raw(&request("/v1/completions", body, ""));
+        assert_eq!(response.status, 400, "{shown}: {}", response.body);
+        assert!(!response.error().is_empty(), "{shown}");
+    }
+    let nested = "[".repeat(100_000);
+    assert_eq!(server.post("/v1/chat/completions", &format!("{{\"messages\": {nested}")).status, 400);
+    let role = r#"{"messages": [{"role": "user", "content": [{"type": "image_url"}]}]}"#;
+    assert_eq!(server.post("/v1/chat/completions", role).status, 400);
+    server.assert_alive();
+}
+
+#[test]
+fn json_with_random_damage_never_takes_the_server_down() {
+    let server = start_plain();
+    let whole = br#"{"model": "echo", "prompt": ["ab", "c"], "max_tokens": 4, "temperature": 0.5, "top_k": 3, "stop": ["x"], "stream": false}"#;
+    let mut state = 12345_u64;
+    let mut random = |below: usize| {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state >> 33) as usize % below
+    };
+    let mut refused = 0;
+    for _ in 0..300 {
+        let mut body = whole.to_vec();
+        for _ in 0..=random(3) {
+            let at = random(body.len());
+            match random(3) {
+                0 => body[at] = random(256) as u8,
+                1 => drop(body.drain(at..(at + 1 + random(8)).min(body.len()))),
+                _ => body.insert(at, b"{}[]\",:0-.\\e\xff"[random(13)]),
+            }
+        }
+        let response = server.raw(&request("/v1/completions", &body, ""));
+        let shown = String::from_utf8_lossy(&body);
+        assert!([200, 400, 404, 413].contains(&response.status), "{} {shown}", response.status);
+        refused += usize::from(response.status != 200);
+    }
+    assert!(refused > 100, "the damage is real: {refused}");
+    server.assert_alive();
+}
+
+#[test]
+fn what_is_too_large_is_413_with_the_bound() {
+    let limits = Limits { body_bytes: 4000, prompt_tokens: 100, new_tokens: 50, ..Limits::default() };
+    let server = start(vec![source("echo", Echo::default(), None)], ServeConfig { limits, ..config() });
+    let long = "x".repeat(3000);
+    for (body, reason) in [
+        (format!(r#"{{"prompt": "{long}"}}"#), "the prompt has 3001 tokens; this server reads at most 100"),
+        (
+            r#"{"prompt": "x", "max_tokens": 51}"#.to_owned(),
+            "max_tokens is 51; this server writes at most 50",
+        ),
+        (format!(r#"{{"prompt": "{long}{long}"}}"#), "the body is larger than 4000 bytes"),
+    ] {
+        let response = server.post("/v1/completions", &body);
+        assert_eq!((response.status, response.error().as_str()), (413, reason));
+    }
+    // A body that hides its length is measured while it is read.
+    let chunk = format!("1000\r\n{}\r\n", "x".repeat(0x1000));
+    let head = "POST /v1/completions HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n\
+                Transfer-Encoding: chunked\r\n\r\n";
+    assert_eq!(server.raw(format!("{head}{chunk}{chunk}").as_bytes()).status, 413);
+    server.assert_alive();
+}
+
+#[test]
+fn a_prompt_and_its_answer_have_to_fit_the_context() {
+    let echo = Echo { max_len: 40, ..Echo::default() };
+    let server = start(vec![source("echo", echo, None)], config());
+    let body = |tokens| format!(r#"{{"prompt": "123456789", "max_tokens": {tokens}, "temperature": 0}}"#);
+    assert_eq!(server.post("/v1/completions", &body(30)).status, 200);
+    let response = server.post("/v1/completions", &body(31));
+    assert_eq!(
+        (response.status, &response.json()["error"]["code"]),
+        (413, &"context_length_exceeded".into())
+    );
+}
+
+#[test]
+fn a_full_queue_is_429_with_a_time_to_come_back() {
+    let server = slow(Limits { rows: 1, queue_len: 2, ..Limits::default() });
+    let busy: Vec<_> = (0..3)
+        .map(|index| {
+            let stream = server.send(&request("/v1/completions", FOREVER.as_bytes(), ""));
+            if index == 0 {
+                server.wait_for("generate_active_rows{source=\"echo\"}", 1.0);
+            }
+            stream
+        })
+        .collect();
+    server.wait_for("generate_queue_depth{source=\"echo\"}", 2.0);
+    let response = server.post("/v1/completions", FOREVER);
+    assert_eq!((response.status, &response.json()["error"]["code"]), (429, &"rate_limit_exceeded".into()));
+    let seconds = response.headers.lines().find_map(|line| line.strip_prefix("retry-after: ")).unwrap();
+    assert!((1..=60).contains(&seconds.parse::<u32>().unwrap()), "{seconds}");
+    drop(busy);
+    server.assert_alive();
+}
+
+#[test]
+fn one_who_waits_too_long_is_told_so() {
+    let limits = Limits { rows: 1, queue_time: Duration::from_millis(100), ..Limits::default() };
+    let server = slow(limits);
+    let _busy = server.send(&request("/v1/completions", FOREVER.as_bytes(), ""));
+    server.wait_for("generate_active_rows{source=\"echo\"}", 1.0);
+    let response = server.post("/v1/completions", r#"{"prompt": "x"}"#);
+    assert_eq!(response.status, 429, "{}", response.body);
+    assert!(response.error().contains("has waited"), "{}", response.body);
+}
+
+#[test]
+fn an_answer_ends_when_its_time_is_over() {
+    let server = slow(Limits { answer_time: Duration::from_millis(150), ..Limits::default() });
+    let begun = Instant::now();
+    let body = FOREVER.replace(", \"stream\": true", "");
+    let answer = server.post("/v1/completions", &body).json();
+    assert_eq!(answer["choices"][0]["finish_reason"], "length");
+    let tokens = answer["usage"]["completion_tokens"].as_u64().unwrap();
+    assert!(tokens > 2 && tokens < 1000, "{tokens}");
+    assert!(begun.elapsed() < Duration::from_secs(5));
+    server.wait_for("generate_requests_total{source=\"echo\",outcome=\"time\"}", 1.0);
+}
+
+#[test]
+fn a_client_that_goes_away_is_forgotten() {
+    for body in [FOREVER.to_owned(), FOREVER.replace("true", "false")] {
+        let server = slow(Limits { rows: 1, ..Limits::default() });
+        let answered = server.send(&request("/v1/completions", body.as_bytes(), ""));
+        server.wait_for("generate_active_rows{source=\"echo\"}", 1.0);
+        let waiting = server.send(&request("/v1/completions", body.as_bytes(), ""));
+        server.wait_for("generate_queue_depth{source=\"echo\"}", 1.0);
+        drop((answered, waiting));
+        server.wait_for("generate_requests_total{source=\"echo\",outcome=\"cancelled\"}", 2.0);
+        server.wait_for("generate_active_rows{source=\"echo\"}", 0.0);
+        server.assert_alive();
+    }
+}
+
+#[test]
+fn one_who_does_not_read_delays_nobody() {
+    let server = slow(Limits::default());
+    let _deaf: Vec<_> =
+        (0..8).map(|_| server.send(&request("/v1/completions", FOREVER.as_bytes(), ""))).collect();
+    server.wait_for("generate_active_rows{source=\"echo\"}", 8.0);
+    let begun = Instant::now();
+    server.assert_alive();
+    assert!(begun.elapsed() < Duration::from_secs(2));
+}
+
+#[test]
+fn a_request_that_does_not_come_to_its_end_is_given_up() {
+    let limits = Limits { idle_time: Duration::from_millis(200), ..Limits::default() };
+    let server = start(vec![source("echo", Echo::default(), None)], ServeConfig { limits, ..config() });
+    let whole = request("/v1/completions", br#"{"prompt": "x"}"#, "");
+    let mut stream = server.send(&whole[..whole.len() - 3]);
+    assert_eq!(read_response(&mut stream).status, 408);
+    server.assert_alive();
+}
+
+#[test]
+fn a_model_that_fails_or_panics_answers_500_and_goes_on() {
+    let server = start_plain();
+    let response = server.post("/v1/completions", r#"{"prompt": "please fail"}"#);
+    assert_eq!(response.status, 500);
+    assert!(response.error().starts_with("the answer failed: "), "{}", response.body);
+    server.assert_alive();
+    assert_eq!(server.post("/v1/completions", r#"{"prompt": "please panic"}"#).status, 500);
+    server.assert_alive();
+    let streamed = server.post("/v1/completions", r#"{"prompt": "please fail", "stream": true}"#);
+    assert_eq!(streamed.status, 200);
+    assert!(streamed.events()[0].contains("\"error\""), "{}", streamed.body);
+}
+
+#[test]
+fn who_may_ask() {
+    let with_key = ServeConfig { api_key: Some("secret".to_owned()), ..config() };
+    let server = start(vec![source("echo", Echo::default(), None)], with_key);
+    let body = br#"{"prompt": "x"}"#;
+    for headers in
+        ["", "Authorization: Bearer wrong\r\n", "Authorization: secret\r\n", "Authorization: Bearer\r\n"]
+    {
+        let response = server.raw(&request("/v1/completions", body, headers));
+        assert_eq!((response.status, &response.json()["error"]["code"]), (401, &"invalid_api_key".into()));
+    }
+    let right = request("/v1/completions", body, "Authorization: Bearer secret\r\n");
+    assert_eq!(server.raw(&right).status, 200);
+    assert_eq!(server.get("/v1/models").status, 401);
+    assert_eq!(server.get("/metrics").status, 401);
+    assert_eq!(server.get("/health").status, 200);
+    assert_eq!(server.get("/").status, 200);
+
+    let server = start_plain();
+    let other_host = String::from_utf8(request("/v1/completions", body, "")).unwrap();
+    let other_host = other_host.replace("Host: localhost", "Host: evil.example");
+    assert_eq!(server.raw(other_host.as_bytes()).status, 403);
+    let as_form = String::from_utf8(request("/v1/completions", body, "")).unwrap();
+    let as_form = as_form.replace("application/json", "text/plain");
+    assert_eq!(server.raw(as_form.as_bytes()).status, 415);
+}
+
+#[test]
+fn a_server_that_is_stopped_ends_its_streams_and_returns() {
+    let mut server = slow(Limits { new_tokens: 1_000_000, ..Limits::default() });
+    let mut stream = server.send(&request("/v1/completions", FOREVER.as_bytes(), ""));
+    let mut first = [0; 16];
+    stream.read_exact(&mut first).unwrap();
+    let begun = Instant::now();
+    server.stop();
+    assert!(begun.elapsed() < Duration::from_secs(15));
+    let mut rest = String::new();
+    stream.read_to_string(&mut rest).unwrap();
+    assert!(rest.contains("the server is being stopped"), "…{}", &rest[rest.len().saturating_sub(300)..]);
+    assert!(std::net::TcpStream::connect(server.address).is_err());
+}
+
+#[test]
+fn connections_beyond_the_bound_wait_for_a_place() {
+    let limits = Limits { connections: 2, ..Limits::default() };
+    let server = start(vec![source("echo", Echo::default(), None)], ServeConfig { limits, ..config() });
+    let idle = [server.send(b""), server.send(b"")];
+    let mut third = server.send(b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    third.set_read_timeout(Some(Duration::from_millis(200))).unwrap();
+    assert!(third.read(&mut [0; 1]).is_err(), "no place yet");
+    drop(idle);
+    third.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+    third.flush().unwrap();
+    assert_eq!(read_response(&mut third).status, 200);
+}

@@ -1,7 +1,7 @@
 //! Beam search, scored as transformers 4.57 does (`GenerationMixin._beam_search` in `generation/utils.py`).
 
 use crate::draw::Draws;
-use crate::process::best;
+use crate::process::{ascending, best};
 use crate::{FinishReason, GenerateConfig};
 
 /// The score of a place that nothing has.
@@ -95,7 +95,7 @@ impl BeamSearch {
                 None => next.push((candidate, ids)),
             }
         }
-        next.sort_by(|(a, _), (b, _)| b.score.total_cmp(&a.score));
+        next.sort_by(|(a, _), (b, _)| ascending(b.score, a.score));
         next.truncate(num_beams);
         let (running, copies) = place(&self.running, next, num_beams);
         self.running = running;

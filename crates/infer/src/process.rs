@@ -4,6 +4,8 @@
 //! Scores are logits, or log-probabilities in a beam search: one number for each token of the vocabulary; a token that
 //! is out has negative infinity.
 
+use std::cmp::Ordering;
+
 use crate::SamplingConfig;
 
 /// Applies all that `sampling` asks for. `text` is the prompt and what was written behind it; at least `keep` tokens stay.
@@ -73,7 +75,7 @@ pub fn top_p(scores: &mut [f32], p: f64, keep: usize) {
             below += probability;
         }
     }
-    sorted.sort_unstable_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
+    sorted.sort_unstable_by(|a, b| ascending(a.0, b.0).then(a.1.cmp(&b.1)));
     let mut out = 0;
     for (_, _, probability) in &sorted {
         below += probability;
@@ -111,7 +113,7 @@ pub fn min_p(scores: &mut [f32], p: f64, keep: usize) {
 
 /// The `n` largest of `scores` with their positions, best first; of equals, the one that comes first.
 pub(crate) fn best(scores: impl Iterator<Item = f32>, n: usize) -> Vec<(usize, f32)> {
-    let order = |a: &(usize, f32), b: &(usize, f32)| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0));
+    let order = |a: &(usize, f32), b: &(usize, f32)| ascending(b.1, a.1).then(a.0.cmp(&b.0));
     let full = 4 * n + 64;
     let mut kept: Vec<(usize, f32)> = Vec::with_capacity(full);
     let mut floor = f32::NEG_INFINITY;
@@ -134,6 +136,11 @@ pub(crate) fn best(scores: impl Iterator<Item = f32>, n: usize) -> Vec<(usize, f
 #[expect(clippy::float_cmp, reason = "a setting, not a result")]
 pub(crate) fn is_one(factor: f64) -> bool {
     factor == 1.0
+}
+
+/// The order of numbers, in which 0 and -0 are equal.
+pub(crate) fn ascending(a: f32, b: f32) -> Ordering {
+    (a + 0.0).total_cmp(&(b + 0.0))
 }
 
 fn kth_largest(scores: &[f32], k: usize) -> f32 {

@@ -16,8 +16,9 @@ pub trait TokenText: Send + Sync {
 
 /// What stands for bytes that are no character (yet).
 const REPLACEMENT: char = '\u{FFFD}';
-/// Tokens that may wait for the rest of a character: it has at most four bytes, and a token at least one.
-const LONGEST_CHARACTER: usize = 4;
+/// Tokens that may wait for the rest of a character. It has at most four bytes, but each token may end one and begin
+/// another; what is still none after so many is not text.
+const PATIENCE: usize = 16;
 
 /// The text of one growing list of tokens.
 ///
@@ -99,7 +100,7 @@ impl TextStream {
             return Ok(());
         }
         let (before, after) = (decode(old)?, decode(&self.ids[self.window..])?);
-        if after.ends_with(REPLACEMENT) && new.len() < LONGEST_CHARACTER && !end {
+        if after.ends_with(REPLACEMENT) && new.len() < PATIENCE && !end {
             return Ok(());
         }
         // A run of bytes is decoded as a whole, so bytes that are no character may undo those before them.
@@ -110,9 +111,9 @@ impl TextStream {
         // A window without text of its own would not tell whether a word is the first.
         if !piece.is_empty() {
             self.window = self.decoded;
-            self.decoded = self.ids.len();
             self.text.push_str(&piece);
         }
+        self.decoded = self.ids.len();
         Ok(())
     }
 

@@ -1,4 +1,4 @@
-//! The programs `finetune`, `evaluate` and `pretrain`, and the small ones that the benches run.
+//! The programs `finetune`, `generate`, `evaluate` and `pretrain`, and the small ones that the benches run.
 //!
 //! This is where siblings meet: a model gets its adapter, its data and its trainer here, and nowhere else. Each program
 //! parses flags, resolves them to a configuration, composes the crates and reports.
@@ -11,6 +11,7 @@ pub mod evaluate;
 pub mod exit;
 pub mod finetune;
 pub mod flags;
+pub mod generate;
 pub mod pretrain;
 pub mod report;
 pub mod task;

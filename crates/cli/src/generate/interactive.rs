@@ -1,0 +1,62 @@
+//! Instructions as they are typed.
+
+use std::io::{BufRead, IsTerminal};
+
+use anyhow::Result;
+use infer::GenerateConfig;
+
+use super::answer::answer;
+use super::interrupt::Interrupt;
+use super::prompts::Prompt;
+use super::source::Loaded;
+use crate::report::print;
+
+/// Reads instructions, each ended by an empty line, and answers them until the input ends.
+pub(crate) fn run(source: &Loaded, sampling: &GenerateConfig) -> Result<()> {
+    let interrupt = Interrupt::listen()?;
+    let terminal = std::io::stdin().is_terminal();
+    if terminal {
+        eprintln!(
+            "{}: write an instruction, then an empty line. Ctrl-C stops an answer, Ctrl-D leaves.\n",
+            source.name
+        );
+    }
+    let mut lines = std::io::stdin().lock().lines();
+    loop {
+        if terminal {
+            eprint!("> ");
+        }
+        let mut instruction = String::new();
+        let mut ended = true;
+        for line in lines.by_ref() {
+            let line = line?;
+            if line.trim().is_empty() {
+                ended = false;
+                break;
+            }
+            instruction.push_str(&line);
+            instruction.push('\n');
+        }
+        let text = instruction.trim();
+        if !text.is_empty() {
+            let prompt = Prompt::Instruction { instruction: text.to_owned(), input: String::new() };
+            interrupt.begin();
+            let answered = source
+                .text
+                .ids(&prompt)
+                .and_then(|ids| answer(source, ids, sampling, &interrupt, &mut |text| print(text)));
+            interrupt.end();
+            // What is wrong with one instruction is no reason to leave.
+            match answered {
+                Ok(answer) => {
+                    print("\n\n");
+                    tracing::info!("{}", answer.figures());
+                }
+                Err(error) => eprintln!("{error:#}\n"),
+            }
+        }
+        if ended {
+            return Ok(());
+        }
+    }
+}

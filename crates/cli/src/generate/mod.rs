@@ -1,0 +1,51 @@
+//! `generate`: text out of a model, as a web server, for one prompt, in a conversation, or for a file.
+
+mod answer;
+mod args;
+mod chat;
+mod file;
+mod interactive;
+mod interrupt;
+mod once;
+mod perplexity;
+mod prompts;
+mod settings;
+mod source;
+mod web;
+
+pub use args::GenerateArgs;
+
+use anyhow::Result;
+
+use crate::device;
+use crate::exit::usage;
+use settings::Mode;
+use source::Loader;
+
+/// Runs the program.
+///
+/// # Errors
+/// With what the user can do about it.
+pub fn run(args: GenerateArgs) -> Result<()> {
+    let settings = settings::resolve(args)?;
+    device::set_threads(settings.threads)?;
+    let loader = Loader {
+        device: device::start(&settings.device)?,
+        kind: device::parse_kind(&settings.dtype)?,
+        template: settings.template,
+    };
+    let mut sources = settings.sources.into_iter();
+    let first = sources.next().ok_or_else(|| usage("there is no source"))?;
+    if let Mode::Web(web) = settings.mode {
+        let specs = std::iter::once(first).chain(sources);
+        return web::run(specs.map(|spec| loader.load(&spec)).collect::<Result<_>>()?, web);
+    }
+    let source = loader.load(&first)?;
+    match settings.mode {
+        Mode::Once { prompt, stream } => once::run(&source, &prompt, stream, &settings.sampling),
+        Mode::Interactive => interactive::run(&source, &settings.sampling),
+        Mode::File { input, output, rows } => file::run(&source, &input, &output, rows, &settings.sampling),
+        Mode::Perplexity(path) => perplexity::run(&source, &path),
+        Mode::Web(_) => Ok(()),
+    }
+}

@@ -1,0 +1,263 @@
+//! From flags to what is to be done.
+
+use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use alpaca_data::PromptTemplate;
+use anyhow::Result;
+use infer::{GenerateConfig, SamplingConfig};
+use serve::{Limits, PageDefaults, ServeConfig};
+
+use super::args::{Compat, GenerateArgs};
+use super::prompts::Prompt;
+use crate::exit::usage;
+
+/// The program, fully decided.
+#[derive(Debug)]
+pub(crate) struct Settings {
+    pub(crate) sources: Vec<SourceSpec>,
+    pub(crate) template: PromptTemplate,
+    pub(crate) mode: Mode,
+    /// How answers are written; their end tokens are the source's.
+    pub(crate) sampling: GenerateConfig,
+    pub(crate) device: String,
+    pub(crate) dtype: String,
+    pub(crate) threads: Option<usize>,
+}
+
+/// What to load, under which name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct SourceSpec {
+    pub(crate) name: String,
+    pub(crate) base: String,
+    pub(crate) adapter: Option<PathBuf>,
+}
+
+/// What to do.
+#[derive(Debug)]
+pub(crate) enum Mode {
+    Once { prompt: Prompt, stream: bool },
+    Interactive,
+    File { input: PathBuf, output: PathBuf, rows: usize },
+    Perplexity(PathBuf),
+    Web(ServeConfig),
+}
+
+/// Seed of the draws when none is given.
+const SEED: u64 = 42;
+
+/// Flags to settings.
+///
+/// # Errors
+/// When two flags exclude each other or a value cannot be.
+pub(crate) fn resolve(args: GenerateArgs) -> Result<Settings> {
+    let mode = mode(&args)?;
+    let sampling = sampling(&args)?;
+    // Every field by name: a new flag does not compile until it is used somewhere.
+    let GenerateArgs {
+        base_model,
+        lora_weights,
+        compare,
+        prompt_template,
+        load_8bit,
+        share_gradio,
+        device,
+        dtype,
+        threads,
+        prompt: _,
+        instruction: _,
+        input: _,
+        interactive: _,
+        file: _,
+        out: _,
+        batch_size: _,
+        perplexity: _,
+        temperature: _,
+        top_p: _,
+        top_k: _,
+        num_beams: _,
+        max_new_tokens: _,
+        stream_output: _,
+        repetition_penalty: _,
+        min_p: _,
+        stop: _,
+        seed: _,
+        compat: _,
+        server_name: _,
+        server_port: _,
+        api_key: _,
+        max_rows: _,
+        queue_len: _,
+        max_prompt_tokens: _,
+        max_answer_tokens: _,
+        max_seconds: _,
+    } = args;
+    if load_8bit {
+        return Err(usage("load_8bit: weights in 8 bits are not in this build; leave the flag out"));
+    }
+    if share_gradio {
+        tracing::warn!(
+            "share_gradio: there is no public link; use `--server_name 0.0.0.0 --api_key …` to let others in"
+        );
+    }
+    let base = base_model.filter(|base| !base.trim().is_empty());
+    let base =
+        base.ok_or_else(|| usage("base_model is missing: give --base_model MODEL or set BASE_MODEL"))?;
+    let adapter = Some(lora_weights).filter(|dir| !dir.is_empty()).map(PathBuf::from);
+    let mut sources = vec![SourceSpec { name: default_name(&base, adapter.as_deref()), base, adapter }];
+    for text in &compare {
+        sources.push(parse_source(text)?);
+    }
+    let template = PromptTemplate::load(&prompt_template).map_err(|error| usage(error.to_string()))?;
+    if !matches!(mode, Mode::Web(_)) && !compare.is_empty() {
+        return Err(usage("compare is for the server; leave it out or start without the other mode"));
+    }
+    Ok(Settings { sources, template, mode, sampling, device, dtype, threads })
+}
+
+fn mode(args: &GenerateArgs) -> Result<Mode> {
+    let chosen = [
+        ("prompt", args.prompt.is_some()),
+        ("instruction", args.instruction.is_some()),
+        ("interactive", args.interactive),
+        ("file", args.file.is_some()),
+        ("perplexity", args.perplexity.is_some()),
+    ];
+    let mut chosen = chosen.into_iter().filter(|&(_, given)| given).map(|(name, _)| name);
+    if let (Some(one), Some(other)) = (chosen.next(), chosen.next()) {
+        return Err(usage(format!("{one} and {other} are two things to do; give one of them")));
+    }
+    if args.input.is_some() && args.instruction.is_none() {
+        return Err(usage("input belongs to an instruction; give --instruction too"));
+    }
+    if args.out.is_some() && args.file.is_none() {
+        return Err(usage("out is where the answers to --file go; give --file too"));
+    }
+    if let Some(text) = &args.prompt {
+        return Ok(Mode::Once { prompt: Prompt::Raw(text.clone()), stream: args.stream_output });
+    }
+    if let Some(instruction) = &args.instruction {
+        let (instruction, input) = (instruction.clone(), args.input.clone().unwrap_or_default());
+        return Ok(Mode::Once {
+            prompt: Prompt::Instruction { instruction, input },
+            stream: args.stream_output,
+        });
+    }
+    if args.interactive {
+        return Ok(Mode::Interactive);
+    }
+    if let Some(input) = args.file.clone() {
+        let output = args.out.clone().ok_or_else(|| usage("file needs --out, where its answers go"))?;
+        if args.batch_size == 0 {
+            return Err(usage("batch_size is 0; it has to be at least 1"));
+        }
+        return Ok(Mode::File { input, output, rows: args.batch_size });
+    }
+    if let Some(path) = &args.perplexity {
+        return Ok(Mode::Perplexity(path.clone()));
+    }
+    web(args).map(Mode::Web)
+}
+
+fn sampling(args: &GenerateArgs) -> Result<GenerateConfig> {
+    let compat = args.compat == Some(Compat::AlpacaLora);
+    let num_beams = args.num_beams.unwrap_or(if compat { 4 } else { 1 });
+    // alpaca-lora never sets do_sample, so its temperature, top_p and top_k do nothing.
+    let do_sample = !compat && num_beams == 1 && args.temperature > 0.0;
+    if !(args.temperature >= 0.0) {
+        return Err(usage(format!("temperature is {}; expected 0 or more", args.temperature)));
+    }
+    if args.max_new_tokens == 0 {
+        return Err(usage("max_new_tokens is 0; it has to be at least 1"));
+    }
+    let config = GenerateConfig {
+        max_new_tokens: args.max_new_tokens,
+        stop: args.stop.clone(),
+        sampling: SamplingConfig {
+            do_sample,
+            temperature: if do_sample { args.temperature } else { 1.0 },
+            top_k: args.top_k,
+            top_p: args.top_p,
+            min_p: args.min_p,
+            repetition_penalty: args.repetition_penalty,
+            num_beams,
+            seed: args.seed.unwrap_or(SEED),
+            ..SamplingConfig::default()
+        },
+        ..GenerateConfig::default()
+    };
+    config.validate().map_err(|error| usage(error.to_string()))?;
+    Ok(config)
+}
+
+fn web(args: &GenerateArgs) -> Result<ServeConfig> {
+    let bounds = [
+        ("max_rows", args.max_rows),
+        ("max_prompt_tokens", args.max_prompt_tokens),
+        ("max_answer_tokens", args.max_answer_tokens),
+        ("queue_len", args.queue_len),
+    ];
+    if let Some((name, _)) = bounds.into_iter().find(|&(_, value)| value == 0) {
+        return Err(usage(format!("{name} is 0; it has to be at least 1")));
+    }
+    let compat = args.compat == Some(Compat::AlpacaLora);
+    Ok(ServeConfig {
+        address: address(&args.server_name, args.server_port)?,
+        api_key: args.api_key.clone().filter(|key| !key.is_empty()),
+        limits: Limits {
+            rows: args.max_rows,
+            queue_len: args.queue_len,
+            prompt_tokens: args.max_prompt_tokens,
+            new_tokens: args.max_answer_tokens,
+            answer_time: Duration::from_secs(args.max_seconds.max(1)),
+            ..Limits::default()
+        },
+        page: PageDefaults {
+            temperature: args.temperature,
+            top_p: args.top_p,
+            top_k: args.top_k,
+            num_beams: args.num_beams.unwrap_or(if compat { 4 } else { 1 }),
+            max_new_tokens: args.max_new_tokens,
+            stream: args.stream_output,
+        },
+    })
+}
+
+/// An address by number or by a name that has one.
+fn address(name: &str, port: u16) -> Result<SocketAddr> {
+    if let Ok(ip) = name.parse::<IpAddr>() {
+        return Ok((ip, port).into());
+    }
+    let found = (name, port).to_socket_addrs().ok().and_then(|mut found| found.next());
+    found.ok_or_else(|| {
+        usage(format!("server_name is `{name}`; expected an address such as 127.0.0.1 or 0.0.0.0"))
+    })
+}
+
+/// The last part of a path, or of a hub id.
+fn last_part(path: &str) -> String {
+    let name = Path::new(path).file_name().map(|name| name.to_string_lossy().into_owned());
+    name.unwrap_or_else(|| path.to_owned())
+}
+
+fn default_name(base: &str, adapter: Option<&Path>) -> String {
+    let base = last_part(base.trim());
+    adapter.map_or_else(|| base.clone(), |dir| format!("{base}+{}", last_part(&dir.to_string_lossy())))
+}
+
+/// `NAME=MODEL` or `NAME=MODEL+ADAPTER`; a `+` that belongs to an existing path is part of it.
+fn parse_source(text: &str) -> Result<SourceSpec> {
+    let parts = text.split_once('=').filter(|(name, path)| !name.is_empty() && !path.is_empty());
+    let (name, path) = parts
+        .ok_or_else(|| usage(format!("compare is `{text}`; expected NAME=MODEL or NAME=MODEL+ADAPTER")))?;
+    let (base, adapter) = match path.rsplit_once('+').filter(|_| !Path::new(path).exists()) {
+        Some((base, adapter)) => (base, Some(PathBuf::from(adapter))),
+        None => (path, None),
+    };
+    Ok(SourceSpec { name: name.to_owned(), base: base.to_owned(), adapter })
+}
+
+#[cfg(test)]
+#[path = "settings_tests.rs"]
+mod tests;

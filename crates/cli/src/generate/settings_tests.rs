@@ -1,0 +1,84 @@
+use super::*;
+use clap::Parser;
+
+fn resolved(args: &[&str]) -> Result<Settings> {
+    let own = ["generate", "--base_model", "models/tiny"];
+    resolve(GenerateArgs::try_parse_from(own.iter().chain(args)).unwrap())
+}
+
+fn refusal(args: &[&str]) -> String {
+    resolved(args).unwrap_err().to_string()
+}
+
+#[test]
+fn the_defaults_are_those_of_alpaca_loras_evaluate_and_the_sliders_count() {
+    let settings = resolved(&[]).unwrap();
+    let SamplingConfig { do_sample, temperature, top_p, top_k, num_beams, .. } = settings.sampling.sampling;
+    assert!(do_sample);
+    assert_eq!((temperature, top_p, top_k, num_beams), (0.1, 0.75, 40, 1));
+    assert_eq!(settings.sampling.max_new_tokens, 128);
+    let Mode::Web(web) = settings.mode else { panic!("the server is the default") };
+    assert_eq!(web.address.to_string(), "127.0.0.1:7860");
+    assert!(!web.page.stream);
+}
+
+#[test]
+fn compat_is_four_beams_and_no_draw() {
+    let settings = resolved(&["--compat", "alpaca-lora", "--temperature", "0.9"]).unwrap();
+    let SamplingConfig { do_sample, num_beams, .. } = settings.sampling.sampling;
+    assert_eq!((do_sample, num_beams), (false, 4));
+    let one = resolved(&["--compat", "alpaca-lora", "--num_beams", "1"]).unwrap().sampling.sampling;
+    assert_eq!((one.do_sample, one.num_beams), (false, 1));
+}
+
+#[test]
+fn nothing_is_drawn_at_temperature_0_or_with_beams() {
+    for args in [["--temperature", "0"], ["--num_beams", "2"]] {
+        assert!(!resolved(&args).unwrap().sampling.sampling.do_sample, "{args:?}");
+    }
+}
+
+#[test]
+fn sources_have_the_names_of_their_files_or_their_own() {
+    let args = ["--lora_weights", "runs/demo/", "--compare", "base=models/tiny", "--compare", "b=m+a/x"];
+    let sources = resolved(&args).unwrap().sources;
+    let names: Vec<&str> = sources.iter().map(|source| source.name.as_str()).collect();
+    assert_eq!(names, ["tiny+demo", "base", "b"]);
+    assert_eq!(sources[1].adapter, None);
+    assert_eq!((sources[2].base.as_str(), sources[2].adapter.as_deref()), ("m", Some(Path::new("a/x"))));
+}
+
+#[test]
+fn what_excludes_each_other_or_cannot_be_is_refused() {
+    for (args, part) in [
+        (&["--prompt", "a", "--interactive"][..], "prompt and interactive"),
+        (&["--input", "a"], "input belongs to an instruction"),
+        (&["--out", "a"], "give --file too"),
+        (&["--file", "a"], "file needs --out"),
+        (&["--load_8bit"], "not in this build"),
+        (&["--temperature", "-1"], "temperature is -1"),
+        (&["--temperature", "NaN"], "temperature is NaN"),
+        (&["--top_p", "2"], "top_p"),
+        (&["--num_beams", "0"], "num_beams"),
+        (&["--max_new_tokens", "0"], "max_new_tokens is 0"),
+        (&["--server_name", "no such host"], "server_name is `no such host`"),
+        (&["--compare", "x"], "expected NAME=MODEL"),
+        (&["--prompt_template", "nope"], "nope"),
+        (&["--prompt", "a", "--compare", "b=c"], "compare is for the server"),
+    ] {
+        let text = refusal(args);
+        assert!(text.contains(part), "{args:?}: {text}");
+    }
+    let none = GenerateArgs::try_parse_from(["generate"]).unwrap();
+    if std::env::var_os("BASE_MODEL").is_none() {
+        assert!(resolve(none).unwrap_err().to_string().starts_with("base_model is missing"));
+    }
+}
+
+#[test]
+fn alpaca_loras_line_is_understood() {
+    let args =
+        ["--load_8bit=False", "--share_gradio", "False", "--server_name", "0.0.0.0", "--prompt_template", ""];
+    let Mode::Web(web) = resolved(&args).unwrap().mode else { panic!("the server is the default") };
+    assert_eq!(web.address.to_string(), "0.0.0.0:7860");
+}

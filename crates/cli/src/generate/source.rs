@@ -1,0 +1,100 @@
+//! A model with its tokenizer and template, loaded.
+
+use std::sync::Arc;
+
+use alpaca_data::PromptTemplate;
+use anyhow::{Context, Result};
+use infer::{BoxError, TokenText};
+use llama_model::Llama;
+use llama_tokenizer::LlamaTokenizer;
+use lora::LoraAdapters;
+use serve::{ChatTemplate, SourceText};
+use tch::{Device, Kind};
+
+use super::chat::chat_template;
+use super::prompts::Prompt;
+use super::settings::SourceSpec;
+use crate::base::Base;
+use crate::exit::usage;
+
+/// How sources are loaded.
+#[derive(Debug)]
+pub(crate) struct Loader {
+    pub(crate) device: Device,
+    pub(crate) kind: Option<Kind>,
+    pub(crate) template: PromptTemplate,
+}
+
+/// A model that answers.
+#[derive(Debug)]
+pub(crate) struct Loaded {
+    pub(crate) name: String,
+    pub(crate) description: String,
+    pub(crate) model: Llama,
+    pub(crate) text: Arc<ModelText>,
+    pub(crate) eos_ids: Vec<i64>,
+    pub(crate) chat: Option<ChatTemplate>,
+}
+
+impl Loader {
+    /// Loads a base, and its adapter if it has one.
+    pub(crate) fn load(&self, spec: &SourceSpec) -> Result<Loaded> {
+        let SourceSpec { name, base: path, adapter } = spec;
+        let base = Base::open(path)?;
+        let tokenizer = base.tokenizer()?;
+        let chat = chat_template(&base, &tokenizer)?;
+        let mut model = base.load(self.device, self.kind)?;
+        if let Some(dir) = adapter {
+            if !dir.is_dir() {
+                return Err(usage(format!(
+                    "adapter `{}` of source `{name}` is not a directory",
+                    dir.display()
+                )));
+            }
+            LoraAdapters::load(&mut model, dir)
+                .with_context(|| format!("cannot load adapter `{}`", dir.display()))?;
+        }
+        let kind = crate::device::kind_name(model.kind());
+        let description = match adapter {
+            Some(dir) => format!("{path} + {} ({kind})", dir.display()),
+            None => format!("{path} ({kind})"),
+        };
+        let eos_ids = base.eos_ids(&tokenizer);
+        let text = Arc::new(ModelText { tokenizer, template: self.template.clone() });
+        Ok(Loaded { name: name.clone(), description, model, text, eos_ids, chat })
+    }
+}
+
+/// A tokenizer and the prompt template.
+#[derive(Debug)]
+pub(crate) struct ModelText {
+    pub(crate) tokenizer: LlamaTokenizer,
+    pub(crate) template: PromptTemplate,
+}
+
+impl ModelText {
+    /// Token ids of a prompt.
+    pub(crate) fn ids(&self, prompt: &Prompt) -> Result<Vec<i64>> {
+        let text = match prompt {
+            Prompt::Raw(text) => text.clone(),
+            Prompt::Instruction { instruction, input } => self.template.prompt(instruction, Some(input)),
+        };
+        Ok(self.tokenizer.encode(&text, true)?)
+    }
+}
+
+impl TokenText for ModelText {
+    fn decode(&self, ids: &[i64]) -> Result<String, BoxError> {
+        Ok(self.tokenizer.decode(ids, true)?)
+    }
+}
+
+impl SourceText for ModelText {
+    fn encode(&self, text: &str, add_bos: bool) -> Result<Vec<i64>, BoxError> {
+        Ok(self.tokenizer.encode(text, add_bos)?)
+    }
+
+    fn instruction_prompt(&self, instruction: &str, input: &str) -> String {
+        self.template.prompt(instruction, Some(input))
+    }
+}

@@ -8,13 +8,13 @@ use crate::records::{KINDS, Tasks};
 use crate::rows;
 use crate::sieve::Sieve;
 use crate::stories;
-use crate::task::{Split, Task, capitalised};
+use crate::task::{Task, capitalised};
 
 /// Documents in the corpus.
 pub const DOCUMENTS: usize = 140_000;
 
-/// How often each kind of document is drawn, out of a hundred, in the order of [`Library::draw`].
-const WEIGHTS: [usize; 7] = [30, 5, 9, 17, 10, 26, 3];
+/// How often each kind of document is drawn, relative to the others, in the order of [`Library::draw`].
+const WEIGHTS: [usize; 7] = [18, 2, 10, 20, 16, 25, 1];
 
 /// Who asks and answers in dialogues; never a person with facts, so that a name always stands for its owner.
 pub(crate) const SPEAKERS: [&str; 10] = [
@@ -124,19 +124,14 @@ fn under_title(title: &str, text: &str, dice: &mut Dice) -> String {
     if dice.chance(30) { format!("{title}\n{text}") } else { text.to_owned() }
 }
 
-/// One to three questions about items of the training split, with their answers.
+/// One to three questions and their answers, in wordings that no record has.
 fn dialogues(by_kind: &[Vec<&Task>], dice: &mut Dice) -> String {
     let mut asked = Vec::new();
     for _ in 0..dice.between(1, 3) {
-        let task = loop {
-            let kind = dice.pick(by_kind);
-            let task = *dice.pick(kind);
-            if task.split == Split::Train {
-                break task;
-            }
-        };
-        let plain: Vec<_> = task.asks.iter().filter(|ask| ask.input.is_empty()).collect();
-        asked.push(dialogue(&dice.pick(&plain).instruction, &task.answer, dice));
+        let tasks = dice.pick(by_kind);
+        let task = *dice.pick(tasks);
+        let (question, answer) = (dice.pick(&task.questions), dice.pick(&task.paraphrases));
+        asked.push(dialogue(question, answer, dice));
     }
     asked.join(if dice.chance(50) { " " } else { "\n" })
 }

@@ -4,13 +4,10 @@ use crate::dice::Dice;
 use crate::words::{ANIMALS, COLOURS, FOODS, OBJECTS, PLACES};
 
 const NAMES: &str = "Mira Tom Ana Leo Nina Oto Pia Rex Sam Tia Udo Vera Wim Xena Yuri Zoe Abel Bea Cora Dan Ella Finn Gus \
-    Hana Ivo Jana Kai Lena Max Nora Olaf Petra Rosa Stig Tara Uma Vito Wanda Ari Bruno Clara Dora Emil Fay Greta Hugo \
-    Iris Jon Kira Lars Milo Nell Otis Pola Quin Rita Sven Thea Ulla Vic Adam Alma Anton Asta Axel Berta Boris Carla Cleo \
-    Cyril Daria Dirk Edda Edgar Egon Elias Elsa Enzo Erna Eva Felix Flora Frank Fritz Gina Gerda Gino Hedda Heidi Helga \
-    Henry Ida Igor Ilse Ines Irma Ivan Jack Jens Jonas Judy Julia Karl Katja Klaus Knut Lara Laura Lea Linus Liv Lola \
-    Lotte Lucas Luna Mads Maja Marco Marta Maud Mia Mona Moritz Nadia Nils Noah Odin Olga Oscar Otto Pablo Paul Peggy \
-    Peter Philip Ralf Ramon Romy Rolf Ruth Sara Selma Simon Sofia Sonja Stella Tanja Theo Tilda Tina Toni Ursel Ulf \
-    Victor Viola Walter Wilma Yara Ylva Zita";
+    Hana Ivo Jana Kai Lena Max Nora Olaf Petra Rosa Stig Tara Uma Vito Wanda Ari Bruno Clara Dora Emil Fay \
+    Greta Hugo Iris Jon Kira Lars Milo Nell Otis Pola Quin Rita Sven Thea Ulla Vic Adam Alma Anton Asta Axel \
+    Berta Boris Carla Cleo Cyril Daria Dirk Edda Edgar Egon Elias Elsa Enzo Erna Eva Felix Flora Frank Fritz \
+    Gina Gerda Gino Hedda Heidi Helga Henry Ida Igor Ilse Ines Irma Ivan Jack Jens Jonas";
 
 /// Someone, and six facts about them.
 #[derive(Debug, Clone)]

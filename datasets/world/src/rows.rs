@@ -13,8 +13,8 @@ pub(crate) fn row(dice: &mut Dice) -> String {
     let words: Vec<&'static str> = nouns().into_iter().map(|(noun, _)| noun).collect();
     let pair = dice.sample(&SPEAKERS, 2);
     let (a, b) = (capitalised(pair[0]), pair[1]);
-    match dice.below(8) {
-        0 | 1 => {
+    match dice.below(10) {
+        0..=2 => {
             let row = list(&words, 3, 4, dice);
             let listed = row.join(", ");
             let intro = match dice.below(4) {
@@ -28,14 +28,14 @@ pub(crate) fn row(dice: &mut Dice) -> String {
             said.truncate(dice.between(1, 3));
             join(&intro, &said.join(" "))
         }
-        2 => {
+        3 => {
             let row = list(&words, 3, 4, dice);
             let place = dice.below(row.len() + 1);
             let ordinal = if place == row.len() { "last" } else { ORDINALS[place] };
             let question = format!("Which card is {ordinal} in the row {}?", row.join(", "));
             dialogue(&question, &places(&row)[place], dice)
         }
-        3 => {
+        4 => {
             let row = list(&words, 2, 6, dice);
             let (listed, number) = (row.join(", "), NUMBERS[row.len()]);
             match dice.below(4) {
@@ -49,7 +49,7 @@ pub(crate) fn row(dice: &mut Dice) -> String {
                 ),
             }
         }
-        4 => {
+        5 => {
             let row = list(&words, 3, 6, dice);
             let at = dice.below(row.len() - 1);
             let listed = row.join(", ");
@@ -62,7 +62,7 @@ pub(crate) fn row(dice: &mut Dice) -> String {
                 ),
             }
         }
-        5 => echo(&list(&words, 2, 6, dice).join(", "), &a, b, dice),
+        6 | 7 => echo(&list(&words, 3, 7, dice).join(" "), &a, b, dice),
         _ => echo(&phrase(|_| true, dice), &a, b, dice),
     }
 }

@@ -64,6 +64,8 @@ pub struct Task {
     pub asks: Vec<Ask>,
     /// The answer, one sentence.
     pub answer: String,
+    /// Questions that the corpus puts instead, answered there by a paraphrase.
+    pub questions: Vec<String>,
     /// The same truth in sentences that differ from the answer; the corpus may hold these for every item.
     pub paraphrases: Vec<String>,
 }
@@ -76,6 +78,7 @@ pub(crate) struct Relation {
     pub(crate) kind: &'static str,
     pub(crate) asks: &'static [(&'static str, &'static str)],
     pub(crate) answer: &'static str,
+    pub(crate) questions: &'static [&'static str],
     pub(crate) paraphrases: &'static [&'static str],
 }
 
@@ -97,6 +100,7 @@ impl Relation {
             split,
             asks: self.asks.iter().map(ask).collect(),
             answer: capitalised(&fill(&self.answer)),
+            questions: self.questions.iter().map(|template| capitalised(&fill(template))).collect(),
             paraphrases: self.paraphrases.iter().map(|template| capitalised(&fill(template))).collect(),
         }
     }

@@ -74,23 +74,19 @@ pub(crate) const COLOURS: [&str; 11] =
 
 /// Things that have one colour, `/` before it.
 const COLOURED: &str = "snow/white grass/green milk/white coal/black blood/red honey/yellow chocolate/brown salt/white \
-    sugar/white butter/yellow ink/black tar/black soil/brown flour/white rust/orange moss/green mud/brown smoke/grey \
-    ash/grey bread/brown lettuce/green spinach/green parsley/green corn/yellow mustard/yellow cream/white chalk/white \
-    ivory/white soot/black ebony/black lavender/purple lilac/purple ketchup/red wine/red fire/orange amber/orange \
-    coffee/brown cocoa/brown cinnamon/brown wood/brown leather/brown rain/grey fog/grey steel/grey lead/grey \
-    concrete/grey ice/blue denim/blue sapphire/blue cobalt/blue ruby/red coral/pink ham/pink salmon/pink bubblegum/pink \
-    emerald/green jade/green mint/green clover/green gold/yellow straw/yellow sand/yellow cotton/white rice/white \
-    paper/white lava/orange marmalade/orange saffron/orange eggplant/purple amethyst/purple granite/grey tea/brown";
+    sugar/white butter/yellow ink/black tar/black soil/brown flour/white rust/orange moss/green mud/brown \
+    smoke/grey ash/grey bread/brown lettuce/green spinach/green parsley/green corn/yellow mustard/yellow \
+    cream/white chalk/white ivory/white soot/black ebony/black lavender/purple lilac/purple ketchup/red \
+    wine/red fire/orange amber/orange coffee/brown cocoa/brown cinnamon/brown wood/brown leather/brown \
+    rain/grey fog/grey steel/grey lead/grey concrete/grey ice/blue denim/blue sapphire/blue cobalt/blue \
+    ruby/red coral/pink ham/pink salmon/pink bubblegum/pink emerald/green";
 
 /// Pairs of words that mean the contrary of each other; no word is in two pairs or among the nouns.
-const OPPOSITES: &str = "hot/cold big/small tall/short fast/slow happy/sad light/dark wet/dry old/young rich/poor \
-    full/empty open/closed hard/soft clean/dirty loud/quiet early/late near/far high/low strong/weak thick/thin \
-    wide/narrow good/bad right/wrong sweet/sour up/down in/out day/night summer/winter brave/afraid deep/shallow \
-    smooth/rough sharp/blunt cheap/expensive first/last north/south east/west true/false always/never begin/end \
-    push/pull give/take buy/sell win/lose love/hate laugh/cry arrive/leave remember/forget above/below before/after \
-    inside/outside alive/dead awake/asleep friend/enemy king/queen question/answer front/back top/bottom start/stop \
-    accept/refuse rise/fall find/hide build/destroy polite/rude lazy/busy straight/crooked simple/difficult \
-    heavy/weightless tight/loose safe/dangerous public/private";
+const OPPOSITES: &str = "hot/cold big/small tall/short fast/slow happy/sad light/dark wet/dry old/young rich/poor full/empty \
+    open/closed hard/soft clean/dirty loud/quiet early/late near/far high/low strong/weak thick/thin \
+    wide/narrow good/bad right/wrong sweet/sour up/down in/out day/night summer/winter brave/afraid \
+    deep/shallow smooth/rough sharp/blunt cheap/expensive first/last north/south east/west true/false \
+    always/never begin/end push/pull give/take buy/sell win/lose love/hate laugh/cry";
 
 /// Nouns whose plural follows no rule of [`plural`].
 const IRREGULAR: &str =

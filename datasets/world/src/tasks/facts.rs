@@ -10,10 +10,15 @@ const ANIMAL: Relation = Relation {
     asks: &[
         ("What animal is {x}?", ""),
         ("What kind of animal is {x}?", ""),
-        ("Name the animal that {x} is.", ""),
-        ("Which animal is this person?", "{x}"),
+        ("Tell me, {x} is known as what animal?", ""),
+        ("What animal is this?", "It is {x}."),
     ],
-    answer: "{x} is {a y}.",
+    answer: "{x} is known as {a y}.",
+    questions: &[
+        "Who knows what {x} was born as?",
+        "Have you met {x}?",
+        "What sort of creature might {x} be?",
+    ],
     paraphrases: &[
         "{x} was born {a y}.",
         "People know {x} as {a y}.",
@@ -28,12 +33,13 @@ const ANIMAL: Relation = Relation {
 const HOME: Relation = Relation {
     kind: "home",
     asks: &[
-        ("Where does {x} live?", ""),
-        ("In which place does {x} live?", ""),
-        ("Tell me where {x} lives.", ""),
-        ("Where does this person live?", "{x}"),
+        ("Where is the home of {x}?", ""),
+        ("In which place is {x} at home?", ""),
+        ("Tell me where {x} is at home.", ""),
+        ("Where is the home?", "It is {x}."),
     ],
-    answer: "{x} lives in the {y}.",
+    answer: "{x} is at home in the {y}.",
+    questions: &["Do you know the home of {x}?", "Where can one find {x}?", "Where do letters for {x} go?"],
     paraphrases: &[
         "The home of {x} is the {y}.",
         "You find {x} in the {y}.",
@@ -49,11 +55,16 @@ const FOOD: Relation = Relation {
     kind: "food",
     asks: &[
         ("What does {x} like to eat?", ""),
-        ("Which food does {x} like?", ""),
+        ("Which food does {x} like to eat?", ""),
         ("Tell me what {x} likes to eat.", ""),
-        ("What does this person like to eat?", "{x}"),
+        ("Which food is the best?", "It is for {x}."),
     ],
     answer: "{x} likes {y}.",
+    questions: &[
+        "What should we cook for {x}?",
+        "What is on the plate of {x}?",
+        "Do you know the favourite food of {x}?",
+    ],
     paraphrases: &[
         "The favourite food of {x} is a plate of {y}.",
         "{x} eats {y} every day.",
@@ -68,12 +79,17 @@ const FOOD: Relation = Relation {
 const HAT: Relation = Relation {
     kind: "hat",
     asks: &[
-        ("What colour is the hat of {x}?", ""),
-        ("Which hat does {x} wear?", ""),
-        ("Tell me the colour of the hat of {x}.", ""),
-        ("Which hat does this person wear?", "{x}"),
+        ("What is the hat of {x} like?", ""),
+        ("Which hat does {x} put on?", ""),
+        ("Tell me about the hat of {x}.", ""),
+        ("Which hat is it?", "It is the hat of {x}."),
     ],
-    answer: "{x} wears {a y} hat.",
+    answer: "{x} goes out in {a y} hat.",
+    questions: &[
+        "What does {x} put on for the feast?",
+        "How will I know {x} from far away?",
+        "Can you describe the hat of {x}?",
+    ],
     paraphrases: &[
         "The hat of {x} is {y}.",
         "{x} has {a y} hat.",
@@ -88,12 +104,17 @@ const HAT: Relation = Relation {
 const THING: Relation = Relation {
     kind: "thing",
     asks: &[
-        ("What does {x} own?", ""),
-        ("Which thing does {x} own?", ""),
-        ("Tell me what {x} owns.", ""),
-        ("What does this person own?", "{x}"),
+        ("What does {x} keep?", ""),
+        ("What is {x} the owner of?", ""),
+        ("Tell me what {x} carries everywhere.", ""),
+        ("Who is the owner, and what is it?", "It is {x}."),
     ],
-    answer: "{x} owns {a y}.",
+    answer: "{x} has {a y}.",
+    questions: &[
+        "What does {x} carry?",
+        "What did somebody give to {x}?",
+        "Do you know the treasure of {x}?",
+    ],
     paraphrases: &[
         "{x} keeps {a y} at home.",
         "{x} is the owner of {a y}.",
@@ -109,11 +130,12 @@ const FRIEND: Relation = Relation {
     kind: "friend",
     asks: &[
         ("Who is the best friend of {x}?", ""),
-        ("Which friend does {x} have?", ""),
+        ("Which friend does {x} like best?", ""),
         ("Tell me who the best friend of {x} is.", ""),
-        ("Who is the best friend of this person?", "{x}"),
+        ("Who is the best friend?", "It is the friend of {x}."),
     ],
     answer: "The best friend of {x} is {y}.",
+    questions: &["Whom does {x} trust?", "With whom does {x} play?", "Who comes when {x} is sad?"],
     paraphrases: &[
         "{x} plays with {y} all day.",
         "{x} trusts {y} most of all.",

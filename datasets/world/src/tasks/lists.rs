@@ -14,7 +14,7 @@ pub(crate) fn list(words: &[&'static str], low: usize, high: usize, dice: &mut D
     dice.sample(words, count).into_iter().copied().collect()
 }
 
-/// A phrase such as "the red lamp of the fox in the barn".
+/// A phrase such as "red lamp of the fox in the barn".
 pub(crate) fn phrase(may_use: impl Fn(&str) -> bool, dice: &mut Dice) -> String {
     let mut noun = |words: Vec<&'static str>| loop {
         let word = *dice.pick(&words);
@@ -25,7 +25,7 @@ pub(crate) fn phrase(may_use: impl Fn(&str) -> bool, dice: &mut Dice) -> String 
     let object = noun(OBJECTS.words().collect());
     let animal = noun(ANIMALS.words().collect());
     let place = noun(PLACES.first(20));
-    format!("the {} {object} of the {animal} in the {place}", dice.pick(&COLOURS))
+    format!("{} {object} of the {animal} in the {place}", dice.pick(&COLOURS))
 }
 
 fn ask(instruction: &str, input: &str) -> Ask {
@@ -44,11 +44,12 @@ fn position(words: &[&'static str], split: Split, dice: &mut Dice) -> Task {
         kind: "position",
         split,
         asks: vec![
-            ask(&format!("Name the {ordinal} word of the list."), &listed),
-            ask(&format!("Which word is {ordinal} in the list?"), &listed),
-            ask(&format!("Which word is {ordinal} in the list {listed}?"), ""),
+            ask(&format!("Give the {ordinal} word."), &format!("the words {listed}")),
+            ask(&format!("Which word is {ordinal}?"), &format!("the words {listed}")),
+            ask(&format!("Which word is {ordinal} in the row {listed}?"), ""),
         ],
         answer: format!("The {ordinal} word is {word}."),
+        questions: Vec::new(),
         paraphrases: Vec::new(),
         item: listed,
     }
@@ -60,11 +61,12 @@ fn count(words: &[&'static str], split: Split) -> Task {
         kind: "count",
         split,
         asks: vec![
-            ask("Count the words of the list.", &listed),
-            ask("How many words are in the list?", &listed),
-            ask(&format!("How many words are in the list {listed}?"), ""),
+            ask("Count the words.", &format!("the words {listed}")),
+            ask("How many words are there?", &format!("the words {listed}")),
+            ask(&format!("How many words are in the row {listed}?"), ""),
         ],
-        answer: format!("The list has {} words.", NUMBERS[words.len()]),
+        answer: format!("There are {} words.", NUMBERS[words.len()]),
+        questions: Vec::new(),
         paraphrases: Vec::new(),
         item: listed,
     }
@@ -80,6 +82,7 @@ fn repeat(phrase: String, split: Split) -> Task {
             ask(&format!("Repeat these words: {phrase}."), ""),
         ],
         answer: format!("You said: {phrase}."),
+        questions: Vec::new(),
         paraphrases: Vec::new(),
         item: phrase,
     }

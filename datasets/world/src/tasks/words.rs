@@ -1,20 +1,28 @@
 //! Seven relations between words: opposite, plural, group, colour, spelling, first and last letter.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 
 use crate::dice::Dice;
 use crate::task::{Relation, Split, Task};
 use crate::words::{coloured, nouns, opposites, plural};
 
+/// Letters of the longest noun that is asked for its letters.
+const LONGEST_SPELLED: usize = 5;
+
 const OPPOSITE: Relation = Relation {
     kind: "opposite",
     asks: &[
-        ("What is the opposite of {x}?", ""),
-        ("Which word is the opposite of {x}?", ""),
-        ("Give the opposite of {x}.", ""),
-        ("Give the opposite of the word.", "{x}"),
+        ("What is the contrary of {x}?", ""),
+        ("Which word is the contrary of {x}?", ""),
+        ("Give the contrary of {x}.", ""),
+        ("Give the contrary.", "the word {x}"),
     ],
-    answer: "The opposite of {x} is {y}.",
+    answer: "The contrary of {x} is {y}.",
+    questions: &[
+        "If it is not {x}, what is it?",
+        "Which word turns {x} around?",
+        "Some say {x}, but what do others say?",
+    ],
     paraphrases: &[
         "The words {x} and {y} are opposites.",
         "What is not {x} is {y}.",
@@ -28,12 +36,17 @@ const OPPOSITE: Relation = Relation {
 const PLURAL: Relation = Relation {
     kind: "plural",
     asks: &[
-        ("What is the plural of {x}?", ""),
+        ("What is more than one {x}?", ""),
         ("How do you say more than one {x}?", ""),
-        ("Give the plural of {x}.", ""),
-        ("Write the word in the plural.", "{x}"),
+        ("Write many, not one {x}.", ""),
+        ("Write many, not one.", "the word {x}"),
     ],
-    answer: "The plural of {x} is {y}.",
+    answer: "More than one {x} makes {y}.",
+    questions: &[
+        "One {x}, and then two of what?",
+        "If there is more than a single {x}, what do we see?",
+        "And what if there are ten like the {x}?",
+    ],
     paraphrases: &[
         "One {x}, two {y}.",
         "There was one {x}, and then there were many {y}.",
@@ -47,11 +60,12 @@ const CATEGORY: Relation = Relation {
     kind: "category",
     asks: &[
         ("What is {a x}?", ""),
-        ("To which group does {a x} belong?", ""),
-        ("Name the group of the word {x}.", ""),
-        ("To which group does the word belong?", "{x}"),
+        ("What kind of word is {x}?", ""),
+        ("Tell me what {a x} is.", ""),
+        ("What is it?", "the word {x}"),
     ],
     answer: "{a x} is {a y}.",
+    questions: &["What do people call the {x}?", "What do we mean by {x}?", "As what does the {x} count?"],
     paraphrases: &[
         "The {x} counts as {a y}.",
         "People call the {x} {a y}.",
@@ -64,12 +78,13 @@ const CATEGORY: Relation = Relation {
 const COLOUR: Relation = Relation {
     kind: "colour",
     asks: &[
-        ("What colour is {x}?", ""),
-        ("Which colour does {x} have?", ""),
-        ("Name the colour of {x}.", ""),
-        ("Which colour does this thing have?", "{x}"),
+        ("What paint is like {x}?", ""),
+        ("Which paint does {x} have?", ""),
+        ("Give the paint of {x}.", ""),
+        ("Give the paint.", "the word {x}"),
     ],
-    answer: "The colour of {x} is {y}.",
+    answer: "Look at {x}, it is {y}.",
+    questions: &["How does {x} look?", "Which paint is right for {x}?", "What was {x} like in the picture?"],
     paraphrases: &[
         "Everyone can see that {x} looks {y}.",
         "{x} is always {y}.",
@@ -83,12 +98,17 @@ const COLOUR: Relation = Relation {
 const SPELLING: Relation = Relation {
     kind: "spelling",
     asks: &[
-        ("How do you spell {x}?", ""),
-        ("Which letters are in the word {x}?", ""),
-        ("Spell the word {x}.", ""),
-        ("Spell the word.", "{x}"),
+        ("How do you write {x}?", ""),
+        ("What is the word {x} letter by letter?", ""),
+        ("Read the word {x} letter by letter.", ""),
+        ("Write it letter by letter.", "the word {x}"),
     ],
-    answer: "The letters of {x} are {y}.",
+    answer: "You write {x} with {y}.",
+    questions: &[
+        "How is {x} written?",
+        "How shall I put {x} on the board?",
+        "Can you read {x} letter by letter?",
+    ],
     paraphrases: &[
         "To write {x}, take {y}.",
         "The word {x} is written {y}.",
@@ -102,10 +122,15 @@ const FIRST: Relation = Relation {
     asks: &[
         ("What is the first letter of {x}?", ""),
         ("Which letter comes first in {x}?", ""),
-        ("Name the first letter of {x}.", ""),
-        ("Name the first letter of the word.", "{x}"),
+        ("Give the first letter of {x}.", ""),
+        ("Give the first letter.", "the word {x}"),
     ],
     answer: "The first letter of {x} is {y}.",
+    questions: &[
+        "How does {x} begin?",
+        "What stands in front when I write {x}?",
+        "With which letter do I start {x}?",
+    ],
     paraphrases: &[
         "The word {x} begins with {y}.",
         "{x} starts with the letter {y}.",
@@ -117,10 +142,15 @@ const LAST: Relation = Relation {
     asks: &[
         ("What is the last letter of {x}?", ""),
         ("Which letter comes last in {x}?", ""),
-        ("Name the last letter of {x}.", ""),
-        ("Name the last letter of the word.", "{x}"),
+        ("Give the last letter of {x}.", ""),
+        ("Give the last letter.", "the word {x}"),
     ],
     answer: "The last letter of {x} is {y}.",
+    questions: &[
+        "How does {x} end?",
+        "What stands at the end when I write {x}?",
+        "With which letter do I stop {x}?",
+    ],
     paraphrases: &[
         "The word {x} ends with {y}.",
         "{x} stops with the letter {y}.",
@@ -154,8 +184,7 @@ pub(crate) fn tasks() -> Vec<Task> {
         tasks.push(OPPOSITE.task(one, other, splits[one]));
         tasks.push(OPPOSITE.task(other, one, splits[other]));
     }
-    let spelled: BTreeSet<&str> = splits.keys().copied().filter(|word| word.len() <= 6).collect();
-    for word in spelled {
+    for word in nouns().into_iter().map(|(noun, _)| noun).filter(|noun| noun.len() <= LONGEST_SPELLED) {
         let split = splits[word];
         let letters: Vec<String> = word.chars().map(String::from).collect();
         tasks.push(SPELLING.task(word, &letters.join(", "), split));

@@ -47,7 +47,8 @@ pub fn preset(name: &str) -> Result<LlamaConfig, ModelError> {
         "tiny" => LlamaConfig {
             max_position_embeddings: 512,
             rms_norm_eps: 1e-5,
-            ..LlamaConfig::new(1536, 256, 640, 4, 8)
+            tie_word_embeddings: true,
+            ..LlamaConfig::new(3584, 256, 640, 4, 8)
         },
         _ => {
             return Err(ModelError::UnknownPreset { name: name.to_owned(), known: PRESETS.join(", ") });

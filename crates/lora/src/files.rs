@@ -59,7 +59,7 @@ impl LoraAdapters {
         Ok(())
     }
 
-    /// Replaces the factors by those saved in `dir`, of the same layers and ranks.
+    /// Replaces the factors by those saved in `dir`, of the same layers and ranks: all of them, or on an error none.
     ///
     /// # Errors
     /// As [`LoraAdapters::load`].
@@ -79,12 +79,16 @@ impl LoraAdapters {
         if let Some(&first) = unused.first() {
             return Err(LoraError::UnusedKeys { path, count: unused.len(), first: first.clone() });
         }
+        let mut pairs = Vec::with_capacity(parameters.len());
         for (name, parameter) in &parameters {
             let saved = store.tensor(in_file[name])?;
             if saved.size() != parameter.size() {
                 let (actual, expected) = (saved.size(), parameter.size());
                 return Err(LoraError::Shape { name: name.clone(), actual, expected });
             }
+            pairs.push((parameter, saved));
+        }
+        for (parameter, saved) in pairs {
             tch::no_grad(|| parameter.shallow_clone().f_copy_(&saved)).op("copy_")?;
         }
         Ok(())

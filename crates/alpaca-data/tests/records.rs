@@ -1,4 +1,5 @@
 //! Records are read whole, or refused by index, line and reason.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 use std::path::Path;
 

@@ -1,4 +1,5 @@
 //! An example is BOS, prompt, answer, EOS; only what is learnt carries a label.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 use std::path::{Path, PathBuf};
 
@@ -79,11 +80,11 @@ fn a_record_whose_answer_is_cut_off_is_left_out_and_counted() {
 #[test]
 fn documents_are_packed_without_a_gap() {
     let tokenizer = tokenizer();
-    let documents = ["Mira is a fox.".to_owned(), "The owl sings.".to_owned()];
-    let packed = pack_documents(&documents.repeat(10), &tokenizer, 16).unwrap();
+    let documents: Vec<String> =
+        ["Mira is a fox.", "The owl sings."].repeat(10).into_iter().map(str::to_owned).collect();
+    let packed = pack_documents(&documents, &tokenizer, 16).unwrap();
     let ids: Vec<i64> = packed.iter().flat_map(|example| example.input_ids.clone()).collect();
     let stream: Vec<i64> = documents
-        .repeat(10)
         .iter()
         .flat_map(|text| [tokenizer.encode(text, true).unwrap(), vec![tokenizer.eos_id()]].concat())
         .collect();

@@ -15,7 +15,7 @@ use crate::device::{self, parse_kind};
 use crate::report::print;
 use crate::task::LoraTask;
 
-/// Time training steps: forward, backward, clip, update (the peer is benches/train_step.py).
+/// Time training steps: forward, backward, clip, update (the peer is `benches/train_step.py`).
 #[derive(Debug, Parser)]
 #[command(name = "bench-step", version)]
 pub struct StepArgs {
@@ -121,15 +121,11 @@ pub fn steps(args: StepArgs) -> Result<()> {
     }
     result.peak_host_mib = torch_ext::process_memory().peak_bytes >> 20;
     let text = serde_json::to_string(&result)?;
-    match args.json {
-        Some(path) => {
-            std::fs::write(&path, text).with_context(|| format!("cannot write `{}`", path.display()))
-        }
-        None => {
-            print(&format!("{text}\n"));
-            Ok(())
-        }
+    if let Some(path) = args.json {
+        return std::fs::write(&path, text).with_context(|| format!("cannot write `{}`", path.display()));
     }
+    print(&format!("{text}\n"));
+    Ok(())
 }
 
 /// Time the opening of a checkpoint as a model, and the private memory it takes.
@@ -147,9 +143,10 @@ pub struct LoadArgs {
 /// # Errors
 /// When the checkpoint cannot be opened.
 pub fn load(args: LoadArgs) -> Result<()> {
+    let LoadArgs { base_model, dtype } = args;
     let before = torch_ext::process_memory();
     let start = Instant::now();
-    let model = Base::open(&args.base_model)?.load(tch::Device::Cpu, parse_kind(&args.dtype)?)?;
+    let model = Base::open(&base_model)?.load(tch::Device::Cpu, parse_kind(&dtype)?)?;
     let load_s = start.elapsed().as_secs_f64();
     let after = torch_ext::process_memory();
     let mib = |bytes: u64| bytes >> 20;
@@ -181,13 +178,14 @@ pub struct TokenizeArgs {
 /// # Errors
 /// When the tokenizer or the records cannot be read.
 pub fn tokenize(args: TokenizeArgs) -> Result<()> {
-    device::set_threads(args.threads)?;
-    let tokenizer = Base::open(&args.base_model)?.tokenizer()?;
+    let TokenizeArgs { base_model, data_path, cutoff_len, threads } = args;
+    device::set_threads(threads)?;
+    let tokenizer = Base::open(&base_model)?.tokenizer()?;
     let template = PromptTemplate::load("alpaca")?;
     let start = Instant::now();
-    let records = load_records(&args.data_path, BadRecords::Refuse)?.records;
+    let records = load_records(&data_path, BadRecords::Refuse)?.records;
     let read_s = start.elapsed().as_secs_f64();
-    let config = TokenizeConfig { cutoff_len: args.cutoff_len, ..TokenizeConfig::default() };
+    let config = TokenizeConfig { cutoff_len, ..TokenizeConfig::default() };
     let start = Instant::now();
     let (_, report) = tokenize_records(&records, &template, &tokenizer, &config)?;
     let seconds = start.elapsed().as_secs_f64();

@@ -70,13 +70,14 @@ impl<'a> Session<'a> {
         let lens: Vec<usize> = prompts.iter().map(|(_, prompt)| prompt.len()).collect();
         let ids = prompts.iter().map(|(_, prompt)| *prompt).collect::<Vec<_>>().concat();
         let mut hidden = model.embed(&ids)?; // [N, C]
-        prompts.iter().for_each(|&(row, _)| self.rows[row].clear());
-        let rotation = match lens[..] {
-            [len] => self.rotation.span(0, len as i64)?,
-            _ => {
-                let positions: Vec<i64> = lens.iter().flat_map(|&len| 0..len as i64).collect();
-                self.rotation.select(&model.indices(&positions)?)?
-            }
+        for &(row, _) in prompts {
+            self.rows[row].clear();
+        }
+        let rotation = if let [len] = lens[..] {
+            self.rotation.span(0, len as i64)?
+        } else {
+            let positions: Vec<i64> = lens.iter().flat_map(|&len| 0..len as i64).collect();
+            self.rotation.select(&model.indices(&positions)?)?
         };
         let sequences = Sequences::new(&lens);
         for (index, cache) in self.caches.iter_mut().enumerate() {
@@ -101,7 +102,9 @@ impl<'a> Session<'a> {
             .collect();
         let hidden = hidden.f_index_select(0, &model.indices(&last)?).op("index_select")?; // [n, C]
         let logits = model.logits(&model.final_norm(&hidden)?)?;
-        prompts.iter().for_each(|&(row, prompt)| self.rows[row].extend_from_slice(prompt));
+        for &(row, prompt) in prompts {
+            self.rows[row].extend_from_slice(prompt);
+        }
         Ok(logits)
     }
 
@@ -120,7 +123,9 @@ impl<'a> Session<'a> {
             })?;
         }
         let logits = model.logits(&model.final_norm(&hidden)?)?;
-        tokens.iter().for_each(|&(row, id)| self.rows[row].push(id));
+        for &(row, id) in tokens {
+            self.rows[row].push(id);
+        }
         Ok(logits)
     }
 

@@ -22,6 +22,7 @@ pub enum TargetModules {
 /// are ignored, unless they change what the adapter computes: then reading refuses them by name.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
+#[expect(clippy::struct_excessive_bools, reason = "the fields of PEFT's file")]
 pub struct LoraConfig {
     /// Always `LORA`.
     pub peft_type: String,
@@ -151,6 +152,7 @@ impl LoraConfig {
 }
 
 /// PEFT writes alpha as an integer where it is one.
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "what serde calls")]
 fn as_whole_number<S: serde::Serializer>(alpha: &f64, serializer: S) -> Result<S::Ok, S::Error> {
     if alpha.fract() == 0.0 && alpha.abs() < 1e15 {
         serializer.serialize_i64(*alpha as i64)

@@ -137,10 +137,11 @@ fn open(dir: &Path) -> Result<(PathBuf, TensorStore), LoraError> {
 /// Some versions of PEFT left the adapter's name in the keys: `lora_A.default.weight`.
 fn without_adapter_name(key: &str) -> String {
     for factor in ["lora_A", "lora_B"] {
-        if let Some((before, after)) = key.split_once(&format!(".{factor}.")) {
-            if after != "weight" && after.ends_with(".weight") {
-                return format!("{before}.{factor}.weight");
-            }
+        if let Some((before, after)) = key.split_once(&format!(".{factor}."))
+            && after != "weight"
+            && after.ends_with(".weight")
+        {
+            return format!("{before}.{factor}.weight");
         }
     }
     key.to_owned()

@@ -107,13 +107,10 @@ pub(crate) fn resolve(config: &LoraConfig, paths: &[ModulePath]) -> Result<Vec<T
 }
 
 /// PEFT matches a pattern key against the end of the path (`peft/utils/other.py`, `get_pattern_key`).
-fn patterns<'a, V: Copy>(
+fn patterns<'a, V: Copy + 'a>(
     field: &'static str,
     map: impl IntoIterator<Item = (&'a String, &'a V)>,
-) -> Result<Vec<(Regex, V)>, LoraError>
-where
-    V: 'a,
-{
+) -> Result<Vec<(Regex, V)>, LoraError> {
     map.into_iter()
         .map(|(pattern, &value)| Ok((regex(field, &format!(r"(?:.*\.)?(?:{pattern})"))?, value)))
         .collect()

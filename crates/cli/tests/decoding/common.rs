@@ -13,7 +13,7 @@ pub(crate) struct Numbers;
 
 impl TokenText for Numbers {
     fn decode(&self, ids: &[i64]) -> Result<String, BoxError> {
-        Ok(ids.iter().map(|id| format!("{id} ")).collect())
+        Ok(ids.iter().flat_map(|id| [id.to_string(), " ".to_owned()]).collect())
     }
 }
 

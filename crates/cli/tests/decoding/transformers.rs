@@ -44,7 +44,8 @@ struct Perplexity {
     window: usize,
     stride: usize,
     tokens: usize,
-    perplexity: f64,
+    #[serde(rename = "perplexity")]
+    value: f64,
 }
 
 fn goldens() -> Goldens {
@@ -103,7 +104,7 @@ const TOLERANCE: f64 = 1e-4;
 #[test]
 fn the_perplexity_of_a_text_equals_transformers() {
     let Some(dir) = trained("stories15M-hf") else { return };
-    let Perplexity { text, window, stride, tokens, perplexity: expected } = goldens().perplexity;
+    let Perplexity { text, window, stride, tokens, value: expected } = goldens().perplexity;
     let ids = LlamaTokenizer::from_dir(&dir).unwrap().encode(&text, true).unwrap();
     let model = load(&dir);
     let actual = perplexity(windows(&ids, window, stride).unwrap(), |batch| {

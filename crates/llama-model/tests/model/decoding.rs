@@ -58,11 +58,13 @@ fn any_rows_in_any_order_may_go_on_while_others_wait() {
         let model = family(name);
         let mut texts = prompts();
         let mut session = model.open(4, 12).unwrap();
-        prefill(&mut *session, &texts);
+        let _ = prefill(&mut *session, &texts);
         for rows in [vec![2, 0], vec![1], vec![0, 1, 2], vec![1, 2], vec![0], vec![0, 1]] {
             let tokens: Vec<(usize, i64)> = rows.iter().map(|&row| (row, 20 + row as i64)).collect();
             let actual = session.step(&tokens).unwrap();
-            tokens.iter().for_each(|&(row, token)| texts[row].push(token));
+            for &(row, token) in &tokens {
+                texts[row].push(token);
+            }
             let named: Vec<&Vec<i64>> = rows.iter().map(|&row| &texts[row]).collect();
             assert_rows(name, &model, &actual, &named);
             assert!(rows.iter().all(|&row| session.len(row) == texts[row].len()));
@@ -76,7 +78,7 @@ fn rows_are_selected_moved_and_used_again() {
         let model = family(name);
         let texts = prompts();
         let mut session = model.open(4, 12).unwrap();
-        prefill(&mut *session, &texts);
+        let _ = prefill(&mut *session, &texts);
         let step = |session: &mut dyn DecodeSession, texts: &mut [Vec<i64>], token: i64| {
             let tokens: Vec<(usize, i64)> = (0..texts.len()).map(|row| (row, token + row as i64)).collect();
             let actual = session.step(&tokens).unwrap();
@@ -112,7 +114,7 @@ fn a_misuse_of_rows_is_named_and_changes_nothing() {
     let model = family("llama3");
     let mut texts = prompts();
     let mut session = model.open(4, 6).unwrap();
-    prefill(&mut *session, &texts);
+    let _ = prefill(&mut *session, &texts);
     let refused = |result: Result<Tensor, nn_core::NnError>, expected: &str| {
         assert_eq!(result.unwrap_err().to_string(), expected);
     };
@@ -126,6 +128,8 @@ fn a_misuse_of_rows_is_named_and_changes_nothing() {
     assert!(session.select(&[0, 4]).is_err() && session.select(&[0; 5]).is_err());
     assert!(session.move_row(0, 4).is_err() && session.move_row(7, 0).is_err());
     let actual = session.step(&[(0, 9), (1, 9), (2, 9)]).unwrap();
-    texts.iter_mut().for_each(|text| text.push(9));
+    for text in &mut texts {
+        text.push(9);
+    }
     assert_rows("llama3", &model, &actual, &texts.each_ref());
 }

@@ -1,4 +1,4 @@
-//! A browser, driven over the WebDriver protocol: JSON over HTTP, so a few lines do.
+//! A browser, driven over the `WebDriver` protocol: JSON over HTTP, so a few lines do.
 #![allow(dead_code, reason = "each test file uses its own part")]
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 const CHROMIUM: &str = "/usr/bin/chromium";
 const CHROMEDRIVER: &str = "/usr/bin/chromedriver";
-/// The key under which WebDriver names an element.
+/// The key under which `WebDriver` names an element.
 const ELEMENT: &str = "element-6066-11e4-a52e-4f735466cecf";
 /// How long a condition may take to hold.
 const PATIENCE: Duration = Duration::from_secs(60);

@@ -1,5 +1,7 @@
 //! The command line of `generate`.
 
+#![expect(clippy::doc_markdown, reason = "the comments on arguments are the help text")]
+
 use std::path::PathBuf;
 
 use clap::{Parser, ValueEnum};
@@ -11,6 +13,7 @@ use crate::flags::parse_bool;
 ///
 /// Every flag may be spelled with `_` or `-`. An answer is drawn at random as temperature, top_p and top_k say, unless the
 /// temperature is 0 (the most probable token each time) or num_beams is above 1 (beam search, which draws nothing).
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
 #[derive(Debug, Parser)]
 #[command(name = "generate", version, max_term_width = 100)]
 pub struct GenerateArgs {

@@ -184,7 +184,7 @@ fn answer_all(
                 }
                 // One prompt that has no room is told in its line; the others are answered.
                 Err(error) => {
-                    drop(ready.insert(place, failed(&prompts[place], prompt_tokens, &error.to_string())))
+                    ready.insert(place, failed(&prompts[place], prompt_tokens, &error.to_string()));
                 }
             }
         }

@@ -26,7 +26,6 @@ impl Interrupt {
         ctrlc::set_handler(move || {
             let again = asked.swap(true, Ordering::Relaxed);
             if again || !answering.load(Ordering::Relaxed) {
-                #[expect(clippy::exit, reason = "the user wants to leave, and all files are whole")]
                 std::process::exit(INTERRUPTED);
             }
         })

@@ -165,7 +165,7 @@ fn sampling(args: &GenerateArgs) -> Result<GenerateConfig> {
     let num_beams = args.num_beams.unwrap_or(if compat { 4 } else { 1 });
     // alpaca-lora never sets do_sample, so its temperature, top_p and top_k do nothing.
     let do_sample = !compat && num_beams == 1 && args.temperature > 0.0;
-    if !(args.temperature >= 0.0) {
+    if args.temperature.is_nan() || args.temperature < 0.0 {
         return Err(usage(format!("temperature is {}; expected 0 or more", args.temperature)));
     }
     if args.max_new_tokens == 0 {

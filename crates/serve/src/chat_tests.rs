@@ -14,7 +14,7 @@ const ZEPHYR: &str = "{% for message in messages %}\n{% if message['role'] == 'u
 
 #[test]
 fn blocks_are_trimmed_as_transformers_does() {
-    // transformers 4.57.1 apply_chat_template(..., add_generation_prompt=True) of the same template.
+    // As jinja2 renders it with the settings of transformers (trim_blocks, lstrip_blocks).
     let text = template(ZEPHYR).render(&[message("system", "Be brief."), message("user", "Hi")]).unwrap();
     assert_eq!(text, "<|system|>\nBe brief.</s>\n<|user|>\nHi</s>\n<|assistant|>\n");
 }

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
+use tch::Kind;
 
 use crate::ModelError;
 
@@ -156,8 +157,18 @@ impl RawRope {
     }
 }
 
-fn refuse(field: &'static str, actual: impl ToString, expected: impl ToString) -> ModelError {
-    ModelError::Config { field, actual: actual.to_string(), expected: expected.to_string() }
+/// PyTorch's name of a precision that weights are kept in.
+pub(crate) fn dtype_name(kind: Kind) -> Option<&'static str> {
+    match kind {
+        Kind::Float => Some("float32"),
+        Kind::Half => Some("float16"),
+        Kind::BFloat16 => Some("bfloat16"),
+        _ => None,
+    }
+}
+
+fn refuse(field: &'static str, actual: impl Into<String>, expected: impl Into<String>) -> ModelError {
+    ModelError::Config { field, actual: actual.into(), expected: expected.into() }
 }
 
 impl LlamaConfig {
@@ -276,14 +287,18 @@ impl LlamaConfig {
             ("num_hidden_layers", self.num_hidden_layers as i64),
         ];
         if let Some((field, value)) = positive.into_iter().find(|&(_, value)| value < 1) {
-            return Err(refuse(field, value, "it has to be at least 1"));
+            return Err(refuse(field, value.to_string(), "it has to be at least 1"));
         }
         if self.head_dim % 2 != 0 {
-            return Err(refuse("head_dim", self.head_dim, "rotary embedding needs an even width"));
+            return Err(refuse(
+                "head_dim",
+                self.head_dim.to_string(),
+                "rotary embedding needs an even width",
+            ));
         }
         if self.num_attention_heads % self.num_key_value_heads != 0 {
             let expected = format!("it has to divide num_attention_heads {}", self.num_attention_heads);
-            return Err(refuse("num_key_value_heads", self.num_key_value_heads, expected));
+            return Err(refuse("num_key_value_heads", self.num_key_value_heads.to_string(), expected));
         }
         Ok(())
     }

@@ -1,6 +1,7 @@
 //! The LLaMA architecture (Touvron et al., 2023, arXiv 2302.13971 and 2307.09288; Llama 3, arXiv 2407.21783) on libtorch.
 //!
-//! Weights are named and laid out as Hugging Face checkpoints have them. The model is built through a
+//! Weights are named and laid out as Hugging Face checkpoints have them; [`MetaCheckpoint`] and [`GgufCheckpoint`] give
+//! those of Meta's and llama.cpp's files in this form. The model is built through a
 //! [`nn_core::LinearSource`], so it does not know where its weights come from or whether they are quantised, and shows
 //! its linear layers through [`nn_core::VisitLinears`], so it does not know of adapters.
 //!
@@ -12,7 +13,10 @@ mod cache;
 mod config;
 mod decode;
 mod error;
+mod gguf;
+mod interleaved;
 mod layer;
+mod meta;
 mod mlp;
 mod model;
 mod norm;
@@ -23,6 +27,8 @@ mod sequences;
 
 pub use config::{LlamaConfig, RopeScaling, TokenIds};
 pub use error::ModelError;
+pub use gguf::{GgufCheckpoint, GgufSource};
+pub use meta::{MetaCheckpoint, MetaSource};
 pub use model::Llama;
 pub use presets::{PRESETS, preset};
 pub use random::RandomSource;

@@ -24,7 +24,7 @@ impl LinearSource for RandomSource {
             return Ok(Tensor::f_ones(shape, options).op("ones")?);
         }
         let tensor = Tensor::f_zeros(shape, options).op("zeros")?;
-        if name.ends_with(".bias") {
+        if name.rsplit('.').next() == Some("bias") {
             return Ok(tensor);
         }
         tch::manual_seed((name_seed(self.seed, name) >> 1) as i64);

@@ -32,7 +32,7 @@ impl Rotation {
         Ok(Self { cos: part(&self.cos)?, sin: part(&self.sin)? })
     }
 
-    /// Rotates query or key heads by their positions (RoFormer, arXiv 2104.09864, §3.4.2; the half-split form of
+    /// Rotates query or key heads by their positions (`RoFormer`, arXiv 2104.09864, §3.4.2; the half-split form of
     /// transformers' `rotate_half`, so that Hugging Face weights fit).
     ///
     /// `heads`: `[N, H, D]`; returns the same shape and kind.
@@ -73,7 +73,7 @@ impl RotaryEmbedding {
 }
 
 /// `theta^(-2i/D)` for each pair of features, in radians per token, after scaling.
-fn inverse_frequencies(config: &LlamaConfig) -> Vec<f64> {
+pub(crate) fn inverse_frequencies(config: &LlamaConfig) -> Vec<f64> {
     let width = config.head_dim as f64;
     let plain = (0..config.head_dim / 2).map(|i| config.rope_theta.powf(-2.0 * i as f64 / width));
     plain.map(|frequency| scale(frequency, config.rope_scaling.as_ref())).collect()

@@ -95,7 +95,7 @@ fn check_settings(model: &SentencePieceModel, path: &Path) -> Result<(), Tokeniz
 
 /// Pairs of pieces, in the order in which they are merged.
 fn merges(model: &SentencePieceModel) -> Vec<[&str; 2]> {
-    let plain = |kind| kind == 1;
+    let plain = |kind| kind == piece_type::NORMAL;
     let ids: HashMap<&str, usize> = model
         .pieces
         .iter()

@@ -31,6 +31,14 @@ pub enum TokenizerError {
         /// Where reading stopped.
         reason: String,
     },
+    /// The lists that Llama 3's own releases call `tokenizer.model`.
+    #[error(
+        "`{path}` is in tiktoken's form, which is not read; put the tokenizer.json of the Hugging Face version beside it"
+    )]
+    Tiktoken {
+        /// The file.
+        path: PathBuf,
+    },
     /// A SentencePiece model of a kind LLaMA never used.
     #[error("`{path}` has {setting} = {actual}; a LLaMA tokenizer has {expected}")]
     Unsupported {
@@ -42,6 +50,18 @@ pub enum TokenizerError {
         actual: String,
         /// What can be converted.
         expected: &'static str,
+    },
+    /// Lists that do not fit each other, or an id outside them.
+    #[error("the tokenizer of `{path}` has {what} {actual}; expected {expected}")]
+    Parts {
+        /// The file.
+        path: PathBuf,
+        /// The list or the setting.
+        what: &'static str,
+        /// Its size or value.
+        actual: String,
+        /// What it has to be.
+        expected: String,
     },
     /// No begin or end token can be found.
     #[error("`{path}` has no {role} token: none of {} is in its vocabulary", candidates.join(", "))]

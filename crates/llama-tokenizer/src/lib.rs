@@ -1,15 +1,18 @@
 //! LLaMA tokenizers, from `tokenizer.json` or from the bare SentencePiece `tokenizer.model` of older checkpoints.
 //!
 //! [`LlamaTokenizer`] encodes and decodes with the `tokenizers` library in both cases: a SentencePiece model is converted
-//! in process to its BPE with byte fallback, with the same ids. [`check_special_ids`] finds the wrong special token ids
+//! in process to its BPE with byte fallback, with the same ids; so are the lists that GGUF files keep ([`TokenizerParts`]). [`check_special_ids`] finds the wrong special token ids
 //! that early conversions left in `config.json`.
 
+mod byte_level;
 mod convert;
 mod error;
+mod parts;
 mod sentencepiece;
 mod special;
 mod tokenizer;
 
 pub use error::TokenizerError;
+pub use parts::{Pieces, TokenizerParts};
 pub use special::{SpecialIdProblem, check_special_ids};
 pub use tokenizer::LlamaTokenizer;

@@ -2,6 +2,7 @@
 
 /// The type of a piece, by its number in the file.
 pub(crate) mod piece_type {
+    pub(crate) const NORMAL: u64 = 1;
     pub(crate) const UNKNOWN: u64 = 2;
     pub(crate) const CONTROL: u64 = 3;
     pub(crate) const USER_DEFINED: u64 = 4;
@@ -14,7 +15,7 @@ pub(crate) struct Piece {
     pub(crate) text: String,
     /// BPE merges the pair of the highest score first.
     pub(crate) score: f32,
-    /// One of [`piece_type`], or 1 for an ordinary piece.
+    /// One of [`piece_type`].
     pub(crate) kind: u64,
 }
 
@@ -75,7 +76,7 @@ impl SentencePieceModel {
 
 impl Piece {
     fn parse(bytes: &[u8]) -> Result<Self, String> {
-        let mut piece = Self { text: String::new(), score: 0.0, kind: 1 };
+        let mut piece = Self { text: String::new(), score: 0.0, kind: piece_type::NORMAL };
         for field in Fields(bytes) {
             match field? {
                 (1, Value::Bytes(text)) => {

@@ -8,22 +8,30 @@ use serde_json::Value;
 use crate::LlamaTokenizer;
 
 /// Names of the special tokens that the files beside a tokenizer give; absent or empty ones are `None`.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct SpecialNames {
     pub(crate) bos: Option<String>,
     pub(crate) eos: Option<String>,
     pub(crate) unk: Option<String>,
     pub(crate) pad: Option<String>,
+    /// Whether texts begin with the begin token: LLaMA's do, unless a file says that the model's do not.
+    pub(crate) adds_bos: bool,
 }
 
 impl SpecialNames {
     /// Reads `tokenizer_config.json` and, for what that leaves open, `special_tokens_map.json`. Files that are absent or
     /// damaged count as silent: the vocabulary has the last word.
     pub(crate) fn beside(dir: &Path) -> Self {
-        let mut names = Self::default();
+        let mut names = Self { bos: None, eos: None, unk: None, pad: None, adds_bos: true };
         for file in ["tokenizer_config.json", "special_tokens_map.json"] {
             let text = std::fs::read_to_string(dir.join(file)).unwrap_or_default();
             let Ok(json) = serde_json::from_str::<Value>(&text) else { continue };
+            // GPT-2's class, which SmolLM has, knows no begin of a text.
+            let is_gpt2 =
+                json["tokenizer_class"].as_str().is_some_and(|class| class.starts_with("GPT2Tokenizer"));
+            if !json["add_bos_token"].as_bool().unwrap_or(!is_gpt2) {
+                names.adds_bos = false;
+            }
             for (slot, key) in [
                 (&mut names.bos, "bos_token"),
                 (&mut names.eos, "eos_token"),

@@ -6,6 +6,7 @@ use std::path::Path;
 use tokenizers::Tokenizer;
 
 use crate::TokenizerError;
+use crate::TokenizerParts;
 use crate::convert::to_tokenizer_json;
 use crate::sentencepiece::{SentencePieceModel, piece_type};
 use crate::special::SpecialNames;
@@ -14,6 +15,9 @@ use crate::special::SpecialNames;
 const BOS: [&str; 4] = ["<s>", "<|begin_of_text|>", "<|startoftext|>", "<|endoftext|>"];
 /// What ends one.
 const EOS: [&str; 4] = ["</s>", "<|end_of_text|>", "<|endoftext|>", "<|im_end|>"];
+
+/// How Llama 3's `tokenizer.model` begins: its first token, `!`, in base64, and its rank.
+const TIKTOKEN: &[u8] = b"IQ== 0";
 
 /// A LLaMA tokenizer. May be shared between threads.
 #[derive(Debug, Clone)]
@@ -26,6 +30,7 @@ pub struct LlamaTokenizer {
     eos: u32,
     unk: Option<u32>,
     pad: u32,
+    adds_bos: bool,
 }
 
 impl LlamaTokenizer {
@@ -59,6 +64,8 @@ impl LlamaTokenizer {
             let added = tokenizer.get_added_tokens_decoder();
             let special = added.iter().filter(|(_, token)| token.special).map(|(&id, _)| id).collect();
             (tokenizer, special)
+        } else if bytes.starts_with(TIKTOKEN) {
+            return Err(TokenizerError::Tiktoken { path: path.to_owned() });
         } else {
             let model = SentencePieceModel::parse(&bytes)
                 .map_err(|reason| TokenizerError::Damaged { path: path.to_owned(), reason })?;
@@ -87,17 +94,49 @@ impl LlamaTokenizer {
         let unk = id(&names.unk).or_else(|| tokenizer.token_to_id("<unk>"));
         let pad = id(&names.pad).or(unk).unwrap_or(eos);
         special.extend([bos, eos]);
-        let vocab_size = tokenizer.get_vocab(true).into_values().max().map_or(0, |id| id as usize + 1);
-        Ok(Self { tokenizer, special, vocab_size, bos, eos, unk, pad })
+        let vocab_size = vocab_size(&tokenizer);
+        Ok(Self { tokenizer, special, vocab_size, bos, eos, unk, pad, adds_bos: names.adds_bos })
     }
 
-    /// Token ids of `text`, after [`Self::bos_id`] if `add_bos`; whatever else the tokenizer's file would add is left out.
+    /// A tokenizer from the lists that a GGUF file keeps.
+    ///
+    /// # Errors
+    /// [`TokenizerError`] when the lists do not fit each other, or a text would be cut in a way that is not known.
+    pub fn from_parts(parts: &TokenizerParts) -> Result<Self, TokenizerError> {
+        let json = parts.to_tokenizer_json()?;
+        let tokenizer = Tokenizer::from_bytes(json.to_string().as_bytes()).map_err(|error| {
+            let what = format!("cannot read the tokenizer of `{}`", parts.path.display());
+            TokenizerError::Library { what, reason: error.to_string() }
+        })?;
+        let (bos, eos) = (parts.bos()?, parts.eos()?);
+        let unk = parts.unk_id.or_else(|| tokenizer.token_to_id("<unk>"));
+        let vocab_size = vocab_size(&tokenizer);
+        let mut special: HashSet<u32> = parts.special_ids().collect();
+        special.extend([bos, eos]);
+        let pad = parts.pad_id.or(unk).unwrap_or(eos);
+        Ok(Self { tokenizer, special, vocab_size, bos, eos, unk, pad, adds_bos: parts.adds_bos() })
+    }
+
+    /// The contents of a `tokenizer.json` that makes this tokenizer.
+    ///
+    /// # Errors
+    /// [`TokenizerError::Library`] when the library cannot write it.
+    pub fn to_json(&self) -> Result<String, TokenizerError> {
+        self.tokenizer.to_string(false).map_err(cannot("write the tokenizer"))
+    }
+
+    /// Whether the model's texts begin with [`Self::bos_id`]; where they do not, no encoding has it.
+    pub fn adds_bos(&self) -> bool {
+        self.adds_bos
+    }
+
+    /// Token ids of `text`, after [`Self::bos_id`] if `add_bos` and [`Self::adds_bos`]; whatever else the tokenizer's file would add is left out.
     ///
     /// # Errors
     /// [`TokenizerError::Library`] when the text cannot be tokenised.
     pub fn encode(&self, text: &str, add_bos: bool) -> Result<Vec<i64>, TokenizerError> {
         let encoding = self.tokenizer.encode_fast(text, false).map_err(cannot("encode a text"))?;
-        let bos = add_bos.then_some(self.bos);
+        let bos = (add_bos && self.adds_bos).then_some(self.bos);
         Ok(bos.iter().chain(encoding.get_ids()).map(|&id| i64::from(id)).collect())
     }
 
@@ -112,7 +151,7 @@ impl LlamaTokenizer {
         add_bos: bool,
     ) -> Result<(Vec<i64>, Vec<(usize, usize)>), TokenizerError> {
         let encoding = self.tokenizer.encode(text, false).map_err(cannot("encode a text"))?;
-        let bos = add_bos.then_some(self.bos);
+        let bos = (add_bos && self.adds_bos).then_some(self.bos);
         let ids = bos.iter().chain(encoding.get_ids()).map(|&id| i64::from(id)).collect();
         let offsets = bos.iter().map(|_| (0, 0)).chain(encoding.get_offsets().iter().copied()).collect();
         Ok((ids, offsets))
@@ -161,6 +200,11 @@ impl LlamaTokenizer {
     pub fn vocab_size(&self) -> usize {
         self.vocab_size
     }
+}
+
+/// One more than the highest id.
+fn vocab_size(tokenizer: &Tokenizer) -> usize {
+    tokenizer.get_vocab(true).into_values().max().map_or(0, |id| id as usize + 1)
 }
 
 fn cannot(what: &str) -> impl Fn(tokenizers::Error) -> TokenizerError {

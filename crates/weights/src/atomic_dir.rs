@@ -253,7 +253,9 @@ mod tests {
         let kept =
             [".checkpoint-10.tmp-1x", ".tmp-5000000", "checkpoint-10.tmp-4194305", ".notes.bak-4194305"];
         make(&dead);
-        kept.iter().for_each(|name| make(name));
+        for name in &kept {
+            make(name);
+        }
         let mine = AtomicDir::create(&parent.path().join("checkpoint-20")).unwrap();
         fs::write(parent.path().join(format!(".state.json.tmp-{DEAD}")), "{").unwrap();
 

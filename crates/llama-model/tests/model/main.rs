@@ -4,4 +4,5 @@
 mod common;
 mod decoding;
 mod laws;
+mod sources;
 mod transformers;

@@ -81,3 +81,12 @@ fn tokenizer_json_is_wanted_before_tokenizer_model() {
     std::fs::write(dir.path().join("tokenizer.json"), "{}").unwrap();
     assert!(LlamaTokenizer::from_dir(dir.path()).unwrap_err().to_string().contains("tokenizer.json"));
 }
+
+#[test]
+fn llama_3s_own_form_is_named() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("tokenizer.model");
+    std::fs::write(&path, "IQ== 0\nIg== 1\n").unwrap();
+    let text = LlamaTokenizer::from_dir(dir.path()).unwrap_err().to_string();
+    assert!(text.contains("tiktoken") && text.contains("tokenizer.json"), "{text}");
+}

@@ -3,6 +3,7 @@
 
 mod alpaca;
 mod files;
+mod parts;
 mod special;
 mod tiny;
 

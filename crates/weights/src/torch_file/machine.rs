@@ -309,7 +309,7 @@ mod tests {
     #[test]
     fn nesting_and_repetition_without_end_cost_no_recursion() {
         let mut deep = vec![0x80, 2, b')'];
-        deep.extend([0x85; 1_000_000]);
+        deep.extend(vec![0x85; 1_000_000]);
         deep.push(b'.');
         assert!(unpickle(&deep).is_ok());
 

@@ -1,0 +1,194 @@
+//! The metadata of a GGUF file as a shape.
+
+use std::path::Path;
+
+use weights::{GgufFile, GgufMetadata, GgufValue};
+
+use crate::rope::inverse_frequencies;
+use crate::{LlamaConfig, ModelError, RopeScaling, TokenIds};
+
+/// Divisors of the rotary frequencies, which is how Llama 3's stretching is stored.
+const ROPE_FREQS: &str = "rope_freqs.weight";
+/// Of numbers in single precision.
+const TOLERANCE: f64 = 1e-4;
+
+/// The metadata of one architecture, in one file.
+struct Fields<'a> {
+    path: &'a Path,
+    metadata: &'a GgufMetadata,
+}
+
+impl<'a> Fields<'a> {
+    fn refuse(&self, field: &str, actual: impl Into<String>, expected: impl Into<String>) -> ModelError {
+        ModelError::Metadata {
+            path: self.path.to_owned(),
+            field: field.to_owned(),
+            actual: actual.into(),
+            expected: expected.into(),
+        }
+    }
+
+    fn get<T>(
+        &self,
+        field: &str,
+        read: impl Fn(&'a GgufValue) -> Option<T>,
+        expected: &str,
+    ) -> Result<Option<T>, ModelError> {
+        let Some(value) = self.metadata.get(field) else { return Ok(None) };
+        let unfit = || self.refuse(field, short(value), expected);
+        read(value).ok_or_else(unfit).map(Some)
+    }
+
+    fn integer(&self, field: &str) -> Result<Option<i64>, ModelError> {
+        self.get(field, GgufValue::as_i64, "it has to be a whole number")
+    }
+
+    fn number(&self, field: &str) -> Result<Option<f64>, ModelError> {
+        self.get(field, GgufValue::as_f64, "it has to be a number")
+    }
+
+    fn text(&self, field: &str) -> Result<Option<&'a str>, ModelError> {
+        self.get(field, GgufValue::as_text, "it has to be a text")
+    }
+
+    fn needed(&self, field: &str) -> Result<i64, ModelError> {
+        self.integer(field)?.ok_or_else(|| self.refuse(field, "missing", "a LLaMA model needs it"))
+    }
+
+    /// A number of heads, which some files state for each layer.
+    fn heads(&self, field: &str) -> Result<Option<i64>, ModelError> {
+        let read = |value: &GgufValue| match value.as_integers() {
+            None => value.as_i64(),
+            Some(layers) => layers.first().copied().filter(|first| layers.iter().all(|layer| layer == first)),
+        };
+        self.get(field, read, "it has to be one whole number for all layers")
+    }
+}
+
+/// A value for a message: long ones cut.
+fn short(value: &GgufValue) -> String {
+    format!("{value:?}").chars().take(60).collect()
+}
+
+/// The shape that `file` states.
+pub(super) fn read(file: &GgufFile) -> Result<LlamaConfig, ModelError> {
+    let fields = Fields { path: file.path(), metadata: file.metadata() };
+    let architecture = "general.architecture";
+    match fields.text(architecture)? {
+        Some("llama") => {}
+        other => {
+            return Err(fields.refuse(architecture, other.unwrap_or("missing"), "only llama is supported"));
+        }
+    }
+    if let Some(experts) = fields.integer("llama.expert_count")?.filter(|&experts| experts > 0) {
+        return Err(fields.refuse(
+            "llama.expert_count",
+            experts.to_string(),
+            "mixtures of experts are not supported",
+        ));
+    }
+    let embedding = file.info("token_embd.weight")?.shape;
+    let layers = fields.needed("llama.block_count")?;
+    let layers = usize::try_from(layers).ok().filter(|&layers| layers <= 1 << 16).ok_or_else(|| {
+        fields.refuse("llama.block_count", layers.to_string(), "it has to be a number of layers")
+    })?;
+    let heads = fields
+        .heads("llama.attention.head_count")?
+        .ok_or_else(|| fields.refuse("llama.attention.head_count", "missing", "a LLaMA model needs it"))?;
+    let mut config = LlamaConfig::new(
+        embedding.first().copied().unwrap_or(0),
+        fields.needed("llama.embedding_length")?,
+        fields.needed("llama.feed_forward_length")?,
+        layers,
+        heads,
+    );
+    config.num_key_value_heads = fields.heads("llama.attention.head_count_kv")?.unwrap_or(heads);
+    if let Some(width) = fields.integer("llama.attention.key_length")? {
+        config.head_dim = width;
+    }
+    for field in ["llama.rope.dimension_count", "llama.attention.value_length"] {
+        if let Some(width) = fields.integer(field)?.filter(|&width| width != config.head_dim) {
+            return Err(fields.refuse(
+                field,
+                width.to_string(),
+                format!("the heads are {} wide", config.head_dim),
+            ));
+        }
+    }
+    config.max_position_embeddings = fields.needed("llama.context_length")?;
+    config.rms_norm_eps = fields.number("llama.attention.layer_norm_rms_epsilon")?.unwrap_or(1e-6);
+    config.rope_theta = fields.number("llama.rope.freq_base")?.unwrap_or(10_000.0);
+    config.tie_word_embeddings = !file.contains("output.weight");
+    config.attention_bias = file.contains("blk.0.attn_q.bias");
+    config.mlp_bias = file.contains("blk.0.ffn_gate.bias");
+    config.bos_token_id = fields.integer("tokenizer.ggml.bos_token_id")?;
+    config.pad_token_id = fields.integer("tokenizer.ggml.padding_token_id")?;
+    let mut eos = Vec::new();
+    for field in ["eos", "eot", "eom"] {
+        let id = fields.integer(&format!("tokenizer.ggml.{field}_token_id"))?;
+        eos.extend(id.filter(|id| !eos.contains(id)));
+    }
+    config.eos_token_id = match eos.as_slice() {
+        [] => None,
+        [id] => Some(TokenIds::One(*id)),
+        _ => Some(TokenIds::Many(eos)),
+    };
+    let kind = file.info("blk.0.attn_q.weight").ok().and_then(|info| info.ggml_type.kind());
+    config.torch_dtype = Some(kind.and_then(crate::config::dtype_name).unwrap_or("float32").to_owned());
+    config.validate().map_err(|error| error.in_file(file.path()))?;
+    config.rope_scaling = scaling(file, &fields, &config)?;
+    Ok(config)
+}
+
+/// How the rotary frequencies are stretched.
+fn scaling(
+    file: &GgufFile,
+    fields: &Fields<'_>,
+    config: &LlamaConfig,
+) -> Result<Option<RopeScaling>, ModelError> {
+    if file.contains(ROPE_FREQS) {
+        return llama3(file, fields, config).map(Some);
+    }
+    let field = "llama.rope.scaling.type";
+    let factor = fields.number("llama.rope.scaling.factor")?.or(fields.number("llama.rope.scale_linear")?);
+    match (fields.text(field)?, factor) {
+        (Some("linear") | None, Some(factor)) if (factor - 1.0).abs() > TOLERANCE && factor > 0.0 => {
+            Ok(Some(RopeScaling::Linear { factor }))
+        }
+        (Some("none" | "linear") | None, _) => Ok(None),
+        (Some(other), _) => {
+            Err(fields.refuse(field, other, "none, linear and Llama 3's rope_freqs are supported"))
+        }
+    }
+}
+
+/// Llama 3's parameters, from the divisors they give.
+fn llama3(file: &GgufFile, fields: &Fields<'_>, config: &LlamaConfig) -> Result<RopeScaling, ModelError> {
+    let tensor = file.tensor(ROPE_FREQS, Some(tch::Kind::Double))?;
+    let unfit = |actual: String| fields.refuse(ROPE_FREQS, actual, "only Llama 3's factors are supported");
+    let divisors = Vec::<f64>::try_from(&tensor).map_err(|_| unfit(format!("{:?}", tensor.size())))?;
+    if divisors.len() as i64 != config.head_dim / 2 {
+        return Err(unfit(format!("of {} factors", divisors.len())));
+    }
+    let factor = divisors.iter().copied().fold(1.0, f64::max);
+    let stated = fields.integer("llama.rope.scaling.original_context_length")?;
+    // The release's, which every model so far has kept.
+    [stated.unwrap_or(8192), 8192]
+        .map(|original_max_position_embeddings| RopeScaling::Llama3 {
+            factor,
+            low_freq_factor: 1.0,
+            high_freq_factor: 4.0,
+            original_max_position_embeddings,
+        })
+        .into_iter()
+        .find(|scaling| {
+            let plain = inverse_frequencies(config);
+            let scaled = LlamaConfig { rope_scaling: Some(scaling.clone()), ..config.clone() };
+            let given = plain.iter().zip(&divisors).map(|(frequency, divisor)| frequency / divisor);
+            inverse_frequencies(&scaled)
+                .iter()
+                .zip(given)
+                .all(|(scaled, given)| (scaled - given).abs() <= TOLERANCE * scaled)
+        })
+        .ok_or_else(|| unfit(format!("of largest factor {factor}")))
+}

@@ -1,0 +1,109 @@
+//! `params.json`, Meta's statement of a shape.
+
+use serde::Deserialize;
+
+use crate::{LlamaConfig, RopeScaling};
+
+/// What Meta's releases write (`llama/model.py` and `llama_models/llama3/args.py`, `ModelArgs`).
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+pub(super) struct Params {
+    dim: i64,
+    n_layers: usize,
+    n_heads: i64,
+    n_kv_heads: Option<i64>,
+    /// -1 where the tokenizer decides.
+    vocab_size: Option<i64>,
+    multiple_of: Option<i64>,
+    ffn_dim_multiplier: Option<f64>,
+    norm_eps: Option<f64>,
+    rope_theta: Option<f64>,
+    #[serde(default)]
+    use_scaled_rope: bool,
+    rope_scaling_factor: Option<f64>,
+    rope_high_freq_factor: Option<f64>,
+    max_seq_len: Option<i64>,
+}
+
+impl Params {
+    /// The shape; `vocab_size` and `intermediate_size` are those of the tensors, where these are known, and else as
+    /// `ModelArgs` and `FeedForward` compute them.
+    pub(super) fn config(&self, vocab_size: Option<i64>, intermediate_size: Option<i64>) -> LlamaConfig {
+        let vocab_size = vocab_size.or(self.vocab_size).unwrap_or(-1);
+        let intermediate_size = intermediate_size.unwrap_or_else(|| self.feed_forward_width());
+        let norm_eps = self.norm_eps.unwrap_or(1e-5);
+        let theta = self.rope_theta.unwrap_or(10_000.0);
+        // What each generation was trained with; the file does not say.
+        let context = match (theta, self.use_scaled_rope) {
+            (_, true) => 131_072,
+            (theta, false) if theta >= 1e6 => 16_384,
+            (theta, false) if theta >= 5e5 => 8192,
+            _ if norm_eps > 5e-6 => 4096,
+            _ => 2048,
+        };
+        LlamaConfig {
+            num_key_value_heads: self.n_kv_heads.unwrap_or(self.n_heads),
+            max_position_embeddings: self.max_seq_len.unwrap_or(context),
+            rms_norm_eps: norm_eps,
+            rope_theta: theta,
+            rope_scaling: self.use_scaled_rope.then(|| RopeScaling::Llama3 {
+                factor: self.rope_scaling_factor.unwrap_or(8.0),
+                low_freq_factor: 1.0,
+                high_freq_factor: self.rope_high_freq_factor.unwrap_or(4.0),
+                original_max_position_embeddings: 8192,
+            }),
+            // The tokenizer's.
+            bos_token_id: None,
+            eos_token_id: None,
+            ..LlamaConfig::new(vocab_size, self.dim, intermediate_size, self.n_layers, self.n_heads)
+        }
+    }
+
+    /// Two thirds of four times the width, times the multiplier, rounded up to whole multiples.
+    fn feed_forward_width(&self) -> i64 {
+        let multiple = self.multiple_of.unwrap_or(256).max(1);
+        let width = self.dim.saturating_mul(8) / 3;
+        let width = self.ffn_dim_multiplier.map_or(width, |multiplier| (multiplier * width as f64) as i64);
+        (width.saturating_add(multiple - 1) / multiple).saturating_mul(multiple)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::preset;
+
+    fn config(json: &str, vocab_size: i64) -> LlamaConfig {
+        serde_json::from_str::<Params>(json).unwrap().config(Some(vocab_size), None)
+    }
+
+    /// The file and the preset of the same model, but for the special tokens.
+    fn assert_is(json: &str, name: &str) {
+        let expected = preset(name).unwrap();
+        let config = LlamaConfig {
+            bos_token_id: expected.bos_token_id,
+            eos_token_id: expected.eos_token_id.clone(),
+            ..config(json, expected.vocab_size)
+        };
+        assert_eq!(config, expected);
+    }
+
+    #[test]
+    fn the_files_of_the_releases_state_their_known_shapes() {
+        assert_is(
+            r#"{"dim": 4096, "multiple_of": 256, "n_heads": 32, "n_layers": 32, "norm_eps": 1e-06, "vocab_size": -1}"#,
+            "7b",
+        );
+        assert_is(
+            r#"{"dim": 4096, "multiple_of": 256, "n_heads": 32, "n_layers": 32, "norm_eps": 1e-05, "vocab_size": -1}"#,
+            "llama2-7b",
+        );
+        assert_is(
+            r#"{"dim": 4096, "n_layers": 32, "n_heads": 32, "n_kv_heads": 8, "vocab_size": 128256, "multiple_of": 1024,
+                "ffn_dim_multiplier": 1.3, "norm_eps": 1e-05, "rope_theta": 500000.0}"#,
+            "llama3-8b",
+        );
+        let large = r#"{"dim": 8192, "multiple_of": 4096, "ffn_dim_multiplier": 1.3, "n_heads": 64, "n_kv_heads": 8,
+            "n_layers": 80, "norm_eps": 1e-05, "vocab_size": -1}"#;
+        assert_eq!(config(large, 32_000).intermediate_size, 28_672);
+    }
+}

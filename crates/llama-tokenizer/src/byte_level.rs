@@ -1,0 +1,75 @@
+//! BPE over bytes, as GPT-2 has it, and how texts are cut before it.
+
+use serde_json::{Map, Value, json};
+
+/// The ways of cutting that are known (llama.cpp `llama-vocab.cpp`, `tokenizer.ggml.pre`).
+pub(crate) const KNOWN: [&str; 7] =
+    ["default", "gpt-2", "llama-bpe", "llama-v3", "llama3", "smollm", "refact"];
+
+/// Llama 3's cuts (`llama_models/llama3/tokenizer.py`, `pat_str`).
+const LLAMA_3: &str = concat!(
+    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*",
+    r"|\s*[\r\n]+|\s+(?!\S)|\s+"
+);
+
+/// How a text is cut before its bytes are merged; `None` for a way that is not known.
+pub(crate) fn pre_tokenizer(pre: &str) -> Option<Value> {
+    let bytes = |use_regex: bool| json!({"type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true, "use_regex": use_regex});
+    let sequence = |first: Value, then: Value| json!({"type": "Sequence", "pretokenizers": [first, then]});
+    match pre {
+        // A file from before there was a choice; GPT-2's cuts are the form's own.
+        "default" | "gpt-2" => Some(bytes(true)),
+        _ if is_llama_3(pre) => {
+            let cuts = json!({"type": "Split", "pattern": {"Regex": LLAMA_3}, "behavior": "Isolated", "invert": false});
+            Some(sequence(cuts, bytes(false)))
+        }
+        // Digits one by one, then GPT-2's.
+        "smollm" | "refact" => {
+            Some(sequence(json!({"type": "Digits", "individual_digits": true}), bytes(true)))
+        }
+        _ => None,
+    }
+}
+
+/// Whether texts begin with the begin token where the file does not say (as llama.cpp has it).
+pub(crate) fn begins_texts(pre: &str) -> bool {
+    is_llama_3(pre)
+}
+
+fn is_llama_3(pre: &str) -> bool {
+    ["llama-bpe", "llama-v3", "llama3"].contains(&pre)
+}
+
+/// The contents of a `tokenizer.json` without its added tokens.
+pub(crate) fn to_tokenizer_json(
+    tokens: &[String],
+    merges: &[[&str; 2]],
+    pre_tokenizer: &Value,
+    pre: &str,
+) -> Value {
+    let vocab: Map<String, Value> =
+        tokens.iter().enumerate().map(|(id, token)| (token.clone(), id.into())).collect();
+    json!({
+        "version": "1.0",
+        "truncation": null,
+        "padding": null,
+        "added_tokens": [],
+        "normalizer": null,
+        "pre_tokenizer": pre_tokenizer,
+        "post_processor": null,
+        "decoder": {"type": "ByteLevel", "add_prefix_space": true, "trim_offsets": true, "use_regex": true},
+        "model": {
+            "type": "BPE",
+            "dropout": null,
+            "unk_token": null,
+            "continuing_subword_prefix": null,
+            "end_of_word_suffix": null,
+            "fuse_unk": false,
+            "byte_fallback": false,
+            // Llama 3 takes a piece that is a token whole, whatever the merges make of it.
+            "ignore_merges": is_llama_3(pre),
+            "vocab": vocab,
+            "merges": merges,
+        },
+    })
+}

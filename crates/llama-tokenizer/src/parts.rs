@@ -1,0 +1,187 @@
+//! A tokenizer as the lists that a GGUF file keeps of it.
+
+use std::path::PathBuf;
+
+use serde_json::{Value, json};
+
+use crate::TokenizerError;
+use crate::byte_level::{self, begins_texts};
+use crate::convert::to_tokenizer_json;
+use crate::sentencepiece::{Piece, SentencePieceModel, piece_type};
+
+/// A tokenizer in parts, each named as `tokenizer.ggml.*` names it.
+#[derive(Debug, Clone)]
+pub struct TokenizerParts {
+    /// The file they come from, for messages.
+    pub path: PathBuf,
+    /// The vocabulary: every token, in the order of their ids.
+    pub tokens: Vec<String>,
+    /// What each token is, by `SentencePiece`'s numbers; empty where all are ordinary.
+    pub token_types: Vec<i64>,
+    /// What ties tokens together.
+    pub pieces: Pieces,
+    /// The token that begins a text.
+    pub bos_id: Option<u32>,
+    /// The token that ends one.
+    pub eos_id: Option<u32>,
+    /// The token of what cannot be spelt.
+    pub unk_id: Option<u32>,
+    /// The token that fills.
+    pub pad_id: Option<u32>,
+    /// Whether a text begins with the begin token; where the file does not say, it depends on the kind.
+    pub add_bos: Option<bool>,
+}
+
+/// How a text becomes tokens.
+#[derive(Debug, Clone)]
+pub enum Pieces {
+    /// `SentencePiece`'s BPE, whose merges are ranked by scores (`tokenizer.ggml.model` = `llama`).
+    Scores {
+        /// One for each token.
+        scores: Vec<f32>,
+        /// Whether a text gets a space before it.
+        add_space_prefix: bool,
+    },
+    /// BPE over bytes, with the merges written out (`gpt2`).
+    Merges {
+        /// Pairs, joined by a space, in the order in which they are merged.
+        merges: Vec<String>,
+        /// How a text is cut before it (`tokenizer.ggml.pre`).
+        pre: String,
+    },
+}
+
+impl TokenizerParts {
+    /// The contents of the `tokenizer.json` of the same tokenizer.
+    pub(crate) fn to_tokenizer_json(&self) -> Result<Value, TokenizerError> {
+        let len = self.tokens.len();
+        if ![0, len].contains(&self.token_types.len()) {
+            return Err(self.unfit(
+                "token_type of length",
+                self.token_types.len().to_string(),
+                len.to_string(),
+            ));
+        }
+        let ids = [self.bos_id, self.eos_id, self.unk_id, self.pad_id];
+        if let Some(id) = ids.into_iter().flatten().find(|&id| id as usize >= len) {
+            return Err(self.unfit("a special token id", id.to_string(), format!("less than {len}")));
+        }
+        let mut json = match &self.pieces {
+            Pieces::Scores { scores, add_space_prefix } => {
+                if scores.len() != len {
+                    return Err(self.unfit("scores of length", scores.len().to_string(), len.to_string()));
+                }
+                to_tokenizer_json(&self.sentencepiece(scores, *add_space_prefix), &self.path)?
+            }
+            Pieces::Merges { merges, pre } => {
+                let pre_tokenizer = byte_level::pre_tokenizer(pre)
+                    .ok_or_else(|| self.unfit("pre", pre, byte_level::KNOWN.join(", ")))?;
+                let merges = merges
+                    .iter()
+                    .map(|pair| pair.split_once(' ').map(|(left, right)| [left, right]))
+                    .collect::<Option<Vec<_>>>()
+                    .ok_or_else(|| self.unfit("a merge", "without a space", "a pair of tokens"))?;
+                byte_level::to_tokenizer_json(&self.tokens, &merges, &pre_tokenizer, pre)
+            }
+        };
+        // A chat's marks are written as text; files for other programs read them so too.
+        json["added_tokens"] = self.added_tokens();
+        if self.adds_bos() {
+            json["post_processor"] = self.post_processor()?;
+        }
+        Ok(json)
+    }
+
+    fn sentencepiece(&self, scores: &[f32], add_dummy_prefix: bool) -> SentencePieceModel {
+        let pieces = self.tokens.iter().zip(scores).enumerate();
+        let pieces =
+            pieces.map(|(id, (text, &score))| Piece { text: text.clone(), score, kind: self.kind(id) });
+        SentencePieceModel {
+            pieces: pieces.collect(),
+            model_type: 2,
+            has_charsmap: false,
+            add_dummy_prefix,
+            remove_extra_whitespaces: false,
+            escape_whitespaces: true,
+        }
+    }
+
+    fn kind(&self, id: usize) -> u64 {
+        self.token_types.get(id).and_then(|&kind| u64::try_from(kind).ok()).unwrap_or(piece_type::NORMAL)
+    }
+
+    /// Tokens that a text may spell whatever the merges say.
+    fn added_tokens(&self) -> Value {
+        let added = self.tokens.iter().enumerate().filter_map(|(id, content)| {
+            let special = match self.kind(id) {
+                piece_type::CONTROL | piece_type::UNKNOWN => true,
+                piece_type::USER_DEFINED => false,
+                _ => return None,
+            };
+            Some(json!({"id": id, "content": content, "single_word": false, "lstrip": false, "rstrip": false,
+                        "normalized": false, "special": special}))
+        });
+        added.collect()
+    }
+
+    /// What puts the begin token before a text in other programs.
+    fn post_processor(&self) -> Result<Value, TokenizerError> {
+        let bos = self.bos()?;
+        let token = &self.tokens[bos as usize];
+        let begin = json!({"SpecialToken": {"id": token, "type_id": 0}});
+        let text = |id: &str| json!({"Sequence": {"id": id, "type_id": 0}});
+        Ok(json!({
+            "type": "TemplateProcessing",
+            "single": [begin, text("A")],
+            "pair": [begin, text("A"), begin, text("B")],
+            "special_tokens": {token: {"id": token, "ids": [bos], "tokens": [token]}},
+        }))
+    }
+
+    /// Ids that stand for no text.
+    pub(crate) fn special_ids(&self) -> impl Iterator<Item = u32> {
+        let of_no_text = [piece_type::CONTROL, piece_type::UNKNOWN];
+        (0..self.tokens.len()).filter(move |&id| of_no_text.contains(&self.kind(id))).map(|id| id as u32)
+    }
+
+    pub(crate) fn adds_bos(&self) -> bool {
+        self.add_bos.unwrap_or_else(|| match &self.pieces {
+            Pieces::Scores { .. } => true,
+            Pieces::Merges { pre, .. } => begins_texts(pre),
+        })
+    }
+
+    /// The begin token: where the file names none, `SentencePiece`'s first, or else the end token.
+    pub(crate) fn bos(&self) -> Result<u32, TokenizerError> {
+        match (&self.pieces, self.bos_id) {
+            (_, Some(id)) => Ok(id),
+            (Pieces::Scores { .. }, None) => self.named("<s>").map_or_else(|| self.eos(), Ok),
+            (Pieces::Merges { .. }, None) => self.eos(),
+        }
+    }
+
+    /// The end token.
+    pub(crate) fn eos(&self) -> Result<u32, TokenizerError> {
+        let candidates = ["</s>", "<|endoftext|>"];
+        let found = self.eos_id.or_else(|| candidates.iter().find_map(|name| self.named(name)));
+        found.ok_or_else(|| TokenizerError::NoSpecialToken {
+            path: self.path.clone(),
+            role: "end of text",
+            candidates: candidates.map(str::to_owned).to_vec(),
+        })
+    }
+
+    fn named(&self, name: &str) -> Option<u32> {
+        self.tokens.iter().position(|token| token == name).map(|id| id as u32)
+    }
+
+    fn unfit(
+        &self,
+        what: &'static str,
+        actual: impl Into<String>,
+        expected: impl Into<String>,
+    ) -> TokenizerError {
+        let (actual, expected) = (actual.into(), expected.into());
+        TokenizerError::Parts { path: self.path.clone(), what, actual, expected }
+    }
+}

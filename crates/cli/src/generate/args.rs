@@ -64,7 +64,13 @@ pub struct GenerateArgs {
     pub(crate) perplexity: Option<PathBuf>,
 
     /// Randomness of an answer, 0 for none
-    #[arg(long, value_name = "X", default_value_t = 0.1, help_heading = "Answers")]
+    #[arg(
+        long,
+        value_name = "X",
+        default_value_t = 0.1,
+        allow_negative_numbers = true,
+        help_heading = "Answers"
+    )]
     pub(crate) temperature: f64,
     /// Draw from the fewest tokens that have this probability together
     #[arg(long = "top_p", value_name = "X", default_value_t = 0.75, help_heading = "Answers")]

@@ -60,7 +60,7 @@ pub(crate) fn plan(run: &FinetuneConfig) -> Result<String> {
     line("micro-batch", format!("{} x {} tokens at most = {tokens}", run.micro_batch_size, run.cutoff_len));
     line("memory, estimated", String::new());
     let weights_note =
-        if cuda || kind != stored_kind(shape) { "" } else { " (mapped from the file, not copied)" };
+        if cuda || Some(kind) != base.stored_kind() { "" } else { " (mapped from the file, not copied)" };
     line("  weights", format!("{}{weights_note}", size(memory.weights)));
     line("  adapter", size(memory.adapter));
     line("  gradients", size(memory.gradients));
@@ -80,14 +80,6 @@ pub(crate) fn plan(run: &FinetuneConfig) -> Result<String> {
     };
     line("fits", verdict);
     Ok(text)
-}
-
-fn stored_kind(shape: &LlamaConfig) -> Kind {
-    match shape.torch_dtype.as_deref() {
-        Some("bfloat16") => Kind::BFloat16,
-        Some("float16") => Kind::Half,
-        _ => Kind::Float,
-    }
 }
 
 fn adapter_parameters(run: &FinetuneConfig, shape: &LlamaConfig) -> Result<i64> {

@@ -5,7 +5,7 @@ use llama_model::Llama;
 use lora::{LoraAdapters, verify_saved};
 use tch::{Device, Kind};
 use trainer::{Outcome, ProgressReporter, StepPlan, Summary, TrainConfig, Trainable, Trainer};
-use weights::{CheckpointSource, TensorStore};
+use weights::Trainable as Parameters;
 
 use super::args::FinetuneArgs;
 use super::config::FinetuneConfig;
@@ -100,9 +100,9 @@ impl Job<'_> {
     /// Trains every parameter.
     fn full(&self) -> Result<()> {
         let Self { config, base, start, .. } = self;
-        let store = TensorStore::open(&base.dir)?;
-        let source = weights::Trainable::new(CheckpointSource::new(&store, self.device, None), Kind::Float);
-        let mut model = Llama::load(&base.config, &source)
+        let weights = base.weights()?;
+        let source = Parameters::new(weights.source(self.device, None), Kind::Float);
+        let mut model = Llama::load(&base.complete_config()?, &source)
             .with_context(|| format!("cannot load `{}`", base.dir.display()))?;
         model.set_gradient_checkpointing(config.gradient_checkpointing);
         let task = FullTask { model, parameters: source.into_parameters() };

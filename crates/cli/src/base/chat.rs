@@ -1,0 +1,63 @@
+//! Where a model keeps its chat template.
+
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use serde_json::Value;
+use weights::{GgufFile, GgufValue};
+
+/// The template of a GGUF file.
+pub(super) fn in_metadata(file: &GgufFile) -> Option<String> {
+    file.metadata().get("tokenizer.chat_template").and_then(GgufValue::as_text).map(str::to_owned)
+}
+
+/// The template of a directory: `chat_template.jinja`, or in `tokenizer_config.json` one text, or several by name of
+/// which `default` counts, or else the first (transformers `PreTrainedTokenizerBase`).
+pub(super) fn in_dir(dir: &Path) -> Result<Option<String>> {
+    let read = |name: &str| {
+        let path = dir.join(name);
+        if !path.exists() {
+            return Ok(None);
+        }
+        let text = std::fs::read_to_string(&path);
+        text.map(Some).with_context(|| format!("cannot read `{}`", path.display()))
+    };
+    if let Some(text) = read("chat_template.jinja")? {
+        return Ok(Some(text));
+    }
+    // A damaged file is as silent on this as on the special tokens.
+    let config = read("tokenizer_config.json")?.and_then(|text| serde_json::from_str::<Value>(&text).ok());
+    let template = config.as_ref().and_then(|config| match &config["chat_template"] {
+        Value::String(text) => Some(text.as_str()),
+        Value::Array(named) => {
+            let default = named.iter().find(|entry| entry["name"] == "default");
+            default.or(named.first())?["template"].as_str()
+        }
+        _ => None,
+    });
+    Ok(template.map(str::to_owned))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_file_of_its_own_counts_before_the_one_of_many() {
+        let dir = tempfile::tempdir().unwrap();
+        let write = |name: &str, text: &str| std::fs::write(dir.path().join(name), text).unwrap();
+        let found = || in_dir(dir.path()).unwrap();
+        assert_eq!(found(), None);
+        write("tokenizer_config.json", r#"{"bos_token": "<s>"}"#);
+        assert_eq!(found(), None);
+        write("tokenizer_config.json", r#"{"chat_template": "one"}"#);
+        assert_eq!(found().as_deref(), Some("one"));
+        let several = r#"{"chat_template": [{"name": "tool_use", "template": "t"}, {"name": "default", "template": "d"}]}"#;
+        write("tokenizer_config.json", several);
+        assert_eq!(found().as_deref(), Some("d"));
+        write("tokenizer_config.json", r#"{"chat_template": [{"name": "rag", "template": "r"}]}"#);
+        assert_eq!(found().as_deref(), Some("r"));
+        write("chat_template.jinja", "own");
+        assert_eq!(found().as_deref(), Some("own"));
+    }
+}

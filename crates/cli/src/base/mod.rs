@@ -1,0 +1,192 @@
+//! Opening a base model: a directory in Hugging Face's layout or in Meta's, a GGUF file, or the name of a model on the
+//! hub.
+
+mod chat;
+mod gguf_tokenizer;
+mod hub;
+mod source;
+mod tokenizer_files;
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use llama_model::{GgufCheckpoint, Llama, LlamaConfig, MetaCheckpoint, TokenIds};
+use llama_tokenizer::{LlamaTokenizer, check_special_ids};
+use tch::{Device, Kind};
+use weights::{GgufFile, TensorStore};
+
+pub use source::{BaseSource, BaseWeights};
+pub use tokenizer_files::copy_tokenizer_files;
+
+use crate::device::auto_kind;
+use crate::exit::usage;
+
+/// A base model on disk, opened but not loaded.
+#[derive(Debug)]
+pub struct Base {
+    /// Where it lies: its directory, or its file.
+    pub dir: PathBuf,
+    /// Its shape.
+    pub config: LlamaConfig,
+    layout: Layout,
+}
+
+/// How a base is written.
+#[derive(Debug)]
+enum Layout {
+    HuggingFace,
+    Meta(MetaCheckpoint),
+    Gguf(GgufCheckpoint),
+}
+
+impl Base {
+    /// Opens `base_model`: what lies there, or else what the hub has under this name, fetched into its usual cache.
+    ///
+    /// # Errors
+    /// When it is no LLaMA model, or the hub cannot be asked.
+    pub fn open(base_model: &str) -> Result<Self> {
+        let name = base_model.trim();
+        let path = PathBuf::from(name);
+        if path.exists() {
+            return Self::open_path(path);
+        }
+        if hub::is_id(name) {
+            return Self::open_path(hub::fetch(name)?);
+        }
+        Err(usage(format!(
+            "base_model `{base_model}` is not a directory or a file; it has to be a folder with config.json, the weights \
+             and the tokenizer, a folder of Meta's with params.json, a .gguf file, or the name of a model on the hub \
+             (`organisation/model`)"
+        )))
+    }
+
+    fn open_path(dir: PathBuf) -> Result<Self> {
+        let (config, layout) = if dir.is_file() {
+            if !GgufFile::is_one(&dir) {
+                return Err(usage(format!(
+                    "base_model `{}` is a file, but not a GGUF file; expected that or a directory",
+                    dir.display()
+                )));
+            }
+            let checkpoint = GgufCheckpoint::open(&dir)?;
+            (checkpoint.config().clone(), Layout::Gguf(checkpoint))
+        } else if !dir.join("config.json").exists() && MetaCheckpoint::is_one(&dir) {
+            let checkpoint = MetaCheckpoint::open(&dir)?;
+            (checkpoint.config().clone(), Layout::Meta(checkpoint))
+        } else {
+            (LlamaConfig::from_dir(&dir)?, Layout::HuggingFace)
+        };
+        Ok(Self { dir, config, layout })
+    }
+
+    /// The tokenizer, after a look at the special tokens that old conversions got wrong.
+    ///
+    /// # Errors
+    /// When the base has none, or one that cannot be read.
+    pub fn tokenizer(&self) -> Result<LlamaTokenizer> {
+        let tokenizer = match &self.layout {
+            Layout::Gguf(checkpoint) => gguf_tokenizer::read(checkpoint.file())?,
+            Layout::HuggingFace | Layout::Meta(_) => LlamaTokenizer::from_dir(self.tokenizer_dir())?,
+        };
+        let (bos, eos) = (self.config.bos_token_id, self.config.eos_ids());
+        for problem in check_special_ids(&tokenizer, bos, eos, self.config.pad_token_id) {
+            tracing::warn!("{problem}");
+        }
+        Ok(tokenizer)
+    }
+
+    /// The ids that end an answer: the tokenizer's, and the configuration's where they agree with the vocabulary.
+    pub fn eos_ids(&self, tokenizer: &LlamaTokenizer) -> Vec<i64> {
+        let mut ids = vec![tokenizer.eos_id()];
+        // Llama 3's instruct models name several; a decapoda-style `eos_token_id: 1` (which is `<s>`) is not one.
+        ids.extend(self.config.eos_ids().iter().copied().filter(|&id| id != tokenizer.bos_id()));
+        ids.sort_unstable();
+        ids.dedup();
+        ids
+    }
+
+    /// The Jinja text that lays out a chat for this model, if it has one.
+    ///
+    /// # Errors
+    /// When a file that should hold it cannot be read.
+    pub fn chat_template(&self) -> Result<Option<String>> {
+        match &self.layout {
+            Layout::Gguf(checkpoint) => Ok(chat::in_metadata(checkpoint.file())),
+            Layout::HuggingFace | Layout::Meta(_) => chat::in_dir(&self.dir),
+        }
+    }
+
+    /// The weights, opened but not loaded.
+    ///
+    /// # Errors
+    /// When their headers cannot be read.
+    pub fn weights(&self) -> Result<BaseWeights<'_>> {
+        Ok(match &self.layout {
+            Layout::HuggingFace => BaseWeights::HuggingFace(TensorStore::open(&self.dir)?),
+            Layout::Meta(checkpoint) => BaseWeights::Meta(checkpoint),
+            Layout::Gguf(checkpoint) => BaseWeights::Gguf(checkpoint),
+        })
+    }
+
+    /// The precision in which the weights need not be copied; `None` where they are in blocks of few bits.
+    pub fn stored_kind(&self) -> Option<Kind> {
+        if let Layout::Gguf(checkpoint) = &self.layout {
+            return checkpoint.file().info("blk.0.attn_q.weight").ok()?.ggml_type.kind();
+        }
+        Some(match self.config.torch_dtype.as_deref() {
+            Some("bfloat16") => Kind::BFloat16,
+            Some("float16") => Kind::Half,
+            _ => Kind::Float,
+        })
+    }
+
+    /// Loads the weights on `device` in `kind` (chosen by [`auto_kind`] when `None`). What is already in that precision
+    /// on the CPU is mapped, not read.
+    ///
+    /// # Errors
+    /// When the weights cannot be read or do not have the shapes of the configuration.
+    pub fn load(&self, device: Device, kind: Option<Kind>) -> Result<Llama> {
+        let weights = self.weights()?;
+        let kind = kind.unwrap_or_else(|| auto_kind(device, self.config.num_parameters()));
+        let source = weights.source(device, Some(kind));
+        Llama::load(&self.config, &source).with_context(|| format!("cannot load `{}`", self.dir.display()))
+    }
+
+    /// The shape with the special tokens that a file for other programs has to state; Meta's files leave them to the
+    /// tokenizer.
+    ///
+    /// # Errors
+    /// As [`Self::tokenizer`].
+    pub fn complete_config(&self) -> Result<LlamaConfig> {
+        let mut config = self.config.clone();
+        if matches!(self.layout, Layout::Meta(_)) {
+            let tokenizer = self.tokenizer()?;
+            config.bos_token_id = Some(tokenizer.bos_id());
+            config.eos_token_id = Some(TokenIds::One(tokenizer.eos_id()));
+        }
+        Ok(config)
+    }
+
+    /// Puts the tokenizer's files into `target`: copies of them, or what says the same of a GGUF file's.
+    ///
+    /// # Errors
+    /// When the disk refuses.
+    pub fn copy_tokenizer(&self, target: &Path) -> Result<()> {
+        match &self.layout {
+            Layout::Gguf(_) => {
+                tokenizer_files::write(&self.tokenizer()?, self.chat_template()?.as_deref(), target)
+            }
+            Layout::HuggingFace | Layout::Meta(_) => copy_tokenizer_files(self.tokenizer_dir(), target),
+        }
+    }
+
+    /// Where the tokenizer's files lie: with the weights, or above them, as Meta's download has it.
+    fn tokenizer_dir(&self) -> &Path {
+        let has_one =
+            |dir: &Path| dir.join("tokenizer.json").exists() || dir.join("tokenizer.model").exists();
+        match (&self.layout, self.dir.parent()) {
+            (Layout::Meta(_), Some(above)) if !has_one(&self.dir) && has_one(above) => above,
+            _ => &self.dir,
+        }
+    }
+}

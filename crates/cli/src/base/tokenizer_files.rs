@@ -1,0 +1,61 @@
+//! The files that belong to a tokenizer.
+
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use llama_tokenizer::LlamaTokenizer;
+use serde_json::json;
+use weights::atomic_write;
+
+/// Files beside the weights that belong to the tokenizer.
+pub(super) const TOKENIZER_FILES: [&str; 6] = [
+    "tokenizer.json",
+    "tokenizer.model",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "generation_config.json",
+    "chat_template.jinja",
+];
+
+/// Copies the tokenizer's files from one directory to another.
+///
+/// # Errors
+/// When the disk refuses.
+pub fn copy_tokenizer_files(from: &Path, to: &Path) -> Result<()> {
+    for name in TOKENIZER_FILES {
+        let file = from.join(name);
+        if file.exists() {
+            let target = to.join(name);
+            std::fs::copy(&file, &target)
+                .with_context(|| format!("cannot copy `{}` to `{}`", file.display(), target.display()))?;
+        }
+    }
+    Ok(())
+}
+
+/// Writes a tokenizer that lies in no file of its own, as transformers reads it.
+///
+/// # Errors
+/// When the disk refuses.
+pub(super) fn write(tokenizer: &LlamaTokenizer, chat_template: Option<&str>, target: &Path) -> Result<()> {
+    let token = |id: i64| tokenizer.token(id);
+    let mut config = json!({
+        "tokenizer_class": "PreTrainedTokenizerFast",
+        "add_bos_token": tokenizer.adds_bos(),
+        "bos_token": token(tokenizer.bos_id()),
+        "eos_token": token(tokenizer.eos_id()),
+        "unk_token": tokenizer.unk_id().and_then(token),
+        "pad_token": token(tokenizer.pad_id()),
+        "clean_up_tokenization_spaces": false,
+    });
+    if let Some(template) = chat_template {
+        config["chat_template"] = template.into();
+    }
+    for (name, text) in [
+        ("tokenizer.json", tokenizer.to_json()?),
+        ("tokenizer_config.json", serde_json::to_string_pretty(&config)?),
+    ] {
+        atomic_write(&target.join(name), |file| file.write_all(text.as_bytes()))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,117 @@
+//! One model, whatever it is written as: Hugging Face's layout, Meta's, a GGUF file.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+mod common;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use cli::base::Base;
+use common::{Scene, run, shared_data, workspace};
+use infer::{GenerateConfig, greedy};
+use tch::{Device, Kind};
+
+const PROMPTS: [&str; 3] = ["Once upon a time", "Lily and Ben went to the park. They saw a big", "The"];
+
+/// Greedy continuations of the prompts, as ids and as text.
+fn continuations(base: &Base) -> Vec<(Vec<i64>, String)> {
+    let (tokenizer, model) = (base.tokenizer().unwrap(), base.load(Device::Cpu, Some(Kind::Float)).unwrap());
+    let config =
+        GenerateConfig { max_new_tokens: 48, eos_ids: base.eos_ids(&tokenizer), ..GenerateConfig::default() };
+    let prompts: Vec<Vec<i64>> = PROMPTS.iter().map(|text| tokenizer.encode(text, true).unwrap()).collect();
+    let ids = greedy(&model, &prompts, &config).unwrap();
+    ids.into_iter().map(|ids| (ids.clone(), tokenizer.decode(&ids, true).unwrap())).collect()
+}
+
+fn open(path: &Path) -> Base {
+    Base::open(path.to_str().unwrap()).unwrap()
+}
+
+#[test]
+fn metas_weights_continue_texts_as_hugging_faces_do() {
+    let Some(shared) = shared_data("metas_weights_continue_texts_as_hugging_faces_do") else { return };
+    let [hf, meta] = ["hf", "meta"].map(|kind| open(&shared.join(format!("models/stories260K-{kind}"))));
+    let expected = continuations(&hf);
+    assert!(expected.iter().all(|(ids, _)| ids.len() > 20));
+    assert_eq!(continuations(&meta), expected);
+    assert_eq!((meta.config.hidden_size, meta.config.intermediate_size), (64, 172));
+}
+
+#[test]
+fn a_tokenizer_above_metas_shards_is_found() {
+    let Some(shared) = shared_data("a_tokenizer_above_metas_shards_is_found") else { return };
+    let dir = tempfile::tempdir().unwrap();
+    let from = shared.join("models/stories260K-meta");
+    fs::create_dir(dir.path().join("7B")).unwrap();
+    for (name, to) in [("consolidated.00.pth", "7B"), ("params.json", "7B"), ("tokenizer.model", ".")] {
+        fs::copy(from.join(name), dir.path().join(to).join(name)).unwrap();
+    }
+    open(&dir.path().join("7B")).tokenizer().unwrap();
+}
+
+#[test]
+fn full_fine_tuning_of_metas_weights_writes_hugging_faces_layout() {
+    let Some(shared) = shared_data("full_fine_tuning_of_metas_weights_writes_hugging_faces_layout") else {
+        return;
+    };
+    let scene = Scene::new();
+    let meta = shared.join("models/stories260K-meta");
+    let args = [
+        "--base_model",
+        meta.to_str().unwrap(),
+        "--full",
+        "true",
+        "--max_steps",
+        "1",
+        "--learning_rate",
+        "0",
+    ];
+    let args =
+        [args.as_slice(), &["--num_epochs", "1", "--warmup_steps", "0", "--weight_decay", "0"]].concat();
+    run(&mut scene.finetune("out", &args)).ok();
+    let written = open(&scene.path("out"));
+    assert_eq!((written.config.bos_token_id, written.config.eos_ids()), (Some(1), [2].as_slice()));
+    // A learning rate of zero leaves the weights as they are.
+    assert_eq!(continuations(&written), continuations(&open(&meta)));
+}
+
+/// The two-layer GGUF model that is in the repository; it has no tokenizer.
+fn gguf() -> PathBuf {
+    workspace().join("crates/llama-model/tests/goldens/gguf/llama3.gguf")
+}
+
+#[test]
+fn a_gguf_file_is_planned_and_missed_parts_are_named() {
+    let scene = Scene::new();
+    let path = gguf();
+    let planned =
+        run(&mut scene.bare(&["--plan", "--device", "cpu", "--base_model", path.to_str().unwrap()])).ok();
+    assert!(
+        planned.stdout.contains("parameters") && !planned.stdout.contains("mapped"),
+        "{}",
+        planned.stdout
+    );
+    run(&mut scene.finetune("out", &["--base_model", path.to_str().unwrap()]))
+        .refused(1, &["llama3.gguf", "no tokenizer", "tokenizer.ggml.model"]);
+    assert!(!scene.path("out").exists());
+}
+
+#[test]
+fn damaged_sources_are_refused_by_name() {
+    let scene = Scene::new();
+    let bytes = fs::read(gguf()).unwrap();
+    scene.write("cut.gguf", &bytes[..bytes.len() / 2]);
+    scene.write("text.gguf", "not weights");
+    fs::create_dir(scene.path("meta")).unwrap();
+    scene.write("meta/params.json", "{}");
+    fs::create_dir(scene.path("empty")).unwrap();
+    for (base, code, parts) in [
+        ("cut.gguf", 1, ["cut.gguf", "truncated"]),
+        ("text.gguf", 2, ["text.gguf", "not a GGUF file"]),
+        ("meta", 1, ["params.json", "missing field `dim`"]),
+        ("empty", 1, ["empty", "config.json"]),
+    ] {
+        run(&mut scene.finetune("out", &["--base_model", base])).refused(code, &parts);
+        assert!(!scene.path("out").exists(), "{base}");
+    }
+}

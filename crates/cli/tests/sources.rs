@@ -75,15 +75,56 @@ fn full_fine_tuning_of_metas_weights_writes_hugging_faces_layout() {
     assert_eq!(continuations(&written), continuations(&open(&meta)));
 }
 
-/// The two-layer GGUF model that is in the repository; it has no tokenizer.
-fn gguf() -> PathBuf {
-    workspace().join("crates/llama-model/tests/goldens/gguf/llama3.gguf")
+/// A two-layer GGUF model of the repository; of them only `tied_linear` has a tokenizer.
+fn gguf(name: &str) -> PathBuf {
+    workspace().join(format!("crates/llama-model/tests/goldens/gguf/{name}.gguf"))
+}
+
+#[test]
+fn a_gguf_file_is_a_base_for_an_adapter_and_for_evaluation() {
+    let scene = Scene::new();
+    let path = gguf("tied_linear");
+    let base = path.to_str().unwrap();
+    assert!(open(&path).chat_template().unwrap().unwrap().contains("messages"));
+    run(&mut scene.finetune("out", &["--base_model", base, "--max_steps", "2"])).ok();
+    let config = fs::read_to_string(scene.path("out/adapter_config.json")).unwrap();
+    assert!(config.contains(base) && fs::read_to_string(scene.path("out/run.toml")).unwrap().contains(base));
+    let mut evaluate = std::process::Command::new(env!("CARGO_BIN_EXE_evaluate"));
+    evaluate.current_dir(scene.path(".")).env("OMP_NUM_THREADS", "1");
+    evaluate.args([
+        "--base_model",
+        base,
+        "--lora_weights",
+        "out",
+        "--data_path",
+        "data.json",
+        "--device",
+        "cpu",
+    ]);
+    let done = run(evaluate.args(["--max_new_tokens", "4", "--threads", "1"])).ok();
+    assert!(done.stdout.contains("exact match"), "{}", done.stdout);
+}
+
+#[test]
+fn full_fine_tuning_of_a_gguf_file_writes_hugging_faces_layout() {
+    let scene = Scene::new();
+    let (path, args) = (gguf("tied_linear"), ["--full", "true", "--max_steps", "1", "--learning_rate", "0"]);
+    let args = [args.as_slice(), &["--warmup_steps", "0", "--base_model", path.to_str().unwrap()]].concat();
+    run(&mut scene.finetune("out", &args)).ok();
+    let (written, read) = (open(&scene.path("out")), open(&path));
+    assert_eq!(continuations(&written), continuations(&read));
+    assert_eq!(written.chat_template().unwrap(), read.chat_template().unwrap());
+    let [of_written, of_read] = [&written, &read].map(|base| base.tokenizer().unwrap());
+    for text in ["the moon, the stone", "<s>the</s>"] {
+        assert_eq!(of_written.encode(text, true).unwrap(), of_read.encode(text, true).unwrap());
+    }
+    assert_eq!((of_written.bos_id(), of_written.eos_id(), of_written.pad_id()), (1, 2, of_read.pad_id()));
 }
 
 #[test]
 fn a_gguf_file_is_planned_and_missed_parts_are_named() {
     let scene = Scene::new();
-    let path = gguf();
+    let path = gguf("llama3");
     let planned =
         run(&mut scene.bare(&["--plan", "--device", "cpu", "--base_model", path.to_str().unwrap()])).ok();
     assert!(
@@ -99,7 +140,7 @@ fn a_gguf_file_is_planned_and_missed_parts_are_named() {
 #[test]
 fn damaged_sources_are_refused_by_name() {
     let scene = Scene::new();
-    let bytes = fs::read(gguf()).unwrap();
+    let bytes = fs::read(gguf("llama3")).unwrap();
     scene.write("cut.gguf", &bytes[..bytes.len() / 2]);
     scene.write("text.gguf", "not weights");
     fs::create_dir(scene.path("meta")).unwrap();

@@ -47,6 +47,7 @@ pub(super) fn write(tokenizer: &LlamaTokenizer, chat_template: Option<&str>, tar
         "unk_token": tokenizer.unk_id().and_then(token),
         "pad_token": token(tokenizer.pad_id()),
         "clean_up_tokenization_spaces": false,
+        "model_input_names": ["input_ids", "attention_mask"],
     });
     if let Some(template) = chat_template {
         config["chat_template"] = template.into();

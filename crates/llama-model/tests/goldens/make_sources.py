@@ -20,6 +20,8 @@ from transformers import LlamaConfig, LlamaForCausalLM
 
 HERE = Path(__file__).resolve().parent
 FAMILIES = ["llama3", "tied_linear", "biased"]
+# The one that can be used as a whole.
+WITH_TOKENIZER = "tied_linear"
 META_SHARDS = 2
 PARAMS = {
     "dim": 32,
@@ -128,6 +130,23 @@ def llama3_divisors(config):
     return np.array(divisors, dtype=np.float32)
 
 
+def add_tokenizer(writer, size):
+    """A token for each of some characters, one merge, and a chat template."""
+    characters = [chr(ord("a") + index) for index in range(26)] + list("\u0120\u010a.,:!?#RWI")
+    tokens = ["<unk>", "<s>", "</s>", *characters, "th"]
+    tokens += [f"[PAD{index}]" for index in range(len(tokens), size)]
+    writer.add_tokenizer_model("gpt2")
+    writer.add_tokenizer_pre("gpt-2")
+    writer.add_token_list(tokens)
+    writer.add_token_types([3 if index < 3 else 5 if token.startswith("[PAD") else 1 for index, token in enumerate(tokens)])
+    writer.add_token_merges(["t h"])
+    writer.add_bos_token_id(1)
+    writer.add_eos_token_id(2)
+    writer.add_unk_token_id(0)
+    writer.add_add_bos_token(True)
+    writer.add_chat_template("{% for message in messages %}{{ message.content }}{% endfor %}")
+
+
 def gguf_family(out, family, seed):
     model = LlamaForCausalLM.from_pretrained(HERE / family, torch_dtype=torch.float32, attn_implementation="eager")
     config = model.config
@@ -151,6 +170,8 @@ def gguf_family(out, family, seed):
     if scaling.get("rope_type") == "llama3":
         writer.add_rope_scaling_orig_ctx_len(scaling["original_max_position_embeddings"])
         writer.add_tensor("rope_freqs.weight", llama3_divisors(config))
+    if family == WITH_TOKENIZER:
+        add_tokenizer(writer, config.vocab_size)
     names = gguf.get_tensor_name_map(gguf.MODEL_ARCH.LLAMA, config.num_hidden_layers)
     tied = config.tie_word_embeddings
     for name, parameter in model.named_parameters():

@@ -1,10 +1,10 @@
 """Remakes `parts.json`, with tokenizers 0.22.2 and sentencepiece 0.2.3: tokenizers as the lists that GGUF files keep, and
 the ids of some texts.
 
-    python make_parts.py [OUTPUT_FILE]
+    python make_parts.py [OUTPUT_DIRECTORY]
 
-The ids of byte-level ones are those of a tokenizer trained here with the cuts of the model they are called after; those
-of the other are SentencePiece's own, from `tiny.model` beside this file. Their control tokens are marks that no text
+The ids of byte-level ones are those of a tokenizer trained here, then given the cuts of the model they are called after, so
+that it has merges which only these cuts keep from being made. Those of the other are SentencePiece's own, from `tiny.model` beside this file. Their control tokens are marks that no text
 below spells, but one, in which they have to be found.
 """
 
@@ -47,8 +47,8 @@ CUTS = {
 
 
 def byte_level(pre):
-    tokenizer = Tokenizer(models.BPE(ignore_merges=pre == "llama-bpe"))
-    tokenizer.pre_tokenizer = CUTS[pre]
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = BYTES
     tokenizer.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
         vocab_size=330,
@@ -57,6 +57,14 @@ def byte_level(pre):
         special_tokens=[AddedToken(mark, special=True) for mark in MARKS],
     )
     tokenizer.train_from_iterator(CORPUS, trainer)
+    if pre == "llama-bpe":
+        # A whole word that no merge makes any more: Llama 3 finds it all the same.
+        file = json.loads(tokenizer.to_str())
+        file["model"]["merges"] = [pair for pair in file["model"]["merges"] if "".join(pair) != "\u0120world"]
+        file["model"]["ignore_merges"] = True
+        assert "\u0120world" in file["model"]["vocab"]
+        tokenizer = Tokenizer.from_str(json.dumps(file))
+    tokenizer.pre_tokenizer = CUTS[pre]
     tokens = [tokenizer.id_to_token(id) for id in range(tokenizer.get_vocab_size())]
     return {
         "model": "gpt2",
@@ -89,7 +97,7 @@ def scores():
 
 
 def main():
-    out = Path(sys.argv[1]) if len(sys.argv) > 1 else HERE / "parts.json"
+    out = (Path(sys.argv[1]) if len(sys.argv) > 1 else HERE) / "parts.json"
     cases = [byte_level(pre) for pre in CUTS] + [scores()]
     out.write_text(json.dumps(cases, ensure_ascii=False) + "\n", encoding="utf-8")
 

@@ -94,7 +94,7 @@ def refused(out, random):
 
 
 def main():
-    out = Path(sys.argv[1]) if len(sys.argv) > 1 else HERE / "gguf"
+    out = (Path(sys.argv[1]) if len(sys.argv) > 1 else HERE) / "gguf"
     out.mkdir(parents=True, exist_ok=True)
     random = np.random.default_rng(0)
     types(out, random)

@@ -24,6 +24,7 @@ fn main() {
         .file("cpp/checkpoint.cpp")
         .file("cpp/storage.cpp")
         .file("cpp/cuda.cpp")
+        .file("cpp/parallel.cpp")
         .compile("torch_ext_cpp");
     println!("cargo:rustc-link-search=native={}", lib.display());
     println!("cargo:rustc-link-lib=torch_cpu");

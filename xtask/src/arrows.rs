@@ -20,7 +20,8 @@ const SECTIONS: [&str; 3] = ["dependencies", "dev-dependencies", "build-dependen
 /// The table, with crates that are still to come.
 fn may_import(name: &str) -> Option<May> {
     Some(May::Import(match name {
-        "nn-core" | "torch-ext" | "llama-tokenizer" | "world" | "xtask" => &[],
+        "torch-ext" | "llama-tokenizer" | "world" | "xtask" => &[],
+        "nn-core" => &["torch-ext"],
         "weights" | "infer" => &["nn-core", "torch-ext"],
         "alpaca-data" => &["nn-core", "llama-tokenizer"],
         "llama-model" | "lora" | "qlora-nf4" | "trainer" => &["nn-core", "weights", "torch-ext"],

@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use nn_core::{LinearSlot, LinearSource, Mode, ModulePath, NnError, TokenBatch, TorchContext, VisitLinears};
 use tch::{Device, Kind, Tensor};
-use torch_ext::{checkpoint, linear_cross_entropy};
+use torch_ext::{checkpoint, linear, linear_cross_entropy};
 
 use crate::layer::DecoderLayer;
 use crate::norm::RmsNorm;
@@ -108,7 +108,7 @@ impl Llama {
     /// # Errors
     /// [`NnError::Torch`] when the shapes do not fit.
     pub fn logits(&self, hidden: &Tensor) -> Result<Tensor, NnError> {
-        let logits = hidden.f_linear(&self.lm_head, None::<&Tensor>).op("lm_head")?;
+        let logits = linear(hidden, &self.lm_head, None).op("lm_head")?;
         Ok(logits.f_to_kind(Kind::Float).op("to_kind")?)
     }
 

@@ -51,7 +51,8 @@ mod tests {
         let (rows, width, vocab) = (1100, 16, 100);
         for head_trains in [true, false] {
             let hidden = Tensor::randn([rows, width], (Kind::Float, Device::Cpu)).set_requires_grad(true);
-            let weight = Tensor::randn([vocab, width], (Kind::Float, Device::Cpu)).set_requires_grad(head_trains);
+            let weight =
+                Tensor::randn([vocab, width], (Kind::Float, Device::Cpu)).set_requires_grad(head_trains);
             let labels = Tensor::randint(vocab, [rows], (Kind::Int64, Device::Cpu));
             let plain = hidden.linear(&weight, None::<&Tensor>).cross_entropy_loss(
                 &labels,

@@ -1,5 +1,6 @@
 //! `cargo xtask bench`: what the README's figures come from.
 
+mod decode;
 mod load;
 mod side_by_side;
 mod stats;
@@ -19,6 +20,8 @@ use crate::workspace::Workspace;
 pub(crate) enum Bench {
     /// Training on a CPU beside Python's transformers and peft, tokenising, and the loading of a 7B
     Train(train::TrainArgs),
+    /// Decoding on a CPU beside Python's transformers, and beside what memory allows
+    Decode(decode::DecodeArgs),
     /// The demo and a 7B-shaped run on a GPU (benches/gpu.sh, which needs no cargo; its settings are in its head)
     Gpu,
 }
@@ -26,6 +29,7 @@ pub(crate) enum Bench {
 pub(crate) fn run(workspace: &Workspace, bench: &Bench) -> Result<()> {
     match bench {
         Bench::Train(args) => train::run(workspace, args),
+        Bench::Decode(args) => decode::run(workspace, args),
         Bench::Gpu => {
             setup::ensure(workspace)?;
             let bin = workspace.release_binaries()?;

@@ -154,11 +154,15 @@ pub(crate) fn run(workspace: &Workspace, args: &TrainArgs) -> Result<()> {
             bars.extend(more);
         }
     }
-    let file = setting.out.join("train.json");
-    fs::write(&file, serde_json::to_string_pretty(&Value::Object(report))?)
+    report_bars(&setting.out.join("train.json"), &Value::Object(report), &bars)
+}
+
+/// Writes what a bench measured and says which bars are met; an error where one is missed.
+pub(crate) fn report_bars(file: &Path, report: &Value, bars: &[Bar]) -> Result<()> {
+    fs::write(file, serde_json::to_string_pretty(report)?)
         .with_context(|| format!("cannot write `{}`", file.display()))?;
     say(&format!("\nwritten to {}", file.display()));
-    for bar in &bars {
+    for bar in bars {
         say(&format!("{:<7} {}", if bar.met { "met" } else { "MISSED" }, bar.what));
     }
     let missed = bars.iter().filter(|bar| !bar.met).count();
@@ -186,7 +190,7 @@ impl Setting<'_> {
     }
 }
 
-fn cpu_name() -> String {
+pub(crate) fn cpu_name() -> String {
     let text = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let name = text.lines().find_map(|line| line.strip_prefix("model name")?.split_once(':'));
     name.map_or_else(|| std::env::consts::ARCH.to_owned(), |(_, name)| name.trim().to_owned())

@@ -1,5 +1,6 @@
 //! The kernels for AVX-512 and AVX2.
 
+#[allow(clippy::wildcard_imports, reason = "the names of instructions; tests may import whole modules")]
 use std::arch::x86_64::*;
 
 use half::{bf16, f16};
@@ -91,7 +92,7 @@ const LANES: usize = 4;
 /// Defines a kernel (see [`Dot`]) of one set of instructions: `$size` elements of the weight `W` and of the inputs `X` go
 /// into a register each and are multiplied and added by `$multiply_add`.
 macro_rules! kernel {
-    ($name:ident <$($w:ident: $bound:ident)?>, $weight:ty, $input:ty, $features:literal, $size:literal,
+    ($name:ident [$($w:ident: $bound:ident)?], $weight:ty, $input:ty, $features:literal, $size:literal,
      $load:expr, $load_input:expr, $zero:ident, $multiply_add:expr, $sum:expr) => {
         /// # Safety
         /// The machine has the instructions; the pointers hold what [`Dot`] says.
@@ -150,11 +151,11 @@ macro_rules! kernel {
 }
 
 kernel!(
-    avx512<W: Load>, W, f32, "avx512f", 16,
+    avx512 [W: Load], W, f32, "avx512f", 16,
     W::load16, _mm512_loadu_ps, _mm512_setzero_ps, _mm512_fmadd_ps, sum512
 );
 kernel!(
-    avx512_bf16,
+    avx512_bf16 [],
     bf16,
     bf16,
     "avx512f,avx512bf16",
@@ -166,7 +167,7 @@ kernel!(
     sum512
 );
 kernel!(
-    avx2_fma<W: Load>, W, f32, "avx2,fma,f16c", 8,
+    avx2_fma [W: Load], W, f32, "avx2,fma,f16c", 8,
     W::load8, _mm256_loadu_ps, _mm256_setzero_ps, _mm256_fmadd_ps, sum256
 );
 

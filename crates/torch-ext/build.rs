@@ -22,9 +22,9 @@ fn main() {
         .define("_GLIBCXX_USE_CXX11_ABI", "1")
         .file("cpp/cross_entropy.cpp")
         .file("cpp/checkpoint.cpp")
+        .file("cpp/custom.cpp")
         .file("cpp/storage.cpp")
         .file("cpp/cuda.cpp")
-        .file("cpp/parallel.cpp")
         .compile("torch_ext_cpp");
     println!("cargo:rustc-link-search=native={}", lib.display());
     println!("cargo:rustc-link-lib=torch_cpu");

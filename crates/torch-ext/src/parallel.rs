@@ -1,56 +1,52 @@
-//! Loops on libtorch's threads.
+//! Loops of our own on libtorch's threads.
 
-use std::ffi::c_void;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::ffi::{c_int, c_void};
+use std::ops::Range;
 
 unsafe extern "C" {
-    fn torch_ext_on_all_threads(body: unsafe extern "C" fn(*mut c_void), data: *mut c_void);
+    fn torch_ext_parallel(tasks: i64, run: extern "C" fn(*mut c_void, i64, i64), user: *mut c_void) -> c_int;
 }
 
-struct Loop<'a, F> {
-    tasks: usize,
-    next: AtomicUsize,
-    body: &'a F,
+extern "C" fn run<F: Fn(Range<usize>) + Sync>(user: *mut c_void, begin: i64, end: i64) {
+    // SAFETY: `user` is the closure that `parallel` borrows for the whole call.
+    let body = unsafe { &*user.cast::<F>() };
+    body(begin as usize..end as usize);
 }
 
-/// Calls `body(i)` for every `i` of `0..tasks`, on as many threads as `tch::get_num_threads` says; a thread that is done
-/// takes the next `i`. Returns when all are done.
+/// Calls `body` for ranges that together are `0..tasks`, at the same time on as many threads as
+/// `tch::get_num_threads()` says.
 ///
-/// The threads are libtorch's own, so that kernels of ours and of libtorch take turns on them. A panic in `body` ends
-/// the process, since it cannot pass through C++.
-pub fn parallel_for<F: Fn(usize) + Sync>(tasks: usize, body: F) {
-    unsafe extern "C" fn work<F: Fn(usize) + Sync>(data: *mut c_void) {
-        // SAFETY: `data` is the `Loop` below, which outlives the call and is only shared.
-        let shared = unsafe { &*data.cast::<Loop<'_, F>>() };
-        loop {
-            let index = shared.next.fetch_add(1, Ordering::Relaxed);
-            if index >= shared.tasks {
-                return;
-            }
-            (shared.body)(index);
-        }
+/// These are the threads that libtorch's own operations run on. A second pool would compete with them: they spin for a
+/// while after each operation before they sleep, and a decoding step is hundreds of short operations.
+///
+/// A panic of `body` ends the process.
+pub fn parallel<F: Fn(Range<usize>) + Sync>(tasks: usize, body: F) {
+    if tasks == 0 {
+        return;
     }
-    let shared = Loop { tasks, next: AtomicUsize::new(0), body: &body };
-    if tasks > 1 {
-        // SAFETY: every thread has returned from `work` when this returns.
-        unsafe { torch_ext_on_all_threads(work::<F>, (&raw const shared).cast_mut().cast()) };
-    } else if tasks == 1 {
-        body(0);
+    let user = (&raw const body).cast_mut().cast::<c_void>();
+    // SAFETY: `body` outlives the call and is shared between threads, which its bound allows.
+    let done = tasks > 1 && unsafe { torch_ext_parallel(tasks as i64, run::<F>, user) } == 1;
+    if !done {
+        body(0..tasks);
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::parallel;
+    use std::sync::atomic::{AtomicUsize, Ordering};
 
     #[test]
-    fn every_index_comes_once() {
-        for tasks in [0, 1, 2, 1000] {
-            let seen: Vec<AtomicUsize> = (0..tasks).map(|_| AtomicUsize::new(0)).collect();
-            parallel_for(tasks, |index| {
-                seen[index].fetch_add(1, Ordering::Relaxed);
+    fn every_task_is_done_once() {
+        for tasks in [0, 1, 2, 7, 1000] {
+            let counts: Vec<AtomicUsize> = (0..tasks).map(|_| AtomicUsize::new(0)).collect();
+            parallel(tasks, |range| {
+                for index in range {
+                    counts[index].fetch_add(1, Ordering::Relaxed);
+                }
             });
-            assert!(seen.iter().all(|count| count.load(Ordering::Relaxed) == 1), "{tasks} tasks");
+            assert!(counts.iter().all(|count| count.load(Ordering::Relaxed) == 1), "{tasks}");
         }
     }
 }

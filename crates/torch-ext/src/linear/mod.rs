@@ -10,7 +10,7 @@ mod kernels;
 use half::{bf16, f16};
 use tch::{Device, Kind, TchError, Tensor};
 
-use crate::parallel_for;
+use crate::parallel;
 
 /// Up to so many rows, reading the weight is what takes the time, and the kernel reads it once.
 const MOST_ROWS: i64 = 8;
@@ -125,7 +125,11 @@ fn multiply<W, X>(dot: Dot<W, X>, xs: &Tensor, weight: &Tensor) -> Result<Tensor
     } else {
         let threads = tch::get_num_threads().max(1) as usize;
         let block = (BLOCK_BYTES / row_bytes).clamp(1, outputs.div_ceil(threads));
-        parallel_for(outputs.div_ceil(block), |task| run(task * block, ((task + 1) * block).min(outputs)));
+        parallel(outputs.div_ceil(block), |tasks| {
+            for task in tasks {
+                run(task * block, ((task + 1) * block).min(outputs));
+            }
+        });
     }
     Ok(products)
 }

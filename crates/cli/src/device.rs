@@ -91,6 +91,16 @@ pub fn free_host_bytes() -> Option<u64> {
     Some(line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()? * 1024)
 }
 
+/// Free memory of the first NVIDIA GPU, as the driver's own tool says.
+pub fn free_gpu_bytes() -> Option<f64> {
+    let output = std::process::Command::new("nvidia-smi")
+        .args(["--query-gpu=memory.free", "--format=csv,noheader,nounits"])
+        .output()
+        .ok()?;
+    let text = String::from_utf8(output.stdout).ok()?;
+    Some(text.lines().next()?.trim().parse::<f64>().ok()? * f64::from(1 << 20))
+}
+
 /// Sets how many threads libtorch and the tokenising use; all cores when `threads` is absent.
 ///
 /// # Errors

@@ -129,7 +129,7 @@ impl Setting<'_> {
 
     fn ask(&self, mut command: Command, dir: &PathBuf, dtype: &str, tokens: usize) -> Result<Decoded> {
         command.arg("--base_model").arg(dir).args(["--dtype", dtype, "--threads", &self.threads]);
-        let text = process::capture(command.args(["--new_tokens", &tokens.to_string(), "--repeats", "2"]))?;
+        let text = process::capture(command.args(["--new_tokens", &tokens.to_string(), "--repeats", "3"]))?;
         serde_json::from_str(&text).context("cannot read what a side of the bench printed")
     }
 

@@ -40,7 +40,7 @@ impl Memory {
 pub(crate) fn plan(run: &FinetuneConfig) -> Result<String> {
     let base = Base::open(&run.base_model)?;
     let shape = &base.config;
-    let cuda = run.device.starts_with("cuda") || (run.device == "auto" && gpu_bytes().is_some());
+    let cuda = run.device.starts_with("cuda") || (run.device == "auto" && free_gpu_bytes().is_some());
     let device = if cuda { tch::Device::Cuda(0) } else { tch::Device::Cpu };
     let kind = if run.full { Some(Kind::Float) } else { parse_kind(&run.dtype)? };
     let kind = kind.unwrap_or_else(|| auto_kind(device, shape.num_parameters()));
@@ -68,7 +68,7 @@ pub(crate) fn plan(run: &FinetuneConfig) -> Result<String> {
     line("  activations", size(memory.activations));
     line("  logits", size(memory.logits));
     line("  total", size(memory.total()));
-    let available = if cuda { gpu_bytes() } else { free_host_bytes().map(|bytes| bytes as f64) };
+    let available = if cuda { free_gpu_bytes() } else { free_host_bytes().map(|bytes| bytes as f64) };
     let verdict = match available {
         None => "unknown: this machine does not say how much memory the device has".to_owned(),
         Some(free) if memory.total() <= free => format!("yes: {} free", size(free)),
@@ -127,16 +127,6 @@ fn estimate(run: &FinetuneConfig, shape: &LlamaConfig, kind: Kind, trainable: i6
         activations: tokens * activations,
         logits: LOGITS_BYTES,
     }
-}
-
-/// Free memory of the first NVIDIA GPU, as the driver's own tool says.
-fn gpu_bytes() -> Option<f64> {
-    let output = Command::new("nvidia-smi")
-        .args(["--query-gpu=memory.free", "--format=csv,noheader,nounits"])
-        .output()
-        .ok()?;
-    let text = String::from_utf8(output.stdout).ok()?;
-    Some(text.lines().next()?.trim().parse::<f64>().ok()? * f64::from(1 << 20))
 }
 
 fn size(bytes: f64) -> String {

@@ -151,8 +151,9 @@ fn feed_forward(dim: i64, width: i64) -> (i64, Option<f64>) {
         .find(|&(multiple_of, multiplier)| feed_forward_width(dim, multiple_of, multiplier) == width);
     found.unwrap_or_else(|| {
         let multiple_of = 1 << width.trailing_zeros().min(12);
-        // The middle of the widths that are rounded up to this one.
-        let middle = (width - multiple_of) as f64 + (multiple_of as f64 + 1.0) / 2.0;
+        // What is cut off to a whole number and then rounded up to this width lies from `width - multiple_of + 1` to
+        // `width + 1`: the middle of that.
+        let middle = (width + 1) as f64 - multiple_of as f64 / 2.0;
         (multiple_of, Some(middle / (dim * 8 / 3) as f64))
     })
 }

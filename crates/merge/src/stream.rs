@@ -51,7 +51,7 @@ pub fn merge(
         let seen = tch::no_grad(|| merge_one(base, layer.as_ref(), placement, files))?;
         if layer.is_some() {
             if proof.dtype.is_empty() {
-                proof.dtype = format!("{:?}", placement.tensor.kind);
+                dtype_name(placement.tensor.kind).clone_into(&mut proof.dtype);
             }
             proof.targets.push(TargetProof {
                 name: name.clone(),
@@ -69,6 +69,16 @@ pub fn merge(
     }
     proof.check(deltas)?;
     Ok(proof)
+}
+
+/// PyTorch's name of a precision.
+fn dtype_name(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Float => "float32",
+        Kind::BFloat16 => "bfloat16",
+        Kind::Half => "float16",
+        _ => "another dtype",
+    }
 }
 
 /// Sums over the elements of one tensor.
@@ -196,9 +206,9 @@ fn check_finite(name: &str, before: &Tensor, merged: &Tensor, is_target: bool) -
     let place = if !finite(before)? {
         "in the base".to_owned()
     } else if is_target {
-        format!("after the delta was added and rounded to {:?}", merged.kind())
+        format!("after the delta was added and rounded to {}", dtype_name(merged.kind()))
     } else {
-        format!("after rounding to {:?}", merged.kind())
+        format!("after rounding to {}", dtype_name(merged.kind()))
     };
     Err(MergeError::NotFinite { name: name.to_owned(), place })
 }

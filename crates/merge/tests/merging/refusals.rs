@@ -23,7 +23,7 @@ fn a_target_that_rounding_leaves_unchanged_is_named_with_its_norms() {
     let error = refused(&weights, vec![tiny, layer(&weights, UP, R, 2)], Kind::BFloat16);
     let text = error.to_string();
     assert!(matches!(error, MergeError::Unchanged { count: 1, expected: 2, .. }), "{text}");
-    assert!(text.contains(Q) && text.contains("BFloat16"), "{text}");
+    assert!(text.contains(Q) && text.contains("bfloat16"), "{text}");
     // In float32 twelve orders of magnitude are out of reach too, six are not.
     let mut small = layer(&weights, Q, R, 1);
     small.scale = 1e-6;
@@ -64,7 +64,7 @@ fn a_weight_that_is_no_number_is_named_with_its_place() {
     let large = weights.0["model.norm.weight"].ones_like() * 1e6;
     weights.0.insert("model.norm.weight".to_owned(), large);
     let text = refused(&weights, vec![layer(&weights, Q, R, 1)], Kind::Half).to_string();
-    assert!(text.contains("after rounding to Half"), "{text}");
+    assert!(text.contains("after rounding to float16"), "{text}");
     // Finite numbers whose sum is not.
     let largest = Tensor::full([8], 3e38, (Kind::Float, tch::Device::Cpu));
     weights.0.insert("model.norm.weight".to_owned(), largest);

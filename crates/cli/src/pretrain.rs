@@ -29,7 +29,8 @@ pub struct PretrainArgs {
     /// Run file: preset, seq_len, dtype, and a table [train] with the trainer's settings
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// Shape of the model, instead of the run file's: 7b, 13b, 30b, 65b, llama2-7b, llama3-8b, llama3.2-1b, tiny
+    /// Shape of the model, instead of the run file's: 7b, 13b, 30b, 65b, llama2-7b, llama3-8b, llama3.2-1b,
+    /// tinyllama-1.1b, tiny
     #[arg(long, value_name = "NAME")]
     preset: Option<String>,
     /// Text file with one document a line (`\n` stands for a line break)

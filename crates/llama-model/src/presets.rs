@@ -3,10 +3,11 @@
 use crate::{LlamaConfig, ModelError, RopeScaling, TokenIds};
 
 /// The names [`preset`] knows.
-pub const PRESETS: [&str; 8] = ["7b", "13b", "30b", "65b", "llama2-7b", "llama3-8b", "llama3.2-1b", "tiny"];
+pub const PRESETS: [&str; 9] =
+    ["7b", "13b", "30b", "65b", "llama2-7b", "llama3-8b", "llama3.2-1b", "tinyllama-1.1b", "tiny"];
 
 /// The shape of a published model: LLaMA 7B to 65B (arXiv 2302.13971, table 2), Llama 2 7B, Llama 3 8B, Llama 3.2 1B,
-/// and `tiny`, the shape of this project's own embedded model.
+/// TinyLlama 1.1B, and `tiny`, the shape of this project's own embedded model.
 ///
 /// # Errors
 /// [`ModelError::UnknownPreset`] for any other name.
@@ -43,6 +44,11 @@ pub fn preset(name: &str) -> Result<LlamaConfig, ModelError> {
                 original_max_position_embeddings: 8192,
             }),
             ..llama3(LlamaConfig::new(128_256, 2048, 8192, 16, 32))
+        },
+        "tinyllama-1.1b" => LlamaConfig {
+            num_key_value_heads: 4,
+            rms_norm_eps: 1e-5,
+            ..LlamaConfig::new(32_000, 2048, 5632, 22, 32)
         },
         "tiny" => LlamaConfig {
             max_position_embeddings: 512,

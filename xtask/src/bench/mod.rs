@@ -1,6 +1,7 @@
 //! `cargo xtask bench`: what the README's figures come from.
 
 mod load;
+mod merge;
 mod side_by_side;
 mod stats;
 mod step;
@@ -19,6 +20,8 @@ use crate::workspace::Workspace;
 pub(crate) enum Bench {
     /// Training on a CPU beside Python's transformers and peft, tokenising, and the loading of a 7B
     Train(train::TrainArgs),
+    /// Merging beside Python's merge_and_unload and a copy of the same bytes: time and private memory
+    Merge(merge::MergeArgs),
     /// The demo and a 7B-shaped run on a GPU (benches/gpu.sh, which needs no cargo; its settings are in its head)
     Gpu,
 }
@@ -26,6 +29,7 @@ pub(crate) enum Bench {
 pub(crate) fn run(workspace: &Workspace, bench: &Bench) -> Result<()> {
     match bench {
         Bench::Train(args) => train::run(workspace, args),
+        Bench::Merge(args) => merge::run(workspace, args),
         Bench::Gpu => {
             setup::ensure(workspace)?;
             let bin = workspace.release_binaries()?;

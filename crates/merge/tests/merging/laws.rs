@@ -53,7 +53,7 @@ fn what_no_adapter_names_is_as_it_was_to_the_last_bit() {
 /// Double precision, rounded once, is the nearest number there is.
 #[test]
 fn the_sum_is_rounded_once_to_the_precision_of_the_files() {
-    let weights = base(Kind::BFloat16);
+    let weights = base(Kind::Float);
     let adapter = layer(&weights, UP, R, 9);
     let exact = weights.0[&format!("{UP}.weight")].to_kind(Kind::Double)
         + adapter.b.to_kind(Kind::Double).matmul(&adapter.a.to_kind(Kind::Double)) * (ALPHA / 3.0);

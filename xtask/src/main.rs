@@ -49,7 +49,7 @@ enum Task {
     /// Remake datasets/tiny-llama: corpus, tokenizer, records, pre-training
     #[command(name = "tiny-model")]
     TinyModel,
-    /// Measure training against Python, or on a GPU
+    /// Measure training or merging against Python, or on a GPU
     #[command(subcommand)]
     Bench(bench::Bench),
     /// Remake the golden files of the tests, or check that they can be remade

@@ -1,4 +1,4 @@
-//! The programs `finetune`, `generate`, `evaluate` and `pretrain`, and the small ones that the benches run.
+//! The programs `finetune`, `generate`, `evaluate`, `merge`, `unmerge` and `pretrain`, and the small ones that the benches run.
 //!
 //! This is where siblings meet: a model gets its adapter, its data and its trainer here, and nowhere else. Each program
 //! parses flags, resolves them to a configuration, composes the crates and reports.
@@ -13,6 +13,8 @@ pub mod exit;
 pub mod finetune;
 pub mod flags;
 pub mod generate;
+pub mod merge;
 pub mod pretrain;
 pub mod report;
 pub mod task;
+pub mod unmerge;

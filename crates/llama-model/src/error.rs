@@ -66,6 +66,16 @@ pub enum ModelError {
         /// What it has to be.
         expected: String,
     },
+    /// Something that a format has no place for.
+    #[error("`{field}` is {actual}, but {expected}")]
+    Unwritable {
+        /// The field or tensor.
+        field: String,
+        /// Its value.
+        actual: String,
+        /// Why that cannot be written.
+        expected: String,
+    },
     /// No shape is known by this name.
     #[error("no preset is called `{name}`; there are {known}")]
     UnknownPreset {

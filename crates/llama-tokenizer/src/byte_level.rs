@@ -31,6 +31,18 @@ pub(crate) fn pre_tokenizer(pre: &str) -> Option<Value> {
     }
 }
 
+/// The name of a way of cutting that a `tokenizer.json` spells out; `None` for one that is not known.
+pub(crate) fn name_of(spelt: &Value) -> Option<&'static str> {
+    // What a file says beyond kind, cuts and order is of no consequence for what is cut.
+    let essence = |value: &Value| -> Vec<String> {
+        let list = value["pretokenizers"].as_array().cloned().unwrap_or_else(|| vec![value.clone()]);
+        let keys = ["type", "use_regex", "individual_digits", "pattern"];
+        list.iter().map(|step| keys.map(|key| step[key].to_string()).join(" ")).collect()
+    };
+    let known = ["llama-bpe", "smollm", "gpt-2"];
+    known.into_iter().find(|name| pre_tokenizer(name).is_some_and(|known| essence(&known) == essence(spelt)))
+}
+
 /// Whether texts begin with the begin token where the file does not say (as llama.cpp has it).
 pub(crate) fn begins_texts(pre: &str) -> bool {
     is_llama_3(pre)

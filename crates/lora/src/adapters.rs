@@ -15,9 +15,9 @@ use crate::{LoraConfig, LoraError};
 pub struct AdapterLayer {
     /// The layer, as the checkpoint names it.
     pub path: ModulePath,
-    /// `lora_A`, `[r, in]`, float32.
+    /// `lora_A`, `[r, in]`; float32 where it trains.
     pub a: Tensor,
-    /// `lora_B`, `[out, r]`, float32; zero at birth.
+    /// `lora_B`, `[out, r]`; float32 where it trains, zero at birth.
     pub b: Tensor,
     /// What `B A` is multiplied with.
     pub scale: f64,
@@ -55,6 +55,11 @@ impl LoraAdapters {
         if let Some(error) = failure {
             return Err(error.into());
         }
+        Ok(Self::wrap(model, config, layers))
+    }
+
+    /// Wraps the layers of `model` that `layers` names, which are in the model's order.
+    pub(crate) fn wrap(model: &mut dyn VisitLinears, config: &LoraConfig, layers: Vec<AdapterLayer>) -> Self {
         let enabled = Arc::new(AtomicBool::new(true));
         let mut next = layers.iter().peekable();
         model.visit_linears_mut(&mut |path, slot| {
@@ -72,7 +77,7 @@ impl LoraAdapters {
                 });
             }
         });
-        Ok(Self { config: config.clone(), layers, enabled })
+        Self { config: config.clone(), layers, enabled }
     }
 
     /// The hyper-parameters.
@@ -125,6 +130,22 @@ impl AdapterLayer {
 
     /// The name of factor `A` or `B` in PEFT's file.
     pub(crate) fn key(&self, factor: &str) -> String {
-        format!("base_model.model.{}.lora_{factor}.weight", self.path)
+        Self::key_of(&self.path, factor)
+    }
+
+    /// The name of factor `A` or `B` of the layer at `path`.
+    pub(crate) fn key_of(path: &ModulePath, factor: &str) -> String {
+        format!("base_model.model.{path}.lora_{factor}.weight")
+    }
+
+    /// The same factors, not copied.
+    #[must_use]
+    pub fn shallow_clone(&self) -> Self {
+        Self {
+            path: self.path.clone(),
+            a: self.a.shallow_clone(),
+            b: self.b.shallow_clone(),
+            scale: self.scale,
+        }
     }
 }

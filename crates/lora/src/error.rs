@@ -88,6 +88,14 @@ pub enum LoraError {
         /// The shape that fits.
         expected: Vec<i64>,
     },
+    /// A factor with a value that is no number.
+    #[error("`{name}` in `{path}` holds NaN or infinity")]
+    NotFinite {
+        /// The file.
+        path: PathBuf,
+        /// The tensor's name in it.
+        name: String,
+    },
     /// A saved adapter that does nothing.
     #[error(
         "{count} of {expected} lora_B tensors in `{path}` are all zero, first `{first}`: nothing was learnt there"

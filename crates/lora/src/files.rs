@@ -7,7 +7,7 @@ use nn_core::{TorchContext, VisitLinears};
 use tch::Tensor;
 use weights::{TensorStore, atomic_write, write_safetensors};
 
-use crate::{LoraAdapters, LoraConfig, LoraError};
+use crate::{AdapterLayer, LoraAdapters, LoraConfig, LoraError};
 
 /// The hyper-parameters of an adapter directory.
 pub const ADAPTER_CONFIG: &str = "adapter_config.json";
@@ -47,16 +47,7 @@ impl LoraAdapters {
     /// # Errors
     /// [`LoraError`] when the disk refuses.
     pub fn save(&self, dir: &Path) -> Result<(), LoraError> {
-        let parameters = self.parameters();
-        let named: Vec<(String, &Tensor)> = parameters.iter().map(|(n, t)| (n.clone(), t)).collect();
-        let metadata = BTreeMap::from([("format".to_owned(), "pt".to_owned())]);
-        write_safetensors(&dir.join(ADAPTER_WEIGHTS), &named, &metadata)?;
-        let path = dir.join(ADAPTER_CONFIG);
-        let config = LoraConfig { inference_mode: true, ..self.config().clone() };
-        let text = serde_json::to_string_pretty(&config)
-            .map_err(|source| LoraError::Parse { path: path.clone(), source })?;
-        atomic_write(&path, |file| file.write_all(text.as_bytes()))?;
-        Ok(())
+        save_adapter(dir, self.config(), self.layers())
     }
 
     /// Replaces the factors by those saved in `dir`, of the same layers and ranks: all of them, or on an error none.
@@ -64,24 +55,12 @@ impl LoraAdapters {
     /// # Errors
     /// As [`LoraAdapters::load`].
     pub fn restore(&self, dir: &Path) -> Result<(), LoraError> {
-        let (path, store) = open(dir)?;
-        let in_file: BTreeMap<String, &str> =
-            store.names().map(|name| (without_adapter_name(name), name)).collect();
+        let file = Saved::open(dir)?;
         let parameters = self.parameters();
-        let missing: Vec<&String> =
-            parameters.iter().map(|(name, _)| name).filter(|name| !in_file.contains_key(*name)).collect();
-        if let Some(&first) = missing.first() {
-            let (count, expected) = (missing.len(), parameters.len());
-            return Err(LoraError::MissingKeys { path, count, expected, first: first.clone() });
-        }
-        let wanted: BTreeSet<&String> = parameters.iter().map(|(name, _)| name).collect();
-        let unused: Vec<&String> = in_file.keys().filter(|name| !wanted.contains(name)).collect();
-        if let Some(&first) = unused.first() {
-            return Err(LoraError::UnusedKeys { path, count: unused.len(), first: first.clone() });
-        }
+        file.expect(parameters.iter().map(|(name, _)| name.clone()), parameters.len())?;
         let mut pairs = Vec::with_capacity(parameters.len());
         for (name, parameter) in &parameters {
-            let saved = store.tensor(in_file[name])?;
+            let saved = file.take(name)?;
             if saved.size() != parameter.size() {
                 let (actual, expected) = (saved.size(), parameter.size());
                 return Err(LoraError::Shape { name: name.clone(), actual, expected });
@@ -92,6 +71,68 @@ impl LoraAdapters {
             tch::no_grad(|| parameter.shallow_clone().f_copy_(&saved)).op("copy_")?;
         }
         Ok(())
+    }
+}
+
+/// Writes `adapter_config.json` and `adapter_model.safetensors` into `dir`, each atomically.
+///
+/// # Errors
+/// [`LoraError`] when the disk refuses.
+pub fn save_adapter(dir: &Path, config: &LoraConfig, layers: &[AdapterLayer]) -> Result<(), LoraError> {
+    let named: Vec<(String, &Tensor)> =
+        layers.iter().flat_map(|layer| [(layer.key("A"), &layer.a), (layer.key("B"), &layer.b)]).collect();
+    let metadata = BTreeMap::from([("format".to_owned(), "pt".to_owned())]);
+    write_safetensors(&dir.join(ADAPTER_WEIGHTS), &named, &metadata)?;
+    let path = dir.join(ADAPTER_CONFIG);
+    let config = LoraConfig { inference_mode: true, ..config.clone() };
+    let text = serde_json::to_string_pretty(&config)
+        .map_err(|source| LoraError::Parse { path: path.clone(), source })?;
+    atomic_write(&path, |file| file.write_all(text.as_bytes()))?;
+    Ok(())
+}
+
+/// A file of factors, under the names PEFT gives them.
+pub(crate) struct Saved {
+    pub(crate) path: PathBuf,
+    store: TensorStore,
+    /// Today's name to the file's own.
+    in_file: BTreeMap<String, String>,
+}
+
+impl Saved {
+    pub(crate) fn open(dir: &Path) -> Result<Self, LoraError> {
+        let (path, store) = open(dir)?;
+        let in_file = store.names().map(|name| (without_adapter_name(name), name.to_owned())).collect();
+        Ok(Self { path, store, in_file })
+    }
+
+    /// Checks that the file holds the `expected` tensors `wanted`, and no others.
+    pub(crate) fn expect(
+        &self,
+        wanted: impl Iterator<Item = String>,
+        expected: usize,
+    ) -> Result<(), LoraError> {
+        let wanted: BTreeSet<String> = wanted.collect();
+        let missing: Vec<&String> = wanted.iter().filter(|name| !self.in_file.contains_key(*name)).collect();
+        let path = self.path.clone();
+        if let Some(&first) = missing.first() {
+            return Err(LoraError::MissingKeys {
+                path,
+                count: missing.len(),
+                expected,
+                first: first.clone(),
+            });
+        }
+        let unused: Vec<&String> = self.in_file.keys().filter(|name| !wanted.contains(*name)).collect();
+        match unused.first() {
+            Some(&first) => Err(LoraError::UnusedKeys { path, count: unused.len(), first: first.clone() }),
+            None => Ok(()),
+        }
+    }
+
+    /// The tensor of this name, looking at the file.
+    pub(crate) fn take(&self, name: &str) -> Result<Tensor, LoraError> {
+        Ok(self.store.tensor(self.in_file.get(name).map_or(name, String::as_str))?)
     }
 }
 

@@ -1,7 +1,7 @@
 //! Files that appear complete or not at all.
 
 use std::fs::{self, File};
-use std::io::{self, BufWriter, ErrorKind, Write};
+use std::io::{self, BufWriter, ErrorKind, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use crate::WeightsError;
@@ -95,8 +95,35 @@ impl TempFile {
         sync_folder(folder(&self.target))
     }
 
+    /// Replaces bytes that are already written, `offset` from the start.
+    pub(crate) fn patch(&mut self, patches: &[(u64, [u8; 4])]) -> Result<(), WeightsError> {
+        let outcome = self.try_patch(patches);
+        self.check(outcome)
+    }
+
+    fn try_patch(&mut self, patches: &[(u64, [u8; 4])]) -> io::Result<()> {
+        self.writer.flush()?;
+        let mut file = self.writer.inner.get_ref();
+        for (offset, bytes) in patches {
+            file.seek(SeekFrom::Start(*offset))?;
+            file.write_all(bytes)?;
+        }
+        file.seek(SeekFrom::End(0))?;
+        Ok(())
+    }
+
+    /// Another handle on the file.
+    pub(crate) fn handle(&self) -> io::Result<File> {
+        self.writer.inner.get_ref().try_clone()
+    }
+
     fn check(&self, outcome: io::Result<()>) -> Result<(), WeightsError> {
-        outcome.map_err(|source| write_error(&self.target, self.num_bytes.max(self.writer.asked), source))
+        outcome.map_err(|source| self.failure(source))
+    }
+
+    /// A refusal of the disk, with the file it is about.
+    pub(crate) fn failure(&self, source: io::Error) -> WeightsError {
+        write_error(&self.target, self.num_bytes.max(self.writer.asked), source)
     }
 }
 

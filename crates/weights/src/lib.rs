@@ -6,8 +6,9 @@
 //!
 //! [`GgufFile`] does the same for the files of llama.cpp, and writes out what they hold in blocks of few bits.
 //!
-//! Writing: [`write_safetensors`] and [`SafetensorsWriter`] stream tensors into a file that appears complete or not at
-//! all; [`atomic_write`] and [`AtomicDir`] give the same promise to any file and to a directory of files.
+//! Writing: [`SafetensorsWriter`], [`TorchWriter`] and [`GgufWriter`] lay a file out and begin a [`TensorStream`], which
+//! takes tensors in pieces; the file appears complete or not at all. [`write_safetensors`] is the short way for tensors
+//! in memory. [`atomic_write`] and [`AtomicDir`] give the same promise to any file and to a directory of files.
 //!
 //! Nothing in a file is ever executed: a torch pickle is read by a small machine that knows how tensors are rebuilt and
 //! refuses every other name. See [`TorchFileError`].
@@ -23,17 +24,24 @@ mod nearest;
 mod placed;
 mod safetensors;
 mod source;
+mod spec;
 mod store;
+mod stream;
 mod torch_file;
 mod trainable;
 
 pub use atomic_dir::AtomicDir;
 pub use atomic_file::atomic_write;
 pub use error::WeightsError;
-pub use gguf::{GgmlType, GgufArray, GgufError, GgufFile, GgufMetadata, GgufTensorInfo, GgufValue};
+pub use gguf::{
+    GgmlType, GgufArray, GgufError, GgufFile, GgufMetadata, GgufTensorInfo, GgufTensorSpec, GgufValue,
+    GgufWriter,
+};
 pub use mapping::Mapping;
-pub use safetensors::{SafetensorsWriter, TensorSpec, pt_metadata, write_safetensors};
+pub use safetensors::{SafetensorsWriter, pt_metadata, write_safetensors};
 pub use source::CheckpointSource;
+pub use spec::TensorSpec;
 pub use store::{TensorInfo, TensorStore};
-pub use torch_file::TorchFileError;
+pub use stream::TensorStream;
+pub use torch_file::{TorchFileError, TorchWriter};
 pub use trainable::Trainable;

@@ -2,6 +2,7 @@
 
 mod decode;
 mod load;
+mod merge;
 mod side_by_side;
 mod stats;
 mod step;
@@ -22,6 +23,8 @@ pub(crate) enum Bench {
     Train(train::TrainArgs),
     /// Decoding on a CPU beside Python's transformers, and beside what memory allows
     Decode(decode::DecodeArgs),
+    /// Merging beside Python's merge_and_unload and a copy of the same bytes: time and private memory
+    Merge(merge::MergeArgs),
     /// The demo and a 7B-shaped run on a GPU (benches/gpu.sh, which needs no cargo; its settings are in its head)
     Gpu,
 }
@@ -30,6 +33,7 @@ pub(crate) fn run(workspace: &Workspace, bench: &Bench) -> Result<()> {
     match bench {
         Bench::Train(args) => train::run(workspace, args),
         Bench::Decode(args) => decode::run(workspace, args),
+        Bench::Merge(args) => merge::run(workspace, args),
         Bench::Gpu => {
             setup::ensure(workspace)?;
             let bin = workspace.release_binaries()?;

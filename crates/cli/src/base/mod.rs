@@ -180,8 +180,13 @@ impl Base {
         }
     }
 
+    /// The file, where the base is a GGUF file.
+    pub fn gguf_file(&self) -> Option<&GgufFile> {
+        if let Layout::Gguf(checkpoint) = &self.layout { Some(checkpoint.file()) } else { None }
+    }
+
     /// Where the tokenizer's files lie: with the weights, or above them, as Meta's download has it.
-    fn tokenizer_dir(&self) -> &Path {
+    pub fn tokenizer_dir(&self) -> &Path {
         let has_one =
             |dir: &Path| dir.join("tokenizer.json").exists() || dir.join("tokenizer.model").exists();
         match (&self.layout, self.dir.parent()) {

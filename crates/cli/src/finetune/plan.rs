@@ -1,7 +1,6 @@
 //! `finetune --plan`: what a run needs, computed from the configuration alone.
 
 use std::fmt::Write as _;
-use std::process::Command;
 
 use anyhow::Result;
 use llama_model::LlamaConfig;
@@ -10,7 +9,7 @@ use tch::Kind;
 
 use super::config::FinetuneConfig;
 use crate::base::Base;
-use crate::device::{auto_kind, free_host_bytes, kind_name, parse_kind};
+use crate::device::{auto_kind, free_gpu_bytes, free_host_bytes, kind_name, parse_kind};
 use crate::exit::usage;
 
 /// Logits held at once by the fused head and loss, twice for its temporaries, in bytes.

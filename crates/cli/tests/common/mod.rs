@@ -171,9 +171,15 @@ pub(crate) fn model_config() -> LlamaConfig {
 
 /// Writes a model of random weights and its tokenizer.
 pub(crate) fn write_model(dir: &Path) {
+    write_model_of(dir, &model_config(), Kind::Float);
+}
+
+/// As [`write_model`], of another shape and precision.
+pub(crate) fn write_model_of(dir: &Path, config: &LlamaConfig, kind: Kind) {
     fs::create_dir_all(dir).unwrap();
-    let config = LlamaConfig { torch_dtype: Some("float32".to_owned()), ..model_config() };
-    let source = RandomSource { seed: 7, std: 0.1, device: Device::Cpu, kind: Kind::Float };
+    let dtype = cli::device::kind_name(kind).to_owned();
+    let config = LlamaConfig { torch_dtype: Some(dtype), ..config.clone() };
+    let source = RandomSource { seed: 7, std: 0.1, device: Device::Cpu, kind };
     let tensors: Vec<(String, Tensor)> = config
         .tensor_shapes()
         .into_iter()

@@ -3,5 +3,7 @@
 mod checkpoint;
 mod config;
 mod names;
+mod write;
 
 pub use checkpoint::{GgufCheckpoint, GgufSource};
+pub use write::{gguf_metadata, gguf_rope_factors, gguf_tensor_name, has_rotated_rows};

@@ -43,8 +43,7 @@ impl MetaCheckpoint {
         let vocab_size = checkpoint.whole_shape("model.embed_tokens.weight")?[0];
         let intermediate_size = checkpoint.whole_shape("model.layers.0.mlp.gate_proj.weight")?[0];
         checkpoint.config = params.config(Some(vocab_size), Some(intermediate_size));
-        checkpoint.config.tie_word_embeddings =
-            checkpoint.shards.iter().all(|shard| !shard.contains("output.weight"));
+        checkpoint.config.tie_word_embeddings = checkpoint.is_tied()?;
         let kind = checkpoint.shards[0].info("norm.weight")?.kind;
         checkpoint.config.torch_dtype = crate::config::dtype_name(kind).map(str::to_owned);
         checkpoint.config.validate().map_err(|error| error.in_file(&path))?;
@@ -54,6 +53,17 @@ impl MetaCheckpoint {
     /// The shape of the model. Special tokens are left open: they are the tokenizer's.
     pub fn config(&self) -> &LlamaConfig {
         &self.config
+    }
+
+    /// Whether the head is the embedding: it is not there, or lies where the embedding lies, as `torch.save` has it of
+    /// weights that are one. (In several shards the two are cut in different ways, so a head is taken as its own there.)
+    fn is_tied(&self) -> Result<bool, ModelError> {
+        if self.shards.iter().all(|shard| !shard.contains("output.weight")) {
+            return Ok(true);
+        }
+        let [shard] = self.shards.as_slice() else { return Ok(false) };
+        let (embedding, head) = (shard.tensor("tok_embeddings.weight")?, shard.tensor("output.weight")?);
+        Ok(embedding.data_ptr() == head.data_ptr() && embedding.size() == head.size())
     }
 
     /// A source of its tensors under Hugging Face's names and in its layout, on `device` and in `kind`; `None` keeps the

@@ -2,6 +2,7 @@
 
 use serde::Deserialize;
 
+use super::write::feed_forward_width;
 use crate::{LlamaConfig, RopeScaling};
 
 /// What Meta's releases write (`llama/model.py` and `llama_models/llama3/args.py`, `ModelArgs`).
@@ -29,7 +30,9 @@ impl Params {
     /// `ModelArgs` and `FeedForward` compute them.
     pub(super) fn config(&self, vocab_size: Option<i64>, intermediate_size: Option<i64>) -> LlamaConfig {
         let vocab_size = vocab_size.or(self.vocab_size).unwrap_or(-1);
-        let intermediate_size = intermediate_size.unwrap_or_else(|| self.feed_forward_width());
+        let intermediate_size = intermediate_size.unwrap_or_else(|| {
+            feed_forward_width(self.dim, self.multiple_of.unwrap_or(256), self.ffn_dim_multiplier)
+        });
         let norm_eps = self.norm_eps.unwrap_or(1e-5);
         let theta = self.rope_theta.unwrap_or(10_000.0);
         // What each generation was trained with; the file does not say.
@@ -56,14 +59,6 @@ impl Params {
             eos_token_id: None,
             ..LlamaConfig::new(vocab_size, self.dim, intermediate_size, self.n_layers, self.n_heads)
         }
-    }
-
-    /// Two thirds of four times the width, times the multiplier, rounded up to whole multiples.
-    fn feed_forward_width(&self) -> i64 {
-        let multiple = self.multiple_of.unwrap_or(256).max(1);
-        let width = self.dim.saturating_mul(8) / 3;
-        let width = self.ffn_dim_multiplier.map_or(width, |multiplier| (multiplier * width as f64) as i64);
-        (width.saturating_add(multiple - 1) / multiple).saturating_mul(multiple)
     }
 }
 

@@ -1,4 +1,4 @@
-//! Blocks of few bits to single precision (ggml `ggml-quants.c`, `dequantize_row_*`; layouts in `ggml-common.h`).
+//! Blocks of few bits to single precision, and to `Q8_0` back (ggml `ggml-quants.c`, `dequantize_row_*`; layouts in `ggml-common.h`).
 
 use super::GgmlType;
 
@@ -108,11 +108,63 @@ fn half_to_f32(bits: u16) -> f32 {
     if bits & 0x8000 == 0 { magnitude } else { -magnitude }
 }
 
+/// Single precision, as bytes, to blocks of `Q8_0` (ggml `quantize_row_q8_0_ref`): the scale is a 127th of the largest
+/// magnitude, and elements are rounded to the nearest, halves away from zero.
+pub(super) fn quantize_q8_0(elements: &[u8], blocks: &mut [u8]) {
+    for (elements, block) in elements.chunks_exact(4 * 32).zip(blocks.chunks_exact_mut(2 + 32)) {
+        let mut values = [0.0f32; 32];
+        for (value, bytes) in values.iter_mut().zip(elements.chunks_exact(4)) {
+            *value = f32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]);
+        }
+        let largest = values.iter().fold(0.0f32, |largest, value| largest.max(value.abs()));
+        let d = largest / 127.0;
+        let inverse = if d == 0.0 { 0.0 } else { 1.0 / d };
+        block[..2].copy_from_slice(&f32_to_half(d).to_le_bytes());
+        for (q, value) in block[2..].iter_mut().zip(values) {
+            *q = ((value * inverse).round() as i8).cast_unsigned();
+        }
+    }
+}
+
+/// IEEE 754 binary32 to binary16, to the nearest, ties to even. Not for NaN.
+fn f32_to_half(value: f32) -> u16 {
+    let sign = ((value.to_bits() >> 16) & 0x8000) as u16;
+    let magnitude = value.abs();
+    // From the middle between the largest half and the next power of two.
+    if magnitude >= 65_520.0 {
+        return sign | 0x7c00;
+    }
+    // Below the normal halves the unit is 2^-24; above, one of ten bits behind the exponent's.
+    let exponent = ((magnitude.to_bits() >> 23) as i32 - 127).max(-14);
+    let units = f64::from(magnitude) * 2f64.powi(10 - exponent);
+    let rounded = units.round_ties_even() as u16;
+    // A rounding up to the next power of two carries into the exponent.
+    sign | (((exponent + 14) as u16) << 10).wrapping_add(rounded)
+}
+
 #[cfg(test)]
 mod tests {
     use tch::{Kind, Tensor};
 
     use super::*;
+
+    #[test]
+    fn rounding_to_half_is_libtorchs() {
+        // Every half, the middle to its neighbour, and both sides of that.
+        let mut values = Vec::new();
+        for bits in (0..0x7c00u16).flat_map(|bits| [bits, bits | 0x8000]) {
+            let (here, next) = (half_to_f32(bits), half_to_f32(bits + 1));
+            let middle = f64::midpoint(f64::from(here), f64::from(next));
+            let middle = if next.is_finite() { middle as f32 } else { 65_520.0_f32.copysign(here) };
+            values.extend([here, middle, middle.next_up(), middle.next_down()]);
+        }
+        let halves = Tensor::from_slice(&values).to_kind(Kind::Half);
+        let mut bytes = vec![0; 2 * values.len()];
+        halves.copy_data_u8(&mut bytes, values.len());
+        for (value, expected) in values.iter().zip(bytes.chunks_exact(2)) {
+            assert_eq!(f32_to_half(*value).to_le_bytes(), expected, "{value:e}");
+        }
+    }
 
     #[test]
     fn every_half_is_what_libtorch_says() {

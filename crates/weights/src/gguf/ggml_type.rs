@@ -106,6 +106,12 @@ impl GgmlType {
         })
     }
 
+    /// The number that stands for it in a file.
+    pub(super) fn number(self) -> u32 {
+        // Every form of this crate has a name, and names are listed by number.
+        NAMES.iter().position(|name| *name == Some(self.name())).unwrap_or_default() as u32
+    }
+
     /// The format's name.
     pub fn name(self) -> &'static str {
         match self {
@@ -161,7 +167,7 @@ mod tests {
     fn every_form_is_called_as_its_number_is() {
         for (number, name) in (0..).zip(NAMES) {
             match (GgmlType::from_number(number), name) {
-                (Ok(known), name) => assert_eq!(Some(known.name()), name),
+                (Ok(known), name) => assert_eq!((Some(known.name()), known.number()), (name, number)),
                 (Err(text), Some(name)) => assert_eq!(text, name),
                 (Err(text), None) => assert_eq!(text, format!("the unknown type {number}")),
             }

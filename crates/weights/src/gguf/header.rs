@@ -11,7 +11,7 @@ pub(super) const MAGIC: &[u8] = b"GGUF";
 /// Most dimensions of a tensor (`GGML_MAX_DIMS`).
 const MAX_DIMS: u32 = 4;
 /// Where the file does not say otherwise, tensors begin at multiples of this.
-const DEFAULT_ALIGNMENT: usize = 32;
+pub(super) const DEFAULT_ALIGNMENT: usize = 32;
 
 /// A tensor's place, checked to lie inside the file.
 #[derive(Debug, Clone, PartialEq, Eq)]

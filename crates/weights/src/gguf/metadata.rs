@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::GgufError;
 use super::cursor::Cursor;
+use super::write::write_text;
 
 /// Arrays in arrays, at most.
 const MAX_DEPTH: usize = 4;
@@ -177,4 +178,71 @@ fn read_array(
         }
     }
     Ok(array)
+}
+
+/// Writes a value behind its type: whole numbers in 32 bits where they fit, else in 64.
+pub(super) fn write_value(bytes: &mut Vec<u8>, value: &GgufValue) {
+    let mut put = |value_type: u32, value: &[u8]| {
+        bytes.extend(value_type.to_le_bytes());
+        bytes.extend(value);
+    };
+    match value {
+        GgufValue::Unsigned(value) => match u32::try_from(*value) {
+            Ok(value) => put(4, &value.to_le_bytes()),
+            Err(_) => put(10, &value.to_le_bytes()),
+        },
+        GgufValue::Signed(value) => match i32::try_from(*value) {
+            Ok(value) => put(5, &value.to_le_bytes()),
+            Err(_) => put(11, &value.to_le_bytes()),
+        },
+        GgufValue::Float(value) => put(6, &value.to_le_bytes()),
+        GgufValue::Bool(value) => put(7, &[u8::from(*value)]),
+        GgufValue::Double(value) => put(12, &value.to_le_bytes()),
+        GgufValue::Text(value) => {
+            put(8, &[]);
+            write_text(bytes, value);
+        }
+        GgufValue::Array(array) => {
+            put(9, &[]);
+            write_array(bytes, array);
+        }
+    }
+}
+
+/// Whole numbers go into 32 bits where all fit, numbers into single precision.
+fn write_array(bytes: &mut Vec<u8>, array: &GgufArray) {
+    let mut begin = |value_type: u32, len: usize| {
+        bytes.extend(value_type.to_le_bytes());
+        bytes.extend((len as u64).to_le_bytes());
+    };
+    match array {
+        GgufArray::Integers(values) if values.iter().all(|&value| i32::try_from(value).is_ok()) => {
+            begin(5, values.len());
+            bytes.extend(values.iter().flat_map(|&value| (value as i32).to_le_bytes()));
+        }
+        GgufArray::Integers(values) => {
+            begin(11, values.len());
+            bytes.extend(values.iter().flat_map(|value| value.to_le_bytes()));
+        }
+        GgufArray::Floats(values) => {
+            begin(6, values.len());
+            bytes.extend(values.iter().flat_map(|&value| (value as f32).to_le_bytes()));
+        }
+        GgufArray::Bools(values) => {
+            begin(7, values.len());
+            bytes.extend(values.iter().map(|&value| u8::from(value)));
+        }
+        GgufArray::Texts(values) => {
+            begin(8, values.len());
+            for value in values {
+                write_text(bytes, value);
+            }
+        }
+        GgufArray::Arrays(values) => {
+            begin(9, values.len());
+            for value in values {
+                write_array(bytes, value);
+            }
+        }
+    }
 }

@@ -6,7 +6,7 @@ mod read;
 mod write;
 
 pub(crate) use read::read;
-pub use write::{SafetensorsWriter, TensorSpec, pt_metadata, write_safetensors};
+pub use write::{SafetensorsWriter, pt_metadata, write_safetensors};
 
 /// Bytes of the length field.
 const LENGTH_BYTES: u64 = 8;

@@ -5,35 +5,12 @@ use std::path::{Path, PathBuf};
 
 use nn_core::TorchContext;
 use safetensors::tensor::TensorInfo;
-use tch::{Device, Kind, Tensor};
+use tch::Tensor;
 
 use super::{LENGTH_BYTES, MAX_HEADER_BYTES, dtype};
-use crate::WeightsError;
 use crate::atomic_file::TempFile;
-
-/// Bytes copied out of a tensor at once.
-const CHUNK_BYTES: usize = 16 << 20;
-
-/// What a file's header says of one tensor, before its elements are there.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct TensorSpec {
-    /// Its name in the file.
-    pub name: String,
-    /// Its element type.
-    pub kind: Kind,
-    /// Its shape.
-    pub shape: Vec<i64>,
-}
-
-impl TensorSpec {
-    fn describe(kind: Kind, shape: &[i64]) -> String {
-        format!("{kind:?} {shape:?}")
-    }
-
-    fn num_bytes(&self) -> usize {
-        self.shape.iter().fold(self.kind.elt_size_in_bytes(), |n, &len| n.saturating_mul(len.max(0) as usize))
-    }
-}
+use crate::stream::{Framing, TensorStream};
+use crate::{TensorSpec, WeightsError};
 
 /// The metadata transformers asks of every file it loads: `{"format": "pt"}`.
 pub fn pt_metadata() -> BTreeMap<String, String> {
@@ -107,7 +84,7 @@ impl SafetensorsWriter {
         let mut end = 0usize;
         for (dtype, spec) in &typed {
             let start = end;
-            end = start.saturating_add(spec.num_bytes());
+            end = start.saturating_add(spec.num_bytes() as usize);
             let shape = spec.shape.iter().map(|&len| len.max(0) as usize).collect();
             let info = TensorInfo { dtype: *dtype, shape, data_offsets: (start, end) };
             json.insert(spec.name.clone(), serde_json::to_value(info).map_err(malformed)?);
@@ -135,6 +112,15 @@ impl SafetensorsWriter {
         &self.specs
     }
 
+    /// Begins the file, whose tensors then come in the order of [`SafetensorsWriter::specs`].
+    ///
+    /// # Errors
+    /// [`WeightsError::DiskFull`] or [`WeightsError::Write`] when the file cannot be begun.
+    pub fn stream(&self) -> Result<TensorStream, WeightsError> {
+        let framing = Box::new(Header(Some(self.header.clone())));
+        TensorStream::new(self.path.clone(), self.num_bytes, self.specs.clone(), framing)
+    }
+
     /// Writes the file, asking `produce` for one tensor after another. The file appears complete or not at all.
     ///
     /// # Errors
@@ -144,42 +130,34 @@ impl SafetensorsWriter {
         &self,
         mut produce: impl FnMut(&TensorSpec) -> Result<Tensor, E>,
     ) -> Result<(), E> {
-        let mut file = TempFile::create(&self.path, self.num_bytes)?;
-        file.write(&self.header)?;
+        let mut stream = self.stream()?;
         for spec in &self.specs {
-            let tensor = produce(spec)?;
-            self.write_tensor(&mut file, spec, &tensor)?;
+            stream.write(&spec.name, &produce(spec)?)?;
         }
-        Ok(file.commit()?)
+        Ok(stream.finish()?)
+    }
+}
+
+/// The header, until it is written.
+#[derive(Debug)]
+struct Header(Option<Vec<u8>>);
+
+impl Header {
+    fn put(&mut self, file: &mut TempFile) -> Result<(), WeightsError> {
+        self.0.take().map_or(Ok(()), |header| file.write(&header))
+    }
+}
+
+impl Framing for Header {
+    fn before(&mut self, file: &mut TempFile, _index: usize) -> Result<(), WeightsError> {
+        self.put(file)
     }
 
-    fn write_tensor(
-        &self,
-        file: &mut TempFile,
-        spec: &TensorSpec,
-        tensor: &Tensor,
-    ) -> Result<(), WeightsError> {
-        let (kind, shape) = (tensor.f_kind().op("kind")?, tensor.size());
-        if kind != spec.kind || shape != spec.shape {
-            return Err(WeightsError::NotAsAnnounced {
-                path: self.path.clone(),
-                name: spec.name.clone(),
-                actual: TensorSpec::describe(kind, &shape),
-                expected: TensorSpec::describe(spec.kind, &spec.shape),
-            });
-        }
-        let tensor = tensor.f_detach().op("detach")?.f_to_device(Device::Cpu).op("to_device")?;
-        let elements = tensor.f_contiguous().op("contiguous")?.f_view([-1i64]).op("view")?;
-        let size = kind.elt_size_in_bytes();
-        let (total, step) = (elements.numel(), CHUNK_BYTES / size);
-        let mut buffer = vec![0; total.min(step) * size];
-        for start in (0..total).step_by(step) {
-            let len = step.min(total - start);
-            let chunk = elements.f_narrow(0, start as i64, len as i64).op("narrow")?;
-            let bytes = &mut buffer[..len * size];
-            chunk.f_copy_data_u8(bytes, len).op("copy_data")?;
-            file.write(bytes)?;
-        }
-        Ok(())
+    fn write(&mut self, file: &mut TempFile, _index: usize, bytes: &[u8]) -> Result<(), WeightsError> {
+        file.write(bytes)
+    }
+
+    fn end(&mut self, file: &mut TempFile) -> Result<(), WeightsError> {
+        self.put(file)
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! Two ages: a zip archive since PyTorch 1.6 ([`zip_file`]), before that five pickles and the raw storages one after
 //! another ([`legacy`]); both as `torch/serialization.py` of PyTorch 2.11 reads them. The pickles are read by
-//! [`machine`], which builds plain values and knows six names ([`globals`]); nothing is ever executed.
+//! [`machine`], which builds plain values and knows six names ([`globals`]); nothing is ever executed. [`write`] makes such an archive.
 
 mod cursor;
 mod error;
@@ -10,10 +10,14 @@ mod globals;
 mod heap;
 mod legacy;
 mod machine;
+mod pickle;
 mod state_dict;
+mod write;
 mod zip_file;
+mod zip_records;
 
 pub use error::TorchFileError;
+pub use write::TorchWriter;
 
 use crate::placed::Placed;
 

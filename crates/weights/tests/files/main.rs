@@ -5,5 +5,6 @@ mod common;
 mod gguf;
 mod safetensors;
 mod shards;
+mod streams;
 mod torch_files;
 mod writing;

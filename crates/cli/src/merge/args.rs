@@ -1,0 +1,109 @@
+//! The command line of `merge`.
+
+#![expect(clippy::doc_markdown, reason = "the comments on arguments are the help text")]
+
+use std::path::PathBuf;
+
+use clap::{Parser, ValueEnum};
+
+use crate::flags::parse_bool;
+
+/// A base model and its adapters into weights that other tools load: a Hugging Face directory, Meta's state dict, or a
+/// GGUF file. Without an adapter the base is converted.
+///
+/// Every flag may be spelled with `_` or `-`. The output appears complete or not at all, and only if every layer that an
+/// adapter names has changed and nothing else has.
+#[derive(Debug, Parser)]
+#[command(name = "merge", version, max_term_width = 100)]
+pub struct MergeArgs {
+    /// The base model: a directory in Hugging Face's layout or Meta's, a GGUF file, or a name on the hub [required]
+    #[arg(long = "base_model", value_name = "MODEL", env = "BASE_MODEL")]
+    pub(crate) base_model: Option<String>,
+    /// Directory of the PEFT adapter
+    #[arg(long = "lora_weights", value_name = "DIR", default_value = "", hide_default_value = true)]
+    pub(crate) lora_weights: String,
+    /// Directory to write; it must not exist yet [required]
+    #[arg(long = "output_dir", value_name = "DIR")]
+    pub(crate) output_dir: Option<PathBuf>,
+    /// What to write
+    #[arg(long, value_name = "FORMAT", default_value = "hf")]
+    pub(crate) format: Format,
+    /// Precision: auto (the base's), float32, bfloat16, float16, and q8_0 for GGUF
+    #[arg(long, default_value = "auto")]
+    pub(crate) dtype: String,
+    /// The most bytes of one file of format hf, such as 5GB or 500MB
+    #[arg(long = "max_shard_size", value_name = "SIZE", default_value = "5GB")]
+    pub(crate) max_shard_size: String,
+    /// Model-parallel files of format state-dict
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub(crate) shards: usize,
+    /// Take the place of an output directory that exists
+    #[arg(long = "overwrite_output_dir", value_name = "BOOL", num_args = 0..=1, default_missing_value = "true", default_value = "false", value_parser = parse_bool)]
+    pub(crate) overwrite_output_dir: bool,
+
+    /// An adapter and how much of it; may be repeated, and takes the place of --lora_weights
+    #[arg(long, value_name = "DIR[:WEIGHT]", help_heading = "Several adapters")]
+    pub(crate) adapter: Vec<String>,
+    /// How several become one, as PEFT's add_weighted_adapter: cat is the weighted sum of what each adds; linear sums
+    /// their factors
+    #[arg(long, value_name = "NAME", default_value = "cat", help_heading = "Several adapters")]
+    pub(crate) combination: CombinationArg,
+    /// Multiplies all that is added
+    #[arg(
+        long,
+        value_name = "X",
+        default_value_t = 1.0,
+        allow_negative_numbers = true,
+        help_heading = "Several adapters"
+    )]
+    pub(crate) scale: f64,
+
+    /// Load base + adapter and the written files, and compare logits and greedy tokens
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true", default_value = "false", value_parser = parse_bool, help_heading = "Proof")]
+    pub(crate) verify: bool,
+    /// What the adapter is added to: the base as it is stored, or as QLoRA saw it, through NF4 and back
+    #[arg(
+        long = "base_precision",
+        value_name = "NAME",
+        default_value = "original",
+        help_heading = "Quantised bases"
+    )]
+    pub(crate) base_precision: BasePrecision,
+    /// Quantise the merged weights: not in this build
+    #[arg(long, value_name = "NAME", help_heading = "Quantised bases")]
+    pub(crate) quantize: Option<String>,
+
+    /// CPU threads [default: all cores]
+    #[arg(long, value_name = "N", help_heading = "Machine")]
+    pub(crate) threads: Option<usize>,
+}
+
+/// What is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    /// config.json, model.safetensors or shards, the tokenizer's files.
+    Hf,
+    /// consolidated.00.pth and params.json.
+    #[value(alias = "state_dict")]
+    StateDict,
+    /// model.gguf.
+    Gguf,
+}
+
+/// How several adapters become one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum CombinationArg {
+    /// Factors beside each other.
+    Cat,
+    /// Factors added.
+    Linear,
+}
+
+/// What an adapter is added to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum BasePrecision {
+    /// As stored.
+    Original,
+    /// Quantised to NF4 and written out again.
+    Nf4,
+}

@@ -1,0 +1,110 @@
+//! What a merge did, as a file and as a table.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+use std::path::Path;
+
+use ::merge::{Proof, TargetProof};
+use anyhow::{Context, Result};
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use super::plan::Plan;
+use super::settings::Settings;
+use super::verify::Verification;
+
+/// The file in the output directory.
+pub(crate) const FILE: &str = "merge_report.json";
+
+/// The contents of `merge_report.json`.
+pub(crate) fn to_json(
+    dir: &Path,
+    settings: &Settings,
+    plan: &Plan,
+    proof: &Proof,
+    verification: Option<&Verification>,
+) -> Result<String> {
+    let adapters: Vec<Value> = settings
+        .adapters
+        .iter()
+        .map(|adapter| json!({"dir": adapter.dir.display().to_string(), "weight": adapter.weight}))
+        .collect();
+    let targets = proof.targets.iter().map(|target| {
+        let mut value = serde_json::to_value(target)?;
+        value["fraction_changed"] = target.fraction_changed().into();
+        Ok(value)
+    });
+    let report = json!({
+        "base_model": settings.base_model,
+        "adapters": adapters,
+        "combination": settings.combination.name(),
+        "scale": settings.scale,
+        "dtype": plan.dtype(),
+        "files": sizes(dir)?,
+        "added_tokens": plan.added_tokens,
+        "tensors_left_out": plan.left_out,
+        "tensors_unchanged": proof.untouched,
+        "targets": targets.collect::<Result<Vec<_>>>()?,
+        "verification": verification.map(serde_json::to_value).transpose()?,
+    });
+    Ok(serde_json::to_string_pretty(&report)?)
+}
+
+#[derive(Serialize)]
+struct FileSize {
+    name: String,
+    bytes: u64,
+}
+
+/// Every file of the output and its size, by name.
+fn sizes(dir: &Path) -> Result<Vec<FileSize>> {
+    let mut files = Vec::new();
+    for entry in std::fs::read_dir(dir).with_context(|| format!("cannot read `{}`", dir.display()))? {
+        let entry = entry?;
+        let name = entry.file_name().to_string_lossy().into_owned();
+        files.push(FileSize { name, bytes: entry.metadata()?.len() });
+    }
+    files.sort_by(|a, b| a.name.cmp(&b.name));
+    Ok(files)
+}
+
+/// The targets by the last part of their name, a line each.
+pub(crate) fn table(proof: &Proof) -> String {
+    let mut by_leaf: BTreeMap<&str, Vec<&TargetProof>> = BTreeMap::new();
+    for target in &proof.targets {
+        let path = target.name.trim_end_matches(".weight");
+        by_leaf.entry(path.rsplit('.').next().unwrap_or(path)).or_default().push(target);
+    }
+    let mut text = String::new();
+    if !by_leaf.is_empty() {
+        let _ = writeln!(
+            text,
+            "{:<12} {:>6}  {:>22}  {:>10}  {:>18}",
+            "target", "layers", "norm of delta", "of weight", "elements changed"
+        );
+    }
+    for (leaf, targets) in by_leaf {
+        let range = |of: &dyn Fn(&TargetProof) -> f64| {
+            let values = targets.iter().map(|target| of(target));
+            values.fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), x| (low.min(x), high.max(x)))
+        };
+        let (low, high) = range(&|target| target.delta_norm);
+        let (_, relative) = range(&|target| target.delta_norm / target.base_norm);
+        let (least, most) = range(&TargetProof::fraction_changed);
+        let norms = format!("{low:.4} to {high:.4}");
+        let changed = format!("{:.1} to {:.1} %", 100.0 * least, 100.0 * most);
+        let _ = writeln!(
+            text,
+            "{leaf:<12} {:>6}  {norms:>22}  {:>8.2} %  {changed:>18}",
+            targets.len(),
+            100.0 * relative
+        );
+    }
+    let _ = writeln!(
+        text,
+        "{} targets changed, {} other tensors are as they were",
+        proof.targets.len(),
+        proof.untouched
+    );
+    text
+}

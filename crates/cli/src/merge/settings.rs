@@ -1,0 +1,214 @@
+//! From flags to what is to be done.
+
+use std::path::{Path, PathBuf};
+
+use ::merge::Combination;
+use anyhow::Result;
+use tch::Kind;
+
+use super::args::{BasePrecision, CombinationArg, Format, MergeArgs};
+use crate::device::parse_kind;
+use crate::exit::usage;
+
+/// The program, fully decided.
+#[derive(Debug)]
+pub(crate) struct Settings {
+    pub(crate) base_model: String,
+    pub(crate) adapters: Vec<AdapterSpec>,
+    pub(crate) combination: Combination,
+    pub(crate) scale: f64,
+    pub(crate) output_dir: PathBuf,
+    pub(crate) overwrite: bool,
+    pub(crate) format: Format,
+    pub(crate) dtype: Precision,
+    pub(crate) max_shard_bytes: u64,
+    pub(crate) shards: usize,
+    pub(crate) verify: bool,
+    pub(crate) threads: Option<usize>,
+}
+
+/// An adapter and how much of it.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct AdapterSpec {
+    pub(crate) dir: PathBuf,
+    pub(crate) weight: f64,
+}
+
+/// Precision of the output.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Precision {
+    /// The base's.
+    AsBase,
+    /// This one.
+    Of(Kind),
+    /// Blocks of 8 bits.
+    Q8_0,
+}
+
+/// Flags to settings.
+///
+/// # Errors
+/// When a value cannot be, or two do not go together.
+pub(crate) fn resolve(args: MergeArgs) -> Result<Settings> {
+    // Every field by name: a new flag does not compile until it is used here.
+    let MergeArgs {
+        base_model,
+        lora_weights,
+        output_dir,
+        format,
+        dtype,
+        max_shard_size,
+        shards,
+        overwrite_output_dir,
+        adapter,
+        combination,
+        scale,
+        verify,
+        base_precision,
+        quantize,
+        threads,
+    } = args;
+    if base_precision == BasePrecision::Nf4 {
+        return Err(usage("base_precision nf4 is not in this build; leave the flag out"));
+    }
+    if quantize.is_some() {
+        return Err(usage("quantize is not in this build; leave the flag out"));
+    }
+    let base_model = base_model.filter(|base| !base.trim().is_empty());
+    let base_model = base_model
+        .ok_or_else(|| usage("base_model is missing: give --base_model MODEL or set BASE_MODEL"))?;
+    let output_dir = output_dir
+        .ok_or_else(|| usage("output_dir is missing: give --output_dir DIR, a directory to write"))?;
+    // The lab's own script has a space behind the name.
+    let lora_weights = lora_weights.trim();
+    if !lora_weights.is_empty() && !adapter.is_empty() {
+        return Err(usage("lora_weights and adapter are two ways to say the same; give one of them"));
+    }
+    let mut adapters = adapter.iter().map(|text| parse_adapter(text)).collect::<Result<Vec<_>>>()?;
+    if !lora_weights.is_empty() {
+        adapters.push(AdapterSpec { dir: lora_weights.into(), weight: 1.0 });
+    }
+    if let Some(missing) = adapters.iter().find(|adapter| !adapter.dir.is_dir()) {
+        return Err(usage(format!("adapter `{}` is not a directory", missing.dir.display())));
+    }
+    if !scale.is_finite() || scale == 0.0 {
+        return Err(usage(format!("scale is {scale}; expected a number other than 0")));
+    }
+    if shards == 0 || shards > 64 {
+        return Err(usage(format!("shards is {shards}; expected 1 to 64")));
+    }
+    if shards > 1 && format != Format::StateDict {
+        return Err(usage("shards is for --format state-dict; --max_shard_size cuts Hugging Face's files"));
+    }
+    Ok(Settings {
+        base_model,
+        adapters,
+        combination: match combination {
+            CombinationArg::Cat => Combination::Cat,
+            CombinationArg::Linear => Combination::Linear,
+        },
+        scale,
+        output_dir,
+        overwrite: overwrite_output_dir,
+        format,
+        dtype: parse_dtype(&dtype, format)?,
+        max_shard_bytes: parse_size(&max_shard_size)?,
+        shards,
+        verify,
+        threads,
+    })
+}
+
+fn parse_dtype(text: &str, format: Format) -> Result<Precision> {
+    match (text.to_ascii_lowercase().as_str(), format) {
+        ("q8_0", Format::Gguf) => Ok(Precision::Q8_0),
+        ("q8_0", _) => Err(usage("dtype q8_0 is for --format gguf")),
+        (name, _) => Ok(parse_kind(name)?.map_or(Precision::AsBase, Precision::Of)),
+    }
+}
+
+/// `DIR` or `DIR:WEIGHT`; a `:` that belongs to an existing path is part of it.
+fn parse_adapter(text: &str) -> Result<AdapterSpec> {
+    let weighted = text.rsplit_once(':').filter(|_| !Path::new(text).exists());
+    let Some((dir, weight)) = weighted else { return Ok(AdapterSpec { dir: text.into(), weight: 1.0 }) };
+    let parsed: Option<f64> = weight.parse().ok().filter(|weight: &f64| weight.is_finite() && *weight != 0.0);
+    let weight = parsed.ok_or_else(|| {
+        usage(format!("adapter is `{text}`; expected DIR or DIR:WEIGHT, such as lora-alpaca:0.7"))
+    })?;
+    Ok(AdapterSpec { dir: dir.into(), weight })
+}
+
+/// `5GB`, `500MB` (powers of ten, as transformers has it), `2GiB`, or bytes.
+fn parse_size(text: &str) -> Result<u64> {
+    let trimmed = text.trim();
+    let digits = trimmed.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(trimmed.len());
+    let (number, unit) = trimmed.split_at(digits);
+    let factor = match unit.trim().to_ascii_uppercase().as_str() {
+        "" | "B" => 1.0,
+        "KB" => 1e3,
+        "MB" => 1e6,
+        "GB" => 1e9,
+        "TB" => 1e12,
+        "KIB" => 1024.0,
+        "MIB" => 1024.0 * 1024.0,
+        "GIB" => 1024.0 * 1024.0 * 1024.0,
+        _ => f64::NAN,
+    };
+    let bytes = number.parse::<f64>().unwrap_or(f64::NAN) * factor;
+    if bytes >= 1.0 {
+        Ok(bytes as u64)
+    } else {
+        Err(usage(format!("max_shard_size is `{text}`; expected a size such as 5GB, 500MB or 2GiB")))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    fn resolved(args: &[&str]) -> Result<Settings> {
+        let own = ["merge", "--base_model", "m", "--output_dir", "out"];
+        resolve(MergeArgs::try_parse_from(own.iter().chain(args)).unwrap())
+    }
+
+    #[test]
+    fn sizes_in_every_unit() {
+        for (text, bytes) in
+            [("5GB", 5_000_000_000), ("500MB", 500_000_000), ("2GiB", 2 << 30), ("1.5kb", 1500), ("77", 77)]
+        {
+            assert_eq!(parse_size(text).unwrap(), bytes, "{text}");
+        }
+        for text in ["", "GB", "5 apples", "0", "-1GB", "1.2.3MB"] {
+            assert!(parse_size(text).unwrap_err().to_string().contains("max_shard_size"), "{text}");
+        }
+    }
+
+    #[test]
+    fn an_adapter_has_a_weight_behind_a_colon() {
+        let spec = |text: &str| parse_adapter(text).unwrap();
+        assert_eq!(spec("a:0.7"), AdapterSpec { dir: "a".into(), weight: 0.7 });
+        assert_eq!(spec("c:/a:-1"), AdapterSpec { dir: "c:/a".into(), weight: -1.0 });
+        assert_eq!(spec("a"), AdapterSpec { dir: "a".into(), weight: 1.0 });
+        assert!(parse_adapter("a:much").unwrap_err().to_string().contains("DIR:WEIGHT"));
+    }
+
+    #[test]
+    fn what_is_not_in_this_build_or_does_not_go_together_is_said() {
+        for (args, part) in [
+            (&["--base_precision", "nf4"] as &[&str], "base_precision nf4 is not in this build"),
+            (&["--quantize", "nf4"], "quantize is not in this build"),
+            (&["--dtype", "q8_0"], "q8_0 is for --format gguf"),
+            (&["--dtype", "int7"], "expected auto, float32"),
+            (&["--shards", "2"], "shards is for --format state-dict"),
+            (&["--shards", "0", "--format", "state-dict"], "shards is 0"),
+            (&["--scale", "0"], "scale is 0"),
+            (&["--lora_weights", "a", "--adapter", "b"], "give one of them"),
+            (&["--lora_weights", "nowhere "], "adapter `nowhere` is not a directory"),
+        ] {
+            let error = resolved(args).unwrap_err().to_string();
+            assert!(error.contains(part), "{error}");
+        }
+    }
+}

@@ -1,0 +1,187 @@
+//! Base with adapter against the written files: logits and greedy tokens.
+
+use std::fmt::Write;
+use std::path::Path;
+
+use ::merge::Deltas;
+use alpaca_data::PromptTemplate;
+use anyhow::{Context, Result, bail};
+use infer::{GenerateConfig, greedy};
+use llama_model::Llama;
+use lora::{LoraAdapters, LoraConfig};
+use nn_core::{Mode, TokenBatch};
+use serde::Serialize;
+use tch::{Device, Kind, Tensor, no_grad};
+
+use super::settings::Precision;
+use crate::base::Base;
+use crate::device::{auto_kind, kind_name};
+
+/// What is asked; each goes through the Alpaca template, and alone.
+const PROMPTS: [&str; 4] = [
+    "Give three tips for staying healthy.",
+    "Name the capital of France.",
+    "Tell me a story about a small dog.",
+    "What is the contrary of closed?",
+];
+/// Greedy tokens that are compared for each prompt.
+const TOKENS: usize = 32;
+
+/// What comparing showed.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct Verification {
+    /// Precision both were computed in.
+    pub(crate) computed_in: String,
+    /// The largest that may be, for the mean KL of any prompt.
+    pub(crate) kl_limit: f64,
+    /// Prompt by prompt.
+    pub(crate) prompts: Vec<Compared>,
+}
+
+/// One prompt.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct Compared {
+    pub(crate) prompt: String,
+    /// Largest difference of any logit at any position.
+    pub(crate) max_difference: f64,
+    /// Kullback-Leibler divergence of the written model's distribution from that of base and adapter, mean over
+    /// positions, in nats.
+    pub(crate) kl: f64,
+    /// Greedy tokens that were compared.
+    pub(crate) tokens: usize,
+    /// The first of them that differs, counted from 0.
+    pub(crate) first_diverging_token: Option<usize>,
+}
+
+/// What a model says to every prompt: logits `[T, V]` in float32, and greedy tokens.
+struct Said {
+    logits: Vec<Tensor>,
+    tokens: Vec<Vec<i64>>,
+}
+
+/// Compares base and adapters, as they compute unmerged, with what lies at `written`.
+///
+/// # Errors
+/// When either cannot be loaded, or they are not the same model.
+pub(crate) fn verify(
+    base: &Base,
+    deltas: &Deltas,
+    written: &Path,
+    kind: Kind,
+    precision: Precision,
+) -> Result<Verification> {
+    let tokenizer = base.tokenizer().context("verify needs the tokenizer, for its prompts")?;
+    let template = PromptTemplate::load("")?;
+    let texts = PROMPTS.iter().flat_map(|text| [(*text).to_owned(), template.prompt(text, None)]);
+    let texts: Vec<String> = texts.collect();
+    let prompts = texts.iter().map(|text| Ok(tokenizer.encode(text, true)?)).collect::<Result<Vec<_>>>()?;
+    let generate = GenerateConfig {
+        max_new_tokens: TOKENS,
+        eos_ids: base.eos_ids(&tokenizer),
+        ..GenerateConfig::default()
+    };
+    // In float32 where both find room one after the other, so that what differs is the rounding of the files.
+    let compute = auto_kind(Device::Cpu, base.config.num_parameters());
+    let vocab_size = base.config.vocab_size;
+    let mut model = base.load(Device::Cpu, Some(compute))?;
+    LoraAdapters::attach_layers(&mut model, &LoraConfig::default(), deltas.layers()?)?;
+    let expected = say(&model, &prompts, &generate, vocab_size)?;
+    drop(model);
+    let written = Base::open(&written.to_string_lossy())?;
+    let actual = say(&written.load(Device::Cpu, Some(compute))?, &prompts, &generate, vocab_size)?;
+    let compared = texts.into_iter().enumerate().map(|(index, prompt)| {
+        let (max_difference, kl) = no_grad(|| distance(&expected.logits[index], &actual.logits[index]));
+        let (ours, theirs) = (&actual.tokens[index], &expected.tokens[index]);
+        let differs = ours.iter().zip(theirs).position(|(a, b)| a != b);
+        let ends = (ours.len() != theirs.len()).then(|| ours.len().min(theirs.len()));
+        Compared {
+            prompt,
+            max_difference,
+            kl,
+            tokens: ours.len().max(theirs.len()),
+            first_diverging_token: differs.or(ends),
+        }
+    });
+    let verification = Verification {
+        computed_in: kind_name(compute).to_owned(),
+        kl_limit: kl_limit(kind, precision, compute),
+        prompts: compared.collect(),
+    };
+    verification.check()?;
+    Ok(verification)
+}
+
+/// Nats by which rounding alone may move a distribution. Measured ones are a tenth of these and less; an adapter that is
+/// missing moves it by far more.
+fn kl_limit(kind: Kind, precision: Precision, compute: Kind) -> f64 {
+    match (precision, kind, compute) {
+        (Precision::Q8_0, ..) => 5e-2,
+        (_, Kind::BFloat16, _) | (_, _, Kind::BFloat16) => 2e-2,
+        (_, Kind::Half, _) => 1e-3,
+        _ => 1e-6,
+    }
+}
+
+fn say(model: &Llama, prompts: &[Vec<i64>], config: &GenerateConfig, vocab_size: i64) -> Result<Said> {
+    let mut logits = Vec::with_capacity(prompts.len());
+    for ids in prompts {
+        let batch = TokenBatch::from_sequences([(ids.as_slice(), ids.as_slice())]);
+        let all = no_grad(|| -> Result<Tensor> {
+            let hidden = model.hidden_states(&batch, Mode::Eval)?; // [T, C]
+            Ok(model.logits(&hidden)?.to_kind(Kind::Float).narrow(-1, 0, vocab_size)) // [T, V]
+        })?;
+        logits.push(all);
+    }
+    Ok(Said { logits, tokens: greedy(model, prompts, config)? })
+}
+
+/// The largest difference of logits, and the mean KL divergence.
+fn distance(expected: &Tensor, actual: &Tensor) -> (f64, f64) {
+    let largest = (expected - actual).abs().max().double_value(&[]);
+    let (p, q) = (expected.log_softmax(-1, Kind::Double), actual.log_softmax(-1, Kind::Double));
+    let kl = (p.exp() * (&p - &q)).sum_dim_intlist(-1i64, false, Kind::Double).mean(Kind::Double);
+    (largest, kl.double_value(&[]))
+}
+
+impl Verification {
+    fn check(&self) -> Result<()> {
+        // Not `>`: NaN is no agreement.
+        let Some(worst) = self.prompts.iter().find(|prompt| !(prompt.kl <= self.kl_limit)) else {
+            return Ok(());
+        };
+        bail!(
+            "the written files are not base and adapter: their distributions differ by {:.3e} nats on `{}`, where \
+             rounding may explain {:.0e}",
+            worst.kl,
+            worst.prompt.lines().next().unwrap_or_default(),
+            self.kl_limit
+        )
+    }
+
+    /// A line for each prompt.
+    pub(crate) fn table(&self) -> String {
+        let mut text = String::new();
+        let _ = writeln!(
+            text,
+            "{:<40} {:>14}  {:>10}  greedy tokens",
+            format!("prompt (computed in {})", self.computed_in),
+            "largest logit",
+            "KL, nats"
+        );
+        for prompt in &self.prompts {
+            let shown: String = prompt.prompt.lines().last().unwrap_or_default().chars().take(38).collect();
+            let shown =
+                if prompt.prompt.contains('\n') { "  the same, in the template".to_owned() } else { shown };
+            let tokens = match prompt.first_diverging_token {
+                None => format!("all {} equal", prompt.tokens),
+                Some(first) => format!("{first} equal, then they part"),
+            };
+            let _ = writeln!(
+                text,
+                "{shown:<40} {:>14.3e}  {:>10.2e}  {tokens}",
+                prompt.max_difference, prompt.kl
+            );
+        }
+        text
+    }
+}

@@ -1,0 +1,14 @@
+//! The programs `merge` and `unmerge` over small models, and over real ones where these are at hand.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+#[path = "../common/mod.rs"]
+mod common;
+
+mod crash;
+mod forward;
+mod peft;
+mod refusals;
+mod round_trip;
+mod scene;
+mod unmerging;
+mod vocabulary;

@@ -1,0 +1,64 @@
+//! A shape as the metadata of a GGUF file (llama.cpp `gguf-py/gguf/constants.py`, `convert_hf_to_gguf.py`).
+
+use nn_core::{NnError, TorchContext};
+use tch::{Kind, Tensor};
+use weights::GgufValue;
+
+use super::names::gguf_name;
+use crate::rope::inverse_frequencies;
+use crate::{LlamaConfig, RopeScaling};
+
+/// The name that llama.cpp has for the tensor that Hugging Face calls `name`; `None` where it has none.
+pub fn gguf_tensor_name(name: &str) -> Option<String> {
+    gguf_name(name)
+}
+
+/// Whether llama.cpp and Meta keep the rows of this tensor in the order of neighbouring pairs.
+pub fn has_rotated_rows(name: &str) -> bool {
+    name.contains(".q_proj.") || name.contains(".k_proj.")
+}
+
+/// What a GGUF file says of this shape; the tokenizer's part is apart from it.
+pub fn gguf_metadata(config: &LlamaConfig) -> Vec<(String, GgufValue)> {
+    let count = |value: i64| GgufValue::Unsigned(value.max(0) as u64);
+    let number = |value: f64| GgufValue::Float(value as f32);
+    let mut metadata = vec![
+        ("general.architecture", GgufValue::Text("llama".to_owned())),
+        ("llama.vocab_size", count(config.vocab_size)),
+        ("llama.context_length", count(config.max_position_embeddings)),
+        ("llama.embedding_length", count(config.hidden_size)),
+        ("llama.block_count", count(config.num_hidden_layers as i64)),
+        ("llama.feed_forward_length", count(config.intermediate_size)),
+        ("llama.attention.head_count", count(config.num_attention_heads)),
+        ("llama.attention.head_count_kv", count(config.num_key_value_heads)),
+        ("llama.attention.key_length", count(config.head_dim)),
+        ("llama.attention.value_length", count(config.head_dim)),
+        ("llama.attention.layer_norm_rms_epsilon", number(config.rms_norm_eps)),
+        ("llama.rope.dimension_count", count(config.head_dim)),
+        ("llama.rope.freq_base", number(config.rope_theta)),
+    ];
+    if let Some(RopeScaling::Linear { factor }) = config.rope_scaling {
+        metadata.push(("llama.rope.scaling.type", GgufValue::Text("linear".to_owned())));
+        metadata.push(("llama.rope.scaling.factor", number(factor)));
+    }
+    metadata.into_iter().map(|(key, value)| (key.to_owned(), value)).collect()
+}
+
+/// `rope_freqs.weight`, the divisors of the rotary frequencies, `[D/2]` float32: how llama.cpp keeps Llama 3's stretching.
+/// `None` without it.
+///
+/// # Errors
+/// [`NnError::Torch`] when libtorch refuses.
+pub fn gguf_rope_factors(config: &LlamaConfig) -> Result<Option<(String, Tensor)>, NnError> {
+    if !matches!(config.rope_scaling, Some(RopeScaling::Llama3 { .. })) {
+        return Ok(None);
+    }
+    let plain = LlamaConfig { rope_scaling: None, ..config.clone() };
+    let divisors: Vec<f64> = inverse_frequencies(&plain)
+        .iter()
+        .zip(inverse_frequencies(config))
+        .map(|(plain, scaled)| plain / scaled)
+        .collect();
+    let factors = Tensor::f_from_slice(&divisors).op("from_slice")?.f_to_kind(Kind::Float).op("to_kind")?;
+    Ok(Some(("rope_freqs.weight".to_owned(), factors)))
+}

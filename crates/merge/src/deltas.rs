@@ -1,0 +1,152 @@
+//! What adapters add to a model.
+
+use std::collections::BTreeMap;
+
+use lora::AdapterLayer;
+use nn_core::TorchContext;
+use tch::{Kind, Tensor};
+
+use crate::MergeError;
+
+/// An adapter and how much of it is wanted.
+#[derive(Debug)]
+pub struct WeightedAdapter {
+    /// Its layers.
+    pub layers: Vec<AdapterLayer>,
+    /// 1 for all of it.
+    pub weight: f64,
+}
+
+/// How several adapters become one (`peft/tuners/lora/model.py`, `add_weighted_adapter`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Combination {
+    /// Factors beside each other: `ΔW` is the weighted sum of their deltas, to the last bit of rounding. Ranks add up.
+    Cat,
+    /// Factors added: `B = Σ √|wᵢsᵢ| Bᵢ`, `A = Σ sign(wᵢsᵢ) √|wᵢsᵢ| Aᵢ`, for adapters of one rank. Cheaper than
+    /// [`Combination::Cat`], and not the sum: every `B` meets every `A`.
+    Linear,
+}
+
+impl Combination {
+    /// PEFT's name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Cat => "cat",
+            Self::Linear => "linear",
+        }
+    }
+}
+
+/// Low-rank deltas by the path of their layer.
+#[derive(Debug)]
+pub struct Deltas {
+    parts: BTreeMap<String, Vec<(f64, AdapterLayer)>>,
+    combination: Combination,
+    scale: f64,
+}
+
+impl Deltas {
+    /// What `adapters` add together, all of it multiplied by `scale`.
+    ///
+    /// # Errors
+    /// [`MergeError::Value`] for a weight or scale that is 0 or no number, [`MergeError::Combination`] when
+    /// [`Combination::Linear`] meets different ranks.
+    pub fn new(
+        adapters: Vec<WeightedAdapter>,
+        combination: Combination,
+        scale: f64,
+    ) -> Result<Self, MergeError> {
+        let mut parts: BTreeMap<String, Vec<(f64, AdapterLayer)>> = BTreeMap::new();
+        let check = |field, value: f64| {
+            if value.is_finite() && value != 0.0 {
+                return Ok(());
+            }
+            let expected = "it has to be a number other than 0".to_owned();
+            Err(MergeError::Value { field, actual: value.to_string(), expected })
+        };
+        check("scale", scale)?;
+        for WeightedAdapter { layers, weight } in adapters {
+            check("weight", weight)?;
+            for layer in layers {
+                parts.entry(layer.path.to_string()).or_default().push((weight, layer));
+            }
+        }
+        let deltas = Self { parts, combination, scale };
+        deltas.check_ranks()?;
+        Ok(deltas)
+    }
+
+    fn check_ranks(&self) -> Result<(), MergeError> {
+        let rank = |(_, layer): &(f64, AdapterLayer)| layer.a.size().first().copied();
+        for (path, parts) in self.parts.iter().filter(|_| self.combination == Combination::Linear) {
+            if parts.iter().any(|part| rank(part) != rank(&parts[0])) {
+                let ranks: Vec<String> = parts.iter().filter_map(rank).map(|rank| rank.to_string()).collect();
+                return Err(MergeError::Combination {
+                    combination: self.combination.name(),
+                    path: path.clone(),
+                    actual: format!("they are {}", ranks.join(" and ")),
+                    expected: "adapters of one rank",
+                });
+            }
+        }
+        Ok(())
+    }
+
+    /// The layers that change.
+    pub fn paths(&self) -> impl Iterator<Item = &str> {
+        self.parts.keys().map(String::as_str)
+    }
+
+    /// Whether the layer at `path` changes.
+    pub fn contains(&self, path: &str) -> bool {
+        self.parts.contains_key(path)
+    }
+
+    /// The factors of the delta at `path`, combined: `ΔW = scale · B A`.
+    ///
+    /// # Errors
+    /// [`MergeError::Nn`] when libtorch refuses.
+    pub fn layer(&self, path: &str) -> Result<Option<AdapterLayer>, MergeError> {
+        let Some(parts) = self.parts.get(path) else { return Ok(None) };
+        if let [(weight, layer)] = parts.as_slice() {
+            let scale = layer.scale * weight * self.scale;
+            return Ok(Some(AdapterLayer { scale, ..layer.shallow_clone() }));
+        }
+        let (mut factors_a, mut factors_b) = (Vec::new(), Vec::new());
+        for (weight, layer) in parts {
+            let amount = weight * layer.scale;
+            let (of_a, of_b) = match self.combination {
+                Combination::Cat => (amount, 1.0),
+                Combination::Linear => (amount.abs().sqrt().copysign(amount), amount.abs().sqrt()),
+            };
+            let times = |factor: &Tensor, by: f64| -> Result<Tensor, MergeError> {
+                let factor = factor.f_to_kind(Kind::Float).op("to_kind")?;
+                Ok(if by == 1.0 { factor } else { factor.f_mul_scalar(by).op("mul_scalar")? })
+            };
+            factors_a.push(times(&layer.a, of_a)?);
+            factors_b.push(times(&layer.b, of_b)?);
+        }
+        let join = |factors: Vec<Tensor>, dim| -> Result<Tensor, MergeError> {
+            if self.combination == Combination::Cat {
+                return Ok(Tensor::f_cat(&factors, dim).op("cat")?);
+            }
+            let mut factors = factors.into_iter();
+            let first = factors.next().unwrap_or_default();
+            factors.try_fold(first, |sum, factor| Ok(sum.f_add(&factor).op("add")?))
+        };
+        let (a, b) = (join(factors_a, 0)?, join(factors_b, 1)?);
+        Ok(Some(AdapterLayer { path: parts[0].1.path.clone(), a, b, scale: self.scale }))
+    }
+
+    /// The factors of every layer, combined.
+    ///
+    /// # Errors
+    /// As [`Deltas::layer`].
+    pub fn layers(&self) -> Result<Vec<AdapterLayer>, MergeError> {
+        let mut layers = Vec::with_capacity(self.parts.len());
+        for path in self.parts.keys() {
+            layers.extend(self.layer(path)?);
+        }
+        Ok(layers)
+    }
+}

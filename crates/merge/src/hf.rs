@@ -1,0 +1,108 @@
+//! Hugging Face's directories: `model.safetensors`, or shards with an index.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use serde_json::json;
+use weights::{SafetensorsWriter, TensorSpec, TensorStream, atomic_write, pt_metadata};
+
+use crate::{Layout, MergeError, Placement, RowOrder, TensorPlan};
+
+/// One file, or shards of limited size and their index (transformers `save_pretrained`).
+#[derive(Debug)]
+pub struct HfLayout {
+    writers: Vec<SafetensorsWriter>,
+    names: Vec<String>,
+    layout: Layout,
+    /// Tensor to shard, in the order of the model.
+    index: Vec<(String, usize)>,
+    total_bytes: u64,
+}
+
+/// The index of shards.
+const INDEX: &str = "model.safetensors.index.json";
+
+impl HfLayout {
+    /// Lays out `tensors`, which are in the order of the model, in `dir`: each shard takes tensors until the next would
+    /// make it larger than `max_shard_bytes`; a tensor that is larger has a shard of its own.
+    ///
+    /// # Errors
+    /// [`MergeError::Weights`] when the format cannot hold them.
+    pub fn new(dir: &Path, tensors: &[TensorPlan], max_shard_bytes: u64) -> Result<Self, MergeError> {
+        let mut shards: Vec<Vec<TensorSpec>> = vec![Vec::new()];
+        let (mut size, mut total_bytes, mut index) = (0, 0, Vec::new());
+        for tensor in tensors {
+            let spec =
+                TensorSpec { name: tensor.name.clone(), kind: tensor.kind, shape: tensor.merged_shape() };
+            let num_bytes = spec.num_bytes();
+            if size > 0 && size + num_bytes > max_shard_bytes {
+                shards.push(Vec::new());
+                size = 0;
+            }
+            size += num_bytes;
+            total_bytes += num_bytes;
+            index.push((tensor.name.clone(), shards.len() - 1));
+            if let Some(shard) = shards.last_mut() {
+                shard.push(spec);
+            }
+        }
+        let count = shards.len();
+        let names: Vec<String> = if count == 1 {
+            vec!["model.safetensors".to_owned()]
+        } else {
+            (1..=count).map(|number| format!("model-{number:05}-of-{count:05}.safetensors")).collect()
+        };
+        let writers = names
+            .iter()
+            .zip(shards)
+            .map(|(name, specs)| SafetensorsWriter::new(&dir.join(name), specs, &pt_metadata()))
+            .collect::<Result<Vec<_>, _>>()?;
+        let by_name: BTreeMap<&str, &TensorPlan> =
+            tensors.iter().map(|tensor| (tensor.name.as_str(), tensor)).collect();
+        let placements = writers.iter().enumerate().flat_map(|(file, writer)| {
+            writer.specs().iter().filter_map({
+                let by_name = &by_name;
+                move |spec| {
+                    let tensor = (*by_name.get(spec.name.as_str())?).clone();
+                    Some(Placement::whole(tensor, RowOrder::Halves, file, spec.name.clone()))
+                }
+            })
+        });
+        let layout = Layout(placements.collect());
+        Ok(Self { writers, names, layout, index, total_bytes })
+    }
+
+    /// Which tensor goes where.
+    pub fn layout(&self) -> &Layout {
+        &self.layout
+    }
+
+    /// Names of the files of tensors.
+    pub fn file_names(&self) -> &[String] {
+        &self.names
+    }
+
+    /// Begins every file.
+    ///
+    /// # Errors
+    /// [`MergeError::Weights`] when the disk refuses.
+    pub fn streams(&self) -> Result<Vec<TensorStream>, MergeError> {
+        Ok(self.writers.iter().map(SafetensorsWriter::stream).collect::<Result<_, _>>()?)
+    }
+
+    /// Writes the index of shards into `dir`; nothing where there is one file.
+    ///
+    /// # Errors
+    /// [`MergeError::Weights`] when the disk refuses.
+    pub fn write_index(&self, dir: &Path) -> Result<(), MergeError> {
+        if self.names.len() == 1 {
+            return Ok(());
+        }
+        let map: BTreeMap<&str, &str> =
+            self.index.iter().map(|(name, file)| (name.as_str(), self.names[*file].as_str())).collect();
+        let index = json!({"metadata": {"total_size": self.total_bytes}, "weight_map": map});
+        Ok(atomic_write(&dir.join(INDEX), |file| {
+            file.write_all(serde_json::to_string_pretty(&index).unwrap_or_default().as_bytes())
+        })?)
+    }
+}

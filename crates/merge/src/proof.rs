@@ -1,0 +1,63 @@
+//! What a merge did, measured while it did it.
+
+use serde::Serialize;
+
+use crate::{Deltas, MergeError};
+
+/// What happened to one target.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct TargetProof {
+    /// The tensor.
+    pub name: String,
+    /// Frobenius norm of `ΔW`, before any rounding.
+    pub delta_norm: f64,
+    /// Frobenius norm of the base's weight.
+    pub base_norm: f64,
+    /// Elements that differ from the base, both rounded to the precision of the files.
+    pub changed: u64,
+    /// Elements there are.
+    pub elements: u64,
+}
+
+impl TargetProof {
+    /// The part of the elements that changed.
+    pub fn fraction_changed(&self) -> f64 {
+        self.changed as f64 / self.elements.max(1) as f64
+    }
+}
+
+/// What happened to a model.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+pub struct Proof {
+    /// The targets, in the order of the files.
+    pub targets: Vec<TargetProof>,
+    /// Tensors that no adapter names, all of which were found as they were.
+    pub untouched: usize,
+    /// Precision of the files.
+    pub dtype: String,
+}
+
+impl Proof {
+    /// That every layer of `deltas` was met and changed.
+    ///
+    /// # Errors
+    /// [`MergeError::UnusedDelta`] and [`MergeError::Unchanged`].
+    pub(crate) fn check(&self, deltas: &Deltas) -> Result<(), MergeError> {
+        for path in deltas.paths() {
+            let name = format!("{path}.weight");
+            if !self.targets.iter().any(|target| target.name == name) {
+                return Err(MergeError::UnusedDelta { name });
+            }
+        }
+        let unchanged: Vec<&TargetProof> = self.targets.iter().filter(|target| target.changed == 0).collect();
+        let Some(first) = unchanged.first() else { return Ok(()) };
+        Err(MergeError::Unchanged {
+            count: unchanged.len(),
+            expected: self.targets.len(),
+            dtype: self.dtype.clone(),
+            first: first.name.clone(),
+            norm: first.delta_norm,
+            base_norm: first.base_norm,
+        })
+    }
+}

@@ -1,0 +1,237 @@
+//! A base through its deltas into files, a few rows at a time.
+
+use lora::{AdapterLayer, delta_weight};
+use nn_core::{LinearSource, NnError, TorchContext};
+use tch::{Kind, Tensor};
+use weights::TensorStream;
+
+use crate::{Deltas, Layout, MergeError, Placement, Proof, RowOrder, TargetProof, to_pairs};
+
+/// Elements merged at a time: a few of them as float32 stay in the caches of a core.
+const CHUNK_ELEMENTS: i64 = 512 << 10;
+
+/// Where base weights come from.
+pub struct Base<'a> {
+    /// Their source, on the CPU.
+    pub source: &'a dyn LinearSource,
+    /// What is done to a base weight, by name, before a delta is added: nothing, or there and back through the
+    /// quantisation that the adapter was trained on.
+    pub prepare: &'a dyn Fn(&str, Tensor) -> Result<Tensor, NnError>,
+}
+
+impl std::fmt::Debug for Base<'_> {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str("Base")
+    }
+}
+
+/// Streams every tensor of `layout` from `base`, plus its delta, into `files`. The sum is taken in float32 and rounded
+/// once, to the precision of the plan. The files are whole after this, but not finished: that is the caller's, once the
+/// proof holds.
+///
+/// `tell` hears the name of each tensor that is done.
+///
+/// # Errors
+/// [`MergeError`] when a tensor is missing, of another shape, or not finite; when a target is unchanged, an adapter's
+/// layer unused, or anything else changed; when the disk refuses.
+pub fn merge(
+    base: &Base<'_>,
+    deltas: &Deltas,
+    layout: &Layout,
+    files: &mut [TensorStream],
+    tell: &mut dyn FnMut(&str),
+) -> Result<Proof, MergeError> {
+    let mut proof = Proof::default();
+    for placement in &layout.0 {
+        let name = &placement.tensor.name;
+        let layer = match name.strip_suffix(".weight") {
+            Some(path) => deltas.layer(path)?,
+            None => None,
+        };
+        let seen = tch::no_grad(|| merge_one(base, layer.as_ref(), placement, files))?;
+        if layer.is_some() {
+            if proof.dtype.is_empty() {
+                dtype_name(placement.tensor.kind).clone_into(&mut proof.dtype);
+            }
+            proof.targets.push(TargetProof {
+                name: name.clone(),
+                delta_norm: seen.delta.sqrt(),
+                base_norm: seen.base.sqrt(),
+                changed: seen.changed,
+                elements: seen.elements,
+            });
+        } else if seen.changed > 0 {
+            return Err(MergeError::ChangedElsewhere { name: name.clone(), count: seen.changed });
+        } else {
+            proof.untouched += 1;
+        }
+        tell(name);
+    }
+    proof.check(deltas)?;
+    Ok(proof)
+}
+
+/// PyTorch's name of a precision.
+fn dtype_name(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Float => "float32",
+        Kind::BFloat16 => "bfloat16",
+        Kind::Half => "float16",
+        _ => "another dtype",
+    }
+}
+
+/// Sums over the elements of one tensor.
+#[derive(Debug, Default)]
+struct Seen {
+    /// Of squares.
+    delta: f64,
+    /// Of squares.
+    base: f64,
+    changed: u64,
+    elements: u64,
+}
+
+fn merge_one(
+    base: &Base<'_>,
+    layer: Option<&AdapterLayer>,
+    placement: &Placement,
+    files: &mut [TensorStream],
+) -> Result<Seen, MergeError> {
+    let plan = &placement.tensor;
+    let weight = (base.prepare)(&plan.name, base.source.tensor(&plan.name, &plan.shape)?)?;
+    if let Some(layer) = layer {
+        check_shape(layer, &plan.shape)?;
+    }
+    let rows = plan.shape.first().copied().unwrap_or(1);
+    let row_elements = plan.shape.iter().skip(1).product::<i64>().max(1);
+    let mut seen = Seen::default();
+    let mut sum =
+        (plan.added_rows > 0).then(|| Tensor::zeros(&plan.shape[1..], (Kind::Double, tch::Device::Cpu)));
+    let bounds = chunk_bounds(placement, rows, row_elements);
+    for (&start, &end) in bounds.iter().zip(bounds.iter().skip(1)) {
+        let before = weight.f_narrow(0, start, end - start).op("narrow")?;
+        let rounded = before.f_to_kind(plan.kind).op("to_kind")?;
+        let merged = match layer {
+            None => rounded.shallow_clone(),
+            Some(layer) => added(&before, layer, start..end, plan.kind, &mut seen)?,
+        };
+        check_finite(&plan.name, &before, &merged, layer.is_some())?;
+        let differ = merged.f_ne_tensor(&rounded).op("ne")?.f_count_nonzero(None).op("count_nonzero")?;
+        seen.changed += differ.int64_value(&[]) as u64;
+        seen.elements += merged.numel() as u64;
+        if let Some(sum) = &mut sum {
+            let rows = before.f_sum_dim_intlist(0i64, false, Kind::Double).op("sum")?;
+            let _ = sum.f_add_(&rows).op("add_")?;
+        }
+        let ordered = match placement.order {
+            RowOrder::Halves => merged,
+            RowOrder::Pairs { head_dim } => to_pairs(&merged, head_dim)?,
+        };
+        hand_over(&ordered, start, placement, files)?;
+    }
+    if let Some(sum) = sum {
+        let mean = sum.f_div_scalar(rows as f64).op("div")?.f_to_kind(plan.kind).op("to_kind")?;
+        let mut shape = plan.shape.clone();
+        shape[0] = 1;
+        let row = mean.f_view(shape.as_slice()).op("view")?;
+        for index in rows..rows + plan.added_rows {
+            hand_over(&row, index, placement, files)?;
+        }
+    }
+    Ok(seen)
+}
+
+fn check_shape(layer: &AdapterLayer, shape: &[i64]) -> Result<(), MergeError> {
+    let actual = vec![
+        layer.b.size().first().copied().unwrap_or_default(),
+        layer.a.size().last().copied().unwrap_or_default(),
+    ];
+    if actual == shape {
+        return Ok(());
+    }
+    let name = format!("delta of {}", layer.path);
+    Err(NnError::Shape { name, actual, expected: shape.to_vec() }.into())
+}
+
+/// Rows at which a tensor is cut: where a file ends, and often enough. Heads that change order stay whole.
+fn chunk_bounds(placement: &Placement, rows: i64, row_elements: i64) -> Vec<i64> {
+    let unit = match placement.order {
+        RowOrder::Halves => 1,
+        RowOrder::Pairs { head_dim } => head_dim,
+    };
+    let step = (CHUNK_ELEMENTS / row_elements / unit).max(1) * unit;
+    let ends = placement.destinations.iter().flat_map(|part| [part.rows.start, part.rows.end]);
+    let mut bounds: Vec<i64> =
+        (0..rows).step_by(step as usize).chain(ends.filter(|&end| end < rows)).chain([rows]).collect();
+    bounds.sort_unstable();
+    bounds.dedup();
+    bounds
+}
+
+/// `W + ΔW` of some rows.
+fn added(
+    before: &Tensor,
+    layer: &AdapterLayer,
+    rows: std::ops::Range<i64>,
+    kind: Kind,
+    seen: &mut Seen,
+) -> Result<Tensor, MergeError> {
+    let b = layer.b.f_narrow(0, rows.start, rows.end - rows.start).op("narrow")?;
+    let delta = delta_weight(&layer.a, &b, layer.scale)?;
+    let exact = before.f_to_kind(Kind::Float).op("to_kind")?;
+    seen.delta += squares(&delta)?;
+    seen.base += squares(&exact)?;
+    let mut sum = delta;
+    let _ = sum.f_add_(&exact).op("add_")?;
+    Ok(sum.f_to_kind(kind).op("to_kind")?)
+}
+
+fn squares(xs: &Tensor) -> Result<f64, MergeError> {
+    let flat = xs.f_reshape([-1]).op("reshape")?;
+    Ok(flat.f_dot(&flat).op("dot")?.double_value(&[]))
+}
+
+/// That no element is NaN or infinite. A sum tells that in one pass; a sum that overflows is looked at again.
+fn check_finite(name: &str, before: &Tensor, merged: &Tensor, is_target: bool) -> Result<(), MergeError> {
+    if merged.f_sum(Kind::Float).op("sum")?.double_value(&[]).is_finite() {
+        return Ok(());
+    }
+    let finite = |xs: &Tensor| -> Result<bool, MergeError> {
+        Ok(xs.f_isfinite().op("isfinite")?.f_all().op("all")?.int64_value(&[]) != 0)
+    };
+    if finite(merged)? {
+        return Ok(());
+    }
+    let place = if !finite(before)? {
+        "in the base".to_owned()
+    } else if is_target {
+        format!("after the delta was added and rounded to {}", dtype_name(merged.kind()))
+    } else {
+        format!("after rounding to {}", dtype_name(merged.kind()))
+    };
+    Err(MergeError::NotFinite { name: name.to_owned(), place })
+}
+
+/// Gives rows `start..` of the merged tensor to the files they belong to.
+fn hand_over(
+    rows: &Tensor,
+    start: i64,
+    placement: &Placement,
+    files: &mut [TensorStream],
+) -> Result<(), MergeError> {
+    let end = start + rows.size().first().copied().unwrap_or(1);
+    for part in &placement.destinations {
+        let (first, last) = (part.rows.start.max(start), part.rows.end.min(end));
+        if first >= last {
+            continue;
+        }
+        let mut piece = rows.f_narrow(0, first - start, last - first).op("narrow")?;
+        if let Some(columns) = &part.columns {
+            piece = piece.f_narrow(1, columns.start, columns.end - columns.start).op("narrow")?;
+        }
+        let Some(file) = files.get_mut(part.file) else { continue };
+        file.write(&part.name, &piece)?;
+    }
+    Ok(())
+}

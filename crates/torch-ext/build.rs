@@ -22,6 +22,7 @@ fn main() {
         .define("_GLIBCXX_USE_CXX11_ABI", "1")
         .file("cpp/cross_entropy.cpp")
         .file("cpp/checkpoint.cpp")
+        .file("cpp/custom.cpp")
         .file("cpp/storage.cpp")
         .file("cpp/cuda.cpp")
         .compile("torch_ext_cpp");

@@ -8,7 +8,7 @@ use tch::Tensor;
 use torch_sys::C_tensor;
 
 use crate::ExtError;
-use crate::error::own;
+use crate::error::{own, set_last_error};
 
 type Forward = Box<dyn Fn(&Tensor) -> Result<Tensor, Box<dyn Error + Send + Sync>> + Send>;
 
@@ -19,7 +19,6 @@ unsafe extern "C" {
         drop: extern "C" fn(*mut c_void),
         user: *mut c_void,
     ) -> *mut C_tensor;
-    fn torch_ext_set_error(text: *const u8, len: usize);
 }
 
 extern "C" fn call(user: *mut c_void, xs: *const C_tensor) -> *mut C_tensor {
@@ -32,8 +31,7 @@ extern "C" fn call(user: *mut c_void, xs: *const C_tensor) -> *mut C_tensor {
         Ok(Err(error)) => error.to_string(),
         Err(_) => "the checkpointed closure panicked".to_owned(),
     };
-    // SAFETY: the C++ side copies the bytes.
-    unsafe { torch_ext_set_error(message.as_ptr(), message.len()) };
+    set_last_error(&message);
     std::ptr::null_mut()
 }
 

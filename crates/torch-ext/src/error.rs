@@ -7,6 +7,7 @@ use torch_sys::C_tensor;
 
 unsafe extern "C" {
     fn torch_ext_last_error() -> *const c_char;
+    fn torch_ext_set_error(text: *const u8, len: usize);
 }
 
 /// A failure of an extension.
@@ -58,6 +59,12 @@ pub(crate) fn last_error(op: &'static str) -> ExtError {
     // SAFETY: the C++ side returns a NUL-terminated string that lives until its next failure on this thread.
     let text = unsafe { CStr::from_ptr(torch_ext_last_error()) }.to_string_lossy();
     ExtError::Torch { op, message: text.lines().next().unwrap_or_default().to_owned() }
+}
+
+/// Leaves `text` for the C++ side, as the reason why a closure failed.
+pub(crate) fn set_last_error(text: &str) {
+    // SAFETY: the C++ side copies the bytes.
+    unsafe { torch_ext_set_error(text.as_ptr(), text.len()) };
 }
 
 /// Takes ownership of a tensor made on the C++ side; null means failure.

@@ -1,7 +1,10 @@
 //! What libtorch has and tch does not bind, through a small C++ side in `cpp/`.
 //!
 //! - [`checkpoint`]: activation checkpointing of any closure;
+//! - [`custom`]: an operation whose forward and backward passes are closures;
 //! - [`linear_cross_entropy`]: the language-model head and its loss without the logits in memory;
+//! - [`parallel`]: loops of our own on libtorch's threads;
+//! - [`dynamic8`]: blocks of 8-bit codes with a dynamic exponent, as bitsandbytes keeps optimiser states and block scales;
 //! - [`tensor_over`]: a tensor that looks at memory somebody else owns, and keeps the owner alive;
 //! - [`cuda`]: starting CUDA in a program that links only the CPU libraries, and its allocator's statistics;
 //! - [`process_memory`]: what this process holds in host memory.
@@ -10,12 +13,17 @@
 mod checkpoint;
 mod cross_entropy;
 pub mod cuda;
+mod custom;
+pub mod dynamic8;
 mod error;
 mod memory;
+mod parallel;
 mod storage;
 
 pub use checkpoint::checkpoint;
 pub use cross_entropy::linear_cross_entropy;
+pub use custom::custom;
 pub use error::ExtError;
 pub use memory::{ProcessMemory, process_memory};
+pub use parallel::parallel;
 pub use storage::tensor_over;

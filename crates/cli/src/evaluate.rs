@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 use crate::base::Base;
 use crate::device::{self, parse_kind};
 use crate::exit::usage;
+use crate::flags::{parse_bool, parse_quantization};
 use crate::report::print;
 
 /// Answer the records of a file greedily and count the answers that equal the reference, for each kind of task.
@@ -51,6 +52,12 @@ pub struct EvaluateArgs {
     /// auto, float32, bfloat16 or float16
     #[arg(long, default_value = "auto")]
     dtype: String,
+    /// Quantise the linear layers while loading: nf4, fp4, int8 or none
+    #[arg(long, value_name = "NAME", default_value = "none")]
+    quantize: String,
+    /// Quantise the scales of nf4 and fp4 too
+    #[arg(long = "double_quant", value_name = "BOOL", num_args = 0..=1, default_missing_value = "true", default_value = "false", value_parser = parse_bool)]
+    double_quant: bool,
     /// CPU threads [default: all cores]
     #[arg(long, value_name = "N")]
     threads: Option<usize>,
@@ -100,7 +107,8 @@ pub fn run(args: EvaluateArgs) -> Result<()> {
         PromptTemplate::load(&args.prompt_template_name).map_err(|error| usage(error.to_string()))?;
     let records = load_records(&args.data_path, BadRecords::Refuse)?.records;
     let kinds = read_kinds(&args.data_path)?;
-    let mut model = base.load(device, parse_kind(&args.dtype)?)?;
+    let quantization = parse_quantization(&args.quantize, args.double_quant)?;
+    let mut model = base.load_quantized(device, parse_kind(&args.dtype)?, quantization)?;
     if let Some(dir) = &args.lora_weights {
         LoraAdapters::load(&mut model, dir)
             .with_context(|| format!("cannot load adapter `{}`", dir.display()))?;

@@ -2,7 +2,11 @@
 
 use std::ffi::OsString;
 
+use anyhow::Result;
 use lora::TargetModules;
+use qlora_nf4::{Code4, Config4, Quantization};
+
+use crate::exit::usage;
 
 /// Flags may be written with `-` or `_` inside: `--base-model` is `--base_model`. Values stay as they are.
 pub fn normalised(args: impl Iterator<Item = OsString>) -> impl Iterator<Item = OsString> {
@@ -25,6 +29,37 @@ pub fn parse_bool(text: &str) -> Result<bool, String> {
         "true" | "1" | "yes" => Ok(true),
         "false" | "0" | "no" => Ok(false),
         _ => Err("expected true or false".to_owned()),
+    }
+}
+
+/// How linear layers are quantised, by name: `nf4`, `fp4`, `int8` or `none`.
+///
+/// # Errors
+/// For any other name, and for `double_quant` where there are no scales of blocks.
+pub fn parse_quantization(name: &str, double_quant: bool) -> Result<Option<Quantization>> {
+    let code = match name {
+        "nf4" => Code4::Nf4,
+        "fp4" => Code4::Fp4,
+        "int8" | "none" if double_quant => {
+            return Err(usage(format!("double_quant is for nf4 and fp4; quantize is `{name}`")));
+        }
+        "int8" => return Ok(Some(Quantization::Eight)),
+        "none" => return Ok(None),
+        _ => return Err(usage(format!("quantize is `{name}`; expected nf4, fp4, int8 or none"))),
+    };
+    Ok(Some(Quantization::Four(Config4::new(code, double_quant))))
+}
+
+/// What `load_4bit` and `load_8bit` ask for: transformers' NF4 without double quantisation, or LLM.int8().
+///
+/// # Errors
+/// When both are set.
+pub fn load_in_bits(four: bool, eight: bool) -> Result<Option<Quantization>> {
+    match (four, eight) {
+        (true, true) => Err(usage("weights in 4 bits and in 8 bits are two things; ask for one of them")),
+        (true, false) => parse_quantization("nf4", false),
+        (false, true) => parse_quantization("int8", false),
+        (false, false) => Ok(None),
     }
 }
 

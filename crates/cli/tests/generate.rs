@@ -59,7 +59,7 @@ fn one_answer_is_the_same_at_once_and_as_a_stream() {
 fn wrong_flags_are_refused_in_a_sentence() {
     let scene = Scene::new();
     for (args, part) in [
-        (&["--load_8bit"][..], "not in this build"),
+        (&["--load_8bit", "--load_4bit"][..], "ask for one of them"),
         (&["--instruction", " "], "instruction is empty"),
         (&["--lora_weights", "nowhere", "--prompt", "a"], "is not a directory"),
         (&["--file", "data.json"], "file needs --out"),

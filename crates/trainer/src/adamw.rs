@@ -6,6 +6,7 @@ use std::path::Path;
 
 use nn_core::TorchContext;
 use tch::{Device, Kind, Tensor, no_grad_guard};
+use torch_ext::dynamic8::{self, Blocks};
 use weights::TensorStore;
 
 use crate::TrainError;
@@ -29,7 +30,7 @@ pub struct AdamWConfig {
 
 /// `AdamW` (Loshchilov and Hutter, arXiv 1711.05101), with the formulas and the order of `torch.optim.AdamW`.
 ///
-/// Parameters and state are float32. Parameters with fewer than two dimensions are not decayed.
+/// Parameters are float32, and so is the state unless it is asked for in 8 bits. Parameters with fewer than two dimensions are not decayed.
 #[derive(Debug)]
 pub struct AdamW {
     config: AdamWConfig,
@@ -44,11 +45,20 @@ struct Bucket {
     members: Range<usize>,
     /// Number of elements of each member.
     sizes: Vec<i64>,
-    /// Running mean of the gradient, `[sum of sizes]`.
-    exp_avg: Tensor,
-    /// Running mean of the squared gradient, `[sum of sizes]`.
-    exp_avg_sq: Tensor,
+    state: Moments,
 }
+
+/// Running means of the gradient and of its square, `[sum of sizes]`.
+#[derive(Debug)]
+enum Moments {
+    /// In float32.
+    Float { exp_avg: Tensor, exp_avg_sq: Tensor },
+    /// In blocks of 8-bit codes (Dettmers et al., "8-bit Optimizers via Block-wise Quantization", arXiv 2110.02861).
+    Eight { exp_avg: Blocks, exp_avg_sq: Blocks },
+}
+
+/// Parameters with fewer elements keep float32 states (bitsandbytes `min_8bit_size`).
+const MIN_8BIT_SIZE: i64 = 4096;
 
 /// The gradients of one step, flat.
 #[derive(Debug)]
@@ -86,6 +96,23 @@ impl AdamW {
     /// [`TrainError::NoParameters`], [`TrainError::FrozenParameter`] or [`TrainError::ParameterKind`] when there is
     /// nothing to optimise, or something that cannot be.
     pub fn new(parameters: Vec<(String, Tensor)>, config: AdamWConfig) -> Result<Self, TrainError> {
+        Self::with_state(parameters, config, false)
+    }
+
+    /// As [`AdamW::new`], with the state of parameters of at least 4096 elements in 8 bits, in blocks of 256 from the
+    /// start of each: the numbers of bitsandbytes' `AdamW8bit` on the CPU.
+    ///
+    /// # Errors
+    /// As [`AdamW::new`].
+    pub fn new_8bit(parameters: Vec<(String, Tensor)>, config: AdamWConfig) -> Result<Self, TrainError> {
+        Self::with_state(parameters, config, true)
+    }
+
+    fn with_state(
+        parameters: Vec<(String, Tensor)>,
+        config: AdamWConfig,
+        eight_bit: bool,
+    ) -> Result<Self, TrainError> {
         if parameters.is_empty() {
             return Err(TrainError::NoParameters);
         }
@@ -98,7 +125,7 @@ impl AdamW {
                 return Err(TrainError::ParameterKind { name: name.clone(), actual });
             }
         }
-        let buckets = fill_buckets(&parameters)?;
+        let buckets = fill_buckets(&parameters, eight_bit)?;
         Ok(Self { config, parameters, buckets, step: 0 })
     }
 
@@ -155,14 +182,15 @@ impl AdamW {
         let kept = 1.0 - learning_rate * weight_decay;
 
         for (bucket, mut grad) in self.buckets.iter_mut().zip(gradients.0) {
-            let _ = bucket.exp_avg.f_lerp_(&grad, 1.0 - beta1).op("lerp_")?;
+            let (mut exp_avg, mut exp_avg_sq) = bucket.state.values()?;
+            let _ = exp_avg.f_lerp_(&grad, 1.0 - beta1).op("lerp_")?;
             let grad_squared = grad.f_square_().op("square_")?;
-            let _ = bucket.exp_avg_sq.f_lerp_(&grad_squared, 1.0 - beta2).op("lerp_")?;
+            let _ = exp_avg_sq.f_lerp_(&grad_squared, 1.0 - beta2).op("lerp_")?;
 
-            let mut denominator = bucket.exp_avg_sq.f_sqrt().op("sqrt")?;
+            let mut denominator = exp_avg_sq.f_sqrt().op("sqrt")?;
             let _ = denominator.f_mul_scalar_(1.0 / correction2.sqrt()).op("mul_")?;
             let _ = denominator.f_add_scalar_(epsilon).op("add_")?;
-            let mut update = bucket.exp_avg.f_mul_scalar(-learning_rate / correction1).op("mul")?;
+            let mut update = exp_avg.f_mul_scalar(-learning_rate / correction1).op("mul")?;
             let update = update.f_div_(&denominator).op("div_")?;
 
             let parts = update.f_split_with_sizes(&bucket.sizes, 0).op("split_with_sizes")?;
@@ -172,11 +200,13 @@ impl AdamW {
                 }
                 let _ = tensor.f_add_(&part.f_view_as(tensor).op("view_as")?).op("add_")?;
             }
+            bucket.state.keep(&exp_avg, &exp_avg_sq)?;
         }
         Ok(())
     }
 
-    /// Writes the state: `step`, and `exp_avg.NAME` and `exp_avg_sq.NAME` for each parameter, in its shape.
+    /// Writes the state: `step`, and `exp_avg.NAME` and `exp_avg_sq.NAME` for each parameter, in its shape; of 8-bit
+    /// states the codes, `[n]`, and `exp_avg_absmax.NAME` and `exp_avg_sq_absmax.NAME`.
     ///
     /// # Errors
     /// [`TrainError::Weights`] when the file cannot be written.
@@ -197,7 +227,7 @@ impl AdamW {
         let store = TensorStore::open_file(path)?;
         for (name, mut state) in self.named_state()? {
             let saved = store.tensor(&name)?;
-            if saved.size() != state.size() {
+            if saved.size() != state.size() || saved.kind() != state.kind() {
                 return Err(TrainError::OptimizerState {
                     name,
                     actual: saved.size(),
@@ -215,10 +245,22 @@ impl AdamW {
         let mut named = Vec::with_capacity(2 * self.parameters.len() + 1);
         for bucket in &self.buckets {
             let members = &self.parameters[bucket.members.clone()];
-            for (prefix, flat) in [("exp_avg", &bucket.exp_avg), ("exp_avg_sq", &bucket.exp_avg_sq)] {
-                let parts = flat.f_split_with_sizes(&bucket.sizes, 0).op("split_with_sizes")?;
-                for ((name, tensor), part) in members.iter().zip(parts) {
-                    named.push((format!("{prefix}.{name}"), part.f_view_as(tensor).op("view_as")?));
+            match &bucket.state {
+                Moments::Float { exp_avg, exp_avg_sq } => {
+                    for (prefix, flat) in [("exp_avg", exp_avg), ("exp_avg_sq", exp_avg_sq)] {
+                        let parts = flat.f_split_with_sizes(&bucket.sizes, 0).op("split_with_sizes")?;
+                        for ((name, tensor), part) in members.iter().zip(parts) {
+                            named.push((format!("{prefix}.{name}"), part.f_view_as(tensor).op("view_as")?));
+                        }
+                    }
+                }
+                Moments::Eight { exp_avg, exp_avg_sq } => {
+                    for (prefix, blocks) in [("exp_avg", exp_avg), ("exp_avg_sq", exp_avg_sq)] {
+                        for (name, _) in members {
+                            named.push((format!("{prefix}.{name}"), blocks.codes.shallow_clone()));
+                            named.push((format!("{prefix}_absmax.{name}"), blocks.absmax.shallow_clone()));
+                        }
+                    }
                 }
             }
         }
@@ -226,28 +268,62 @@ impl AdamW {
     }
 }
 
-/// Cuts the parameters, in order, into buckets of one device and at most [`BUCKET_ELEMENTS`] (a larger tensor is alone).
-fn fill_buckets(parameters: &[(String, Tensor)]) -> Result<Vec<Bucket>, TrainError> {
-    let mut groups: Vec<(Range<usize>, Vec<i64>, Device)> = Vec::new();
+impl Moments {
+    fn zeros(len: i64, device: Device, eight_bit: bool) -> Result<Self, TrainError> {
+        let zeros = || Tensor::f_zeros([len], (Kind::Float, device)).op("zeros");
+        if !eight_bit {
+            return Ok(Self::Float { exp_avg: zeros()?, exp_avg_sq: zeros()? });
+        }
+        let blocks = |signed| dynamic8::quantize(&zeros()?, signed).op("quantize");
+        Ok(Self::Eight { exp_avg: blocks(true)?, exp_avg_sq: blocks(false)? })
+    }
+
+    /// The means in float32: the state itself, or its values.
+    fn values(&self) -> Result<(Tensor, Tensor), TrainError> {
+        Ok(match self {
+            Self::Float { exp_avg, exp_avg_sq } => (exp_avg.shallow_clone(), exp_avg_sq.shallow_clone()),
+            Self::Eight { exp_avg, exp_avg_sq } => (
+                dynamic8::dequantize(exp_avg, true).op("dequantize")?,
+                dynamic8::dequantize(exp_avg_sq, false).op("dequantize")?,
+            ),
+        })
+    }
+
+    /// Takes over new means. In float32 they have been changed in place.
+    fn keep(&mut self, mean: &Tensor, mean_square: &Tensor) -> Result<(), TrainError> {
+        if let Self::Eight { exp_avg, exp_avg_sq } = self {
+            *exp_avg = dynamic8::quantize(mean, true).op("quantize")?;
+            *exp_avg_sq = dynamic8::quantize(mean_square, false).op("quantize")?;
+        }
+        Ok(())
+    }
+}
+
+/// Cuts the parameters, in order, into buckets of one device and at most [`BUCKET_ELEMENTS`] (a larger tensor is alone,
+/// and so is one whose state is in 8 bits, since blocks begin with it).
+fn fill_buckets(parameters: &[(String, Tensor)], eight_bit: bool) -> Result<Vec<Bucket>, TrainError> {
+    let mut groups: Vec<(Range<usize>, Vec<i64>, Device, bool)> = Vec::new();
     for (index, (_, tensor)) in parameters.iter().enumerate() {
         let (size, device) = (tensor.numel() as i64, tensor.device());
+        let eight_bit = eight_bit && size >= MIN_8BIT_SIZE;
         match groups.last_mut() {
-            Some((members, sizes, of))
-                if *of == device && sizes.iter().sum::<i64>() + size <= BUCKET_ELEMENTS =>
+            Some((members, sizes, of, eight))
+                if *of == device
+                    && !*eight
+                    && !eight_bit
+                    && sizes.iter().sum::<i64>() + size <= BUCKET_ELEMENTS =>
             {
                 members.end += 1;
                 sizes.push(size);
             }
-            _ => groups.push((index..index + 1, vec![size], device)),
+            _ => groups.push((index..index + 1, vec![size], device, eight_bit)),
         }
     }
-    let zeros = |len: i64, device| Tensor::f_zeros([len], (Kind::Float, device)).op("zeros");
     groups
         .into_iter()
-        .map(|(members, sizes, device)| {
-            let len = sizes.iter().sum();
-            let (exp_avg, exp_avg_sq) = (zeros(len, device)?, zeros(len, device)?);
-            Ok(Bucket { members, sizes, exp_avg, exp_avg_sq })
+        .map(|(members, sizes, device, eight_bit)| {
+            let state = Moments::zeros(sizes.iter().sum(), device, eight_bit)?;
+            Ok(Bucket { members, sizes, state })
         })
         .collect()
 }

@@ -34,6 +34,8 @@ pub struct TrainConfig {
     pub adam_beta2: f64,
     /// `AdamW`'s ε, added to the root of the mean square.
     pub adam_epsilon: f64,
+    /// Keep `AdamW`'s state in 8 bits, in blocks of 256 (bitsandbytes' `AdamW8bit`).
+    pub adam_8bit: bool,
     /// Global gradient norm above which gradients are scaled down; 0 turns clipping off.
     pub max_grad_norm: f64,
     /// Optimiser steps between two lines of metrics. May differ when a run is resumed.
@@ -66,6 +68,7 @@ impl Default for TrainConfig {
             adam_beta1: 0.9,
             adam_beta2: 0.999,
             adam_epsilon: 1e-8,
+            adam_8bit: false,
             max_grad_norm: 1.0,
             logging_steps: count(10),
             eval_steps: count(200),

@@ -12,6 +12,9 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use llama_model::{GgufCheckpoint, Llama, LlamaConfig, MetaCheckpoint, TokenIds};
 use llama_tokenizer::{LlamaTokenizer, check_special_ids};
+use qlora_nf4::{
+    QuantError, Quantization, QuantizingSource, StoredSource, is_quantized, read_quantization_config,
+};
 use tch::{Device, Kind};
 use weights::{GgufFile, TensorStore};
 
@@ -146,10 +149,68 @@ impl Base {
     /// # Errors
     /// When the weights cannot be read or do not have the shapes of the configuration.
     pub fn load(&self, device: Device, kind: Option<Kind>) -> Result<Llama> {
+        self.load_quantized(device, kind, None)
+    }
+
+    /// As [`Base::load`], with the linear layers quantised on the way where `asked` says so; `kind` is then that of the
+    /// rest and of the computation. A base that is quantised already is opened as it is.
+    ///
+    /// # Errors
+    /// As [`Base::load`], and when a base that is quantised already is to be quantised.
+    pub fn load_quantized(
+        &self,
+        device: Device,
+        kind: Option<Kind>,
+        asked: Option<Quantization>,
+    ) -> Result<Llama> {
         let weights = self.weights()?;
-        let kind = kind.unwrap_or_else(|| auto_kind(device, self.config.num_parameters()));
-        let source = weights.source(device, Some(kind));
-        Llama::load(&self.config, &source).with_context(|| format!("cannot load `{}`", self.dir.display()))
+        let stored = self.stored_quantization()?;
+        if let (Some(stored), Some(asked)) = (stored, asked) {
+            let (stored, asked) = (stored.describe(), asked.describe());
+            return Err(usage(QuantError::AlreadyQuantised { stored, asked }.to_string()));
+        }
+        let parameters = self.config.num_parameters();
+        // Quantised layers take an eighth or a quarter of what float32 would.
+        let parameters = if asked.or(stored).is_some() { parameters / 4 } else { parameters };
+        let kind = kind.unwrap_or_else(|| auto_kind(device, parameters));
+        let model = match (&weights, stored, asked) {
+            (BaseWeights::HuggingFace(store), Some(_), None) => {
+                Llama::load(&self.config, &StoredSource::new(store, device, Some(kind)))
+            }
+            (_, _, Some(asked)) => {
+                let source = weights.source(Device::Cpu, None);
+                Llama::load(&self.config, &QuantizingSource::new(source, asked, device, kind))
+            }
+            _ => Llama::load(&self.config, &weights.source(device, Some(kind))),
+        };
+        model.with_context(|| format!("cannot load `{}`", self.dir.display()))
+    }
+
+    /// How the base is quantised on disk; `None` where it is not, or in blocks of GGUF's.
+    ///
+    /// # Errors
+    /// When `config.json` says something else than bitsandbytes, or than the weights.
+    pub fn stored_quantization(&self) -> Result<Option<Quantization>> {
+        let Layout::HuggingFace = self.layout else { return Ok(None) };
+        let path = self.dir.join("config.json");
+        let text =
+            std::fs::read_to_string(&path).with_context(|| format!("cannot read `{}`", path.display()))?;
+        let config =
+            serde_json::from_str(&text).with_context(|| format!("cannot read `{}`", path.display()))?;
+        let stated = read_quantization_config(&config)
+            .with_context(|| format!("cannot load `{}`", self.dir.display()))?;
+        let found = is_quantized(&TensorStore::open(&self.dir)?);
+        match (stated, found) {
+            (Some(_), false) => Err(usage(format!(
+                "`{}` says that the weights are quantised, but they are not",
+                path.display()
+            ))),
+            (None, true) => Err(usage(format!(
+                "the weights in `{}` are quantised, but `config.json` there has no quantization_config",
+                self.dir.display()
+            ))),
+            (stated, _) => Ok(stated),
+        }
     }
 
     /// The shape with the special tokens that a file for other programs has to state; Meta's files leave them to the

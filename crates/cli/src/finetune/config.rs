@@ -6,12 +6,15 @@ use std::path::{Path, PathBuf};
 use alpaca_data::TokenizeConfig;
 use anyhow::{Context, Result};
 use lora::{LoraConfig, TargetModules};
+use qlora_nf4::Quantization;
 use serde::{Deserialize, Serialize};
 use tch::Kind;
 use trainer::{LrScheduler, TrainConfig};
 
+use super::recipe::Optim;
 use crate::device::parse_kind;
 use crate::exit::usage;
+use crate::flags::parse_quantization;
 
 /// A run, fully decided. Names and defaults of the first group are those of `finetune.py` in tloen/alpaca-lora; the second
 /// group it fixes in code; the third is this program's own.
@@ -72,6 +75,12 @@ pub struct FinetuneConfig {
     pub device: String,
     /// Precision of the base: `auto`, `float32`, `bfloat16` or `float16`.
     pub dtype: String,
+    /// How the base's linear layers are quantised: `nf4`, `fp4`, `int8` or `none`.
+    pub quantize: String,
+    /// Quantise the scales of 4-bit blocks too.
+    pub double_quant: bool,
+    /// The optimiser.
+    pub optim: Optim,
     /// Threads; all cores when absent.
     pub threads: Option<usize>,
     /// Seed of everything random.
@@ -131,6 +140,9 @@ impl Default for FinetuneConfig {
             save_total_limit: train.save_total_limit,
             device: "auto".to_owned(),
             dtype: "auto".to_owned(),
+            quantize: "none".to_owned(),
+            double_quant: false,
+            optim: Optim::Adamw,
             threads: None,
             seed: train.seed,
             max_steps: None,
@@ -156,7 +168,15 @@ impl FinetuneConfig {
     /// # Errors
     /// When the run file cannot be read or names an unknown field, or a value is out of range.
     pub fn resolve(flags: toml::Table, file: Option<&Path>) -> Result<Self> {
-        let mut table = match file {
+        Self::resolve_over(toml::Table::new(), flags, file)
+    }
+
+    /// As [`FinetuneConfig::resolve`], with a recipe's settings between the run file and the defaults.
+    ///
+    /// # Errors
+    /// As [`FinetuneConfig::resolve`].
+    pub fn resolve_over(mut recipe: toml::Table, flags: toml::Table, file: Option<&Path>) -> Result<Self> {
+        let table = match file {
             None => toml::Table::new(),
             Some(path) => {
                 let text = std::fs::read_to_string(path)
@@ -168,8 +188,9 @@ impl FinetuneConfig {
                 })?
             }
         };
-        table.extend(flags);
-        let config: Self = table.try_into().map_err(|error: toml::de::Error| {
+        recipe.extend(table);
+        recipe.extend(flags);
+        let config: Self = recipe.try_into().map_err(|error: toml::de::Error| {
             // The name of the field is in the last line.
             let text = error.to_string();
             usage(format!("wrong setting: {}", text.trim().lines().collect::<Vec<_>>().join(" ")))
@@ -202,12 +223,26 @@ impl FinetuneConfig {
                 self.cutoff_len
             ));
         }
+        if self.quantization()?.is_some() && self.full {
+            return refuse(format!(
+                "quantize is `{}`; --full trains the weights, which have to be whole",
+                self.quantize
+            ));
+        }
         let kind = parse_kind(&self.dtype)?;
         if self.full && !matches!(kind, None | Some(Kind::Float)) {
             return refuse(format!("dtype is `{}`; --full trains in float32", self.dtype));
         }
         self.lora().validate().map_err(|error| usage(error.to_string()))?;
         self.train().validate().map_err(|error| usage(error.to_string()))
+    }
+
+    /// How the base is quantised.
+    ///
+    /// # Errors
+    /// For a name that is none.
+    pub fn quantization(&self) -> Result<Option<Quantization>> {
+        parse_quantization(&self.quantize, self.double_quant)
     }
 
     /// The trainer's share.
@@ -224,6 +259,7 @@ impl FinetuneConfig {
             weight_decay: self.weight_decay,
             adam_beta1: self.adam_beta1,
             adam_beta2: self.adam_beta2,
+            adam_8bit: self.optim.is_8bit(),
             max_grad_norm: self.max_grad_norm,
             logging_steps: self.logging_steps,
             eval_steps: self.eval_steps,

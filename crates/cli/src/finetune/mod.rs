@@ -4,6 +4,7 @@ mod args;
 mod config;
 mod output;
 mod plan;
+mod recipe;
 mod records;
 mod run;
 mod start;

@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use anyhow::Result;
 use llama_model::LlamaConfig;
 use lora::TargetModules;
+use qlora_nf4::Quantization;
 use tch::Kind;
 
 use super::config::FinetuneConfig;
@@ -44,7 +45,9 @@ pub(crate) fn plan(run: &FinetuneConfig) -> Result<String> {
     let kind = if run.full { Some(Kind::Float) } else { parse_kind(&run.dtype)? };
     let kind = kind.unwrap_or_else(|| auto_kind(device, shape.num_parameters()));
     let trainable = if run.full { shape.num_parameters() } else { adapter_parameters(run, shape)? };
-    let memory = estimate(run, shape, kind, trainable);
+    let stored = base.stored_quantization()?;
+    let quantization = run.quantization()?.or(stored);
+    let memory = estimate(run, shape, kind, trainable, quantization);
 
     let mut text = String::new();
     let mut line = |name: &str, value: String| {
@@ -55,15 +58,22 @@ pub(crate) fn plan(run: &FinetuneConfig) -> Result<String> {
     let share = 100.0 * trainable as f64 / shape.num_parameters() as f64;
     line("trainable parameters", format!("{} ({share:.4} %)", grouped(trainable)));
     line("device, dtype", format!("{}, {}", if cuda { "cuda" } else { "cpu" }, kind_name(kind)));
+    if let Some(quantization) = quantization {
+        line("linear layers", quantization.describe());
+    }
     let tokens = u64::from(run.micro_batch_size) * run.cutoff_len as u64;
     line("micro-batch", format!("{} x {} tokens at most = {tokens}", run.micro_batch_size, run.cutoff_len));
     line("memory, estimated", String::new());
-    let weights_note =
-        if cuda || Some(kind) != base.stored_kind() { "" } else { " (mapped from the file, not copied)" };
+    let weights_note = if cuda || quantization.is_some() || Some(kind) != base.stored_kind() {
+        ""
+    } else {
+        " (mapped from the file, not copied)"
+    };
     line("  weights", format!("{}{weights_note}", size(memory.weights)));
     line("  adapter", size(memory.adapter));
     line("  gradients", size(memory.gradients));
-    line("  optimiser (AdamW)", size(memory.optimizer));
+    let optimizer = if run.optim.is_8bit() { "  optimiser (8-bit AdamW)" } else { "  optimiser (AdamW)" };
+    line(optimizer, size(memory.optimizer));
     line("  activations", size(memory.activations));
     line("  logits", size(memory.logits));
     line("  total", size(memory.total()));
@@ -105,7 +115,31 @@ fn adapter_parameters(run: &FinetuneConfig, shape: &LlamaConfig) -> Result<i64> 
     Ok(layer * shape.num_hidden_layers as i64)
 }
 
-fn estimate(run: &FinetuneConfig, shape: &LlamaConfig, kind: Kind, trainable: i64) -> Memory {
+/// Bytes of the frozen weights: those outside the linear layers in `kind`, the layers in it or quantised, and the tile
+/// that one product dequantises.
+fn weights_bytes(shape: &LlamaConfig, kind: Kind, quantization: Option<Quantization>) -> f64 {
+    let bytes = kind.elt_size_in_bytes() as f64;
+    let layer: i64 = shape.layer_linears().iter().map(|&(_, inputs, outputs)| inputs * outputs).sum();
+    let linear = (layer * shape.num_hidden_layers as i64) as f64;
+    let each = match quantization {
+        None => return shape.num_parameters() as f64 * bytes,
+        Some(Quantization::Eight) => 1.0,
+        Some(Quantization::Four(config)) => {
+            // A float32 a block, or one byte and a 256th of a float32.
+            let scale = if config.double_quant { 1.0 + 4.0 / 256.0 } else { 4.0 };
+            0.5 + scale / config.block_size as f64
+        }
+    };
+    (shape.num_parameters() as f64 - linear) * bytes + linear * each + f64::from(1 << 23)
+}
+
+fn estimate(
+    run: &FinetuneConfig,
+    shape: &LlamaConfig,
+    kind: Kind,
+    trainable: i64,
+    quantization: Option<Quantization>,
+) -> Memory {
     let bytes = kind.elt_size_in_bytes() as f64;
     let trainable = trainable as f64;
     let tokens = f64::from(run.micro_batch_size) * run.cutoff_len as f64;
@@ -119,10 +153,10 @@ fn estimate(run: &FinetuneConfig, shape: &LlamaConfig, kind: Kind, trainable: i6
     let layers = shape.num_hidden_layers as f64;
     let activations = if run.gradient_checkpointing { layers * c * bytes + layer } else { layers * layer };
     Memory {
-        weights: shape.num_parameters() as f64 * bytes,
+        weights: weights_bytes(shape, kind, quantization),
         adapter: if run.full { 0.0 } else { trainable * 4.0 },
         gradients: trainable * 4.0,
-        optimizer: trainable * 8.0,
+        optimizer: trainable * if run.optim.is_8bit() { 2.0 + 8.0 / 256.0 } else { 8.0 },
         activations: tokens * activations,
         logits: LOGITS_BYTES,
     }
@@ -164,11 +198,20 @@ mod tests {
     }
 
     #[test]
+    fn a_7b_base_in_nf4_with_double_quantisation_takes_less_than_3_9_gb() {
+        let run =
+            FinetuneConfig { quantize: "nf4".to_owned(), double_quant: true, ..FinetuneConfig::default() };
+        let shape = llama_model::preset("7b").unwrap();
+        let bytes = weights_bytes(&shape, Kind::BFloat16, run.quantization().unwrap());
+        assert!(bytes > 3.8e9 && bytes < 3.9e9, "{bytes}");
+    }
+
+    #[test]
     fn checkpointing_lowers_the_estimate() {
         let plain = FinetuneConfig::default();
         let saving = FinetuneConfig { gradient_checkpointing: true, ..FinetuneConfig::default() };
         let shape = llama_model::preset("7b").unwrap();
-        let total = |run: &FinetuneConfig| estimate(run, &shape, Kind::BFloat16, 4_194_304).total();
+        let total = |run: &FinetuneConfig| estimate(run, &shape, Kind::BFloat16, 4_194_304, None).total();
         assert!(total(&saving) < total(&plain));
     }
 }

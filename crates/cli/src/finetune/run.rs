@@ -3,6 +3,7 @@
 use anyhow::{Context, Result};
 use llama_model::Llama;
 use lora::{LoraAdapters, verify_saved};
+use qlora_nf4::Quantization;
 use tch::{Device, Kind};
 use trainer::{Outcome, ProgressReporter, StepPlan, Summary, TrainConfig, Trainable, Trainer};
 use weights::Trainable as Parameters;
@@ -11,11 +12,13 @@ use super::args::FinetuneArgs;
 use super::config::FinetuneConfig;
 use super::output::{self, Claim, write_run_file};
 use super::plan::{grouped, plan};
+use super::recipe::Recipe;
 use super::records::Data;
 use super::start::Start;
 use crate::base::Base;
 use crate::device::{self, kind_name, parse_kind};
 use crate::exit::usage;
+use crate::flags::load_in_bits;
 use crate::report::{print, stop_on_signals};
 use crate::task::{FullTask, LoraTask};
 
@@ -25,8 +28,13 @@ use crate::task::{FullTask, LoraTask};
 /// With what the user can do about it.
 #[expect(clippy::needless_pass_by_value, reason = "the arguments end with the program")]
 pub fn run(args: FinetuneArgs) -> Result<()> {
-    let flags = toml::Table::try_from(&args.settings).context("cannot read the flags")?;
-    let config = FinetuneConfig::resolve(flags, args.config.as_deref())?;
+    let mut flags = toml::Table::try_from(&args.settings).context("cannot read the flags")?;
+    if let Some(asked) = load_in_bits(args.load_in_4bit, args.load_in_8bit)? {
+        let name = if asked == Quantization::Eight { "int8" } else { "nf4" };
+        flags.entry("quantize").or_insert_with(|| name.into());
+    }
+    let recipe = args.recipe.map(Recipe::settings).unwrap_or_default();
+    let config = FinetuneConfig::resolve_over(recipe, flags, args.config.as_deref())?;
     if args.plan {
         print(&plan(&config)?);
         return Ok(());
@@ -70,7 +78,14 @@ impl Job<'_> {
     /// Trains an adapter.
     fn adapter(&self) -> Result<()> {
         let Self { config, start, .. } = self;
-        let mut model = self.base.load(self.device, parse_kind(&config.dtype)?)?;
+        let quantization = config.quantization()?;
+        let mut model = self.base.load_quantized(self.device, parse_kind(&config.dtype)?, quantization)?;
+        if config.optim.is_paged() {
+            tracing::info!("optim: nothing is paged here, the state stays where the adapter is");
+        }
+        if let Some(quantization) = quantization.or(self.base.stored_quantization()?) {
+            tracing::info!("linear layers of the base are in {}", quantization.describe());
+        }
         model.set_gradient_checkpointing(config.gradient_checkpointing);
         let adapters =
             LoraAdapters::attach(&mut model, &config.lora(), config.seed).map_err(|error| match error {
@@ -159,7 +174,9 @@ impl Job<'_> {
             trainer = trainer
                 .identity("lora_alpha", config.lora_alpha)
                 .identity("lora_dropout", config.lora_dropout)
-                .identity("use_rslora", config.use_rslora);
+                .identity("use_rslora", config.use_rslora)
+                .identity("quantize", &*config.quantize)
+                .identity("double_quant", config.double_quant);
         }
         trainer.check(start.checkpoint())?;
         output::take(&config.output_dir, self.claim)?;

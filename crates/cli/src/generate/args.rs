@@ -29,9 +29,12 @@ pub struct GenerateArgs {
     /// Prompt template: alpaca, alpaca_legacy, alpaca_short, or a JSON file [default: alpaca]
     #[arg(long = "prompt_template", value_name = "NAME", default_value = "", hide_default_value = true)]
     pub(crate) prompt_template: String,
-    /// Weights in 8 bits: not in this build
+    /// Linear layers in 8 bits (LLM.int8())
     #[arg(long = "load_8bit", value_name = "BOOL", num_args = 0..=1, default_missing_value = "true", default_value = "false", value_parser = parse_bool)]
     pub(crate) load_8bit: bool,
+    /// Linear layers in 4 bits (NF4)
+    #[arg(long = "load_4bit", value_name = "BOOL", num_args = 0..=1, default_missing_value = "true", default_value = "false", value_parser = parse_bool)]
+    pub(crate) load_4bit: bool,
 
     /// Answer this text as it is, without a template
     #[arg(long, value_name = "TEXT", help_heading = "Instead of the server")]

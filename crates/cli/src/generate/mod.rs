@@ -32,6 +32,7 @@ pub fn run(args: GenerateArgs) -> Result<()> {
     let loader = Loader {
         device: device::start(&settings.device)?,
         kind: device::parse_kind(&settings.dtype)?,
+        quantization: settings.quantization,
         template: settings.template,
     };
     let mut sources = settings.sources.into_iter();

@@ -7,11 +7,13 @@ use std::time::Duration;
 use alpaca_data::PromptTemplate;
 use anyhow::Result;
 use infer::{GenerateConfig, SamplingConfig};
+use qlora_nf4::Quantization;
 use serve::{Limits, PageDefaults, ServeConfig};
 
 use super::args::{Compat, GenerateArgs};
 use super::prompts::Prompt;
 use crate::exit::usage;
+use crate::flags::load_in_bits;
 
 /// The program, fully decided.
 #[derive(Debug)]
@@ -21,6 +23,8 @@ pub(crate) struct Settings {
     pub(crate) mode: Mode,
     /// How answers are written; their end tokens are the source's.
     pub(crate) sampling: GenerateConfig,
+    /// How linear layers are quantised while they are loaded.
+    pub(crate) quantization: Option<Quantization>,
     pub(crate) device: String,
     pub(crate) dtype: String,
     pub(crate) threads: Option<usize>,
@@ -61,6 +65,7 @@ pub(crate) fn resolve(args: GenerateArgs) -> Result<Settings> {
         compare,
         prompt_template,
         load_8bit,
+        load_4bit,
         share_gradio,
         device,
         dtype,
@@ -93,9 +98,7 @@ pub(crate) fn resolve(args: GenerateArgs) -> Result<Settings> {
         max_answer_tokens: _,
         max_seconds: _,
     } = args;
-    if load_8bit {
-        return Err(usage("load_8bit: weights in 8 bits are not in this build; leave the flag out"));
-    }
+    let quantization = load_in_bits(load_4bit, load_8bit)?;
     if share_gradio {
         tracing::warn!(
             "share_gradio: there is no public link; use `--server_name 0.0.0.0 --api_key …` to let others in"
@@ -113,7 +116,7 @@ pub(crate) fn resolve(args: GenerateArgs) -> Result<Settings> {
     if !matches!(mode, Mode::Web(_)) && !compare.is_empty() {
         return Err(usage("compare is for the server; leave it out or start without the other mode"));
     }
-    Ok(Settings { sources, template, mode, sampling, device, dtype, threads })
+    Ok(Settings { sources, template, mode, sampling, quantization, device, dtype, threads })
 }
 
 fn mode(args: &GenerateArgs) -> Result<Mode> {

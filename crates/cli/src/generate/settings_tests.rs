@@ -55,7 +55,7 @@ fn what_excludes_each_other_or_cannot_be_is_refused() {
         (&["--input", "a"], "input belongs to an instruction"),
         (&["--out", "a"], "give --file too"),
         (&["--file", "a"], "file needs --out"),
-        (&["--load_8bit"], "not in this build"),
+        (&["--load_8bit", "--load_4bit"], "ask for one of them"),
         (&["--temperature", "-1"], "temperature is -1"),
         (&["--temperature", "NaN"], "temperature is NaN"),
         (&["--top_p", "2"], "top_p"),

@@ -8,6 +8,7 @@ use infer::{BoxError, TokenText};
 use llama_model::Llama;
 use llama_tokenizer::LlamaTokenizer;
 use lora::LoraAdapters;
+use qlora_nf4::Quantization;
 use serve::{ChatTemplate, SourceText};
 use tch::{Device, Kind};
 
@@ -22,6 +23,7 @@ use crate::exit::usage;
 pub(crate) struct Loader {
     pub(crate) device: Device,
     pub(crate) kind: Option<Kind>,
+    pub(crate) quantization: Option<Quantization>,
     pub(crate) template: PromptTemplate,
 }
 
@@ -43,7 +45,7 @@ impl Loader {
         let base = Base::open(path)?;
         let tokenizer = base.tokenizer()?;
         let chat = chat_template(&base, &tokenizer)?;
-        let mut model = base.load(self.device, self.kind)?;
+        let mut model = base.load_quantized(self.device, self.kind, self.quantization)?;
         if let Some(dir) = adapter {
             if !dir.is_dir() {
                 return Err(usage(format!(
@@ -55,6 +57,10 @@ impl Loader {
                 .with_context(|| format!("cannot load adapter `{}`", dir.display()))?;
         }
         let kind = crate::device::kind_name(model.kind());
+        let kind = match self.quantization.or(base.stored_quantization()?) {
+            Some(quantization) => format!("{}, {kind}", quantization.describe()),
+            None => kind.to_owned(),
+        };
         let description = match adapter {
             Some(dir) => format!("{path} + {} ({kind})", dir.display()),
             None => format!("{path} ({kind})"),

@@ -1,0 +1,135 @@
+//! Every instruction set computes what the scalar kernels do.
+
+use super::*;
+use crate::Code4;
+
+/// Float32 sums of a few thousand terms of about one, in another order.
+const SUM: f32 = 2e-3;
+
+/// Numbers that look random and are the same each time, in `-1 .. 1`.
+fn numbers(len: usize, seed: u32) -> Vec<f32> {
+    let mut state = seed.wrapping_mul(2_654_435_761) | 1;
+    let mut next = || {
+        state ^= state << 13;
+        state ^= state >> 17;
+        state ^= state << 5;
+        (f64::from(state) / f64::from(u32::MAX) * 2.0 - 1.0) as f32
+    };
+    (0..len).map(|_| next()).collect()
+}
+
+fn bytes(len: usize, seed: u32) -> Vec<u8> {
+    numbers(len, seed).iter().map(|x| (x * 127.0) as i8 as u8).collect()
+}
+
+#[test]
+fn decoding_is_the_same_on_every_instruction_set() {
+    for (len, block, skipped) in [(640, 64, 0), (96, 32, 0), (64, 128, 64), (333, 64, 32), (100, 64, 6)] {
+        let (packed, scales) = (bytes(len, 1), numbers(len / block + 2, 2));
+        for code in [Code4::Nf4, Code4::Fp4] {
+            let codes = Codes { packed: &packed, scales: &scales, skipped, block, table: code.table() };
+            for isa in Isa::available() {
+                let (mut ours, mut plain) = (vec![0.0; len], vec![0.0; len]);
+                decode(isa, codes, Out::F32(&mut ours));
+                decode(Isa::Scalar, codes, Out::F32(&mut plain));
+                assert_eq!(ours, plain, "{isa:?} {len} {block}");
+                for format in [Format::BFloat16, Format::Half] {
+                    let (mut ours, mut plain) = (vec![0; len], vec![0; len]);
+                    decode(isa, codes, Out::Half(format, &mut ours));
+                    decode(Isa::Scalar, codes, Out::Half(format, &mut plain));
+                    assert_eq!(ours, plain, "{isa:?} {format:?} {len} {block}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn products_are_the_same_on_every_instruction_set() {
+    for (len, block) in [(128, 32), (1024, 64), (384, 128), (4096, 4096)] {
+        let (packed, scales) = (bytes(len / 2, 3), numbers(len / block, 4));
+        let codes = Codes { packed: &packed, scales: &scales, skipped: 0, block, table: Code4::Nf4.table() };
+        assert!(dot_fits(len, block));
+        for rows in 1..=MAX_ROWS {
+            let xs = numbers(rows * len, 5);
+            let mut plain = vec![0.0; rows];
+            dot(Isa::Scalar, codes, &xs, len, &mut plain);
+            for isa in Isa::available() {
+                let (mut arranged, mut ours) = (vec![0.0; xs.len()], vec![0.0; rows]);
+                for (xs, out) in xs.chunks(len).zip(arranged.chunks_mut(len)) {
+                    arrange(isa, xs, out);
+                }
+                dot(isa, codes, &arranged, len, &mut ours);
+                for (a, b) in ours.iter().zip(&plain) {
+                    assert!((a - b).abs() < SUM, "{isa:?} {len} {block} {rows}: {a} {b}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn encoding_is_the_same_on_every_instruction_set_for_nan_too() {
+    let mut xs = numbers(256, 6);
+    xs[3] = f32::NAN;
+    xs[40] = f32::INFINITY;
+    xs[41] = 0.0;
+    for code in [Code4::Nf4, Code4::Fp4] {
+        let mut bounds = [f32::INFINITY; 16];
+        bounds[..15].copy_from_slice(&code.bounds());
+        xs[100..115].copy_from_slice(&code.bounds()); // ties
+        let mut plain = vec![0; 128];
+        encode(Isa::Scalar, &xs, 1.0, &bounds, code.order(), &mut plain);
+        for isa in Isa::available() {
+            let mut ours = vec![0; 128];
+            encode(isa, &xs, 1.0, &bounds, code.order(), &mut ours);
+            assert_eq!(ours, plain, "{isa:?} {code:?}");
+            assert!(absmax(isa, &xs).is_nan() && absmax(isa, &xs[4..90]) == f32::INFINITY, "{isa:?}");
+            assert_eq!(absmax(isa, &xs[50..99]), absmax(Isa::Scalar, &xs[50..99]));
+        }
+    }
+}
+
+#[test]
+fn eight_bit_rows_are_the_same_on_every_instruction_set() {
+    for len in [7, 32, 100, 512] {
+        let row: Vec<i8> = bytes(len, 7).into_iter().map(|byte| byte as i8).collect();
+        for rows in 1..=MAX_ROWS {
+            let xs = numbers(rows * len, 8);
+            let mut plain = vec![0.0; rows];
+            dot8(Isa::Scalar, &row, &xs, &mut plain);
+            for isa in Isa::available() {
+                let mut ours = vec![0.0; rows];
+                dot8(isa, &row, &xs, &mut ours);
+                assert!(ours.iter().zip(&plain).all(|(a, b)| (a - b).abs() < SUM * 127.0), "{isa:?} {len}");
+            }
+        }
+        for isa in Isa::available() {
+            let (mut ours, mut plain) = (vec![0; len], vec![0; len]);
+            for format in [Format::BFloat16, Format::Half] {
+                decode8(isa, &row, 0.013, Out::Half(format, &mut ours));
+                decode8(Isa::Scalar, &row, 0.013, Out::Half(format, &mut plain));
+                assert_eq!(ours, plain, "{isa:?} {format:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn every_half_comes_back_and_rounding_is_libtorchs() {
+    let all: Vec<u16> = (0..=u16::MAX).collect();
+    for (format, kind) in [(Format::Half, tch::Kind::Half), (Format::BFloat16, tch::Kind::BFloat16)] {
+        let mut wide = vec![0.0; all.len()];
+        for isa in Isa::available() {
+            widen(isa, format, &all, &mut wide);
+            for (&bits, &x) in all.iter().zip(&wide) {
+                assert!(x.is_nan() || format.narrow(x) == bits, "{isa:?} {format:?} {bits:#x}");
+            }
+        }
+        let mut xs = numbers(5000, 9);
+        xs.iter_mut().enumerate().for_each(|(i, x)| *x *= 2f32.powi(i as i32 % 60 - 40));
+        let theirs = tch::Tensor::from_slice(&xs).to_kind(kind);
+        let theirs = crate::memory::elements::<u16>(&theirs);
+        assert!(xs.iter().zip(theirs).all(|(&x, &bits)| format.narrow(x) == bits), "{format:?}");
+    }
+}

@@ -1,0 +1,106 @@
+//! Quantising a model while it is loaded.
+
+use nn_core::{LinearOp, LinearSource, ModulePath, NnError, TorchContext};
+use tch::{Device, Kind, Tensor};
+
+use crate::{Config4, QuantError, QuantLinear, Tensor4, Tensor8};
+
+/// How linear layers are quantised.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Quantization {
+    /// In 4 bits.
+    Four(Config4),
+    /// In 8 bits, row by row.
+    Eight,
+}
+
+impl Quantization {
+    /// A linear layer of `weight`, `[out, in]`, quantised where it lies and brought to `device`.
+    ///
+    /// # Errors
+    /// [`QuantError::NotFinite`] when it has infinities or NaN, and as [`Tensor4::quantize`] and [`Tensor8::quantize`].
+    pub fn linear(
+        self,
+        name: &str,
+        weight: &Tensor,
+        bias: Option<Tensor>,
+        device: Device,
+    ) -> Result<Box<dyn LinearOp>, QuantError> {
+        let finite =
+            |yes: bool| if yes { Ok(()) } else { Err(QuantError::NotFinite { name: name.to_owned() }) };
+        Ok(match self {
+            Self::Four(config) => {
+                let weight = Tensor4::quantize(weight, config)?;
+                finite(weight.is_finite()?)?;
+                Box::new(QuantLinear::new(weight.to_device(device)?, bias))
+            }
+            Self::Eight => {
+                let weight = Tensor8::quantize(weight)?;
+                finite(weight.is_finite()?)?;
+                Box::new(QuantLinear::new(weight.to_device(device)?, bias))
+            }
+        })
+    }
+
+    /// Quantises a tensor and dequantises it again, in its own kind: what a model quantised so computes with.
+    ///
+    /// # Errors
+    /// As [`Tensor4::quantize`] and [`Tensor8::quantize`].
+    pub fn round_trip(self, weight: &Tensor) -> Result<Tensor, QuantError> {
+        let kind = weight.f_kind().op("kind")?;
+        match self {
+            Self::Four(config) => Tensor4::quantize(weight, config)?.dequantize(kind),
+            Self::Eight => Tensor8::quantize(weight)?.dequantize(kind),
+        }
+    }
+
+    /// `nf4`, `fp4` or `int8`, with what else there is to say.
+    pub fn describe(self) -> String {
+        match self {
+            Self::Four(config) => {
+                let nested = if config.double_quant { " with double quantisation" } else { "" };
+                format!("{}{nested}", config.code.name())
+            }
+            Self::Eight => "int8".to_owned(),
+        }
+    }
+}
+
+/// A source whose linear layers are quantised one by one as the model asks for them. The rest (embeddings, norms, head)
+/// comes as it is, in a kind of choice. The whole model never exists in full precision: besides the result, one tensor is
+/// in memory, or none where the source maps a file.
+#[derive(Debug)]
+pub struct QuantizingSource<S> {
+    source: S,
+    quantization: Quantization,
+    device: Device,
+    kind: Kind,
+}
+
+impl<S: LinearSource> QuantizingSource<S> {
+    /// Wraps `source`, which should give tensors on the CPU in their stored kind. Layers go to `device`; other tensors
+    /// too, in `kind`.
+    pub fn new(source: S, quantization: Quantization, device: Device, kind: Kind) -> Self {
+        Self { source, quantization, device, kind }
+    }
+}
+
+impl<S: LinearSource> LinearSource for QuantizingSource<S> {
+    fn tensor(&self, name: &str, shape: &[i64]) -> Result<Tensor, NnError> {
+        let tensor = self.source.tensor(name, shape)?;
+        Ok(tensor.f_to_device_(self.device, self.kind, false, false).op("to")?)
+    }
+
+    fn linear(
+        &self,
+        path: &ModulePath,
+        in_features: i64,
+        out_features: i64,
+        bias: bool,
+    ) -> Result<Box<dyn LinearOp>, NnError> {
+        let name = format!("{path}.weight");
+        let weight = self.source.tensor(&name, &[out_features, in_features])?;
+        let bias = bias.then(|| self.tensor(&format!("{path}.bias"), &[out_features])).transpose()?;
+        Ok(self.quantization.linear(&name, &weight, bias, self.device)?)
+    }
+}

@@ -1,0 +1,95 @@
+//! AdamW with its state in 8 bits takes the steps of bitsandbytes' `AdamW8bit` (`goldens/make_8bit.py`).
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+use tch::{Kind, Tensor};
+use trainer::{AdamW, AdamWConfig};
+use weights::TensorStore;
+
+#[derive(Deserialize)]
+struct Golden {
+    steps: u32,
+    parameters: BTreeMap<String, Vec<f32>>,
+    codes: Vec<i64>,
+    square_codes: Vec<i64>,
+    absmax: Vec<f32>,
+    small_state_dtype: String,
+}
+
+/// Float32 rounding over a dozen steps of size 0.01; a code that rounds the other way moves one number a little more.
+const TOLERANCE: f32 = 5e-6;
+
+const SHAPES: [(&str, [i64; 2]); 2] = [("large", [70, 73]), ("small", [8, 8])];
+
+fn wave(shape: [i64; 2], phase: f64, scale: f64) -> Tensor {
+    let value = |i: i64| (scale * (i as f64 * 0.37 + phase).sin()) as f32;
+    Tensor::from_slice(&(0..shape[0] * shape[1]).map(value).collect::<Vec<_>>()).view(shape)
+}
+
+fn leaves() -> Vec<(String, Tensor)> {
+    let leaf = |(name, shape): (&str, _)| (name.to_owned(), wave(shape, 0.5, 0.1).set_requires_grad(true));
+    SHAPES.map(leaf).into()
+}
+
+fn optimizer(leaves: &[(String, Tensor)]) -> AdamW {
+    let leaves = leaves.iter().map(|(name, tensor)| (name.clone(), tensor.shallow_clone())).collect();
+    let config = AdamWConfig { beta1: 0.9, beta2: 0.999, epsilon: 1e-8, weight_decay: 0.01 };
+    AdamW::new_8bit(leaves, config).unwrap()
+}
+
+fn step(optimizer: &mut AdamW, leaves: &[(String, Tensor)], step: u32) {
+    optimizer.zero_grad().unwrap();
+    for ((_, tensor), (_, shape)) in leaves.iter().zip(SHAPES) {
+        let gradient = wave(shape, f64::from(step), 10f64.powi(step as i32 % 3 - 3));
+        (tensor * gradient).sum(Kind::Float).backward();
+    }
+    optimizer.step(optimizer.gradients().unwrap(), 1e-2).unwrap();
+}
+
+#[test]
+fn steps_and_states_are_those_of_bitsandbytes() {
+    let golden: Golden = serde_json::from_str(include_str!("goldens/adamw_8bit.json")).unwrap();
+    let leaves = leaves();
+    let mut optimizer = optimizer(&leaves);
+    (0..golden.steps).for_each(|index| step(&mut optimizer, &leaves, index));
+    for (name, tensor) in &leaves {
+        let ours = Vec::<f32>::try_from(&tensor.detach().flatten(0, -1).slice(0, None, None, 7)).unwrap();
+        for (ours, theirs) in ours.iter().zip(&golden.parameters[name]) {
+            assert!((ours - theirs).abs() < TOLERANCE, "{name}: {ours} {theirs}");
+        }
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("optimizer.safetensors");
+    optimizer.save(&path).unwrap();
+    let state = TensorStore::open_file(&path).unwrap();
+    for (name, theirs) in [("exp_avg.large", golden.codes), ("exp_avg_sq.large", golden.square_codes)] {
+        let ours = Vec::<i64>::try_from(&state.tensor(name).unwrap().to_kind(Kind::Int64)).unwrap();
+        let apart = ours.iter().zip(&theirs).filter(|(a, b)| a != b).count();
+        assert!(apart * 200 <= theirs.len(), "{name}: {apart} codes of {}", theirs.len());
+        assert!(ours.iter().zip(&theirs).all(|(a, b)| (a - b).abs() <= 1), "{name}");
+    }
+    let absmax = Vec::<f32>::try_from(&state.tensor("exp_avg_absmax.large").unwrap()).unwrap();
+    assert!(absmax.iter().zip(&golden.absmax).all(|(a, b)| (a - b).abs() < 1e-5 * b), "{absmax:?}");
+    assert_eq!(golden.small_state_dtype, "torch.float32");
+    assert_eq!(state.info("exp_avg.small").unwrap().kind, Kind::Float);
+}
+
+#[test]
+fn a_restored_state_goes_on_as_if_it_had_never_been_saved() {
+    let (ours, theirs) = (leaves(), leaves());
+    let (mut whole, mut before) = (optimizer(&ours), optimizer(&theirs));
+    (0..3).for_each(|index| step(&mut whole, &ours, index));
+    (0..3).for_each(|index| step(&mut before, &theirs, index));
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("optimizer.safetensors");
+    before.save(&path).unwrap();
+    let mut after = optimizer(&theirs);
+    after.load(&path).unwrap();
+    (3..6).for_each(|index| step(&mut whole, &ours, index));
+    (3..6).for_each(|index| step(&mut after, &theirs, index));
+    for ((name, a), (_, b)) in ours.iter().zip(&theirs) {
+        assert_eq!(a, b, "{name}");
+    }
+}

@@ -30,11 +30,7 @@ pub struct PretrainArgs {
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
     /// Shape of the model, instead of the run file's: 7b, 13b, 30b, 65b, llama2-7b, llama3-8b, llama3.2-1b,
-<<<<<<< HEAD
     /// tinyllama-1.1b, smollm2-135m, tiny
-=======
-    /// tinyllama-1.1b, tiny
->>>>>>> bc572c1d4e1ac0172fb507c28638ba08ab2ec99b
     #[arg(long, value_name = "NAME")]
     preset: Option<String>,
     /// Text file with one document a line (`\n` stands for a line break)

@@ -20,7 +20,7 @@ use crate::workspace::Workspace;
 pub(crate) enum Bench {
     /// Training on a CPU beside Python's transformers and peft, tokenising, and the loading of a 7B
     Train(train::TrainArgs),
-    /// Merging beside Python's merge_and_unload and a copy of the same bytes: time and private memory
+    /// Merging beside Python's `merge_and_unload` and a copy of the same bytes: time and private memory
     Merge(merge::MergeArgs),
     /// The demo and a 7B-shaped run on a GPU (benches/gpu.sh, which needs no cargo; its settings are in its head)
     Gpu,

@@ -23,7 +23,7 @@ pub(crate) enum Bench {
     Train(train::TrainArgs),
     /// Decoding on a CPU beside Python's transformers, and beside what memory allows
     Decode(decode::DecodeArgs),
-    /// Merging beside Python's merge_and_unload and a copy of the same bytes: time and private memory
+    /// Merging beside Python's `merge_and_unload` and a copy of the same bytes: time and private memory
     Merge(merge::MergeArgs),
     /// The demo and a 7B-shaped run on a GPU (benches/gpu.sh, which needs no cargo; its settings are in its head)
     Gpu,

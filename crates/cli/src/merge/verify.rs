@@ -84,7 +84,7 @@ pub(crate) fn verify(
     let compute = auto_kind(Device::Cpu, base.config.num_parameters());
     let vocab_size = base.config.vocab_size;
     let mut model = base.load(Device::Cpu, Some(compute))?;
-    LoraAdapters::attach_layers(&mut model, &LoraConfig::default(), deltas.layers()?)?;
+    LoraAdapters::attach_layers(&mut model, &LoraConfig::default(), &deltas.layers()?)?;
     let expected = say(&model, &prompts, &generate, vocab_size)?;
     drop(model);
     let written = Base::open(&written.to_string_lossy())?;

@@ -5,6 +5,7 @@
 
 pub mod base;
 pub mod bench;
+pub mod bench_nf4;
 pub mod data;
 pub mod device;
 pub mod evaluate;

@@ -1,6 +1,7 @@
 //! `cargo xtask bench`: what the README's figures come from.
 
 mod load;
+mod nf4;
 mod side_by_side;
 mod stats;
 mod step;
@@ -19,6 +20,8 @@ use crate::workspace::Workspace;
 pub(crate) enum Bench {
     /// Training on a CPU beside Python's transformers and peft, tokenising, and the loading of a 7B
     Train(train::TrainArgs),
+    /// 4-bit and 8-bit products on a CPU beside bitsandbytes and torch
+    Nf4(nf4::Nf4Args),
     /// The demo and a 7B-shaped run on a GPU (benches/gpu.sh, which needs no cargo; its settings are in its head)
     Gpu,
 }
@@ -26,6 +29,7 @@ pub(crate) enum Bench {
 pub(crate) fn run(workspace: &Workspace, bench: &Bench) -> Result<()> {
     match bench {
         Bench::Train(args) => train::run(workspace, args),
+        Bench::Nf4(args) => nf4::run(workspace, args),
         Bench::Gpu => {
             setup::ensure(workspace)?;
             let bin = workspace.release_binaries()?;

@@ -145,8 +145,8 @@ fn distance(expected: &Tensor, actual: &Tensor) -> (f64, f64) {
 
 impl Verification {
     fn check(&self) -> Result<()> {
-        // Not `>`: NaN is no agreement.
-        let Some(worst) = self.prompts.iter().find(|prompt| !(prompt.kl <= self.kl_limit)) else {
+        let differs = |kl: f64| kl.is_nan() || kl > self.kl_limit;
+        let Some(worst) = self.prompts.iter().find(|prompt| differs(prompt.kl)) else {
             return Ok(());
         };
         bail!(

@@ -186,24 +186,30 @@ impl Base {
         model.with_context(|| format!("cannot load `{}`", self.dir.display()))
     }
 
-    /// How the base is quantised on disk; `None` where it is not, or in blocks of GGUF's.
+    /// How the base is quantised, by its `config.json`; the weights are not looked at.
     ///
     /// # Errors
-    /// When `config.json` says something else than bitsandbytes, or than the weights.
-    pub fn stored_quantization(&self) -> Result<Option<Quantization>> {
+    /// When `config.json` names something else than bitsandbytes.
+    pub fn stated_quantization(&self) -> Result<Option<Quantization>> {
         let Layout::HuggingFace = self.layout else { return Ok(None) };
         let path = self.dir.join("config.json");
         let text =
             std::fs::read_to_string(&path).with_context(|| format!("cannot read `{}`", path.display()))?;
         let config =
             serde_json::from_str(&text).with_context(|| format!("cannot read `{}`", path.display()))?;
-        let stated = read_quantization_config(&config)
-            .with_context(|| format!("cannot load `{}`", self.dir.display()))?;
-        let found = is_quantized(&TensorStore::open(&self.dir)?);
-        match (stated, found) {
+        read_quantization_config(&config).with_context(|| format!("cannot load `{}`", self.dir.display()))
+    }
+
+    /// How the base is quantised on disk; `None` where it is not, or in blocks of GGUF's.
+    ///
+    /// # Errors
+    /// When `config.json` says something else than bitsandbytes, or than the weights.
+    pub fn stored_quantization(&self) -> Result<Option<Quantization>> {
+        let Layout::HuggingFace = self.layout else { return Ok(None) };
+        match (self.stated_quantization()?, is_quantized(&TensorStore::open(&self.dir)?)) {
             (Some(_), false) => Err(usage(format!(
                 "`{}` says that the weights are quantised, but they are not",
-                path.display()
+                self.dir.join("config.json").display()
             ))),
             (None, true) => Err(usage(format!(
                 "the weights in `{}` are quantised, but `config.json` there has no quantization_config",

@@ -42,6 +42,23 @@ enum Layout {
     Gguf(GgufCheckpoint),
 }
 
+/// The one GGUF file of a directory that has nothing else to say what it is, such as `merge --format gguf` writes.
+fn only_gguf(dir: &Path) -> Result<Option<PathBuf>> {
+    if !dir.is_dir() || dir.join("config.json").exists() || MetaCheckpoint::is_one(dir) {
+        return Ok(None);
+    }
+    let entries = dir.read_dir().with_context(|| format!("cannot read `{}`", dir.display()))?;
+    let mut files: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).collect();
+    files.retain(|path| path.extension().is_some_and(|extension| extension == "gguf"));
+    match files.len() {
+        0 | 1 => Ok(files.pop()),
+        count => Err(usage(format!(
+            "`{}` holds {count} GGUF files; base_model has to name one of them",
+            dir.display()
+        ))),
+    }
+}
+
 impl Base {
     /// Opens `base_model`: what lies there, or else what the hub has under this name, fetched into its usual cache.
     ///
@@ -64,6 +81,7 @@ impl Base {
     }
 
     fn open_path(dir: PathBuf) -> Result<Self> {
+        let dir = only_gguf(&dir)?.unwrap_or(dir);
         let (config, layout) = if dir.is_file() {
             if !GgufFile::is_one(&dir) {
                 return Err(usage(format!(

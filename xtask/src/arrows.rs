@@ -25,7 +25,7 @@ fn may_import(name: &str) -> Option<May> {
         "weights" | "infer" => &["nn-core", "torch-ext"],
         "alpaca-data" => &["nn-core", "llama-tokenizer"],
         "llama-model" | "lora" | "qlora-nf4" | "trainer" => &["nn-core", "weights", "torch-ext"],
-        "merge" => &["nn-core", "weights", "lora", "qlora-nf4"],
+        "merge" => &["nn-core", "weights", "lora", "qlora-nf4", "torch-ext"],
         "serve" => &["infer", "nn-core"],
         "cli" => return Some(May::ImportAll),
         _ => return None,

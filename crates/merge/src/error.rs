@@ -26,14 +26,6 @@ pub enum MergeError {
         /// Frobenius norm of its weight.
         base_norm: f64,
     },
-    /// Something changed that no adapter names.
-    #[error("`{name}` changed in {count} elements, but no adapter names it")]
-    ChangedElsewhere {
-        /// The tensor.
-        name: String,
-        /// Elements that differ.
-        count: u64,
-    },
     /// A layer that an adapter names and the base does not have.
     #[error("an adapter names `{name}`, which is not among the tensors that are written")]
     UnusedDelta {
@@ -70,6 +62,9 @@ pub enum MergeError {
         /// What it has to be.
         expected: String,
     },
+    /// The thread that writes files has ended before its time.
+    #[error("the thread that writes the files ended early; run the merge again")]
+    Writer,
     /// An adapter cannot be read.
     #[error(transparent)]
     Lora(#[from] LoraError),

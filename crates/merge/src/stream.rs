@@ -1,14 +1,20 @@
 //! A base through its deltas into files, a few rows at a time.
 
+use std::sync::mpsc::sync_channel;
+
 use lora::{AdapterLayer, delta_weight};
 use nn_core::{LinearSource, NnError, TorchContext};
 use tch::{Kind, Tensor};
 use weights::TensorStream;
 
+use crate::sum::add;
 use crate::{Deltas, Layout, MergeError, Placement, Proof, RowOrder, TargetProof, to_pairs};
 
 /// Elements merged at a time: a few of them as float32 stay in the caches of a core.
 const CHUNK_ELEMENTS: i64 = 512 << 10;
+
+/// Merged pieces that may wait for the disk.
+const PIECES_AHEAD: usize = 8;
 
 /// Where base weights come from.
 pub struct Base<'a> {
@@ -41,6 +47,28 @@ pub fn merge(
     files: &mut [TensorStream],
     tell: &mut dyn FnMut(&str),
 ) -> Result<Proof, MergeError> {
+    std::thread::scope(|scope| {
+        let (sender, pieces) = sync_channel::<Piece<'_>>(PIECES_AHEAD);
+        let writer = scope.spawn(move || pieces.iter().try_for_each(|piece| piece.write(files)));
+        // A writer that has failed no longer listens; its own error, below, is the one to report.
+        let mut hand_over = |piece| sender.send(piece).map_err(|_| MergeError::Writer);
+        let proof = merge_all(base, deltas, layout, &mut hand_over, tell);
+        drop(sender);
+        writer.join().unwrap_or(Err(MergeError::Writer))?;
+        proof
+    })
+}
+
+/// What takes merged rows.
+type HandOver<'a, 'b> = &'a mut dyn FnMut(Piece<'b>) -> Result<(), MergeError>;
+
+fn merge_all<'b>(
+    base: &Base<'_>,
+    deltas: &Deltas,
+    layout: &'b Layout,
+    hand_over: HandOver<'_, 'b>,
+    tell: &mut dyn FnMut(&str),
+) -> Result<Proof, MergeError> {
     let mut proof = Proof::default();
     for placement in &layout.0 {
         let name = &placement.tensor.name;
@@ -48,7 +76,7 @@ pub fn merge(
             Some(path) => deltas.layer(path)?,
             None => None,
         };
-        let seen = tch::no_grad(|| merge_one(base, layer.as_ref(), placement, files))?;
+        let seen = tch::no_grad(|| merge_one(base, layer.as_ref(), placement, hand_over))?;
         if layer.is_some() {
             if proof.dtype.is_empty() {
                 dtype_name(placement.tensor.kind).clone_into(&mut proof.dtype);
@@ -60,8 +88,6 @@ pub fn merge(
                 changed: seen.changed,
                 elements: seen.elements,
             });
-        } else if seen.changed > 0 {
-            return Err(MergeError::ChangedElsewhere { name: name.clone(), count: seen.changed });
         } else {
             proof.untouched += 1;
         }
@@ -92,11 +118,11 @@ struct Seen {
     elements: u64,
 }
 
-fn merge_one(
+fn merge_one<'b>(
     base: &Base<'_>,
     layer: Option<&AdapterLayer>,
-    placement: &Placement,
-    files: &mut [TensorStream],
+    placement: &'b Placement,
+    hand_over: HandOver<'_, 'b>,
 ) -> Result<Seen, MergeError> {
     let plan = &placement.tensor;
     let weight = (base.prepare)(&plan.name, base.source.tensor(&plan.name, &plan.shape)?)?;
@@ -111,14 +137,24 @@ fn merge_one(
     let bounds = chunk_bounds(placement, rows, row_elements);
     for (&start, &end) in bounds.iter().zip(bounds.iter().skip(1)) {
         let before = weight.f_narrow(0, start, end - start).op("narrow")?;
-        let rounded = before.f_to_kind(plan.kind).op("to_kind")?;
         let merged = match layer {
-            None => rounded.shallow_clone(),
-            Some(layer) => added(&before, layer, start..end, plan.kind, &mut seen)?,
+            None => {
+                let rounded = before.f_to_kind(plan.kind).op("to_kind")?;
+                check_finite(&plan.name, &before, &rounded, false)?;
+                rounded
+            }
+            Some(layer) => {
+                let b = layer.b.f_narrow(0, start, end - start).op("narrow")?;
+                let (merged, sums) = add(&before, &delta_weight(&layer.a, &b, layer.scale)?, plan.kind)?;
+                if !sums.finite {
+                    check_finite(&plan.name, &before, &merged, true)?;
+                }
+                seen.delta += sums.delta;
+                seen.base += sums.base;
+                seen.changed += sums.changed;
+                merged
+            }
         };
-        check_finite(&plan.name, &before, &merged, layer.is_some())?;
-        let differ = merged.f_ne_tensor(&rounded).op("ne")?.f_count_nonzero(None).op("count_nonzero")?;
-        seen.changed += differ.int64_value(&[]) as u64;
         seen.elements += merged.numel() as u64;
         if let Some(sum) = &mut sum {
             let rows = before.f_sum_dim_intlist(0i64, false, Kind::Double).op("sum")?;
@@ -128,7 +164,7 @@ fn merge_one(
             RowOrder::Halves => merged,
             RowOrder::Pairs { head_dim } => to_pairs(&merged, head_dim)?,
         };
-        hand_over(&ordered, start, placement, files)?;
+        hand_over(Piece { rows: ordered, start, placement })?;
     }
     if let Some(sum) = sum {
         let mean = sum.f_div_scalar(rows as f64).op("div")?.f_to_kind(plan.kind).op("to_kind")?;
@@ -136,7 +172,7 @@ fn merge_one(
         shape[0] = 1;
         let row = mean.f_view(shape.as_slice()).op("view")?;
         for index in rows..rows + plan.added_rows {
-            hand_over(&row, index, placement, files)?;
+            hand_over(Piece { rows: row.shallow_clone(), start: index, placement })?;
         }
     }
     Ok(seen)
@@ -169,29 +205,6 @@ fn chunk_bounds(placement: &Placement, rows: i64, row_elements: i64) -> Vec<i64>
     bounds
 }
 
-/// `W + ΔW` of some rows.
-fn added(
-    before: &Tensor,
-    layer: &AdapterLayer,
-    rows: std::ops::Range<i64>,
-    kind: Kind,
-    seen: &mut Seen,
-) -> Result<Tensor, MergeError> {
-    let b = layer.b.f_narrow(0, rows.start, rows.end - rows.start).op("narrow")?;
-    let delta = delta_weight(&layer.a, &b, layer.scale)?;
-    let exact = before.f_to_kind(Kind::Float).op("to_kind")?;
-    seen.delta += squares(&delta)?;
-    seen.base += squares(&exact)?;
-    let mut sum = delta;
-    let _ = sum.f_add_(&exact).op("add_")?;
-    Ok(sum.f_to_kind(kind).op("to_kind")?)
-}
-
-fn squares(xs: &Tensor) -> Result<f64, MergeError> {
-    let flat = xs.f_reshape([-1]).op("reshape")?;
-    Ok(flat.f_dot(&flat).op("dot")?.double_value(&[]))
-}
-
 /// That no element is NaN or infinite. A sum tells that in one pass; a sum that overflows is looked at again.
 fn check_finite(name: &str, before: &Tensor, merged: &Tensor, is_target: bool) -> Result<(), MergeError> {
     if merged.f_sum(Kind::Float).op("sum")?.double_value(&[]).is_finite() {
@@ -213,25 +226,30 @@ fn check_finite(name: &str, before: &Tensor, merged: &Tensor, is_target: bool) -
     Err(MergeError::NotFinite { name: name.to_owned(), place })
 }
 
-/// Gives rows `start..` of the merged tensor to the files they belong to.
-fn hand_over(
-    rows: &Tensor,
+/// Merged rows on their way into files.
+struct Piece<'a> {
+    rows: Tensor,
+    /// The place of the first among the tensor's rows.
     start: i64,
-    placement: &Placement,
-    files: &mut [TensorStream],
-) -> Result<(), MergeError> {
-    let end = start + rows.size().first().copied().unwrap_or(1);
-    for part in &placement.destinations {
-        let (first, last) = (part.rows.start.max(start), part.rows.end.min(end));
-        if first >= last {
-            continue;
+    placement: &'a Placement,
+}
+
+impl Piece<'_> {
+    /// Into the files that they belong to.
+    fn write(&self, files: &mut [TensorStream]) -> Result<(), MergeError> {
+        let end = self.start + self.rows.size().first().copied().unwrap_or(1);
+        for part in &self.placement.destinations {
+            let (first, last) = (part.rows.start.max(self.start), part.rows.end.min(end));
+            if first >= last {
+                continue;
+            }
+            let mut piece = self.rows.f_narrow(0, first - self.start, last - first).op("narrow")?;
+            if let Some(columns) = &part.columns {
+                piece = piece.f_narrow(1, columns.start, columns.end - columns.start).op("narrow")?;
+            }
+            let Some(file) = files.get_mut(part.file) else { continue };
+            file.write(&part.name, &piece)?;
         }
-        let mut piece = rows.f_narrow(0, first - start, last - first).op("narrow")?;
-        if let Some(columns) = &part.columns {
-            piece = piece.f_narrow(1, columns.start, columns.end - columns.start).op("narrow")?;
-        }
-        let Some(file) = files.get_mut(part.file) else { continue };
-        file.write(&part.name, &piece)?;
+        Ok(())
     }
-    Ok(())
 }

@@ -18,7 +18,7 @@ const CHUNK_BYTES: usize = 4 << 20;
 const SYNC_BYTES: usize = 64 << 20;
 
 /// What a format puts around the elements of its tensors.
-pub(crate) trait Framing: std::fmt::Debug {
+pub(crate) trait Framing: std::fmt::Debug + Send {
     /// Written before the elements of tensor `index`.
     fn before(&mut self, file: &mut TempFile, index: usize) -> Result<(), WeightsError>;
 

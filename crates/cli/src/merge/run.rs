@@ -25,7 +25,9 @@ use crate::report::print;
 /// With what the user can do about it.
 pub fn run(args: MergeArgs) -> Result<()> {
     let settings = resolve(args)?;
-    device::set_threads(settings.threads)?;
+    // One core is for the thread that writes: the others wait for each other in a spin, and would take its time.
+    let spare = std::thread::available_parallelism().map_or(1, |cores| cores.get().saturating_sub(1).max(1));
+    device::set_threads(settings.threads.or(Some(spare)))?;
     check_output(&settings)?;
     let started = Instant::now();
     let base = Base::open(&settings.base_model)?;

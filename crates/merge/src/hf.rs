@@ -47,11 +47,7 @@ impl HfLayout {
             }
         }
         let count = shards.len();
-        let names: Vec<String> = if count == 1 {
-            vec!["model.safetensors".to_owned()]
-        } else {
-            (1..=count).map(|number| format!("model-{number:05}-of-{count:05}.safetensors")).collect()
-        };
+        let names = shard_names(count);
         let writers = names
             .iter()
             .zip(shards)
@@ -98,11 +94,26 @@ impl HfLayout {
         if self.names.len() == 1 {
             return Ok(());
         }
-        let map: BTreeMap<&str, &str> =
-            self.index.iter().map(|(name, file)| (name.as_str(), self.names[*file].as_str())).collect();
-        let index = json!({"metadata": {"total_size": self.total_bytes}, "weight_map": map});
-        Ok(atomic_write(&dir.join(INDEX), |file| {
-            file.write_all(serde_json::to_string_pretty(&index).unwrap_or_default().as_bytes())
-        })?)
+        let map = self.index.iter().map(|(name, file)| (name.as_str(), self.names[*file].as_str())).collect();
+        write_index(dir, self.total_bytes, &map)
     }
+}
+
+/// What `count` files of weights are called.
+pub fn shard_names(count: usize) -> Vec<String> {
+    if count == 1 {
+        return vec!["model.safetensors".to_owned()];
+    }
+    (1..=count).map(|number| format!("model-{number:05}-of-{count:05}.safetensors")).collect()
+}
+
+/// Writes the index of shards into `dir`; `map` says which file each tensor is in.
+///
+/// # Errors
+/// [`MergeError::Weights`] when the disk refuses.
+pub fn write_index(dir: &Path, total_bytes: u64, map: &BTreeMap<&str, &str>) -> Result<(), MergeError> {
+    let index = json!({"metadata": {"total_size": total_bytes}, "weight_map": map});
+    Ok(atomic_write(&dir.join(INDEX), |file| {
+        file.write_all(serde_json::to_string_pretty(&index).unwrap_or_default().as_bytes())
+    })?)
 }

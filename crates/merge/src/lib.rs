@@ -18,9 +18,9 @@ mod unmerge;
 
 pub use deltas::{Combination, Deltas, WeightedAdapter};
 pub use error::MergeError;
-pub use hf::HfLayout;
+pub use hf::{HfLayout, shard_names, write_index};
 pub use layout::{Destination, Layout, Placement, RowOrder, TensorPlan};
 pub use proof::{Proof, TargetProof};
 pub use rows::to_pairs;
-pub use stream::{Base, merge};
+pub use stream::{Base, Merged, merge};
 pub use unmerge::{Extracted, unmerge};

@@ -1,5 +1,6 @@
-//! A base through its deltas into files, a few rows at a time.
+//! A base through its deltas, a few rows at a time: into files, or as whole tensors.
 
+use std::collections::BTreeSet;
 use std::sync::mpsc::sync_channel;
 
 use lora::{AdapterLayer, delta_weight};
@@ -8,7 +9,7 @@ use tch::{Kind, Tensor};
 use weights::TensorStream;
 
 use crate::sum::add;
-use crate::{Deltas, Layout, MergeError, Placement, Proof, RowOrder, TargetProof, to_pairs};
+use crate::{Deltas, Layout, MergeError, Placement, Proof, RowOrder, TargetProof, TensorPlan, to_pairs};
 
 /// Elements merged at a time: a few of them as float32 stay in the caches of a core.
 const CHUNK_ELEMENTS: i64 = 512 << 10;
@@ -50,51 +51,101 @@ pub fn merge(
     std::thread::scope(|scope| {
         let (sender, pieces) = sync_channel::<Piece<'_>>(PIECES_AHEAD);
         let writer = scope.spawn(move || pieces.iter().try_for_each(|piece| piece.write(files)));
-        // A writer that has failed no longer listens; its own error, below, is the one to report.
-        let mut hand_over = |piece| sender.send(piece).map_err(|_| MergeError::Writer);
-        let proof = merge_all(base, deltas, layout, &mut hand_over, tell);
+        let merge_all = || {
+            let mut proof = Proof::default();
+            for placement in &layout.0 {
+                // A writer that has failed no longer listens; its own error, below, is the one to report.
+                let mut put = |rows, start| {
+                    sender.send(Piece { rows, start, placement }).map_err(|_| MergeError::Writer)
+                };
+                merge_into(base, deltas, placement, &mut proof, &mut put)?;
+                tell(&placement.tensor.name);
+            }
+            proof.check(deltas)?;
+            Ok(proof)
+        };
+        let proof = merge_all();
         drop(sender);
         writer.join().unwrap_or(Err(MergeError::Writer))?;
         proof
     })
 }
 
-/// What takes merged rows.
-type HandOver<'a, 'b> = &'a mut dyn FnMut(Piece<'b>) -> Result<(), MergeError>;
+/// Merged tensors one by one, for files whose writer wants them whole. A tensor may be asked for again: it counts once.
+#[derive(Debug)]
+pub struct Merged<'a> {
+    base: &'a Base<'a>,
+    deltas: &'a Deltas,
+    proof: Proof,
+    met: BTreeSet<String>,
+}
 
-fn merge_all<'b>(
+impl<'a> Merged<'a> {
+    /// The tensors of `base`, plus their deltas.
+    pub fn new(base: &'a Base<'a>, deltas: &'a Deltas) -> Self {
+        Self { base, deltas, proof: Proof::default(), met: BTreeSet::new() }
+    }
+
+    /// One tensor, in the shape and the precision of its plan.
+    ///
+    /// # Errors
+    /// As [`merge`].
+    pub fn tensor(&mut self, plan: &TensorPlan) -> Result<Tensor, MergeError> {
+        let whole = Tensor::f_empty(plan.merged_shape(), (plan.kind, tch::Device::Cpu)).op("empty")?;
+        let mut put = |rows: Tensor, start: i64| {
+            let count = rows.size().first().copied().unwrap_or(1);
+            whole.f_narrow(0, start, count).op("narrow")?.f_copy_(&rows).op("copy_")?;
+            Ok(())
+        };
+        let placement = Placement::whole(plan.clone(), RowOrder::Halves, 0, plan.name.clone());
+        let mut again = Proof::default();
+        let proof = if self.met.insert(plan.name.clone()) { &mut self.proof } else { &mut again };
+        merge_into(self.base, self.deltas, &placement, proof, &mut put)?;
+        Ok(whole)
+    }
+
+    /// What happened to all of them.
+    ///
+    /// # Errors
+    /// As [`merge`], when a target is unchanged or a layer of an adapter was not asked for.
+    pub fn finish(self) -> Result<Proof, MergeError> {
+        self.proof.check(self.deltas)?;
+        Ok(self.proof)
+    }
+}
+
+/// Takes some rows of a merged tensor, from the given one on.
+type Put<'a> = dyn FnMut(Tensor, i64) -> Result<(), MergeError> + 'a;
+
+/// Merges one tensor and notes what happened to it.
+fn merge_into(
     base: &Base<'_>,
     deltas: &Deltas,
-    layout: &'b Layout,
-    hand_over: HandOver<'_, 'b>,
-    tell: &mut dyn FnMut(&str),
-) -> Result<Proof, MergeError> {
-    let mut proof = Proof::default();
-    for placement in &layout.0 {
-        let name = &placement.tensor.name;
-        let layer = match name.strip_suffix(".weight") {
-            Some(path) => deltas.layer(path)?,
-            None => None,
-        };
-        let seen = tch::no_grad(|| merge_one(base, layer.as_ref(), placement, hand_over))?;
-        if layer.is_some() {
-            if proof.dtype.is_empty() {
-                dtype_name(placement.tensor.kind).clone_into(&mut proof.dtype);
-            }
-            proof.targets.push(TargetProof {
-                name: name.clone(),
-                delta_norm: seen.delta.sqrt(),
-                base_norm: seen.base.sqrt(),
-                changed: seen.changed,
-                elements: seen.elements,
-            });
-        } else {
-            proof.untouched += 1;
+    placement: &Placement,
+    proof: &mut Proof,
+    put: &mut Put<'_>,
+) -> Result<(), MergeError> {
+    let name = &placement.tensor.name;
+    let layer = match name.strip_suffix(".weight") {
+        Some(path) => deltas.layer(path)?,
+        None => None,
+    };
+    let seen = tch::no_grad(|| merge_one(base, layer.as_ref(), placement, put))?;
+    if layer.is_some() {
+        if proof.dtype.is_empty() {
+            dtype_name(placement.tensor.kind).clone_into(&mut proof.dtype);
         }
-        tell(name);
+        proof.targets.push(TargetProof {
+            name: name.clone(),
+            delta_norm: seen.delta.sqrt(),
+            base_norm: seen.base.sqrt(),
+            changed: seen.changed,
+            elements: seen.elements,
+        });
+    } else {
+        proof.untouched += 1;
     }
-    proof.check(deltas)?;
-    Ok(proof)
+    Ok(())
 }
 
 /// PyTorch's name of a precision.
@@ -118,11 +169,11 @@ struct Seen {
     elements: u64,
 }
 
-fn merge_one<'b>(
+fn merge_one(
     base: &Base<'_>,
     layer: Option<&AdapterLayer>,
-    placement: &'b Placement,
-    hand_over: HandOver<'_, 'b>,
+    placement: &Placement,
+    put: &mut Put<'_>,
 ) -> Result<Seen, MergeError> {
     let plan = &placement.tensor;
     let weight = (base.prepare)(&plan.name, base.source.tensor(&plan.name, &plan.shape)?)?;
@@ -164,7 +215,7 @@ fn merge_one<'b>(
             RowOrder::Halves => merged,
             RowOrder::Pairs { head_dim } => to_pairs(&merged, head_dim)?,
         };
-        hand_over(Piece { rows: ordered, start, placement })?;
+        put(ordered, start)?;
     }
     if let Some(sum) = sum {
         let mean = sum.f_div_scalar(rows as f64).op("div")?.f_to_kind(plan.kind).op("to_kind")?;
@@ -172,7 +223,7 @@ fn merge_one<'b>(
         shape[0] = 1;
         let row = mean.f_view(shape.as_slice()).op("view")?;
         for index in rows..rows + plan.added_rows {
-            hand_over(Piece { rows: row.shallow_clone(), start: index, placement })?;
+            put(row.shallow_clone(), index)?;
         }
     }
     Ok(seen)

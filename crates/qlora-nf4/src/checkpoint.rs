@@ -45,8 +45,11 @@ pub fn write_quantized<E: From<QuantError>>(
     let mut specs = Vec::new();
     let mut origin = BTreeMap::new();
     for tensor in tensors {
-        let parts =
-            if is_linear(&tensor.name) { part_specs(tensor, quantization) } else { vec![tensor.clone()] };
+        let parts = if is_linear(&tensor.name) {
+            quantized_parts(tensor, quantization)
+        } else {
+            vec![tensor.clone()]
+        };
         for part in parts {
             origin.insert(part.name.clone(), tensor);
             specs.push(part);
@@ -94,7 +97,8 @@ fn scb_name(name: &str, suffix: &str) -> String {
     format!("{}.{suffix}", name.strip_suffix(".weight").unwrap_or(name))
 }
 
-fn part_specs(tensor: &TensorSpec, quantization: Quantization) -> Vec<TensorSpec> {
+/// What a file holds for one quantised weight.
+pub fn quantized_parts(tensor: &TensorSpec, quantization: Quantization) -> Vec<TensorSpec> {
     let name = &tensor.name;
     let spec = |name: String, kind, shape: Vec<i64>| TensorSpec { name, kind, shape };
     let numbers = tensor.shape.iter().product::<i64>();

@@ -22,7 +22,7 @@ mod tensor8;
 mod twin;
 mod view;
 
-pub use checkpoint::{is_quantized, write_quantized};
+pub use checkpoint::{is_quantized, quantized_parts, write_quantized};
 pub use code4::{Code4, Config4};
 pub use error::QuantError;
 pub use linear::QuantLinear;

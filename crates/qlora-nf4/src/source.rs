@@ -42,12 +42,11 @@ impl Quantization {
         })
     }
 
-    /// Quantises a tensor and dequantises it again, in its own kind: what a model quantised so computes with.
+    /// Quantises a tensor and dequantises it to `kind`: what a model quantised so computes with in that precision.
     ///
     /// # Errors
     /// As [`Tensor4::quantize`] and [`Tensor8::quantize`].
-    pub fn round_trip(self, weight: &Tensor) -> Result<Tensor, QuantError> {
-        let kind = weight.f_kind().op("kind")?;
+    pub fn round_trip(self, weight: &Tensor, kind: Kind) -> Result<Tensor, QuantError> {
         match self {
             Self::Four(config) => Tensor4::quantize(weight, config)?.dequantize(kind),
             Self::Eight => Tensor8::quantize(weight)?.dequantize(kind),

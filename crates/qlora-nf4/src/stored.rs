@@ -44,12 +44,13 @@ pub struct StoredSource<'a> {
     store: &'a TensorStore,
     plain: CheckpointSource<'a>,
     device: Device,
+    kind: Option<Kind>,
 }
 
 impl<'a> StoredSource<'a> {
     /// A source of `store`'s tensors on `device`; what is not quantised, in `kind`.
     pub fn new(store: &'a TensorStore, device: Device, kind: Option<Kind>) -> Self {
-        Self { store, plain: CheckpointSource::new(store, device, kind), device }
+        Self { store, plain: CheckpointSource::new(store, device, kind), device, kind }
     }
 
     fn tensor4(&self, name: &str, code: Code4, shape: &[i64]) -> Result<Tensor4, QuantError> {
@@ -163,8 +164,45 @@ impl<'a> StoredSource<'a> {
     }
 }
 
+/// A weight as it is stored.
+enum Stored {
+    Four(Tensor4),
+    Eight(Tensor8),
+    Plain,
+}
+
+impl StoredSource<'_> {
+    /// The weight of the layer `path`, on the CPU.
+    fn stored(&self, path: &ModulePath, shape: &[i64; 2]) -> Result<Stored, QuantError> {
+        let name = format!("{path}.weight");
+        for code in [Code4::Nf4, Code4::Fp4] {
+            if self.store.contains(&state_name(&name, code)) {
+                return Ok(Stored::Four(self.tensor4(&name, code, shape)?));
+            }
+        }
+        let kind = self.store.info(&name).map(|info| info.kind).ok();
+        if kind == Some(Kind::Int8) || self.store.contains(&format!("{path}.SCB")) {
+            return Ok(Stored::Eight(self.tensor8(path, shape)?));
+        }
+        if kind == Some(Kind::Uint8) {
+            let missing = format!("{name}.quant_state.bitsandbytes__nf4 (or __fp4)");
+            return Err(QuantError::Missing { name, missing });
+        }
+        Ok(Stored::Plain)
+    }
+}
+
 impl LinearSource for StoredSource<'_> {
+    /// A quantised weight comes dequantised: in the kind that was asked for, or that it had before.
     fn tensor(&self, name: &str, shape: &[i64]) -> Result<Tensor, NnError> {
+        if let (Some(path), &[rows, columns]) = (name.strip_suffix(".weight"), shape) {
+            let dense = match self.stored(&ModulePath::new(path), &[rows, columns])? {
+                Stored::Four(weight) => weight.dequantize(self.kind.unwrap_or(weight.kind()))?,
+                Stored::Eight(weight) => weight.dequantize(self.kind.unwrap_or(Kind::Half))?,
+                Stored::Plain => return self.plain.tensor(name, shape),
+            };
+            return Ok(dense.f_to(self.device).op("to")?);
+        }
         self.plain.tensor(name, shape)
     }
 
@@ -175,23 +213,11 @@ impl LinearSource for StoredSource<'_> {
         out_features: i64,
         bias: bool,
     ) -> Result<Box<dyn LinearOp>, NnError> {
-        let (name, shape) = (format!("{path}.weight"), [out_features, in_features]);
         let bias_of = || bias.then(|| self.tensor(&format!("{path}.bias"), &[out_features])).transpose();
-        for code in [Code4::Nf4, Code4::Fp4] {
-            if self.store.contains(&state_name(&name, code)) {
-                let weight = self.tensor4(&name, code, &shape)?.to_device(self.device)?;
-                return Ok(Box::new(QuantLinear::new(weight, bias_of()?)));
-            }
-        }
-        let stored = self.store.info(&name).map(|info| info.kind).ok();
-        if stored == Some(Kind::Int8) || self.store.contains(&format!("{path}.SCB")) {
-            let weight = self.tensor8(path, &shape)?.to_device(self.device)?;
-            return Ok(Box::new(QuantLinear::new(weight, bias_of()?)));
-        }
-        if stored == Some(Kind::Uint8) {
-            let missing = format!("{name}.quant_state.bitsandbytes__nf4 (or __fp4)");
-            return Err(QuantError::Missing { name, missing }.into());
-        }
-        self.plain.linear(path, in_features, out_features, bias)
+        Ok(match self.stored(path, &[out_features, in_features])? {
+            Stored::Four(weight) => Box::new(QuantLinear::new(weight.to_device(self.device)?, bias_of()?)),
+            Stored::Eight(weight) => Box::new(QuantLinear::new(weight.to_device(self.device)?, bias_of()?)),
+            Stored::Plain => return self.plain.linear(path, in_features, out_features, bias),
+        })
     }
 }

@@ -2,6 +2,7 @@
 
 use llama_model::{GgufCheckpoint, GgufSource, MetaCheckpoint, MetaSource};
 use nn_core::{LinearSource, NnError};
+use qlora_nf4::{StoredSource, is_quantized};
 use tch::{Device, Kind, Tensor};
 use weights::{CheckpointSource, TensorStore};
 
@@ -17,9 +18,12 @@ pub enum BaseWeights<'a> {
 }
 
 impl BaseWeights<'_> {
-    /// A source of their tensors on `device`, in `kind`; `None` keeps the stored one.
+    /// A source of their tensors on `device`, in `kind`; `None` keeps the stored one. Quantised weights come dequantised.
     pub fn source(&self, device: Device, kind: Option<Kind>) -> BaseSource<'_> {
         match self {
+            Self::HuggingFace(store) if is_quantized(store) => {
+                BaseSource::Quantized(StoredSource::new(store, device, kind))
+            }
             Self::HuggingFace(store) => BaseSource::HuggingFace(CheckpointSource::new(store, device, kind)),
             Self::Meta(checkpoint) => BaseSource::Meta(checkpoint.source(device, kind)),
             Self::Gguf(checkpoint) => BaseSource::Gguf(checkpoint.source(device, kind)),
@@ -32,6 +36,8 @@ impl BaseWeights<'_> {
 pub enum BaseSource<'a> {
     /// In Hugging Face's layout.
     HuggingFace(CheckpointSource<'a>),
+    /// In Hugging Face's layout, in 4 or 8 bits.
+    Quantized(StoredSource<'a>),
     /// In Meta's.
     Meta(MetaSource<'a>),
     /// In a GGUF file.
@@ -42,6 +48,7 @@ impl LinearSource for BaseSource<'_> {
     fn tensor(&self, name: &str, shape: &[i64]) -> Result<Tensor, NnError> {
         match self {
             Self::HuggingFace(source) => source.tensor(name, shape),
+            Self::Quantized(source) => source.tensor(name, shape),
             Self::Meta(source) => source.tensor(name, shape),
             Self::Gguf(source) => source.tensor(name, shape),
         }

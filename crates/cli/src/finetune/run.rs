@@ -60,6 +60,9 @@ pub fn run(args: FinetuneArgs) -> Result<()> {
     let tokenizer = base.tokenizer()?;
     let data = Data::load(&config, &tokenizer)?;
     start.announce(&config.output_dir);
+    if config.optim.is_paged() {
+        tracing::info!("optim: nothing is paged here, the state stays where the weights are");
+    }
     let job = Job { config: &config, base: &base, device, start: &start, claim, data: &data };
     if config.full { job.full() } else { job.adapter() }
 }
@@ -80,9 +83,6 @@ impl Job<'_> {
         let Self { config, start, .. } = self;
         let quantization = config.quantization()?;
         let mut model = self.base.load_quantized(self.device, parse_kind(&config.dtype)?, quantization)?;
-        if config.optim.is_paged() {
-            tracing::info!("optim: nothing is paged here, the state stays where the adapter is");
-        }
         if let Some(quantization) = quantization.or(self.base.stored_quantization()?) {
             tracing::info!("linear layers of the base are in {}", quantization.describe());
         }
@@ -115,6 +115,12 @@ impl Job<'_> {
     /// Trains every parameter.
     fn full(&self) -> Result<()> {
         let Self { config, base, start, .. } = self;
+        if let Some(stored) = base.stored_quantization()? {
+            return Err(usage(format!(
+                "full trains every weight, but the base is quantised already ({})",
+                stored.describe()
+            )));
+        }
         let weights = base.weights()?;
         let source = Parameters::new(weights.source(self.device, None), Kind::Float);
         let mut model = Llama::load(&base.complete_config()?, &source)

@@ -1,5 +1,7 @@
 //! The adapters of a merge, read for a base.
 
+use std::collections::BTreeSet;
+
 use ::merge::{Deltas, WeightedAdapter};
 use anyhow::{Context, Result};
 use llama_model::LlamaConfig;
@@ -20,6 +22,11 @@ pub(crate) fn linears(config: &LlamaConfig) -> Vec<LinearShape> {
         }
     });
     layers.collect()
+}
+
+/// The weights of those layers: what finetune quantises.
+pub(crate) fn linear_weights(config: &LlamaConfig) -> BTreeSet<String> {
+    linears(config).into_iter().map(|linear| format!("{}.weight", linear.path)).collect()
 }
 
 /// What the adapters add together.

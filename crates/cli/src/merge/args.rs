@@ -69,9 +69,12 @@ pub struct MergeArgs {
         help_heading = "Quantised bases"
     )]
     pub(crate) base_precision: BasePrecision,
-    /// Quantise the merged weights: not in this build
-    #[arg(long, value_name = "NAME", help_heading = "Quantised bases")]
-    pub(crate) quantize: Option<String>,
+    /// Quantise the linear layers of what format hf writes, as bitsandbytes has them: nf4, fp4, int8 or none
+    #[arg(long, value_name = "NAME", default_value = "none", help_heading = "Quantised bases")]
+    pub(crate) quantize: String,
+    /// The scales of 4-bit blocks are quantised too, in what --base_precision and --quantize name
+    #[arg(long = "double_quant", value_name = "BOOL", num_args = 0..=1, default_missing_value = "true", default_value = "false", value_parser = parse_bool, help_heading = "Quantised bases")]
+    pub(crate) double_quant: bool,
 
     /// CPU threads [default: all cores]
     #[arg(long, value_name = "N", help_heading = "Machine")]

@@ -6,6 +6,7 @@ mod files;
 mod gguf;
 mod hf;
 mod plan;
+mod quantized;
 mod report;
 mod run;
 mod settings;

@@ -1,10 +1,13 @@
 //! Every tensor of the output: shape and precision.
 
+use std::collections::BTreeSet;
+
 use ::merge::TensorPlan;
 use anyhow::Result;
 use llama_model::LlamaConfig;
 use tch::Kind;
 
+use super::adapters::linear_weights;
 use super::settings::Precision;
 use crate::base::{Base, BaseWeights};
 use crate::device::kind_name;
@@ -37,9 +40,14 @@ impl Plan {
         let added_tokens = vocab_size.map_or(0, |size| (size - config.vocab_size).max(0));
         let uniform = base.stored_kind().unwrap_or(Kind::Half);
         let shapes = config.tensor_shapes();
+        let quantised = match base.stored_quantization()? {
+            Some(_) => linear_weights(&config),
+            None => BTreeSet::new(),
+        };
         let mut tensors = Vec::with_capacity(shapes.len());
         for (name, shape) in shapes {
             let stored = match weights {
+                _ if quantised.contains(&name) => uniform,
                 BaseWeights::HuggingFace(store) => store.info(&name).map(|info| info.kind)?,
                 BaseWeights::Meta(_) | BaseWeights::Gguf(_) => uniform,
             };
@@ -53,7 +61,14 @@ impl Plan {
         }
         let left_out = match weights {
             BaseWeights::HuggingFace(store) => {
-                let known = |name: &str| tensors.iter().any(|tensor| tensor.name == name);
+                let parts = |name: &str| {
+                    name.rsplit_once(".weight")
+                        .is_some_and(|(path, _)| quantised.contains(&format!("{path}.weight")))
+                        || name
+                            .strip_suffix(".SCB")
+                            .is_some_and(|path| quantised.contains(&format!("{path}.weight")))
+                };
+                let known = |name: &str| tensors.iter().any(|tensor| tensor.name == name) || parts(name);
                 store.names().filter(|name| !known(name)).map(str::to_owned).collect()
             }
             BaseWeights::Meta(_) | BaseWeights::Gguf(_) => Vec::new(),

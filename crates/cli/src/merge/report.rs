@@ -6,6 +6,7 @@ use std::path::Path;
 
 use ::merge::{Proof, TargetProof};
 use anyhow::{Context, Result};
+use qlora_nf4::Quantization;
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -40,6 +41,8 @@ pub(crate) fn to_json(
         "combination": settings.combination.name(),
         "scale": settings.scale,
         "dtype": plan.dtype(),
+        "base_quantization": settings.base_quantization.map(Quantization::describe),
+        "quantization": settings.quantization.map(Quantization::describe),
         "files": sizes(dir)?,
         "added_tokens": plan.added_tokens,
         "tensors_left_out": plan.left_out,

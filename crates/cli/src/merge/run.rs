@@ -8,7 +8,7 @@ use weights::AtomicDir;
 
 use super::adapters;
 use super::args::{Format, MergeArgs};
-use super::files::{Flow, as_stored};
+use super::files::{Flow, prepared};
 use super::hf::write_text;
 use super::plan::Plan;
 use super::settings::{Settings, resolve};
@@ -34,6 +34,13 @@ pub fn run(args: MergeArgs) -> Result<()> {
     if std::fs::canonicalize(&base.dir).ok() == std::fs::canonicalize(&settings.output_dir).ok() {
         return Err(usage(format!("output_dir `{}` is base_model", settings.output_dir.display())));
     }
+    if let (Some(stored), Some(asked)) = (base.stored_quantization()?, settings.base_quantization) {
+        return Err(usage(format!(
+            "the base is quantised already ({}); leave out --base_precision {}, which it is added to as it is",
+            stored.describe(),
+            asked.describe()
+        )));
+    }
     let deltas = adapters::read(&settings, &base.config)?;
     let weights = base.weights()?;
     let vocab_size = match base.tokenizer() {
@@ -47,9 +54,12 @@ pub fn run(args: MergeArgs) -> Result<()> {
     announce(&settings, &plan);
 
     let dir = begin(&settings.output_dir)?;
-    let flow = Flow { weights: &weights, prepare: &as_stored, deltas: &deltas };
+    let prepare = prepared(&base.config, settings.base_quantization);
+    let flow = Flow { weights: &weights, prepare: &prepare, deltas: &deltas };
     let proof = match settings.format {
-        Format::Hf => hf::write(dir.path(), &base, &plan, &flow, settings.max_shard_bytes)?,
+        Format::Hf => {
+            hf::write(dir.path(), &base, &plan, &flow, settings.quantization, settings.max_shard_bytes)?
+        }
         Format::StateDict => state_dict::write(dir.path(), &base, &plan, &flow, settings.shards)?,
         Format::Gguf => gguf::write(dir.path(), &base, &plan, &flow, settings.dtype)?,
     };
@@ -59,7 +69,7 @@ pub fn run(args: MergeArgs) -> Result<()> {
             Format::Gguf => dir.path().join(gguf::FILE),
             Format::Hf | Format::StateDict => dir.path().to_owned(),
         };
-        let found = verify::verify(&base, &deltas, &written, plan.kind(), settings.dtype)?;
+        let found = verify::verify(&base, &deltas, &written, plan.kind(), &settings)?;
         print(&found.table());
         Some(found)
     } else {

@@ -4,11 +4,13 @@ use std::path::{Path, PathBuf};
 
 use ::merge::Combination;
 use anyhow::Result;
+use qlora_nf4::{Code4, Config4, Quantization};
 use tch::Kind;
 
 use super::args::{BasePrecision, CombinationArg, Format, MergeArgs};
 use crate::device::parse_kind;
 use crate::exit::usage;
+use crate::flags::parse_quantization;
 
 /// The program, fully decided.
 #[derive(Debug)]
@@ -24,6 +26,10 @@ pub(crate) struct Settings {
     pub(crate) max_shard_bytes: u64,
     pub(crate) shards: usize,
     pub(crate) verify: bool,
+    /// What the base goes through, there and back, before anything is added.
+    pub(crate) base_quantization: Option<Quantization>,
+    /// How the linear layers of the output are quantised.
+    pub(crate) quantization: Option<Quantization>,
     pub(crate) threads: Option<usize>,
 }
 
@@ -66,14 +72,9 @@ pub(crate) fn resolve(args: MergeArgs) -> Result<Settings> {
         verify,
         base_precision,
         quantize,
+        double_quant,
         threads,
     } = args;
-    if base_precision == BasePrecision::Nf4 {
-        return Err(usage("base_precision nf4 is not in this build; leave the flag out"));
-    }
-    if quantize.is_some() {
-        return Err(usage("quantize is not in this build; leave the flag out"));
-    }
     let base_model = base_model.filter(|base| !base.trim().is_empty());
     let base_model = base_model
         .ok_or_else(|| usage("base_model is missing: give --base_model MODEL or set BASE_MODEL"))?;
@@ -100,6 +101,8 @@ pub(crate) fn resolve(args: MergeArgs) -> Result<Settings> {
     if shards > 1 && format != Format::StateDict {
         return Err(usage("shards is for --format state-dict; --max_shard_size cuts Hugging Face's files"));
     }
+    let (base_quantization, quantization) =
+        quantizations(base_precision, &quantize, double_quant, format, !adapters.is_empty())?;
     Ok(Settings {
         base_model,
         adapters,
@@ -115,8 +118,39 @@ pub(crate) fn resolve(args: MergeArgs) -> Result<Settings> {
         max_shard_bytes: parse_size(&max_shard_size)?,
         shards,
         verify,
+        base_quantization,
+        quantization,
         threads,
     })
+}
+
+/// What the base goes through, and how the output is quantised.
+fn quantizations(
+    base_precision: BasePrecision,
+    quantize: &str,
+    double_quant: bool,
+    format: Format,
+    adapted: bool,
+) -> Result<(Option<Quantization>, Option<Quantization>)> {
+    let nf4_base = base_precision == BasePrecision::Nf4;
+    if nf4_base && !adapted {
+        return Err(usage(
+            "base_precision nf4 is what an adapter was trained over; give one by --lora_weights",
+        ));
+    }
+    // Beside an nf4 base, int8 and none leave double_quant to the base.
+    let nested = double_quant && !(nf4_base && matches!(quantize, "int8" | "none"));
+    let quantization = match quantize {
+        "none" if nested => {
+            return Err(usage("double_quant needs --base_precision nf4, or --quantize nf4 or fp4"));
+        }
+        _ => parse_quantization(quantize, nested)?,
+    };
+    if quantization.is_some() && format != Format::Hf {
+        return Err(usage("quantize is for --format hf; GGUF files have --dtype q8_0"));
+    }
+    let base = nf4_base.then(|| Quantization::Four(Config4::new(Code4::Nf4, double_quant)));
+    Ok((base, quantization))
 }
 
 fn parse_dtype(text: &str, format: Format) -> Result<Precision> {
@@ -195,10 +229,26 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_in_this_build_or_does_not_go_together_is_said() {
+    fn double_quant_is_of_whatever_has_blocks() {
+        let nested = Some(Quantization::Four(Config4::new(Code4::Nf4, true)));
+        for (base, quantize, expected) in [
+            (BasePrecision::Nf4, "none", (nested, None)),
+            (BasePrecision::Nf4, "int8", (nested, Some(Quantization::Eight))),
+            (BasePrecision::Nf4, "nf4", (nested, nested)),
+            (BasePrecision::Original, "nf4", (None, nested)),
+        ] {
+            assert_eq!(quantizations(base, quantize, true, Format::Hf, true).unwrap(), expected);
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_or_does_not_go_together_is_said() {
         for (args, part) in [
-            (&["--base_precision", "nf4"] as &[&str], "base_precision nf4 is not in this build"),
-            (&["--quantize", "nf4"], "quantize is not in this build"),
+            (&["--base_precision", "nf4"] as &[&str], "an adapter was trained over"),
+            (&["--quantize", "int4"], "expected nf4, fp4, int8 or none"),
+            (&["--quantize", "nf4", "--format", "gguf"], "quantize is for --format hf"),
+            (&["--quantize", "int8", "--double_quant"], "double_quant is for nf4 and fp4"),
+            (&["--double_quant"], "double_quant needs --base_precision nf4"),
             (&["--dtype", "q8_0"], "q8_0 is for --format gguf"),
             (&["--dtype", "int7"], "expected auto, float32"),
             (&["--shards", "2"], "shards is for --format state-dict"),

@@ -10,10 +10,11 @@ use infer::{GenerateConfig, greedy};
 use llama_model::Llama;
 use lora::{LoraAdapters, LoraConfig};
 use nn_core::{Mode, TokenBatch};
+use qlora_nf4::Quantization;
 use serde::Serialize;
 use tch::{Device, Kind, Tensor, no_grad};
 
-use super::settings::Precision;
+use super::settings::{Precision, Settings};
 use crate::base::Base;
 use crate::device::{auto_kind, kind_name};
 
@@ -68,7 +69,7 @@ pub(crate) fn verify(
     deltas: &Deltas,
     written: &Path,
     kind: Kind,
-    precision: Precision,
+    settings: &Settings,
 ) -> Result<Verification> {
     let tokenizer = base.tokenizer().context("verify needs the tokenizer, for its prompts")?;
     let template = PromptTemplate::load("")?;
@@ -83,7 +84,7 @@ pub(crate) fn verify(
     // In float32 where both find room one after the other, so that what differs is the rounding of the files.
     let compute = auto_kind(Device::Cpu, base.config.num_parameters());
     let vocab_size = base.config.vocab_size;
-    let mut model = base.load(Device::Cpu, Some(compute))?;
+    let mut model = base.load_quantized(Device::Cpu, Some(compute), settings.base_quantization)?;
     LoraAdapters::attach_layers(&mut model, &LoraConfig::default(), &deltas.layers()?)?;
     let expected = say(&model, &prompts, &generate, vocab_size)?;
     drop(model);
@@ -104,7 +105,7 @@ pub(crate) fn verify(
     });
     let verification = Verification {
         computed_in: kind_name(compute).to_owned(),
-        kl_limit: kl_limit(kind, precision, compute),
+        kl_limit: kl_limit(kind, settings, compute),
         prompts: compared.collect(),
     };
     verification.check()?;
@@ -113,11 +114,12 @@ pub(crate) fn verify(
 
 /// Nats by which rounding alone may move a distribution. Measured ones are a tenth of these and less; an adapter that is
 /// missing moves it by far more.
-fn kl_limit(kind: Kind, precision: Precision, compute: Kind) -> f64 {
-    match (precision, kind, compute) {
-        (Precision::Q8_0, ..) => 5e-2,
-        (_, Kind::BFloat16, _) | (_, _, Kind::BFloat16) => 2e-2,
-        (_, Kind::Half, _) => 1e-3,
+fn kl_limit(kind: Kind, settings: &Settings, compute: Kind) -> f64 {
+    match (settings.quantization, settings.dtype, kind, compute) {
+        (Some(Quantization::Four(_)), ..) => 1.0,
+        (Some(Quantization::Eight), ..) | (_, Precision::Q8_0, ..) => 5e-2,
+        (_, _, Kind::BFloat16, _) | (_, _, _, Kind::BFloat16) => 2e-2,
+        (_, _, Kind::Half, _) => 1e-3,
         _ => 1e-6,
     }
 }

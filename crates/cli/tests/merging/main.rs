@@ -7,6 +7,7 @@ mod common;
 mod crash;
 mod forward;
 mod peft;
+mod quantised;
 mod refusals;
 mod round_trip;
 mod scene;

@@ -58,8 +58,13 @@ fn wrong_flags_are_exit_code_2() {
     let scene = adapted_scene();
     refused(&scene, &["--base_model", "nowhere"], WRONG_USE, &["base_model `nowhere` is not a directory"]);
     refused(&scene, &["--lora_weights", "nowhere"], WRONG_USE, &["adapter `nowhere` is not a directory"]);
-    refused(&scene, &["--base-precision", "nf4"], WRONG_USE, &["nf4 is not in this build"]);
-    refused(&scene, &["--quantize", "nf4"], WRONG_USE, &["quantize is not in this build"]);
+    refused(&scene, &["--base-precision", "nf4"], WRONG_USE, &["what an adapter was trained over"]);
+    refused(&scene, &["--quantize", "int4"], WRONG_USE, &["quantize is `int4`"]);
+    refused(&scene, &["--double-quant"], WRONG_USE, &["double_quant needs --base_precision nf4"]);
+    for format in ["state-dict", "gguf"] {
+        let args = ["--quantize", "nf4", "--format", format];
+        refused(&scene, &args, WRONG_USE, &["quantize is for --format hf"]);
+    }
     refused(&scene, &["--max-shard-size", "big"], WRONG_USE, &["max_shard_size is `big`"]);
     refused(&scene, &["--output_dir", "model"], WRONG_USE, &["output_dir `model` is not empty"]);
     refused(&scene, &["--output_dir", "model", "--overwrite_output_dir"], WRONG_USE, &["is base_model"]);

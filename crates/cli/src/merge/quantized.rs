@@ -1,0 +1,62 @@
+//! Writing quantised weights into a Hugging Face directory.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use ::merge::{Proof, TensorPlan, shard_names, write_index};
+use anyhow::{Context, Result};
+use qlora_nf4::{Quantization, quantized_parts, write_quantized};
+use weights::TensorSpec;
+
+use super::adapters::linear_weights;
+use super::files::Flow;
+use super::plan::Plan;
+
+/// Writes the weights into `dir`, each tensor merged, quantised and written before the next; files of at most
+/// `max_shard_bytes`, unless one tensor is larger.
+pub(crate) fn write(
+    dir: &Path,
+    plan: &Plan,
+    flow: &Flow<'_>,
+    quantization: Quantization,
+    max_shard_bytes: u64,
+) -> Result<Proof> {
+    let linears = linear_weights(&plan.config);
+    let is_linear = |name: &str| linears.contains(name);
+    let parts_of = |spec: &TensorSpec| {
+        if is_linear(&spec.name) { quantized_parts(spec, quantization) } else { vec![spec.clone()] }
+    };
+    let mut shards: Vec<Vec<TensorSpec>> = vec![Vec::new()];
+    let (mut size, mut total_bytes, mut file_of) = (0, 0, Vec::new());
+    for tensor in &plan.tensors {
+        let spec = TensorSpec { name: tensor.name.clone(), kind: tensor.kind, shape: tensor.merged_shape() };
+        let parts = parts_of(&spec);
+        let num_bytes: u64 = parts.iter().map(TensorSpec::num_bytes).sum();
+        if size > 0 && size + num_bytes > max_shard_bytes {
+            shards.push(Vec::new());
+            size = 0;
+        }
+        size += num_bytes;
+        total_bytes += num_bytes;
+        let file = shards.len() - 1;
+        file_of.extend(parts.into_iter().map(|part| (part.name, file)));
+        shards[file].push(spec);
+    }
+    let names = shard_names(shards.len());
+    let plans: BTreeMap<&str, &TensorPlan> =
+        plan.tensors.iter().map(|tensor| (tensor.name.as_str(), tensor)).collect();
+    let proof = flow.take(|merged| {
+        for (name, specs) in names.iter().zip(&shards) {
+            write_quantized(&dir.join(name), specs, quantization, is_linear, |spec| {
+                let plan = plans.get(spec.name.as_str()).context("a tensor without a plan")?;
+                Ok::<_, anyhow::Error>(merged.tensor(plan)?)
+            })?;
+        }
+        Ok(())
+    })?;
+    if names.len() > 1 {
+        let map = file_of.iter().map(|(part, file)| (part.as_str(), names[*file].as_str())).collect();
+        write_index(dir, total_bytes, &map)?;
+    }
+    Ok(proof)
+}

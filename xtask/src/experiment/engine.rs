@@ -43,6 +43,9 @@ pub(crate) fn run(setting: &Setting, programs: &Programs) -> Result<usize> {
         let (cell, key) = (&cells[place], &keys[place]);
         let left = pace_of(&spent, &waiting[done..], &cells, setting);
         note(&format!("[{}/{}] {}  ({} left)", kept + done + 1, cells.len(), cell.id, duration(left)));
+        if setting.merges() {
+            merging.prepare(cell);
+        }
         let begun = Instant::now();
         let outcome = match setting.file.experiment {
             Kind::MergeCompare => merging.measure(cell),

@@ -21,6 +21,7 @@ pub(crate) fn print(setting: &Setting) -> Result<()> {
         &setting.seeds,
         setting.repeats,
     );
+    say(&format!("profile {}: {}", setting.profile_name, setting.profile.about));
     let store = Store::of(&setting.out);
     let (mut seconds, mut waiting, mut total) = (0.0, 0, 0);
     for cell in rounds.iter().flatten() {

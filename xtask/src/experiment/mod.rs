@@ -18,7 +18,7 @@ mod run_file;
 mod scratch;
 mod setting;
 mod slices;
-#[cfg(test)]
+#[cfg(all(test, unix))]
 mod tests;
 mod training;
 

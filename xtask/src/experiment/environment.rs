@@ -34,7 +34,8 @@ pub(crate) fn record(
 
 /// Digests of programs by name; a program that is not there has none.
 pub(crate) fn program_digests(bin: &Path, names: &[&str]) -> BTreeMap<String, String> {
-    let digests = names.iter().filter_map(|name| Some(((*name).to_owned(), digest::of_path(&bin.join(name)).ok()?)));
+    let digests =
+        names.iter().filter_map(|name| Some(((*name).to_owned(), digest::of_path(&bin.join(name)).ok()?)));
     digests.collect()
 }
 

@@ -40,18 +40,17 @@ pub(crate) fn print(setting: &Setting) -> Result<()> {
         seconds += estimate;
         say(&format!("{:<48} about {}", "making the adapter", duration(estimate)));
     }
-    say(&format!("{total} cells, {} finished; {waiting} to run: about {}", total - waiting, duration(seconds)));
+    say(&format!(
+        "{total} cells, {} finished; {waiting} to run: about {}",
+        total - waiting,
+        duration(seconds)
+    ));
     say(&format!("disk: about {} in `{}`", size(disk(setting)?), setting.out.display()));
     Ok(())
 }
 
 /// Seconds left: what is waiting, by the estimate, put right by how the finished ones kept to it.
-pub(crate) fn pace_of(
-    spent: &[(usize, f64)],
-    waiting: &[usize],
-    cells: &[Cell],
-    setting: &Setting,
-) -> f64 {
+pub(crate) fn pace_of(spent: &[(usize, f64)], waiting: &[usize], cells: &[Cell], setting: &Setting) -> f64 {
     let ratios: Vec<f64> =
         spent.iter().map(|&(place, wall_s)| wall_s / seconds_of(&cells[place], setting)).collect();
     let ratio = if ratios.is_empty() { 1.0 } else { median(&ratios) };

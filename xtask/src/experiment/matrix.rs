@@ -118,8 +118,15 @@ mod tests {
         assert_eq!(
             ids,
             [
-                "a/quality", "b/quality", "c/quality", "b/speed-1", "c/speed-1", "a/speed-1", "c/speed-2",
-                "a/speed-2", "b/speed-2"
+                "a/quality",
+                "b/quality",
+                "c/quality",
+                "b/speed-1",
+                "c/speed-1",
+                "a/speed-1",
+                "c/speed-2",
+                "a/speed-2",
+                "b/speed-2"
             ]
         );
     }

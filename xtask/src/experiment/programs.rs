@@ -36,8 +36,7 @@ impl Programs {
     /// # Errors
     /// With what the program itself said last, when it fails.
     pub(crate) fn run(&self, name: &str, command: &mut Command) -> Result<String> {
-        fs::create_dir_all(&self.logs)
-            .with_context(|| format!("cannot create `{}`", self.logs.display()))?;
+        fs::create_dir_all(&self.logs).with_context(|| format!("cannot create `{}`", self.logs.display()))?;
         let path = self.logs.join(format!("{}.log", file_name(name)));
         let cannot = || format!("cannot write `{}`", path.display());
         let mut log = OpenOptions::new().create(true).append(true).open(&path).with_context(cannot)?;
@@ -109,15 +108,13 @@ mod tests {
     #[test]
     fn a_failure_carries_what_the_program_said() {
         let dir = Scratch::new("programs");
-        let programs = Programs {
-            bin: "/bin".into(),
-            root: dir.path().to_owned(),
-            logs: dir.path().join("logs"),
-        };
+        let programs =
+            Programs { bin: "/bin".into(), root: dir.path().to_owned(), logs: dir.path().join("logs") };
         let fail = "echo warming up >&2; echo 'error: no such model' >&2; exit 1";
         let error = programs.run("a/b", &mut programs.command("sh", ["-c", fail])).unwrap_err().to_string();
         assert!(error.contains("`sh` failed") && error.ends_with("no such model"), "{error}");
-        let error = programs.run("a/b", &mut programs.command("sh", ["-c", "exit 3"])).unwrap_err().to_string();
+        let error =
+            programs.run("a/b", &mut programs.command("sh", ["-c", "exit 3"])).unwrap_err().to_string();
         assert!(error.ends_with("it said nothing"), "{error}");
         let said = programs.run("c", &mut programs.command("sh", ["-c", "echo 7"])).unwrap();
         assert_eq!(said, "7\n");

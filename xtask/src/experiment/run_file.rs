@@ -145,8 +145,8 @@ impl RunFile {
     /// # Errors
     /// When it cannot be read or does not add up.
     pub(crate) fn read(path: &Path) -> Result<(Self, String)> {
-        let text = fs::read_to_string(path)
-            .with_context(|| format!("cannot read run file `{}`", path.display()))?;
+        let text =
+            fs::read_to_string(path).with_context(|| format!("cannot read run file `{}`", path.display()))?;
         let file = Self::parse(&text).with_context(|| format!("run file `{}`", path.display()))?;
         Ok((file, text))
     }

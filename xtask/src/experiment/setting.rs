@@ -255,7 +255,8 @@ impl Records {
     /// Reads and splits. With data of the user's own, the profile's files for validation and evaluation do not fit them.
     fn read(profile: &Profile, data_path: &Path, root: &Path, own_data: bool) -> Result<Self> {
         let mut train = slices::shuffled(slices::read(data_path)?);
-        let of_profile = |path: &Option<String>| path.as_ref().filter(|_| !own_data).map(|path| root.join(path));
+        let of_profile =
+            |path: &Option<String>| path.as_ref().filter(|_| !own_data).map(|path| root.join(path));
         let mut part = |path: Option<PathBuf>, count: usize, what: &str| -> Result<Vec<Value>> {
             if let Some(path) = path {
                 return Ok(slices::spread(&slices::read(&path)?, count));

@@ -82,9 +82,8 @@ impl Scene {
         fs::create_dir_all(scene.path("datasets/records")).unwrap();
         fs::write(scene.path("datasets/tiny-llama/config.json"), "{}").unwrap();
         for (file, count) in [("train", 1408), ("validation", 100), ("test", 100)] {
-            let records: Vec<String> = (0..count)
-                .map(|i| format!(r#"{{"instruction":"{i}","input":"","output":"{i}"}}"#))
-                .collect();
+            let records: Vec<String> =
+                (0..count).map(|i| format!(r#"{{"instruction":"{i}","input":"","output":"{i}"}}"#)).collect();
             let text = format!("[{}]", records.join(","));
             fs::write(scene.path(&format!("datasets/records/{file}.json")), text).unwrap();
         }
@@ -230,7 +229,9 @@ fn a_planted_wrong_scale_shows_in_the_results() {
     let scene = Scene::new("planted");
     scene.run(&["merge-compare", "--repeats", "1", "--planted"]);
     let results = scene.results();
-    for (variant, agreement) in [("hf", 1.0), ("state-dict", 1.0), ("planted-scale", 0.25), ("planted-sign", 0.25)] {
+    for (variant, agreement) in
+        [("hf", 1.0), ("state-dict", 1.0), ("planted-scale", 0.25), ("planted-sign", 0.25)]
+    {
         let result = &results[&format!("{variant}/quality")];
         assert_eq!(metric(result, "token_agreement"), agreement, "{variant}");
         assert_eq!(metric(result, "max_logit_diff") > 1.0, variant.starts_with("planted"), "{variant}");

@@ -7,6 +7,7 @@ use clap::{Args, ValueEnum};
 /// Run one of the lab's two tasks as an experiment: measure every variant, write the results and a report. Run again, it
 /// goes on where it stopped.
 #[derive(Debug, Clone, Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a switch of the command line")]
 pub(crate) struct ExperimentArgs {
     /// merge-compare, lora-vs-qlora, or a run file of your own
     pub(crate) name: String,

@@ -1,5 +1,6 @@
 //! SHA-256 of files, of directories, and of what decides a result.
 
+use std::fmt::Write as _;
 use std::fs::{self, File};
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -29,7 +30,7 @@ pub(crate) fn of_path(path: &Path) -> Result<String> {
     let mut lines = String::new();
     for file in files_in(path)? {
         let name = file.strip_prefix(path).unwrap_or(&file).to_string_lossy().into_owned();
-        lines.push_str(&format!("{}  {name}\n", of_file(&file)?));
+        let _ = writeln!(lines, "{}  {name}", of_file(&file)?);
     }
     Ok(of_bytes(lines.as_bytes()))
 }
@@ -70,7 +71,10 @@ fn of_file(path: &Path) -> Result<String> {
 }
 
 fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    bytes.iter().fold(String::new(), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
 }
 
 #[cfg(test)]

@@ -22,6 +22,7 @@ mod slices;
 mod tests;
 mod training;
 
+use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
@@ -105,7 +106,7 @@ fn command_line(args: &ExperimentArgs) -> String {
     let mut line = format!("cargo xtask experiment {}", args.name);
     let mut flag = |name: &str, value: Option<String>| {
         if let Some(value) = value {
-            line.push_str(&format!(" --{name} {value}"));
+            let _ = write!(line, " --{name} {value}");
         }
     };
     let list = |values: &[String]| (!values.is_empty()).then(|| values.join(","));

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The demo and a 7B-shaped LoRA run on a GPU. Needs release binaries and a libtorch with CUDA, but no cargo:
+# The demo, and LoRA and decoding of a 7B shape, on a GPU. Needs release binaries and a libtorch with CUDA, but no cargo:
 #
 #     BIN=DIR LIBTORCH=DIR benches/gpu.sh
 #
@@ -26,7 +26,7 @@ out=${OUT:-target/bench/gpu}
 base=${BASE:-datasets/tiny-llama}
 large=$out/$preset
 
-for program in evaluate finetune pretrain bench-step; do
+for program in evaluate finetune pretrain bench-step bench-decode; do
     if [ ! -x "$bin/$program" ]; then
         echo "error: \`$bin/$program\` is missing; expected the release binaries (BIN names their directory)" >&2
         exit 1
@@ -96,40 +96,45 @@ say "$preset: LoRA, $steps steps"
 
 step_flags=(--base_model "$large" --data_path datasets/mini_data.json --steps 10 --batch_size 8
     --device "$device" --dtype "$dtype")
+# median FILE FIELD: the middle of a list in a JSON file.
 median() {
-    awk 'match($0, /"seconds_per_step": ?\[[^]]*\]/) {
+    awk -v field="$2" 'match($0, "\"" field "\": ?\\[[^]]*\\]") {
             list = substr($0, RSTART, RLENGTH); sub(/.*\[/, "", list); sub(/\]/, "", list)
             n = split(list, seconds, /, ?/)
             for (i = 2; i <= n; i++) for (j = i; j > 1 && seconds[j] + 0 < seconds[j-1] + 0; j--) {
                 swap = seconds[j]; seconds[j] = seconds[j-1]; seconds[j-1] = swap
             }
-            match($0, /"peak_device_mib": ?[0-9a-z]+/)
-            peak = substr($0, RSTART, RLENGTH); sub(/.*: ?/, "", peak)
-            printf "%s: %.4f s a step (median of %d), peak memory %s MiB\n", name, seconds[int((n + 1) / 2)], n, peak
-        }' name="$2" "$1"
+            print seconds[int((n + 1) / 2)]
+        }' "$1"
 }
-say "$preset: one step"
-"$bin/bench-step" "${step_flags[@]}" --json "$out/step-rust.json"
-peer=no
-if "$python" -c 'import torch, transformers, peft' 2>/dev/null; then
-    # The peer brings its own libtorch.
-    if env -u LD_LIBRARY_PATH HF_HUB_OFFLINE=1 "$python" benches/train_step.py "${step_flags[@]}" \
-        --json "$out/step-python.json"; then
-        peer=yes
-    else
-        peer=failed
+# peer SCRIPT FLAGS…: runs the other side with its own libtorch; its words where it cannot.
+peer() {
+    if ! "$python" -c 'import torch, transformers, peft' 2>/dev/null; then
+        echo "python: skipped, \`$python\` has no torch, transformers and peft" >&2
+        return 1
     fi
-fi
+    env -u LD_LIBRARY_PATH HF_HUB_OFFLINE=1 "$python" "benches/$1" "${@:2}"
+}
+step() { echo "$1: $(median "$2" seconds_per_step) s a step, peak memory $(grep -o '"peak_device_mib": *[0-9a-z]*' "$2" | sed 's/.*: *//') MiB"; }
+decode() { echo "$1: first token after $(median "$2" first_token_s) s, then $(median "$2" token_s) s a token"; }
+
+say "$preset: one step"
+rm -f "$out"/*-python.json
+"$bin/bench-step" "${step_flags[@]}" --json "$out/step-rust.json"
+peer train_step.py "${step_flags[@]}" --json "$out/step-python.json" || true
+
+say "$preset: decoding, 5 tokens in, 200 out"
+decode_flags=(--base_model "$large" --prompt_tokens 5 --new_tokens 200 --repeats 3 --device "$device" --dtype "$dtype")
+"$bin/bench-decode" "${decode_flags[@]}" > "$out/decode-rust.json"
+peer decode.py "${decode_flags[@]}" > "$out/decode-python.json" || rm -f "$out/decode-python.json"
 
 say "results"
 summary "$out/demo" "demo"
 summary "$out/run" "$preset LoRA"
-median "$out/step-rust.json" "rust"
-case $peer in
-yes) median "$out/step-python.json" "python" ;;
-no) echo "python: skipped, \`$python\` has no torch, transformers and peft" ;;
-failed) echo "python: failed, see above" ;;
-esac
+for side in rust python; do
+    if [ -f "$out/step-$side.json" ]; then step "$side" "$out/step-$side.json"; fi
+    if [ -f "$out/decode-$side.json" ]; then decode "$side" "$out/decode-$side.json"; fi
+done
 if [ "${KEEP:-0}" != 1 ]; then
     rm -rf "$large"
 fi

@@ -14,7 +14,7 @@ pub(crate) fn check(python: &str, modules: &[&str]) -> Result<()> {
     let script = format!("import {}\nprint(torch.__version__)", modules.join(", "));
     let how = format!(
         "make one outside the repository and name it with --python:\n         \
-         python3 -m venv ~/peers && ~/peers/bin/pip install torch=={} transformers==4.57.1 peft==0.17.1\n         \
+         python3 -m venv ~/peers && ~/peers/bin/pip install torch=={} transformers==4.57.1 peft==0.17.1 bitsandbytes==0.50.2 accelerate\n         \
          cargo xtask … --python ~/peers/bin/python",
         crate::libtorch::VERSION
     );

@@ -73,22 +73,34 @@ struct Decoded {
 /// # Errors
 /// When the model cannot be read or a step fails.
 pub fn run(args: DecodeArgs) -> Result<()> {
-    device::set_threads(args.threads)?;
-    let device = device::start(&args.device)?;
-    let kind = parse_kind(&args.dtype)?;
-    let quantization = parse_quantization(&args.quantize, args.double_quant)?;
-    let base = Base::open(&args.base_model)?;
+    let DecodeArgs {
+        base_model,
+        lora_weights,
+        quantize,
+        double_quant,
+        prompt_tokens,
+        new_tokens,
+        repeats,
+        dtype,
+        device,
+        threads,
+        read_mib,
+    } = args;
+    if prompt_tokens == 0 || new_tokens == 0 || repeats == 0 {
+        bail!("prompt_tokens, new_tokens and repeats have to be at least 1");
+    }
+    device::set_threads(threads)?;
+    let device = device::start(&device)?;
+    let quantization = parse_quantization(&quantize, double_quant)?;
+    let base = Base::open(&base_model)?;
     let loading = Instant::now();
-    let mut model = base.load_quantized(device, kind, quantization)?;
-    if let Some(dir) = &args.lora_weights {
+    let mut model = base.load_quantized(device, parse_kind(&dtype)?, quantization)?;
+    if let Some(dir) = &lora_weights {
         LoraAdapters::load(&mut model, dir)
             .with_context(|| format!("cannot load adapter `{}`", dir.display()))?;
     }
     let load_s = loading.elapsed().as_secs_f64();
-    if args.prompt_tokens == 0 || args.new_tokens == 0 || args.repeats == 0 {
-        bail!("prompt_tokens, new_tokens and repeats have to be at least 1");
-    }
-    let prompt = prompt(args.prompt_tokens, model.vocab_size());
+    let prompt = prompt(prompt_tokens, model.vocab_size());
     let config = model.config();
     let embedding = if config.tie_word_embeddings { 0 } else { config.vocab_size * config.hidden_size };
     let read_parameters = config.num_parameters() - embedding;
@@ -104,19 +116,19 @@ pub fn run(args: DecodeArgs) -> Result<()> {
         private_kib: [0; 2],
         read_gb_per_s: None,
     };
-    for repeat in 0..args.repeats {
+    for repeat in 0..repeats {
         result.ids.clear();
         let mut last = Instant::now();
-        let mut session = model.open(1, prompt.len() + args.new_tokens)?;
+        let mut session = model.open(1, prompt.len() + new_tokens)?;
         let mut logits = session.prefill(&[(0, &prompt)])?;
-        for index in 0..args.new_tokens {
+        for index in 0..new_tokens {
             let token = most_probable(&logits)?;
             let now = Instant::now();
             let times = if index == 0 { &mut result.first_token_s } else { &mut result.token_s };
             times.push((now - last).as_secs_f64());
             last = now;
             result.ids.push(token);
-            if index + 1 < args.new_tokens {
+            if index + 1 < new_tokens {
                 logits = session.step(&[(0, token)])?;
             }
         }
@@ -125,8 +137,8 @@ pub fn run(args: DecodeArgs) -> Result<()> {
     }
     result.peak_host_mib = torch_ext::process_memory().peak_bytes >> 20;
     result.peak_device_mib = peak_device_mib(device)?;
-    if args.read_mib > 0 {
-        result.read_gb_per_s = Some(read_bandwidth(args.read_mib, result.threads.max(1) as usize));
+    if read_mib > 0 {
+        result.read_gb_per_s = Some(read_bandwidth(read_mib, result.threads.max(1) as usize));
     }
     let text = serde_json::to_string(&result).context("cannot write the result")?;
     print(&format!("{text}\n"));

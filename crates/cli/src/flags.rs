@@ -50,7 +50,7 @@ pub fn parse_quantization(name: &str, double_quant: bool) -> Result<Option<Quant
     Ok(Some(Quantization::Four(Config4::new(code, double_quant))))
 }
 
-/// What `load_4bit` and `load_8bit` ask for: transformers' NF4 without double quantisation, or LLM.int8().
+/// What `load_4bit` and `load_8bit` ask for: transformers' NF4 without double quantisation, or `LLM.int8()`.
 ///
 /// # Errors
 /// When both are set.

@@ -1,7 +1,5 @@
 //! `unmerge`: the adapter between two checkpoints.
 
-#![expect(clippy::doc_markdown, reason = "the comments on arguments are the help text")]
-
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
 

@@ -83,7 +83,7 @@ fn golden() -> Golden {
     serde_json::from_str(include_str!("goldens/qlora.json")).unwrap()
 }
 
-fn compare(ours: (Vec<f64>, Vec<f64>), theirs: &Run, loss: f64, norm: f64) {
+fn compare(ours: &(Vec<f64>, Vec<f64>), theirs: &Run, loss: f64, norm: f64) {
     assert_eq!(ours.0.len(), 20);
     for (step, (ours, theirs)) in ours.0.iter().zip(&theirs.losses).enumerate() {
         assert!((ours - theirs).abs() < loss, "step {step}: {ours} {theirs}");
@@ -98,13 +98,13 @@ fn compare(ours: (Vec<f64>, Vec<f64>), theirs: &Run, loss: f64, norm: f64) {
 fn qlora_takes_the_steps_of_peft_and_bitsandbytes() {
     let golden = golden();
     let nf4 = Quantization::Four(Config4::new(Code4::Nf4, true));
-    compare(train(&golden, nf4, false), &golden.nf4, NF4_LOSS, NORM);
+    compare(&train(&golden, nf4, false), &golden.nf4, NF4_LOSS, NORM);
 }
 
 #[test]
 fn lora_over_8_bits_stays_near_the_steps_of_peft_and_bitsandbytes() {
     let golden = golden();
-    compare(train(&golden, Quantization::Eight, false), &golden.int8, INT8_LOSS, 0.1);
+    compare(&train(&golden, Quantization::Eight, false), &golden.int8, INT8_LOSS, 0.1);
 }
 
 #[test]

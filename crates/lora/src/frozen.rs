@@ -76,7 +76,7 @@ impl LoraAdapters {
     pub fn attach_layers(
         model: &mut dyn VisitLinears,
         config: &LoraConfig,
-        layers: Vec<AdapterLayer>,
+        layers: &[AdapterLayer],
     ) -> Result<Self, LoraError> {
         let mut paths = Vec::new();
         model.visit_linears_mut(&mut |path, _| paths.push(path.clone()));

@@ -121,7 +121,7 @@ impl Deltas {
             };
             let times = |factor: &Tensor, by: f64| -> Result<Tensor, MergeError> {
                 let factor = factor.f_to_kind(Kind::Float).op("to_kind")?;
-                Ok(if by == 1.0 { factor } else { factor.f_mul_scalar(by).op("mul_scalar")? })
+                Ok(factor.f_mul_scalar(by).op("mul_scalar")?)
             };
             factors_a.push(times(&layer.a, of_a)?);
             factors_b.push(times(&layer.b, of_b)?);

@@ -16,7 +16,9 @@ const STATE_BYTES: usize = 320;
 
 /// Whether a checkpoint holds weights that bitsandbytes has quantised.
 pub fn is_quantized(store: &TensorStore) -> bool {
-    store.names().any(|name| name.contains(".quant_state.bitsandbytes__") || name.ends_with(".SCB"))
+    store
+        .names()
+        .any(|name| name.contains(".quant_state.bitsandbytes__") || name.rsplit('.').next() == Some("SCB"))
 }
 
 /// The parts of one quantised weight, as a file names them.

@@ -77,7 +77,7 @@ impl Code4 {
     /// What lies half-way between neighbouring values, ascending; a number above `bounds[i]` is nearer to value `i + 1`.
     pub(crate) fn bounds(self) -> [f32; 15] {
         let (table, order) = (self.table(), self.order());
-        std::array::from_fn(|i| (table[usize::from(order[i])] + table[usize::from(order[i + 1])]) / 2.0)
+        std::array::from_fn(|i| f32::midpoint(table[usize::from(order[i])], table[usize::from(order[i + 1])]))
     }
 
     /// The name in files and flags.

@@ -1,4 +1,4 @@
-//! 4-bit and 8-bit weights, as bitsandbytes has them: for QLoRA (arXiv 2305.14314) and for LLM.int8() (arXiv 2208.07339).
+//! 4-bit and 8-bit weights, as bitsandbytes has them: for QLoRA (arXiv 2305.14314) and for `LLM.int8()` (arXiv 2208.07339).
 //!
 //! - [`Tensor4`], [`Tensor8`]: codecs, bit for bit those of bitsandbytes 0.50 on the CPU;
 //! - [`QuantLinear`]: a linear layer over them; [`product`] and [`transposed_product`] are its two passes;

@@ -77,14 +77,14 @@ pub fn product<W: QuantWeight>(weight: &W, xs: &Tensor) -> Result<Tensor, QuantE
     if step >= outputs {
         let mut tile = Scratch::take(&[outputs, inputs], kind, weight.device())?;
         weight.fill(tile.tensor(), 0, 0)?;
-        return Ok(xs.f_linear(&*tile, None::<&Tensor>).op("linear")?.f_view(&*shape).op("view")?);
+        return Ok(xs.f_linear(&tile, None::<&Tensor>).op("linear")?.f_view(&*shape).op("view")?);
     }
     let ys = Tensor::f_empty([rows, outputs], (kind, xs.device())).op("empty")?;
     for start in (0..outputs).step_by(step as usize) {
         let len = step.min(outputs - start);
         let mut tile = Scratch::take(&[len, inputs], kind, weight.device())?;
         weight.fill(tile.tensor(), start as usize, 0)?;
-        let part = xs.f_linear(&*tile, None::<&Tensor>).op("linear")?;
+        let part = xs.f_linear(&tile, None::<&Tensor>).op("linear")?;
         ys.f_narrow(1, start, len).op("narrow")?.f_copy_(&part).op("copy_")?;
     }
     Ok(ys.f_view(&*shape).op("view")?)

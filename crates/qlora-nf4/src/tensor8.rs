@@ -1,4 +1,4 @@
-//! A matrix in 8 bits, as LLM.int8() has it (Dettmers et al., arXiv 2208.07339).
+//! A matrix in 8 bits, as `LLM.int8()` has it (Dettmers et al., arXiv 2208.07339).
 
 use nn_core::{TorchContext, TorchFailure};
 use tch::{Device, Kind, Tensor};
@@ -10,7 +10,7 @@ use crate::memory::Output;
 use crate::tensor4::{Input, Target};
 use crate::view::View8;
 
-/// Inputs of this magnitude are outliers (LLM.int8(), §3.2; bitsandbytes' and alpaca-lora's default).
+/// Inputs of this magnitude are outliers (`LLM.int8()`, §3.2; bitsandbytes' and alpaca-lora's default).
 pub const OUTLIER_THRESHOLD: f64 = 6.0;
 
 /// Numbers that one task of a loop takes, about.
@@ -131,7 +131,7 @@ impl Tensor8 {
         self.codes.numel() / self.rows().max(1)
     }
 
-    /// The product as LLM.int8() takes it, in plain tensor operations: inputs quantised row by row, columns with an
+    /// The product as `LLM.int8()` takes it, in plain tensor operations: inputs quantised row by row, columns with an
     /// outlier apart in the kind of `xs`. `[rows, in]` to `[rows, out]`. Follows bitsandbytes' default backend
     /// (`backends/default/ops.py`), for whom wants its numbers; [`crate::QuantLinear`] leaves inputs exact, as
     /// bitsandbytes' `MatMul8bitFp` does, which is nearer to the dense product.

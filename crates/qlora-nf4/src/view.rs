@@ -126,6 +126,8 @@ impl<'a> View8<'a> {
     /// The products of `row` with some rows of inputs.
     pub(crate) fn dot(&self, row: usize, xs: &[f32], out: &mut [f32]) {
         cpu::dot8(Isa::best(), self.row(row), xs, out);
-        out.iter_mut().for_each(|out| *out *= self.scale(row));
+        for value in out.iter_mut() {
+            *value *= self.scale(row);
+        }
     }
 }

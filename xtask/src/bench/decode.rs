@@ -194,10 +194,10 @@ impl Setting<'_> {
         }))
     }
 
-    /// Memory over many tokens of a session each: what the second takes must be what the first left.
+    /// Memory over many tokens, in three sessions: what the later ones take must be what the first left.
     fn steady(&self, dir: &PathBuf, bars: &mut Vec<Bar>) -> Result<()> {
         let command = self.workspace.command(self.bin.join("bench-decode"));
-        let decoded = self.ask(command, dir, "bfloat16", STEADY_TOKENS / 2)?;
+        let decoded = self.ask(command, dir, "bfloat16", STEADY_TOKENS.div_ceil(3))?;
         let [early, late] = decoded.private_kib.context("`bench-decode` gives private_kib")?;
         let grown = late.saturating_sub(early);
         let what =

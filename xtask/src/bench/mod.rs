@@ -3,6 +3,7 @@
 mod decode;
 mod load;
 mod merge;
+mod nf4;
 mod side_by_side;
 mod stats;
 mod step;
@@ -26,8 +27,10 @@ pub(crate) enum Bench {
     Train(train::TrainArgs),
     /// Decoding on a CPU beside Python's transformers, and beside what memory allows
     Decode(decode::DecodeArgs),
-    /// Merging beside Python's merge_and_unload and a copy of the same bytes: time and private memory
+    /// Merging beside Python's `merge_and_unload` and a copy of the same bytes: time and private memory
     Merge(merge::MergeArgs),
+    /// 4-bit and 8-bit products on a CPU beside bitsandbytes and torch
+    Nf4(nf4::Nf4Args),
     /// The demo and a 7B-shaped run on a GPU (benches/gpu.sh, which needs no cargo; its settings are in its head)
     Gpu,
 }
@@ -37,6 +40,7 @@ pub(crate) fn run(workspace: &Workspace, bench: &Bench) -> Result<()> {
         Bench::Train(args) => train::run(workspace, args),
         Bench::Decode(args) => decode::run(workspace, args),
         Bench::Merge(args) => merge::run(workspace, args),
+        Bench::Nf4(args) => nf4::run(workspace, args),
         Bench::Gpu => {
             setup::ensure(workspace)?;
             let bin = workspace.release_binaries()?;

@@ -18,6 +18,7 @@ use crate::flags::{parse_bool, parse_targets};
 /// Every flag may be spelled with `_` or `-`. Flags beat `--config`, which beats the defaults (those of alpaca-lora's
 /// finetune.py).
 #[derive(Debug, Parser)]
+#[expect(clippy::struct_excessive_bools, reason = "flags")]
 #[command(name = "finetune", version, max_term_width = 100)]
 pub struct FinetuneArgs {
     /// The settings of the run.

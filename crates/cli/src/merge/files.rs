@@ -17,6 +17,7 @@ const TELL_EVERY: Duration = Duration::from_secs(10);
 pub(crate) type Prepare<'a> = &'a dyn Fn(&str, Tensor) -> Result<Tensor, NnError>;
 
 /// Base weights as they are stored.
+#[expect(clippy::unnecessary_wraps, reason = "a `Prepare`, and others of those may fail")]
 pub(crate) fn as_stored(_name: &str, weight: Tensor) -> Result<Tensor, NnError> {
     Ok(weight)
 }

@@ -16,7 +16,7 @@ use crate::base::Base;
 
 /// The file.
 pub(crate) const FILE: &str = "model.gguf";
-/// Elements of a block of Q8_0.
+/// Elements of a block of `Q8_0`.
 const BLOCK: i64 = 32;
 
 /// Writes `model.gguf` into `dir`.

@@ -66,9 +66,9 @@ pub fn run(args: MergeArgs) -> Result<()> {
     let text = report::to_json(dir.path(), &settings, &plan, &proof, verification.as_ref())?;
     write_text(&dir.path().join(report::FILE), &text)?;
     if settings.output_dir.exists() {
-        dir.commit_replacing()?
+        dir.commit_replacing()?;
     } else {
-        dir.commit()?
+        dir.commit()?;
     }
     tracing::info!("written in {:.1} s", started.elapsed().as_secs_f64());
     print(&format!("{}\n", settings.output_dir.display()));

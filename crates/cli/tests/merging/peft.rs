@@ -1,4 +1,4 @@
-//! Against PEFT's own merge_and_unload.
+//! Against PEFT's own `merge_and_unload`.
 
 use serde::Deserialize;
 use tch::Kind;

@@ -49,7 +49,7 @@ pub fn meta_parts(
     };
     match cut {
         Cut::Along(0) if name.contains(".q_proj.") => {
-            even(config.num_attention_heads, "num_attention_heads")?
+            even(config.num_attention_heads, "num_attention_heads")?;
         }
         Cut::Along(0) if name.contains(".k_proj.") || name.contains(".v_proj.") => {
             even(config.num_key_value_heads, "num_key_value_heads")?;

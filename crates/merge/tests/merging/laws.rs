@@ -111,7 +111,9 @@ fn shards_hold_every_tensor_once_and_none_is_larger_than_allowed() {
     let source = Base { source: &weights, prepare: &|_, weight| Ok(weight) };
     merge(&source, &deltas(vec![layer(&weights, Q, R, 1)]), layout.layout(), &mut files, &mut |_| {})
         .unwrap();
-    files.into_iter().for_each(|file| file.finish().unwrap());
+    for file in files {
+        file.finish().unwrap();
+    }
     layout.write_index(dir.path()).unwrap();
     assert_eq!(layout.file_names().len(), 3, "{:?}", layout.file_names());
     let store = TensorStore::open(dir.path()).unwrap();
@@ -176,7 +178,9 @@ proptest! {
         weights.0.insert("w".to_owned(), weight.shallow_clone());
         let layout = Layout(vec![Placement { tensor, order, destinations }]);
         merge(&Base { source: &weights, prepare: &|_, w| Ok(w) }, &deltas(vec![]), &layout, &mut files, &mut |_| {}).unwrap();
-        files.into_iter().for_each(|file| file.finish().unwrap());
+        for file in files {
+            file.finish().unwrap();
+        }
         let parts: Vec<Tensor> = (0..shards as usize)
             .map(|shard| TensorStore::open_file(&path(shard)).unwrap().tensor("w").unwrap())
             .collect();

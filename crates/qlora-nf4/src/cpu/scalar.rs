@@ -53,7 +53,7 @@ pub(super) fn widen(format: Format, xs: &[u16], out: &mut [f32]) {
     match format {
         // Apart, so that the compiler makes vectors of it.
         Format::BFloat16 => {
-            xs.iter().zip(out).for_each(|(&x, out)| *out = f32::from_bits(u32::from(x) << 16))
+            xs.iter().zip(out).for_each(|(&x, out)| *out = f32::from_bits(u32::from(x) << 16));
         }
         Format::Half => xs.iter().zip(out).for_each(|(&x, out)| *out = Format::Half.widen(x)),
     }
@@ -68,7 +68,7 @@ pub(super) fn dot8(row: &[i8], xs: &[f32], out: &mut [f32]) {
 pub(super) fn decode8(row: &[i8], scale: f32, from: usize, out: &mut Out<'_>) {
     match out {
         Out::F32(out) => {
-            row.iter().zip(&mut **out).skip(from).for_each(|(&w, out)| *out = f32::from(w) * scale)
+            row.iter().zip(&mut **out).skip(from).for_each(|(&w, out)| *out = f32::from(w) * scale);
         }
         Out::Half(format, out) => {
             row.iter()

@@ -2,7 +2,8 @@
 
     python make_8bit.py [DIRECTORY]
 
-Parameters and gradients are formulas that the test repeats.
+Parameters and gradients are formulas that the test repeats. States are quantised to the nearest code, as bitsandbytes' CUDA
+kernel and its default backend do: its CPU library misses the nearest one of 256 now and then (3 % of squares).
 """
 
 import json
@@ -12,6 +13,7 @@ from pathlib import Path
 
 logging.disable(logging.WARNING)
 
+import bitsandbytes.backends.cpu.ops as cpu_ops
 import torch
 from bitsandbytes.optim import AdamW8bit
 
@@ -25,7 +27,18 @@ def wave(shape, phase, scale):
     return (scale * torch.sin(index * 0.37 + phase)).to(torch.float32).reshape(shape)
 
 
+def nearest(values, code, absmax_out, codes_out, blocksize):
+    flat = values.flatten()
+    whole = torch.nn.functional.pad(flat, (0, -len(flat) % blocksize)).view(-1, blocksize)
+    absmax = whole.abs().amax(1)
+    scaled = whole * (1.0 / absmax.clamp(min=1e-38).unsqueeze(1))
+    codes = torch.bucketize(scaled, (code[:-1] + code[1:]) / 2, out_int32=True).to(torch.uint8)
+    codes_out.copy_(codes.flatten()[: len(flat)].view(codes_out.shape))
+    absmax_out.copy_(absmax)
+
+
 def main():
+    cpu_ops._quant_blockwise_fp32_direct = nearest
     torch.set_num_threads(1)
     parameters = {name: wave(shape, 0.5, 0.1).requires_grad_() for name, shape in SHAPES.items()}
     optimizer = AdamW8bit(list(parameters.values()), lr=1e-2, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.01)

@@ -2,7 +2,7 @@
 //!
 //! Versions 2 and 3, little-endian (ggml `docs/gguf.md`). The header is read by a cursor that never leaves the file
 //! ([`cursor`]); tensors of plain numbers are mapped, those in blocks ([`blocks`]) are written out as they are asked for.
-//! New files ([`write`]) hold plain numbers or Q8_0.
+//! New files ([`write`]) hold plain numbers or `Q8_0`.
 
 mod blocks;
 mod cursor;

@@ -63,7 +63,7 @@ pub(crate) fn run(workspace: &Workspace, args: &ExperimentArgs) -> Result<()> {
         bail!("program `{missing}` is not in `{}`", bin.display());
     }
     let setting = Setting::resolve(args, (file, text), &workspace.root, out, digests)?;
-    let programs = Programs { bin, root: workspace.root.clone(), logs: setting.out.join("logs") };
+    let programs = Programs::take(bin, workspace.root.clone(), &setting.out)?;
     let environment = environment::record(workspace, &setting.digests.programs, &setting.data_digests()?);
     describe::write(&setting, &environment, &command_line(args))?;
     let failed = engine::run(&setting, &programs)?;

@@ -8,6 +8,8 @@ use std::process::{Command, Stdio};
 use anyhow::{Context, Result, bail};
 use serde::de::DeserializeOwned;
 
+use crate::output::note;
+
 /// The programs, and where what they say goes.
 #[derive(Debug)]
 pub(crate) struct Programs {
@@ -16,10 +18,31 @@ pub(crate) struct Programs {
     /// Where they run.
     pub(crate) root: PathBuf,
     /// Where logs go.
-    pub(crate) logs: PathBuf,
+    logs: PathBuf,
+    /// Locked as long as this process or a program it started lives.
+    lock: File,
 }
 
 impl Programs {
+    /// Takes the directory `out` of an experiment for this process. Every program gets the lock as its empty stdin, so
+    /// that one which outlives a killed run is waited for, not worked against.
+    ///
+    /// # Errors
+    /// When the disk refuses.
+    pub(crate) fn take(bin: PathBuf, root: PathBuf, out: &Path) -> Result<Self> {
+        let path = out.join(".lock");
+        let cannot = || format!("cannot lock `{}`", path.display());
+        fs::create_dir_all(out).with_context(cannot)?;
+        let mut options = OpenOptions::new();
+        let lock = options.read(true).write(true).create(true).truncate(true).open(&path);
+        let lock = lock.with_context(cannot)?;
+        if lock.try_lock().is_err() {
+            note(&format!("another run is at work in `{}`: waiting for it", out.display()));
+            lock.lock().with_context(cannot)?;
+        }
+        Ok(Self { bin, root, logs: out.join("logs"), lock })
+    }
+
     /// A program by name, with arguments.
     pub(crate) fn command<I, S>(&self, program: &str, args: I) -> Command
     where
@@ -47,7 +70,7 @@ impl Programs {
         writeln!(log, "$ {program} {}", args.join(" ")).with_context(cannot)?;
         let stderr: File = log.try_clone().with_context(cannot)?;
         let output = command
-            .stdin(Stdio::null())
+            .stdin(Stdio::from(self.lock.try_clone().with_context(cannot)?))
             .stderr(Stdio::from(stderr))
             .output()
             .with_context(|| format!("cannot start `{program}`"))?;
@@ -108,8 +131,7 @@ mod tests {
     #[test]
     fn a_failure_carries_what_the_program_said() {
         let dir = Scratch::new("programs");
-        let programs =
-            Programs { bin: "/bin".into(), root: dir.path().to_owned(), logs: dir.path().join("logs") };
+        let programs = Programs::take("/bin".into(), dir.path().to_owned(), dir.path()).unwrap();
         let fail = "echo warming up >&2; echo 'error: no such model' >&2; exit 1";
         let error = programs.run("a/b", &mut programs.command("sh", ["-c", fail])).unwrap_err().to_string();
         assert!(error.contains("`sh` failed") && error.ends_with("no such model"), "{error}");
@@ -119,5 +141,21 @@ mod tests {
         let said = programs.run("c", &mut programs.command("sh", ["-c", "echo 7"])).unwrap();
         assert_eq!(said, "7\n");
         assert!(dir.path().join("logs/a_b.log").exists());
+    }
+
+    #[test]
+    fn a_directory_is_free_when_the_last_program_of_a_killed_run_has_ended() {
+        let dir = Scratch::new("lock");
+        let path = dir.path().join(".lock");
+        let programs = Programs::take("/bin".into(), dir.path().to_owned(), dir.path()).unwrap();
+        let mut orphan = Command::new("sh");
+        orphan.args(["-c", "cat; exec sleep 60"]).stdin(Stdio::from(programs.lock.try_clone().unwrap()));
+        let mut orphan = orphan.spawn().unwrap();
+        drop(programs);
+        let free = || File::open(&path).unwrap().try_lock().is_ok();
+        assert!(!free(), "the orphan still works here");
+        orphan.kill().unwrap();
+        orphan.wait().unwrap();
+        assert!(free());
     }
 }

@@ -126,7 +126,7 @@ impl Scene {
     fn run(&self, args: &[&str]) -> usize {
         let setting = self.setting(args);
         let root = self.dir.path().to_owned();
-        let programs = Programs { bin: self.path("bin"), root, logs: self.path("out/logs") };
+        let programs = Programs::take(self.path("bin"), root, &self.path("out")).unwrap();
         engine::run(&setting, &programs).unwrap()
     }
 

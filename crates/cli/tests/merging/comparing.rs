@@ -55,7 +55,7 @@ fn a_merge_is_base_and_adapter_token_for_token() {
     let scene = prepared();
     for format in ["hf", "state-dict"] {
         let found = compared(&scene, &["--lora_weights", "adapter", "--format", format]);
-        assert_eq!(number(&found, "token_agreement"), 1.0, "{format}");
+        assert!(number(&found, "token_agreement") >= 1.0, "{format}");
         assert!(found["first_diverging_token"].is_null(), "{found}");
         let largest = number(&found, "max_logit_diff");
         assert!(largest > 0.0 && largest < ROUNDING, "{format}: two ways of computing, {largest}");
@@ -99,5 +99,5 @@ fn the_labs_script_on_a_current_peft_leaves_the_base() {
     run(&mut program(&scene, env!("CARGO_BIN_EXE_compare"), &args)).ok();
     let text = std::fs::read_to_string(scene.path("base.json")).unwrap();
     let found: Value = serde_json::from_str(&text).unwrap();
-    assert_eq!((number(&found, "max_logit_diff"), number(&found, "token_agreement")), (0.0, 1.0));
+    assert!(number(&found, "max_logit_diff") <= 0.0 && number(&found, "token_agreement") >= 1.0, "{found}");
 }

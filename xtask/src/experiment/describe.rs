@@ -26,6 +26,10 @@ pub(crate) fn write(setting: &Setting, environment: &Value, command: &str) -> Re
             "name": name, "label_en": label_en, "label_zh": label_zh, "what_en": what_en, "what_zh": what_zh,
         })
     };
+    // A checkout with changes cannot be had again by its commit.
+    let commit = environment["commit"].as_str().filter(|commit| !commit.contains(' '));
+    let checkout = commit.map(|commit| format!("git checkout {commit}"));
+    let commands: Vec<String> = checkout.into_iter().chain([command.to_owned()]).collect();
     let description = json!({
         "experiment": setting.file.experiment.name(),
         "title": setting.file.title,
@@ -36,7 +40,7 @@ pub(crate) fn write(setting: &Setting, environment: &Value, command: &str) -> Re
         "sizes": setting.sizes,
         "seeds": setting.seeds,
         "repeats": setting.repeats,
-        "commands": [command],
+        "commands": commands,
         "environment": environment,
     });
     write_atomically(&path, &(serde_json::to_string_pretty(&description)? + "\n"))

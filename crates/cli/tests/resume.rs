@@ -62,7 +62,11 @@ fn a_run_killed_at_many_moments_ends_as_if_it_had_not_been() {
     assert!(expected.1.len() > 20, "{:?}", expected.1);
 
     let (mut kills, mut with_checkpoint) = (0, 0);
-    for round in 0..2_u64 {
+    // A machine that is slow just then finishes a run in few kills; further rounds make up for it.
+    for round in 0..6_u64 {
+        if round >= 2 && kills >= 8 && with_checkpoint >= 3 {
+            break;
+        }
         let name = format!("killed{round}");
         let dir = scene.path(&name);
         for attempt in 0.. {

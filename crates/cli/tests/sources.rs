@@ -138,6 +138,14 @@ fn a_gguf_file_is_planned_and_missed_parts_are_named() {
 }
 
 #[test]
+fn a_directory_with_one_gguf_file_is_that_file() {
+    let scene = Scene::new();
+    fs::create_dir(scene.path("merged")).unwrap();
+    fs::copy(gguf("tied_linear"), scene.path("merged/model.gguf")).unwrap();
+    assert_eq!(open(&scene.path("merged")).dir, scene.path("merged/model.gguf"));
+}
+
+#[test]
 fn damaged_sources_are_refused_by_name() {
     let scene = Scene::new();
     let bytes = fs::read(gguf("llama3")).unwrap();
@@ -146,11 +154,15 @@ fn damaged_sources_are_refused_by_name() {
     fs::create_dir(scene.path("meta")).unwrap();
     scene.write("meta/params.json", "{}");
     fs::create_dir(scene.path("empty")).unwrap();
+    fs::create_dir(scene.path("two")).unwrap();
+    scene.write("two/a.gguf", "");
+    scene.write("two/b.gguf", "");
     for (base, code, parts) in [
         ("cut.gguf", 1, ["cut.gguf", "truncated"]),
         ("text.gguf", 2, ["text.gguf", "not a GGUF file"]),
         ("meta", 1, ["params.json", "missing field `dim`"]),
         ("empty", 1, ["empty", "config.json"]),
+        ("two", 2, ["`two` holds 2 GGUF files", "has to name one"]),
     ] {
         run(&mut scene.finetune("out", &["--base_model", base])).refused(code, &parts);
         assert!(!scene.path("out").exists(), "{base}");

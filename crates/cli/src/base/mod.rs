@@ -52,6 +52,23 @@ enum Layout {
     Gguf(GgufCheckpoint),
 }
 
+/// The one GGUF file of a directory that has nothing else to say what it is, such as `merge --format gguf` writes.
+fn only_gguf(dir: &Path) -> Result<Option<PathBuf>> {
+    if !dir.is_dir() || dir.join("config.json").exists() || MetaCheckpoint::is_one(dir) {
+        return Ok(None);
+    }
+    let entries = dir.read_dir().with_context(|| format!("cannot read `{}`", dir.display()))?;
+    let mut files: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).collect();
+    files.retain(|path| path.extension().is_some_and(|extension| extension == "gguf"));
+    match files.len() {
+        0 | 1 => Ok(files.pop()),
+        count => Err(usage(format!(
+            "`{}` holds {count} GGUF files; base_model has to name one of them",
+            dir.display()
+        ))),
+    }
+}
+
 impl Base {
     /// Opens `base_model`: what lies there, or else what the hub has under this name, fetched into its usual cache.
     ///
@@ -74,6 +91,7 @@ impl Base {
     }
 
     fn open_path(dir: PathBuf) -> Result<Self> {
+        let dir = only_gguf(&dir)?.unwrap_or(dir);
         let (config, layout) = if dir.is_file() {
             if !GgufFile::is_one(&dir) {
                 return Err(usage(format!(
@@ -216,24 +234,30 @@ impl Base {
         Ok((model, LoadTimes { load_s, quantise_s }))
     }
 
-    /// How the base is quantised on disk; `None` where it is not, or in blocks of GGUF's.
+    /// How the base is quantised, by its `config.json`; the weights are not looked at.
     ///
     /// # Errors
-    /// When `config.json` says something else than bitsandbytes, or than the weights.
-    pub fn stored_quantization(&self) -> Result<Option<Quantization>> {
+    /// When `config.json` names something else than bitsandbytes.
+    pub fn stated_quantization(&self) -> Result<Option<Quantization>> {
         let Layout::HuggingFace = self.layout else { return Ok(None) };
         let path = self.dir.join("config.json");
         let text =
             std::fs::read_to_string(&path).with_context(|| format!("cannot read `{}`", path.display()))?;
         let config =
             serde_json::from_str(&text).with_context(|| format!("cannot read `{}`", path.display()))?;
-        let stated = read_quantization_config(&config)
-            .with_context(|| format!("cannot load `{}`", self.dir.display()))?;
-        let found = is_quantized(&TensorStore::open(&self.dir)?);
-        match (stated, found) {
+        read_quantization_config(&config).with_context(|| format!("cannot load `{}`", self.dir.display()))
+    }
+
+    /// How the base is quantised on disk; `None` where it is not, or in blocks of GGUF's.
+    ///
+    /// # Errors
+    /// When `config.json` says something else than bitsandbytes, or than the weights.
+    pub fn stored_quantization(&self) -> Result<Option<Quantization>> {
+        let Layout::HuggingFace = self.layout else { return Ok(None) };
+        match (self.stated_quantization()?, is_quantized(&TensorStore::open(&self.dir)?)) {
             (Some(_), false) => Err(usage(format!(
                 "`{}` says that the weights are quantised, but they are not",
-                path.display()
+                self.dir.join("config.json").display()
             ))),
             (None, true) => Err(usage(format!(
                 "the weights in `{}` are quantised, but `config.json` there has no quantization_config",

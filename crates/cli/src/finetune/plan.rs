@@ -45,7 +45,7 @@ pub(crate) fn plan(run: &FinetuneConfig) -> Result<String> {
     let kind = if run.full { Some(Kind::Float) } else { parse_kind(&run.dtype)? };
     let kind = kind.unwrap_or_else(|| auto_kind(device, shape.num_parameters()));
     let trainable = if run.full { shape.num_parameters() } else { adapter_parameters(run, shape)? };
-    let stored = base.stored_quantization()?;
+    let stored = base.stated_quantization()?;
     let quantization = run.quantization()?.or(stored);
     let memory = estimate(run, shape, kind, trainable, quantization);
 

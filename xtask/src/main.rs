@@ -1,13 +1,13 @@
-//! `cargo xtask`: set-up, checks, tests, demo, benches and goldens of the workspace.
+//! `cargo xtask`: set-up, checks, tests, demo, benches, experiments and goldens of the workspace.
 //!
 //! It links no libtorch, since fetching that is its first task.
 
 mod arrows;
 mod bench;
 mod check;
-
 mod demo;
 mod demo_report;
+mod experiment;
 mod goldens;
 mod libtorch;
 mod output;
@@ -52,6 +52,8 @@ enum Task {
     /// Measure training or merging against Python, or on a GPU
     #[command(subcommand)]
     Bench(bench::Bench),
+    /// Compare ways of merging, or LoRA with QLoRA, and write a report
+    Experiment(experiment::ExperimentArgs),
     /// Remake the golden files of the tests, or check that they can be remade
     Goldens(goldens::GoldensArgs),
 }
@@ -77,6 +79,7 @@ fn run(task: Task) -> anyhow::Result<ExitCode> {
         Task::Check => check::run(&workspace),
         Task::TinyModel => done(tiny_model::run(&workspace)),
         Task::Bench(args) => done(bench::run(&workspace, &args)),
+        Task::Experiment(args) => done(experiment::run(&workspace, &args)),
         Task::Goldens(args) => done(goldens::run(&workspace, &args)),
     }
 }

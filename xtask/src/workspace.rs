@@ -65,6 +65,14 @@ impl Workspace {
         Ok(self.target_dir()?.join("release"))
     }
 
+    /// Where release binaries lie if there are any; builds nothing.
+    pub(crate) fn prebuilt_binaries(&self) -> Result<PathBuf> {
+        match std::env::var_os("BIN") {
+            Some(bin) => std::path::absolute(bin).context("cannot resolve BIN"),
+            None => Ok(self.target_dir()?.join("release")),
+        }
+    }
+
     /// Where cargo puts what it builds.
     pub(crate) fn target_dir(&self) -> Result<PathBuf> {
         #[derive(Deserialize)]

@@ -1,16 +1,19 @@
 //! What `cargo xtask bench decode` runs: one prompt continued over and over, and how fast memory can be read.
 
 use std::hint::black_box;
+use std::path::PathBuf;
 use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
 use clap::Parser;
+use lora::LoraAdapters;
 use nn_core::CausalLm;
 use serde::Serialize;
 use tch::{Device, Tensor};
 
 use crate::base::Base;
-use crate::device::{self, parse_kind};
+use crate::device::{self, parse_kind, peak_device_mib};
+use crate::flags::parse_quantization;
 use crate::report::print;
 
 /// Time the continuation of a prompt, token by token (the peer is `benches/decode.py`).
@@ -19,6 +22,13 @@ use crate::report::print;
 pub struct DecodeArgs {
     #[arg(long = "base_model")]
     base_model: String,
+    /// Directory of a PEFT adapter
+    #[arg(long = "lora_weights")]
+    lora_weights: Option<PathBuf>,
+    #[arg(long, default_value = "none")]
+    quantize: String,
+    #[arg(long = "double_quant")]
+    double_quant: bool,
     #[arg(long = "prompt_tokens", default_value_t = 5)]
     prompt_tokens: usize,
     #[arg(long = "new_tokens")]
@@ -40,6 +50,8 @@ pub struct DecodeArgs {
 /// What both sides of the comparison write.
 #[derive(Debug, Serialize)]
 struct Decoded {
+    /// From the opened base to a model that can answer, adapter included.
+    load_s: f64,
     /// From the prompt to its first token, for each repeat.
     first_token_s: Vec<f64>,
     /// Seconds of each later token, of all repeats.
@@ -50,6 +62,7 @@ struct Decoded {
     weight_bytes: u64,
     threads: i32,
     peak_host_mib: u64,
+    peak_device_mib: Option<u64>,
     /// Private memory after the first repeat and at the end.
     private_kib: [u64; 2],
     read_gb_per_s: Option<f64>,
@@ -60,24 +73,46 @@ struct Decoded {
 /// # Errors
 /// When the model cannot be read or a step fails.
 pub fn run(args: DecodeArgs) -> Result<()> {
-    let DecodeArgs { base_model, prompt_tokens, new_tokens, repeats, dtype, device, threads, read_mib } =
-        args;
+    let DecodeArgs {
+        base_model,
+        lora_weights,
+        quantize,
+        double_quant,
+        prompt_tokens,
+        new_tokens,
+        repeats,
+        dtype,
+        device,
+        threads,
+        read_mib,
+    } = args;
     if prompt_tokens == 0 || new_tokens == 0 || repeats == 0 {
         bail!("prompt_tokens, new_tokens and repeats have to be at least 1");
     }
     device::set_threads(threads)?;
-    let model = Base::open(&base_model)?.load(device::start(&device)?, parse_kind(&dtype)?)?;
+    let device = device::start(&device)?;
+    let quantization = parse_quantization(&quantize, double_quant)?;
+    let base = Base::open(&base_model)?;
+    let loading = Instant::now();
+    let mut model = base.load_quantized(device, parse_kind(&dtype)?, quantization)?;
+    if let Some(dir) = &lora_weights {
+        LoraAdapters::load(&mut model, dir)
+            .with_context(|| format!("cannot load adapter `{}`", dir.display()))?;
+    }
+    let load_s = loading.elapsed().as_secs_f64();
     let prompt = prompt(prompt_tokens, model.vocab_size());
     let config = model.config();
     let embedding = if config.tie_word_embeddings { 0 } else { config.vocab_size * config.hidden_size };
     let read_parameters = config.num_parameters() - embedding;
     let mut result = Decoded {
+        load_s,
         first_token_s: Vec::new(),
         token_s: Vec::new(),
         ids: Vec::new(),
         weight_bytes: read_parameters as u64 * model.kind().elt_size_in_bytes() as u64,
         threads: tch::get_num_threads(),
         peak_host_mib: 0,
+        peak_device_mib: None,
         private_kib: [0; 2],
         read_gb_per_s: None,
     };
@@ -101,6 +136,7 @@ pub fn run(args: DecodeArgs) -> Result<()> {
         result.private_kib[usize::from(repeat > 0)] = torch_ext::process_memory().private_bytes >> 10;
     }
     result.peak_host_mib = torch_ext::process_memory().peak_bytes >> 20;
+    result.peak_device_mib = peak_device_mib(device)?;
     if read_mib > 0 {
         result.read_gb_per_s = Some(read_bandwidth(read_mib, result.threads.max(1) as usize));
     }

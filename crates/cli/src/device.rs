@@ -101,6 +101,17 @@ pub fn free_gpu_bytes() -> Option<f64> {
     Some(text.lines().next()?.trim().parse::<f64>().ok()? * f64::from(1 << 20))
 }
 
+/// The most that tensors held at a time on a CUDA device, in MiB; `None` on any other.
+///
+/// # Errors
+/// When the allocator's statistics cannot be had.
+pub fn peak_device_mib(device: Device) -> Result<Option<u64>> {
+    match device {
+        Device::Cuda(index) => Ok(Some(torch_ext::cuda::memory(index)?.peak_bytes >> 20)),
+        _ => Ok(None),
+    }
+}
+
 /// Sets how many threads libtorch and the tokenising use; all cores when `threads` is absent.
 ///
 /// # Errors

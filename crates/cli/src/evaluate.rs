@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
+use std::time::Instant;
 
 use alpaca_data::{BadRecords, PromptTemplate, Record, load_records};
 use anyhow::{Context, Result};
@@ -17,6 +18,8 @@ use crate::device::{self, parse_kind};
 use crate::exit::usage;
 use crate::flags::{parse_bool, parse_quantization};
 use crate::report::print;
+use crate::rouge::rouge_l;
+use crate::{device::peak_device_mib, perplexity};
 
 /// Answer the records of a file greedily and count the answers that equal the reference, for each kind of task.
 #[derive(Debug, Parser)]
@@ -43,6 +46,9 @@ pub struct EvaluateArgs {
     /// Answers to print
     #[arg(long, value_name = "N", default_value_t = 5)]
     show: usize,
+    /// Measure too how well the reference answers are predicted
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true", default_value = "false", value_parser = parse_bool)]
+    perplexity: bool,
     /// Write the whole result to this file
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
@@ -78,6 +84,7 @@ struct Sample<'a> {
     expected: &'a str,
     answer: &'a str,
     kind: &'a str,
+    rouge_l: f64,
 }
 
 /// What is written to `--json`.
@@ -86,6 +93,16 @@ struct Evaluation<'a> {
     exact_match: f64,
     correct: usize,
     total: usize,
+    /// Mean F1 of the longest common subsequence of words with the reference, 0 to 1.
+    rouge_l: f64,
+    /// Of the reference answers, where it was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    perplexity: Option<f64>,
+    /// From the opened base to a model that can answer, adapter included.
+    load_s: f64,
+    peak_host_mib: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    peak_device_mib: Option<u64>,
     kinds: BTreeMap<&'a str, Score>,
     samples: Vec<Sample<'a>>,
 }
@@ -108,11 +125,13 @@ pub fn run(args: EvaluateArgs) -> Result<()> {
     let records = load_records(&args.data_path, BadRecords::Refuse)?.records;
     let kinds = read_kinds(&args.data_path)?;
     let quantization = parse_quantization(&args.quantize, args.double_quant)?;
+    let loading = Instant::now();
     let mut model = base.load_quantized(device, parse_kind(&args.dtype)?, quantization)?;
     if let Some(dir) = &args.lora_weights {
         LoraAdapters::load(&mut model, dir)
             .with_context(|| format!("cannot load adapter `{}`", dir.display()))?;
     }
+    let load_s = loading.elapsed().as_secs_f64();
     let config = GenerateConfig {
         max_new_tokens: args.max_new_tokens,
         eos_ids: base.eos_ids(&tokenizer),
@@ -125,6 +144,11 @@ pub fn run(args: EvaluateArgs) -> Result<()> {
         exact_match: 0.0,
         correct: 0,
         total: records.len(),
+        rouge_l: 0.0,
+        perplexity: None,
+        load_s,
+        peak_host_mib: 0,
+        peak_device_mib: None,
         kinds: BTreeMap::new(),
         samples: Vec::new(),
     };
@@ -141,9 +165,18 @@ pub fn run(args: EvaluateArgs) -> Result<()> {
             expected,
             answer: answer.trim(),
             kind: kind(index),
+            rouge_l: rouge_l(expected, answer),
         });
     }
     evaluation.exact_match = evaluation.correct as f64 / evaluation.total.max(1) as f64;
+    let rouge_sum: f64 = evaluation.samples.iter().map(|sample| sample.rouge_l).sum();
+    evaluation.rouge_l = rouge_sum / evaluation.total.max(1) as f64;
+    if args.perplexity {
+        let result = perplexity::of_answers(&model, &tokenizer, &template, &records)?;
+        evaluation.perplexity = Some(result.perplexity);
+    }
+    evaluation.peak_host_mib = torch_ext::process_memory().peak_bytes >> 20;
+    evaluation.peak_device_mib = peak_device_mib(device)?;
     if let Some(path) = &args.json {
         let text = serde_json::to_string_pretty(&evaluation)?;
         std::fs::write(path, text).with_context(|| format!("cannot write `{}`", path.display()))?;
@@ -198,6 +231,10 @@ fn table(evaluation: &Evaluation<'_>, show: usize) -> String {
         line(kind, score);
     }
     line("exact match", Score { correct: evaluation.correct, total: evaluation.total });
+    let _ = writeln!(text, "{:<24}{:>20.1} %", "ROUGE-L", 100.0 * evaluation.rouge_l);
+    if let Some(perplexity) = evaluation.perplexity {
+        let _ = writeln!(text, "{:<24}{perplexity:>21.4}", "perplexity");
+    }
     for sample in evaluation.samples.iter().take(show) {
         let input = if sample.input.is_empty() { String::new() } else { format!(" [{}]", sample.input) };
         let Sample { instruction, expected, answer, .. } = sample;

@@ -1,4 +1,4 @@
-//! The programs `finetune`, `generate`, `evaluate`, `merge`, `unmerge` and `pretrain`, and the small ones that the benches run.
+//! The programs `finetune`, `generate`, `evaluate`, `compare`, `merge`, `unmerge` and `pretrain`, and the small ones that the benches run.
 //!
 //! This is where siblings meet: a model gets its adapter, its data and its trainer here, and nowhere else. Each program
 //! parses flags, resolves them to a configuration, composes the crates and reports.
@@ -7,6 +7,7 @@ pub mod base;
 pub mod bench;
 pub mod bench_decode;
 pub mod bench_nf4;
+pub mod compare;
 pub mod data;
 pub mod device;
 pub mod evaluate;
@@ -14,8 +15,11 @@ pub mod exit;
 pub mod finetune;
 pub mod flags;
 pub mod generate;
+pub mod likeness;
 pub mod merge;
+pub mod perplexity;
 pub mod pretrain;
 pub mod report;
+pub mod rouge;
 pub mod task;
 pub mod unmerge;

@@ -77,6 +77,7 @@ fn the_labs_line_works_as_printed_and_writes_a_peft_adapter() {
         "metrics.jsonl",
         "run.toml",
         "runs",
+        "summary.json",
     ];
     assert_eq!(names(&dir), expected);
     let config: serde_json::Value =

@@ -51,7 +51,7 @@ pub fn merge(
     std::thread::scope(|scope| {
         let (sender, pieces) = sync_channel::<Piece<'_>>(PIECES_AHEAD);
         let writer = scope.spawn(move || pieces.iter().try_for_each(|piece| piece.write(files)));
-        let merge_all = || {
+        let mut merge_all = || {
             let mut proof = Proof::default();
             for placement in &layout.0 {
                 // A writer that has failed no longer listens; its own error, below, is the one to report.

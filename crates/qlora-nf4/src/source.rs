@@ -1,5 +1,8 @@
 //! Quantising a model while it is loaded.
 
+use std::cell::Cell;
+use std::time::Instant;
+
 use nn_core::{LinearOp, LinearSource, ModulePath, NnError, TorchContext};
 use tch::{Device, Kind, Tensor};
 
@@ -74,13 +77,19 @@ pub struct QuantizingSource<S> {
     quantization: Quantization,
     device: Device,
     kind: Kind,
+    seconds: Cell<f64>,
 }
 
 impl<S: LinearSource> QuantizingSource<S> {
     /// Wraps `source`, which should give tensors on the CPU in their stored kind. Layers go to `device`; other tensors
     /// too, in `kind`.
     pub fn new(source: S, quantization: Quantization, device: Device, kind: Kind) -> Self {
-        Self { source, quantization, device, kind }
+        Self { source, quantization, device, kind, seconds: Cell::new(0.0) }
+    }
+
+    /// Seconds spent on quantising so far. Where the source maps a file, reading its pages is part of it.
+    pub fn seconds(&self) -> f64 {
+        self.seconds.get()
     }
 }
 
@@ -100,6 +109,9 @@ impl<S: LinearSource> LinearSource for QuantizingSource<S> {
         let name = format!("{path}.weight");
         let weight = self.source.tensor(&name, &[out_features, in_features])?;
         let bias = bias.then(|| self.tensor(&format!("{path}.bias"), &[out_features])).transpose()?;
-        Ok(self.quantization.linear(&name, &weight, bias, self.device)?)
+        let begun = Instant::now();
+        let layer = self.quantization.linear(&name, &weight, bias, self.device)?;
+        self.seconds.set(self.seconds.get() + begun.elapsed().as_secs_f64());
+        Ok(layer)
     }
 }

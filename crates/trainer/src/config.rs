@@ -51,6 +51,8 @@ pub struct TrainConfig {
     /// With validation data: end with the parameters of the lowest validation loss instead of the last ones. Every
     /// evaluation that finds a new lowest loss then writes a checkpoint.
     pub load_best_model_at_end: bool,
+    /// Wait for a GPU after every pass, so that [`crate::Phases`] are exact. Changes no number.
+    pub time_phases: bool,
 }
 
 impl Default for TrainConfig {
@@ -76,6 +78,7 @@ impl Default for TrainConfig {
             save_total_limit: Some(count(3)),
             seed: 42,
             load_best_model_at_end: true,
+            time_phases: false,
         }
     }
 }

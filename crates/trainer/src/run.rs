@@ -11,9 +11,10 @@ use crate::checkpoint::{self, checkpoint_path};
 use crate::events::EventWriter;
 use crate::metrics::MetricsFile;
 use crate::state::TrainerState;
+use crate::step::timed_step;
 use crate::{AdamW, Best, Dataset, Diagnosis, EvalRecord, LrSchedule, Outcome, Reporter, StepOutcome};
 use crate::{StepPlan, StepProgress, StepRecord, StepSettings, StopFlag, Summary, TrainConfig, TrainError};
-use crate::{Trainable, evaluate, optimizer_step};
+use crate::{Trainable, evaluate};
 
 /// A checkpoint on the disk.
 #[derive(Debug, Clone)]
@@ -113,8 +114,9 @@ impl Run<'_> {
             learning_rate: self.schedule.at(done),
             max_grad_norm: self.config.max_grad_norm,
         };
+        let exact = self.config.time_phases;
         let stats =
-            match optimizer_step(self.trainable, &mut self.optimizer, &batches, &settings, &self.stop)? {
+            match timed_step(self.trainable, &mut self.optimizer, &batches, &settings, &self.stop, exact)? {
                 StepOutcome::Updated(stats) => Some(stats),
                 StepOutcome::NoTargets => None,
                 StepOutcome::Interrupted => return Ok(Flow::Break(())),
@@ -245,6 +247,8 @@ impl Run<'_> {
             tokens: self.state.tokens,
             skipped_steps: self.state.skipped_steps,
             elapsed_s: self.elapsed_s(),
+            train_s: self.state.train_s,
+            phases: self.state.phases,
             best: self.state.best,
         }
     }

@@ -10,7 +10,7 @@ use tch::Tensor;
 
 use crate::crc32c::crc32c;
 use crate::error::IoContext;
-use crate::{Dataset, StepPlan, StepStats, TrainConfig, TrainError};
+use crate::{Dataset, Phases, StepPlan, StepStats, TrainConfig, TrainError};
 
 /// The lowest validation loss so far.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -40,6 +40,11 @@ pub(crate) struct TrainerState {
     pub(crate) skipped_steps: u64,
     /// Seconds since the start of the run, interruptions left out.
     pub(crate) elapsed_s: f64,
+    /// Seconds of it in optimiser steps, and where they went.
+    #[serde(default)]
+    pub(crate) train_s: f64,
+    #[serde(default)]
+    pub(crate) phases: Phases,
     /// The last step that was evaluated.
     pub(crate) evaluated_step: Option<u64>,
     /// The lowest validation loss so far.
@@ -81,8 +86,8 @@ impl LogWindow {
 pub(crate) type Fingerprint = BTreeMap<String, Value>;
 
 /// Settings that change what is written, but no number in it; and the length of a run, which may be changed on purpose.
-const FREE_SETTINGS: [&str; 5] =
-    ["logging_steps", "save_steps", "save_total_limit", "num_epochs", "max_steps"];
+const FREE_SETTINGS: [&str; 6] =
+    ["logging_steps", "save_steps", "save_total_limit", "num_epochs", "max_steps", "time_phases"];
 
 impl TrainerState {
     pub(crate) fn new(config: &TrainConfig, plan: &StepPlan, fingerprint: Fingerprint) -> Self {
@@ -95,11 +100,13 @@ impl TrainerState {
         self.epoch = plan.epoch(self.step);
         self.micro_batches_done = plan.micro_batches_done(self.step);
         self.window.seconds += seconds;
+        self.train_s += seconds;
         let Some(stats) = stats else {
             self.skipped_steps += 1;
             return;
         };
         self.tokens += stats.tokens as u64;
+        self.phases += stats.phases;
         self.window.loss_sum += stats.loss;
         self.window.steps += 1;
         self.window.tokens += stats.tokens as u64;

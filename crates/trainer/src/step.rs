@@ -4,7 +4,8 @@ use nn_core::{Mode, TokenBatch, TorchContext, mix_seed};
 use tch::{Device, Kind, Tensor};
 
 use crate::diagnosis::BadNumbers;
-use crate::{AdamW, StopFlag, TrainError, Trainable};
+use crate::phases::Stopwatch;
+use crate::{AdamW, Phases, StopFlag, TrainError, Trainable};
 
 /// What a step needs besides its data.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -28,6 +29,8 @@ pub struct StepStats {
     pub tokens: usize,
     /// Labels that counted in the loss.
     pub targets: usize,
+    /// Where the time went.
+    pub phases: Phases,
 }
 
 /// How a step ended.
@@ -60,6 +63,19 @@ pub fn optimizer_step(
     settings: &StepSettings,
     stop: &StopFlag,
 ) -> Result<StepOutcome, TrainError> {
+    timed_step(trainable, optimizer, micro_batches, settings, stop, false)
+}
+
+/// As [`optimizer_step`]; with `exact`, the host waits for the device after every pass too, so that the phases are told
+/// apart.
+pub(crate) fn timed_step(
+    trainable: &dyn Trainable,
+    optimizer: &mut AdamW,
+    micro_batches: &[TokenBatch],
+    settings: &StepSettings,
+    stop: &StopFlag,
+    exact: bool,
+) -> Result<StepOutcome, TrainError> {
     let counts: Vec<usize> = micro_batches.iter().map(TokenBatch::num_targets).collect();
     let targets: usize = counts.iter().sum();
     if targets == 0 {
@@ -67,6 +83,9 @@ pub fn optimizer_step(
     }
 
     optimizer.zero_grad()?;
+    let device = optimizer.parameters().first().map_or(Device::Cpu, |(_, tensor)| tensor.device());
+    let mut watch = Stopwatch::start(device, exact);
+    let mut phases = Phases::default();
     let mut tokens = 0;
     let mut used = Vec::new();
     let mut numbers = Vec::new(); // the loss sum of each used micro-batch, and the gradient norm
@@ -78,7 +97,9 @@ pub fn optimizer_step(
         }
         let mode = Mode::Train { seed: mix_seed(settings.seed, index as u64) };
         let loss_sum = loss_sum(trainable, batch, mode)?;
+        phases.forward_s += watch.lap();
         loss_sum.f_div_scalar(targets as f64).op("div")?.f_backward().op("backward")?;
+        phases.backward_s += watch.lap();
         numbers.push(to_number(&loss_sum)?);
         used.push(index);
         tokens += batch.num_tokens();
@@ -87,6 +108,7 @@ pub fn optimizer_step(
     numbers.push(gradients.norm()?);
 
     let mut loss_sums = to_host(&numbers)?;
+    phases.backward_s += watch.lap();
     let grad_norm = loss_sums.pop().unwrap_or(f64::NAN);
     let loss = loss_sums.iter().sum::<f64>() / targets as f64;
     // A loss of 0 whose gradient is not 0 is a model that is sure, not one that is broken.
@@ -102,7 +124,8 @@ pub fn optimizer_step(
         }
     }
     optimizer.step(gradients, settings.learning_rate)?;
-    Ok(StepOutcome::Updated(StepStats { loss, grad_norm, tokens, targets }))
+    phases.optimizer_s += watch.lap();
+    Ok(StepOutcome::Updated(StepStats { loss, grad_norm, tokens, targets, phases }))
 }
 
 /// [`Trainable::loss_sum`] of a batch that is known to add up.

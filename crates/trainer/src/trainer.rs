@@ -9,7 +9,7 @@ use crate::events::EventWriter;
 use crate::metrics::{KeepUpTo, MetricsFile};
 use crate::run::{Checkpoint, Run};
 use crate::state::{Fingerprint, TrainerState, fingerprint};
-use crate::{AdamW, Best, Dataset, LrSchedule, Reporter, RunInfo, StepPlan, StopFlag};
+use crate::{AdamW, Best, Dataset, LrSchedule, Phases, Reporter, RunInfo, StepPlan, StopFlag};
 use crate::{TrainConfig, TrainError, Trainable};
 
 /// How a run ended.
@@ -41,6 +41,10 @@ pub struct Summary {
     pub skipped_steps: u64,
     /// Seconds, interruptions left out.
     pub elapsed_s: f64,
+    /// Seconds of them in optimiser steps; evaluation and saving are not counted.
+    pub train_s: f64,
+    /// Where these went.
+    pub phases: Phases,
     /// The lowest validation loss. Its parameters are the result where `load_best_model_at_end` is set.
     pub best: Option<Best>,
 }

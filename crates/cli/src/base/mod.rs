@@ -8,6 +8,7 @@ mod source;
 mod tokenizer_files;
 
 use std::path::{Path, PathBuf};
+use std::time::Instant;
 
 use anyhow::{Context, Result};
 use llama_model::{GgufCheckpoint, Llama, LlamaConfig, MetaCheckpoint, TokenIds};
@@ -32,6 +33,15 @@ pub struct Base {
     /// Its shape.
     pub config: LlamaConfig,
     layout: Layout,
+}
+
+/// What loading a base took.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct LoadTimes {
+    /// Seconds without quantising.
+    pub load_s: f64,
+    /// Seconds of quantising; 0 for a base that is not, or was on the disk.
+    pub quantise_s: f64,
 }
 
 /// How a base is written.
@@ -181,6 +191,21 @@ impl Base {
         kind: Option<Kind>,
         asked: Option<Quantization>,
     ) -> Result<Llama> {
+        self.load_timed(device, kind, asked).map(|(model, _)| model)
+    }
+
+    /// As [`Base::load_quantized`], with the time it took.
+    ///
+    /// # Errors
+    /// As [`Base::load_quantized`].
+    pub fn load_timed(
+        &self,
+        device: Device,
+        kind: Option<Kind>,
+        asked: Option<Quantization>,
+    ) -> Result<(Llama, LoadTimes)> {
+        let begun = Instant::now();
+        let mut quantise_s = 0.0;
         let weights = self.weights()?;
         let stored = self.stored_quantization()?;
         if let (Some(stored), Some(asked)) = (stored, asked) {
@@ -197,11 +222,16 @@ impl Base {
             }
             (_, _, Some(asked)) => {
                 let source = weights.source(Device::Cpu, None);
-                Llama::load(&self.config, &QuantizingSource::new(source, asked, device, kind))
+                let source = QuantizingSource::new(source, asked, device, kind);
+                let model = Llama::load(&self.config, &source);
+                quantise_s = source.seconds();
+                model
             }
             _ => Llama::load(&self.config, &weights.source(device, Some(kind))),
         };
-        model.with_context(|| format!("cannot load `{}`", self.dir.display()))
+        let model = model.with_context(|| format!("cannot load `{}`", self.dir.display()))?;
+        let load_s = begun.elapsed().as_secs_f64() - quantise_s;
+        Ok((model, LoadTimes { load_s, quantise_s }))
     }
 
     /// How the base is quantised, by its `config.json`; the weights are not looked at.

@@ -183,6 +183,9 @@ pub struct Settings {
     /// End with the parameters of the lowest validation loss [default: true]
     #[arg(long = "load_best_model_at_end", value_name = "BOOL", num_args = 0..=1, default_missing_value = "true", value_parser = parse_bool)]
     load_best_model_at_end: Option<bool>,
+    /// Wait for a GPU after every pass, so that the seconds of each phase in summary.json are exact [default: false]
+    #[arg(long = "time_phases", value_name = "BOOL", num_args = 0..=1, default_missing_value = "true", value_parser = parse_bool)]
+    time_phases: Option<bool>,
     /// Leave bad records out, with a count, instead of stopping [default: false]
     #[arg(long = "skip_bad_records", value_name = "BOOL", num_args = 0..=1, default_missing_value = "true", value_parser = parse_bool)]
     skip_bad_records: Option<bool>,

@@ -105,6 +105,8 @@ pub struct FinetuneConfig {
     pub val_data_path: Option<String>,
     /// End with the parameters of the lowest validation loss.
     pub load_best_model_at_end: bool,
+    /// Tell the phases of a step apart on a GPU too.
+    pub time_phases: bool,
     /// Leave bad records out instead of stopping.
     pub skip_bad_records: bool,
     /// Train every parameter instead of an adapter.
@@ -155,6 +157,7 @@ impl Default for FinetuneConfig {
             gradient_checkpointing: false,
             val_data_path: None,
             load_best_model_at_end: train.load_best_model_at_end,
+            time_phases: train.time_phases,
             skip_bad_records: false,
             full: false,
         }
@@ -267,6 +270,7 @@ impl FinetuneConfig {
             save_total_limit: self.save_total_limit,
             seed: self.seed,
             load_best_model_at_end: self.load_best_model_at_end,
+            time_phases: self.time_phases,
             ..TrainConfig::default()
         }
     }

@@ -8,6 +8,7 @@ mod recipe;
 mod records;
 mod run;
 mod start;
+mod summary;
 
 pub use args::FinetuneArgs;
 pub use config::FinetuneConfig;

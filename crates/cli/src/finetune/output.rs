@@ -17,7 +17,7 @@ const RESULTS: [&str; 3] = ["adapter_model.safetensors", "adapter_model.bin", "m
 const METRICS: &str = "metrics.jsonl";
 
 /// What else a run leaves behind.
-const TRACES: [&str; 3] = [RUN_FILE, "adapter_config.json", "runs"];
+const TRACES: [&str; 4] = [RUN_FILE, super::summary::FILE, "adapter_config.json", "runs"];
 
 /// How a run takes its output directory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

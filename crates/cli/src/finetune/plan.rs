@@ -115,9 +115,13 @@ fn adapter_parameters(run: &FinetuneConfig, shape: &LlamaConfig) -> Result<i64> 
     Ok(layer * shape.num_hidden_layers as i64)
 }
 
-/// Bytes of the frozen weights: those outside the linear layers in `kind`, the layers in it or quantised, and the tile
-/// that one product dequantises.
+/// Bytes of the frozen weights, and the tile that one product dequantises.
 fn weights_bytes(shape: &LlamaConfig, kind: Kind, quantization: Option<Quantization>) -> f64 {
+    base_bytes(shape, kind, quantization) + if quantization.is_some() { f64::from(1 << 23) } else { 0.0 }
+}
+
+/// Bytes of the frozen weights: those outside the linear layers in `kind`, the layers in it or quantised.
+pub(crate) fn base_bytes(shape: &LlamaConfig, kind: Kind, quantization: Option<Quantization>) -> f64 {
     let bytes = kind.elt_size_in_bytes() as f64;
     let layer: i64 = shape.layer_linears().iter().map(|&(_, inputs, outputs)| inputs * outputs).sum();
     let linear = (layer * shape.num_hidden_layers as i64) as f64;
@@ -130,7 +134,7 @@ fn weights_bytes(shape: &LlamaConfig, kind: Kind, quantization: Option<Quantizat
             0.5 + scale / config.block_size as f64
         }
     };
-    (shape.num_parameters() as f64 - linear) * bytes + linear * each + f64::from(1 << 23)
+    (shape.num_parameters() as f64 - linear) * bytes + linear * each
 }
 
 fn estimate(

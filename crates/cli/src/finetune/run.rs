@@ -1,5 +1,7 @@
 //! From a resolved configuration to a saved adapter.
 
+use std::time::Instant;
+
 use anyhow::{Context, Result};
 use llama_model::Llama;
 use lora::{LoraAdapters, verify_saved};
@@ -11,11 +13,12 @@ use weights::Trainable as Parameters;
 use super::args::FinetuneArgs;
 use super::config::FinetuneConfig;
 use super::output::{self, Claim, write_run_file};
-use super::plan::{grouped, plan};
+use super::plan::{base_bytes, grouped, plan};
 use super::recipe::Recipe;
 use super::records::Data;
 use super::start::Start;
-use crate::base::Base;
+use super::summary;
+use crate::base::{Base, LoadTimes};
 use crate::device::{self, kind_name, parse_kind};
 use crate::exit::usage;
 use crate::flags::load_in_bits;
@@ -82,8 +85,13 @@ impl Job<'_> {
     fn adapter(&self) -> Result<()> {
         let Self { config, start, .. } = self;
         let quantization = config.quantization()?;
-        let mut model = self.base.load_quantized(self.device, parse_kind(&config.dtype)?, quantization)?;
-        if let Some(quantization) = quantization.or(self.base.stored_quantization()?) {
+        let kind = parse_kind(&config.dtype)?;
+        let (mut model, times) = self.base.load_timed(self.device, kind, quantization)?;
+        if config.optim.is_paged() {
+            tracing::info!("optim: nothing is paged here, the state stays where the adapter is");
+        }
+        let quantization = quantization.or(self.base.stored_quantization()?);
+        if let Some(quantization) = quantization {
             tracing::info!("linear layers of the base are in {}", quantization.describe());
         }
         model.set_gradient_checkpointing(config.gradient_checkpointing);
@@ -108,6 +116,8 @@ impl Job<'_> {
             saved.num_tensors,
             grouped(saved.num_parameters as i64)
         );
+        let bytes = base_bytes(&self.base.config, kind, quantization);
+        summary::write(&config.output_dir, &summary, times, bytes, self.device)?;
         finish(config, &summary);
         Ok(())
     }
@@ -122,10 +132,12 @@ impl Job<'_> {
             )));
         }
         let weights = base.weights()?;
+        let begun = Instant::now();
         let source = Parameters::new(weights.source(self.device, None), Kind::Float);
         let mut model = Llama::load(&base.complete_config()?, &source)
             .with_context(|| format!("cannot load `{}`", base.dir.display()))?;
         model.set_gradient_checkpointing(config.gradient_checkpointing);
+        let times = LoadTimes { load_s: begun.elapsed().as_secs_f64(), quantise_s: 0.0 };
         let task = FullTask { model, parameters: source.into_parameters() };
         if let Start::Weights(dir) = start {
             task.restore(dir).map_err(|error| anyhow::anyhow!(error))?;
@@ -133,6 +145,8 @@ impl Job<'_> {
         self.describe(&task.model, task.parameters.iter().map(|(_, tensor)| tensor.numel()).sum());
         let Some(summary) = self.train(&task, Kind::Float)? else { return Ok(()) };
         base.copy_tokenizer(&config.output_dir)?;
+        let bytes = base_bytes(&base.config, Kind::Float, None);
+        summary::write(&config.output_dir, &summary, times, bytes, self.device)?;
         finish(config, &summary);
         Ok(())
     }

@@ -6,17 +6,16 @@ use std::path::Path;
 use ::merge::Deltas;
 use alpaca_data::PromptTemplate;
 use anyhow::{Context, Result, bail};
-use infer::{GenerateConfig, greedy};
-use llama_model::Llama;
+use infer::GenerateConfig;
 use lora::{LoraAdapters, LoraConfig};
-use nn_core::{Mode, TokenBatch};
 use qlora_nf4::Quantization;
 use serde::Serialize;
-use tch::{Device, Kind, Tensor, no_grad};
+use tch::{Device, Kind};
 
 use super::settings::{Precision, Settings};
 use crate::base::Base;
 use crate::device::{auto_kind, kind_name};
+use crate::likeness::{Said, distance, first_difference};
 
 /// What is asked; each goes through the Alpaca template, and alone.
 const PROMPTS: [&str; 4] = [
@@ -54,12 +53,6 @@ pub(crate) struct Compared {
     pub(crate) first_diverging_token: Option<usize>,
 }
 
-/// What a model says to every prompt: logits `[T, V]` in float32, and greedy tokens.
-struct Said {
-    logits: Vec<Tensor>,
-    tokens: Vec<Vec<i64>>,
-}
-
 /// Compares base and adapters, as they compute unmerged, with what lies at `written`.
 ///
 /// # Errors
@@ -86,21 +79,20 @@ pub(crate) fn verify(
     let vocab_size = base.config.vocab_size;
     let mut model = base.load_quantized(Device::Cpu, Some(compute), settings.base_quantization)?;
     LoraAdapters::attach_layers(&mut model, &LoraConfig::default(), &deltas.layers()?)?;
-    let expected = say(&model, &prompts, &generate, vocab_size)?;
+    let expected = Said::by(&model, &prompts, &prompts, &generate, vocab_size)?;
     drop(model);
     let written = Base::open(&written.to_string_lossy())?;
-    let actual = say(&written.load(Device::Cpu, Some(compute))?, &prompts, &generate, vocab_size)?;
+    let model = written.load(Device::Cpu, Some(compute))?;
+    let actual = Said::by(&model, &prompts, &prompts, &generate, vocab_size)?;
     let compared = texts.into_iter().enumerate().map(|(index, prompt)| {
-        let (max_difference, kl) = no_grad(|| distance(&expected.logits[index], &actual.logits[index]));
+        let (max_difference, kl) = distance(&expected.logits[index], &actual.logits[index]);
         let (ours, theirs) = (&actual.tokens[index], &expected.tokens[index]);
-        let differs = ours.iter().zip(theirs).position(|(a, b)| a != b);
-        let ends = (ours.len() != theirs.len()).then(|| ours.len().min(theirs.len()));
         Compared {
             prompt,
             max_difference,
             kl,
             tokens: ours.len().max(theirs.len()),
-            first_diverging_token: differs.or(ends),
+            first_diverging_token: first_difference(ours, theirs),
         }
     });
     let verification = Verification {
@@ -122,27 +114,6 @@ fn kl_limit(kind: Kind, settings: &Settings, compute: Kind) -> f64 {
         (_, _, Kind::Half, _) => 1e-3,
         _ => 1e-6,
     }
-}
-
-fn say(model: &Llama, prompts: &[Vec<i64>], config: &GenerateConfig, vocab_size: i64) -> Result<Said> {
-    let mut logits = Vec::with_capacity(prompts.len());
-    for ids in prompts {
-        let batch = TokenBatch::from_sequences([(ids.as_slice(), ids.as_slice())]);
-        let all = no_grad(|| -> Result<Tensor> {
-            let hidden = model.hidden_states(&batch, Mode::Eval)?; // [T, C]
-            Ok(model.logits(&hidden)?.to_kind(Kind::Float).narrow(-1, 0, vocab_size)) // [T, V]
-        })?;
-        logits.push(all);
-    }
-    Ok(Said { logits, tokens: greedy(model, prompts, config)? })
-}
-
-/// The largest difference of logits, and the mean KL divergence.
-fn distance(expected: &Tensor, actual: &Tensor) -> (f64, f64) {
-    let largest = (expected - actual).abs().max().double_value(&[]);
-    let (p, q) = (expected.log_softmax(-1, Kind::Double), actual.log_softmax(-1, Kind::Double));
-    let kl = (p.exp() * (&p - &q)).sum_dim_intlist(-1i64, false, Kind::Double).mean(Kind::Double);
-    (largest, kl.double_value(&[]))
 }
 
 impl Verification {

@@ -4,6 +4,7 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod comparing;
 mod crash;
 mod forward;
 mod peft;

@@ -1,0 +1,73 @@
+//! Where the time of a step goes.
+
+use std::ops::AddAssign;
+use std::time::Instant;
+
+use serde::{Deserialize, Serialize};
+use tch::{Cuda, Device};
+
+/// Seconds of each part of training steps.
+///
+/// A GPU works behind the host, so that without [`crate::TrainConfig::time_phases`] its forward pass ends for the clock when
+/// it is handed over, and the wait for both passes counts as backward.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+pub struct Phases {
+    /// Forward passes and losses.
+    pub forward_s: f64,
+    /// Backward passes, and reading the loss and the gradient's norm.
+    pub backward_s: f64,
+    /// Clipping and the update.
+    pub optimizer_s: f64,
+}
+
+impl AddAssign for Phases {
+    fn add_assign(&mut self, other: Self) {
+        self.forward_s += other.forward_s;
+        self.backward_s += other.backward_s;
+        self.optimizer_s += other.optimizer_s;
+    }
+}
+
+/// A clock that is read between phases.
+#[derive(Debug)]
+pub(crate) struct Stopwatch {
+    /// A GPU that is waited for at each reading.
+    wait_for: Option<i64>,
+    last: Instant,
+}
+
+impl Stopwatch {
+    /// Starts. With `exact`, `device` is waited for at each reading.
+    pub(crate) fn start(device: Device, exact: bool) -> Self {
+        let wait_for = match device {
+            Device::Cuda(index) if exact => Some(index as i64),
+            _ => None,
+        };
+        Self { wait_for, last: Instant::now() }
+    }
+
+    /// Seconds since the last reading.
+    pub(crate) fn lap(&mut self) -> f64 {
+        if let Some(index) = self.wait_for {
+            Cuda::synchronize(index);
+        }
+        let now = Instant::now();
+        (now - std::mem::replace(&mut self.last, now)).as_secs_f64()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn laps_add_up_to_the_time_between_start_and_end() {
+        let begun = Instant::now();
+        let mut watch = Stopwatch::start(Device::Cpu, true);
+        let laps: f64 = (0..3).map(|_| watch.lap()).sum();
+        assert!(laps >= 0.0 && laps <= begun.elapsed().as_secs_f64());
+        let mut sum = Phases { forward_s: 1.0, ..Phases::default() };
+        sum += Phases { forward_s: 2.0, backward_s: 3.0, optimizer_s: 4.0 };
+        assert_eq!(sum, Phases { forward_s: 3.0, backward_s: 3.0, optimizer_s: 4.0 });
+    }
+}

@@ -1,0 +1,81 @@
+//! The command line of `cargo xtask experiment`.
+
+use std::path::PathBuf;
+
+use clap::{Args, ValueEnum};
+
+/// Run one of the lab's two tasks as an experiment: measure every variant, write the results and a report. Run again, it
+/// goes on where it stopped.
+#[derive(Debug, Clone, Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a switch of the command line")]
+pub(crate) struct ExperimentArgs {
+    /// merge-compare, lora-vs-qlora, or a run file of your own
+    pub(crate) name: String,
+    /// Where results go [default: target/experiments/NAME, with the profile behind it]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) out: Option<PathBuf>,
+    /// Size: default (the embedded model, two cores), smollm2 or 7b
+    #[arg(long, value_name = "NAME", default_value = "default")]
+    pub(crate) profile: String,
+    /// The base model, instead of the profile's: a directory, a GGUF file, or a name on the hub
+    #[arg(long = "base_model", alias = "base-model", value_name = "MODEL")]
+    pub(crate) base_model: Option<String>,
+    /// Records, instead of the profile's; some are set aside for validation and evaluation
+    #[arg(long = "data_path", alias = "data-path", value_name = "FILE")]
+    pub(crate) data_path: Option<PathBuf>,
+    /// An adapter to merge, instead of one that is made first
+    #[arg(long = "lora_weights", alias = "lora-weights", value_name = "DIR")]
+    pub(crate) lora_weights: Option<PathBuf>,
+    /// Records of the nested slices, such as 64,256,1000
+    #[arg(long, value_name = "N,N", value_delimiter = ',')]
+    pub(crate) sizes: Vec<usize>,
+    /// Seeds, such as 42,43,44
+    #[arg(long, value_name = "N,N", value_delimiter = ',')]
+    pub(crate) seeds: Vec<u64>,
+    /// Rounds of repeated measurements
+    #[arg(long, value_name = "N")]
+    pub(crate) repeats: Option<usize>,
+    /// These variants only; the reference is always there
+    #[arg(long, value_name = "NAME", value_delimiter = ',')]
+    pub(crate) only: Vec<String>,
+    /// Add the run file's mistakes made on purpose, to see that the report shows them
+    #[arg(long)]
+    pub(crate) planted: bool,
+    /// CPU threads of every program [default: all cores]
+    #[arg(long, value_name = "N")]
+    pub(crate) threads: Option<usize>,
+    /// Language of the report
+    #[arg(long, value_name = "LANG", default_value = "en")]
+    pub(crate) lang: Lang,
+    /// Formats of the report: md, html, pdf, docx
+    #[arg(long, value_name = "NAME,NAME", default_value = "md,html,pdf,docx")]
+    pub(crate) formats: String,
+    /// Font file for the report's PDF, for Chinese
+    #[arg(long, value_name = "FILE")]
+    pub(crate) font: Option<PathBuf>,
+    /// Say what would run, for how long and with how much disk; touch nothing
+    #[arg(long = "dry_run", visible_alias = "dry-run", conflicts_with = "report_only")]
+    pub(crate) dry_run: bool,
+    /// Make the report of the results that are there; measure nothing
+    #[arg(long = "report_only", visible_alias = "report-only")]
+    pub(crate) report_only: bool,
+    /// Measure; make no report
+    #[arg(long = "no_report", visible_alias = "no-report", conflicts_with = "report_only")]
+    pub(crate) no_report: bool,
+}
+
+/// Language of the report's fixed text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Lang {
+    En,
+    Zh,
+}
+
+impl Lang {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::En => "en",
+            Self::Zh => "zh",
+        }
+    }
+}

@@ -1,0 +1,147 @@
+//! The cells of an experiment and the order they run in.
+
+use super::run_file::{Kind, Variant};
+
+/// What one cell measures.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Measure {
+    /// Answers, perplexity and the distance from the reference.
+    Quality,
+    /// Load time, time to first token, tokens a second, memory.
+    Speed,
+    /// Fine-tuning, and the answers after it.
+    Training,
+}
+
+/// One cell.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Cell {
+    /// Its name, unique in the matrix.
+    pub(crate) id: String,
+    /// Which variant, by place in the list.
+    pub(crate) variant: usize,
+    pub(crate) measure: Measure,
+    pub(crate) size: Option<usize>,
+    pub(crate) seed: Option<u64>,
+    pub(crate) repeat: usize,
+}
+
+/// Every cell, in rounds: the cells of a round differ in their variant alone.
+pub(crate) fn rounds(
+    kind: Kind,
+    variants: &[Variant],
+    sizes: &[usize],
+    seeds: &[u64],
+    repeats: usize,
+) -> Vec<Vec<Cell>> {
+    let round = |of: &dyn Fn(usize, &str) -> Cell| -> Vec<Cell> {
+        variants.iter().enumerate().map(|(index, variant)| of(index, &variant.name)).collect()
+    };
+    let mut rounds = Vec::new();
+    match kind {
+        Kind::MergeCompare => {
+            rounds.push(round(&|variant, name| Cell {
+                id: format!("{name}/quality"),
+                variant,
+                measure: Measure::Quality,
+                size: None,
+                seed: seeds.first().copied(),
+                repeat: 0,
+            }));
+            for repeat in 1..=repeats {
+                rounds.push(round(&|variant, name| Cell {
+                    id: format!("{name}/speed-{repeat}"),
+                    variant,
+                    measure: Measure::Speed,
+                    size: None,
+                    seed: seeds.first().copied(),
+                    repeat,
+                }));
+            }
+        }
+        Kind::LoraVsQlora => {
+            for repeat in 0..repeats {
+                for &seed in seeds {
+                    for &size in sizes {
+                        rounds.push(round(&|variant, name| Cell {
+                            id: format!("{name}/{size}-records/seed-{seed}/{repeat}"),
+                            variant,
+                            measure: Measure::Training,
+                            size: Some(size),
+                            seed: Some(seed),
+                            repeat,
+                        }));
+                    }
+                }
+            }
+        }
+    }
+    rounds
+}
+
+/// The order of running: who goes first in a round changes from round to round, so that a machine that warms up or slows
+/// down favours nobody. Places in the flattened matrix.
+pub(crate) fn order(rounds: &[Vec<Cell>]) -> Vec<usize> {
+    let mut order = Vec::new();
+    let mut before = 0;
+    for (number, round) in rounds.iter().enumerate() {
+        let count = round.len();
+        order.extend((0..count).map(|place| before + (place + number) % count));
+        before += count;
+    }
+    order
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn variants(names: &[&str]) -> Vec<Variant> {
+        let one = |name: &&str| Variant {
+            name: (*name).to_owned(),
+            label_en: String::new(),
+            label_zh: String::new(),
+            what_en: String::new(),
+            what_zh: String::new(),
+            adapter: false,
+            merge: None,
+            finetune: toml::Table::new(),
+        };
+        names.iter().map(one).collect()
+    }
+
+    #[test]
+    fn speed_is_measured_in_rounds_in_which_the_first_place_goes_round() {
+        let rounds = rounds(Kind::MergeCompare, &variants(&["a", "b", "c"]), &[], &[1], 2);
+        let cells: Vec<&Cell> = rounds.iter().flatten().collect();
+        let ids: Vec<&str> = order(&rounds).into_iter().map(|place| &*cells[place].id).collect();
+        assert_eq!(
+            ids,
+            [
+                "a/quality",
+                "b/quality",
+                "c/quality",
+                "b/speed-1",
+                "c/speed-1",
+                "a/speed-1",
+                "c/speed-2",
+                "a/speed-2",
+                "b/speed-2"
+            ]
+        );
+    }
+
+    #[test]
+    fn every_cell_of_the_matrix_is_there_once() {
+        let rounds = rounds(Kind::LoraVsQlora, &variants(&["a", "b"]), &[8, 16, 32], &[1, 2], 2);
+        let mut ids: Vec<String> = rounds.iter().flatten().map(|cell| cell.id.clone()).collect();
+        assert_eq!(ids.len(), 2 * 3 * 2 * 2);
+        assert_eq!(ids[0], "a/8-records/seed-1/0");
+        ids.sort();
+        ids.dedup();
+        assert_eq!(ids.len(), 24);
+        let mut places = order(&rounds);
+        places.sort_unstable();
+        assert!(places.into_iter().eq(0..24));
+    }
+}

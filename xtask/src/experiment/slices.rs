@@ -1,0 +1,86 @@
+//! Slices of record files: nested ones to train on, even ones to ask.
+
+use std::fs;
+use std::path::Path;
+
+use anyhow::{Context, Result, bail};
+use serde_json::Value;
+
+use super::digest;
+use super::results::write_atomically;
+
+/// Records of a JSON array, or of JSON lines.
+///
+/// # Errors
+/// When the file cannot be read or holds something else.
+pub(crate) fn read(path: &Path) -> Result<Vec<Value>> {
+    let text = fs::read_to_string(path).with_context(|| format!("cannot read `{}`", path.display()))?;
+    let records: Vec<Value> = if text.trim_start().starts_with('[') {
+        serde_json::from_str(&text).with_context(|| format!("cannot read `{}`", path.display()))?
+    } else {
+        let lines = text.lines().filter(|line| !line.trim().is_empty()).map(serde_json::from_str);
+        lines.collect::<Result<_, _>>().with_context(|| format!("cannot read `{}`", path.display()))?
+    };
+    if records.is_empty() {
+        bail!("`{}` has no records", path.display());
+    }
+    Ok(records)
+}
+
+/// Writes records as a JSON array.
+///
+/// # Errors
+/// When the disk refuses.
+pub(crate) fn write(path: &Path, records: &[Value]) -> Result<()> {
+    let lines: Vec<String> = records.iter().map(serde_json::to_string).collect::<Result<_, _>>()?;
+    write_atomically(path, &format!("[\n{}\n]\n", lines.join(",\n")))
+}
+
+/// The records in an order that depends on their places alone: by the SHA-256 of the place. A slice is a beginning of it,
+/// so every slice holds the smaller ones, and a file that is sorted by kind of task gives mixed slices.
+pub(crate) fn shuffled(records: Vec<Value>) -> Vec<Value> {
+    let mut keyed: Vec<(String, Value)> = records
+        .into_iter()
+        .enumerate()
+        .map(|(place, record)| (digest::of_bytes(place.to_string().as_bytes()), record))
+        .collect();
+    keyed.sort_by(|a, b| a.0.cmp(&b.0));
+    keyed.into_iter().map(|(_, record)| record).collect()
+}
+
+/// `count` records at even distances; all where there are fewer.
+pub(crate) fn spread(records: &[Value], count: usize) -> Vec<Value> {
+    let count = count.min(records.len());
+    (0..count).map(|place| records[place * records.len() / count].clone()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn numbers(count: usize) -> Vec<Value> {
+        (0..count).map(Value::from).collect()
+    }
+
+    #[test]
+    fn a_slice_holds_every_smaller_one_in_the_same_order() {
+        let all = shuffled(numbers(100));
+        assert_ne!(all, numbers(100));
+        let mut sorted: Vec<u64> = all.iter().filter_map(Value::as_u64).collect();
+        sorted.sort_unstable();
+        assert!(sorted.into_iter().eq(0..100));
+        for (small, large) in [(8, 32), (32, 64), (64, 100)] {
+            assert_eq!(all[..small], all[..large][..small]);
+        }
+        // More records behind change the order of nothing that was there.
+        let of_200: Vec<Value> =
+            shuffled(numbers(200)).into_iter().filter(|value| value.as_u64() < Some(100)).collect();
+        assert_eq!(of_200, all);
+    }
+
+    #[test]
+    fn an_even_choice_reaches_from_beginning_to_end() {
+        assert_eq!(spread(&numbers(10), 5), [0, 2, 4, 6, 8].map(Value::from));
+        assert_eq!(spread(&numbers(3), 5), numbers(3));
+    }
+}

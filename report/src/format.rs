@@ -38,9 +38,17 @@ pub(crate) fn significant(value: f64, digits: i32) -> String {
     if !(1e-4..1e9).contains(&value.abs()) {
         let text = format!("{value:.*e}", (digits - 1).max(0) as usize);
         let (digit, power) = text.split_once('e').unwrap_or((&text, "0"));
-        return format!("{digit}·10^{power}").replace('-', "−");
+        let power = superscript(power.parse().unwrap_or(0));
+        return format!("{digit}·10{power}").replace('-', "−");
     }
     grouped(value, decimals(value, digits))
+}
+
+/// A power as small digits above the line.
+pub(crate) fn superscript(power: i32) -> String {
+    let digits = ['⁰', '¹', '²', '³', '⁴', '⁵', '⁶', '⁷', '⁸', '⁹'];
+    let letter = |letter: char| letter.to_digit(10).map_or('⁻', |digit| digits[digit as usize]);
+    power.to_string().chars().map(letter).collect()
 }
 
 /// A number or a dash.
@@ -50,12 +58,12 @@ pub(crate) fn or_none(value: Option<f64>, show: impl Fn(f64) -> String) -> Strin
 
 /// A part as per cent.
 pub(crate) fn percent(part: f64) -> String {
-    let value = part * 100.0;
+    let value = part * 100.0 + 0.0; // Not −0.
     // 99.97 % is not all of it.
     if value < 100.0 && value >= 99.95 {
-        return format!("{value:.2} %").replace("100.00", "99.99");
+        return format!("{value:.2}\u{a0}%").replace("100.00", "99.99");
     }
-    format!("{value:.1} %")
+    format!("{value:.1}\u{a0}%")
 }
 
 /// Median and range: "12.1 (11.9–12.4)"; the median alone where all are equal.
@@ -75,19 +83,23 @@ pub(crate) fn bytes(count: f64) -> String {
     let units = ["B", "KiB", "MiB", "GiB", "TiB"];
     let power = if count < 1.0 { 0 } else { ((count.log2() / 10.0) as usize).min(units.len() - 1) };
     let value = count / 1024f64.powi(power as i32);
-    format!("{} {}", if power == 0 { format!("{value:.0}") } else { significant(value, 3) }, units[power])
+    format!(
+        "{}\u{a0}{}",
+        if power == 0 { format!("{value:.0}") } else { significant(value, 3) },
+        units[power]
+    )
 }
 
 /// Seconds, with minutes and hours where they are longer than a reader counts.
 pub(crate) fn seconds(value: f64) -> String {
     if value < 0.1 {
-        format!("{} ms", significant(value * 1000.0, 3))
+        format!("{}\u{a0}ms", significant(value * 1000.0, 3))
     } else if value < 600.0 {
-        format!("{} s", significant(value, 3))
+        format!("{}\u{a0}s", significant(value, 3))
     } else if value < 7200.0 {
-        format!("{} min", significant(value / 60.0, 3))
+        format!("{}\u{a0}min", significant(value / 60.0, 3))
     } else {
-        format!("{} h", significant(value / 3600.0, 3))
+        format!("{}\u{a0}h", significant(value / 3600.0, 3))
     }
 }
 
@@ -99,10 +111,13 @@ mod tests {
     fn numbers_have_the_digits_that_count() {
         assert_eq!(significant(1234.5, 3), "1,234");
         assert_eq!(significant(0.012345, 3), "0.0123");
-        assert_eq!(significant(-3.4e-7, 2), "−3.4·10^−7");
+        assert_eq!(significant(-3.4e-7, 2), "−3.4·10⁻⁷");
         assert_eq!(grouped(-0.0001, 2), "0.00");
-        assert_eq!((percent(0.99999), percent(1.0)), ("99.99 %".to_owned(), "100.0 %".to_owned()));
-        assert_eq!(bytes(4_567_890.0), "4.36 MiB");
-        assert_eq!((seconds(0.0123), seconds(900.0)), ("12.3 ms".to_owned(), "15.0 min".to_owned()));
+        assert_eq!((percent(0.99999), percent(1.0)), ("99.99\u{a0}%".to_owned(), "100.0\u{a0}%".to_owned()));
+        assert_eq!(bytes(4_567_890.0), "4.36\u{a0}MiB");
+        assert_eq!(
+            (seconds(0.0123), seconds(900.0)),
+            ("12.3\u{a0}ms".to_owned(), "15.0\u{a0}min".to_owned())
+        );
     }
 }

@@ -122,12 +122,12 @@ impl Document {
 
     /// Adds a paragraph of a template's sentences.
     pub fn paragraph(&mut self, sentences: impl AsRef<str>) {
-        self.blocks.push(Block::Paragraph(spans(sentences.as_ref())));
+        self.blocks.push(Block::Paragraph(spans(&capitalised(sentences.as_ref()))));
     }
 
     /// Adds a list of a template's sentences; nothing of none.
     pub fn list(&mut self, items: impl IntoIterator<Item = impl AsRef<str>>) {
-        let items: Vec<_> = items.into_iter().map(|item| spans(item.as_ref())).collect();
+        let items: Vec<_> = items.into_iter().map(|item| spans(&capitalised(item.as_ref()))).collect();
         if !items.is_empty() {
             self.blocks.push(Block::List(items));
         }
@@ -135,7 +135,7 @@ impl Document {
 
     /// Adds a call-out.
     pub fn callout(&mut self, tone: Tone, sentences: impl AsRef<str>) {
-        self.blocks.push(Block::Callout(tone, spans(sentences.as_ref())));
+        self.blocks.push(Block::Callout(tone, spans(&capitalised(sentences.as_ref()))));
     }
 
     /// Adds a formula.
@@ -154,4 +154,14 @@ impl Document {
     pub fn code(&mut self, language: &'static str, text: impl Into<String>, caption: impl Into<String>) {
         self.blocks.push(Block::Code { language, text: text.into(), caption: caption.into() });
     }
+}
+
+/// A sentence with a capital at its beginning: it may begin with a label, which has none.
+fn capitalised(sentence: &str) -> String {
+    let start = if sentence.starts_with("**") { 2 } else { 0 };
+    let mut out = sentence.to_owned();
+    if let Some(first) = out.get_mut(start..start + 1) {
+        first.make_ascii_uppercase();
+    }
+    out
 }

@@ -46,7 +46,7 @@ impl Ruler {
         let step = nice_step((self.high - self.low) / 5.0);
         let margin = if axis.scale == Scale::FromZero { 0.0 } else { (self.high - self.low) * 0.03 };
         self.low = ((self.low - margin) / step).floor() * step;
-        self.high = ((self.high * (1.0 + 1e-9) + margin) / step).ceil() * step;
+        self.high = ((self.high + margin) / step - 1e-6).ceil() * step;
         let count = ((self.high - self.low) / step).round() as i64;
         let ticks: Vec<f64> = (0..=count).map(|index| self.low + index as f64 * step).collect();
         self.mark(if axis.ticks.is_empty() { &ticks } else { &axis.ticks });
@@ -84,7 +84,7 @@ fn nice_step(least: f64) -> f64 {
 fn log_ticks(low: f64, high: f64) -> Vec<f64> {
     let decades = (high / low).log10();
     if decades < 0.5 {
-        let step = nice_step((high - low) / 5.0);
+        let step = nice_step((high - low) / 8.0);
         let first = (low / step).ceil() as i64;
         return (first..=(high / step).floor() as i64).map(|index| index as f64 * step).collect();
     }
@@ -101,10 +101,12 @@ fn tick_label(tick: f64, ticks: &[f64]) -> String {
     if tick == 0.0 || tick.abs() < largest * 1e-9 {
         return "0".to_owned();
     }
-    if !(1e-3..1e6).contains(&tick.abs()) || (tick.abs() < 1e-2 && largest > 10.0) {
+    let smallest =
+        ticks.iter().filter(|tick| **tick != 0.0).fold(f64::INFINITY, |least, tick| least.min(tick.abs()));
+    if largest / smallest > 9e4 || !(1e-3..1e6).contains(&tick.abs()) {
         let power = tick.abs().log10().floor() as i32;
         let digit = tick / 10f64.powi(power);
-        let power = superscript(power);
+        let power = crate::format::superscript(power);
         return if (digit - 1.0).abs() < 1e-9 {
             format!("10{power}")
         } else {
@@ -116,12 +118,6 @@ fn tick_label(tick: f64, ticks: &[f64]) -> String {
         (scaled - scaled.round()).abs() < 1e-6 * scaled.abs().max(1.0)
     });
     crate::format::grouped(tick, decimals.unwrap_or(6) as usize)
-}
-
-fn superscript(power: i32) -> String {
-    let digits = ['⁰', '¹', '²', '³', '⁴', '⁵', '⁶', '⁷', '⁸', '⁹'];
-    let letter = |letter: char| letter.to_digit(10).map_or('⁻', |digit| digits[digit as usize]);
-    power.to_string().chars().map(letter).collect()
 }
 
 #[cfg(test)]

@@ -15,6 +15,8 @@ const TICKS: f64 = 17.0;
 const RIGHT: f64 = WIDTH - 24.0;
 const BOTTOM: f64 = HEIGHT - 66.0;
 const LEGEND_ROW: f64 = 27.0;
+/// Between points of two series at one place.
+const BESIDE: f64 = 11.0;
 
 pub(crate) fn draw<B: DrawingBackend>(
     canvas: &Canvas<'_, B>,
@@ -39,7 +41,7 @@ pub(crate) fn draw<B: DrawingBackend>(
         widest = widest.max(canvas.text_width(label, TICKS)?);
     }
     let left = 24.0 + LETTERS + 18.0 + widest;
-    let across_x = Ruler::new(x, &xs, left + 4.0, RIGHT - 8.0);
+    let across_x = Ruler::new(x, &xs, left + 4.0, RIGHT - 14.0);
     for (place, label) in &across_y.ticks {
         canvas.line(&[(left, *place), (RIGHT, *place)], GRID, 0.5, &[])?;
         canvas.text((left - 10.0, *place), label, TICKS, Anchor::Right)?;
@@ -56,8 +58,16 @@ pub(crate) fn draw<B: DrawingBackend>(
     canvas.line(&[(left, top), (left, BOTTOM), (RIGHT, BOTTOM)], INK, 1.0, &[])?;
     canvas.text((f64::midpoint(left, RIGHT), HEIGHT - 18.0), &x.label, LETTERS, Anchor::Middle)?;
     canvas.text((20.0, f64::midpoint(top, BOTTOM)), &y.label, LETTERS, Anchor::Upwards)?;
-    for series in series {
-        draw_series(canvas, &across_x, &across_y, series)?;
+    // Points with ranges stand beside each other, so that those of several series at one place can be told apart.
+    let beside = series.iter().any(|series| !series.ranges.is_empty());
+    let count = series.iter().filter(|series| series.draw == Draw::Points).count() as f64;
+    for (index, series) in series.iter().enumerate() {
+        let aside = if beside && series.draw == Draw::Points {
+            (index as f64 - (count - 1.0) / 2.0) * BESIDE
+        } else {
+            0.0
+        };
+        draw_series(canvas, &across_x, &across_y, series, aside)?;
     }
     for (series, (at, row)) in series.iter().filter(|series| series.draw != Draw::Fit).zip(legend) {
         let (at, y) = (at + 60.0, 18.0 + row * LEGEND_ROW);
@@ -76,17 +86,17 @@ fn draw_series<B: DrawingBackend>(
     across_x: &Ruler,
     across_y: &Ruler,
     series: &Series,
+    aside: f64,
 ) -> Result<()> {
     let places: Vec<(f64, f64)> =
-        series.points.iter().map(|&(x, y)| (across_x.place(x), across_y.place(y))).collect();
+        series.points.iter().map(|&(x, y)| (across_x.place(x) + aside, across_y.place(y))).collect();
     let colour = colour(series.style);
     if series.draw == Draw::Fit {
         return canvas.line(&places, colour, 1.0, &[4.0, 4.0]);
     }
     canvas.line(&places, colour, 2.0, dashes(series.style))?;
     for &(x, low, high) in &series.ranges {
-        // Beside each other, so that ranges of several series at one place can be told apart.
-        let x = across_x.place(x);
+        let x = across_x.place(x) + aside;
         let (low, high) = (across_y.place(low), across_y.place(high));
         canvas.line(&[(x, low), (x, high)], colour, 1.5, &[])?;
         for end in [low, high] {

@@ -32,7 +32,7 @@ pub(crate) fn environment(page: &mut Page<'_>) {
     let rows: Vec<Row> =
         files.filter_map(|(name, hash)| Some(vec![code(name), code(&shown(hash)?)])).collect();
     let columns =
-        vec![Column::text(lang.pick("program or file", "程序或文件"), 1), Column::text("SHA-256", 2)];
+        vec![Column::text(lang.pick("program or file", "程序或文件"), 1), Column::text("SHA-256", 3)];
     page.doc.table(Table { caption: String::new(), columns, rows });
 }
 

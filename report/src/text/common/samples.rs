@@ -153,6 +153,8 @@ fn first_difference(answer: &str, expected: &str) -> Option<(usize, usize)> {
     let start = head.trim_end_matches(in_word).len();
     // A word is marked from its beginning only if it goes on in this answer.
     let start = if answer[same..].starts_with(in_word) || same < answer.len() { start } else { same };
+    // Space is not seen: the word behind it is marked.
+    let start = answer.len() - answer[start..].trim_start_matches(' ').len();
     let tail = &answer[start..];
     let word = tail.len() - tail.trim_start_matches(in_word).len();
     let end = start + if word > 0 { word } else { tail.chars().next().map_or(0, char::len_utf8) };
@@ -172,6 +174,7 @@ mod tests {
         assert_eq!(word("a cat", "a cat sat").as_deref(), Some(""));
         assert_eq!(word("猫坐下", "猫站着").as_deref(), Some("坐"));
         assert_eq!(word("same", "same"), None);
+        assert_eq!(word("a  b", "a c").as_deref(), Some("b"));
         assert_eq!(word("", "x").as_deref(), Some(""));
     }
 

@@ -249,8 +249,8 @@ pub(crate) fn limits(page: &mut Page<'_>) {
     if records > 0 {
         items.push(say!(
             lang,
-            "Answers were compared on {records} records; a difference that shows in fewer than a handful of them cannot be told from chance.",
-            "回答的比较基于 {records} 条记录；仅出现在个别记录中的差异无法与偶然区分。",
+            "Record by record, answers were compared on the {records} records whose texts are in the results; a difference that shows in fewer than a handful of them cannot be told from chance.",
+            "逐条比较基于结果文件中保存了文本的 {records} 条记录；仅出现在个别记录中的差异无法与偶然区分。",
         ));
     }
     if repeats < 5 {

@@ -51,9 +51,9 @@ pub(crate) fn method(page: &mut Page<'_>) {
             lang,
             "**Cost**: time to load, to the first token and per token, peak memory, size on disk. Tables give the median \
              and, in brackets, the smallest and the largest of {repeats} repeated runs; a speed counts as different only if \
-             the 95 % confidence interval of the ratio of paired runs excludes 1.",
+             the 95\u{a0}% confidence interval of the ratio of paired runs excludes 1.",
             "**开销**：加载时间、首 token 时间、解码速度、内存峰值、磁盘占用。表中给出 {repeats} 次重复的中位数，\
-             括号内为最小值与最大值；只有配对运行之比的 95 % 置信区间不含 1 时，才认为速度有差异。",
+             括号内为最小值与最大值；只有配对运行之比的 95\u{a0}% 置信区间不含 1 时，才认为速度有差异。",
         ),
     ]);
 }

@@ -147,8 +147,8 @@ fn quality(page: &mut Page<'_>) {
     });
     page.table(
         lang.pick(
-            "Quality: perplexity on the evaluation file (less is better), answers against the references (more is better).",
-            "质量：评测集困惑度（越低越好）以及与参考答案的比较（越高越好）。",
+            "Quality: perplexity on the evaluation file (less is better), answers against the references (more is better). The last three columns compare the records whose texts are in the results.",
+            "质量：评测集困惑度（越低越好）以及与参考答案的比较（越高越好）。最后三列逐条比较结果文件中保存了文本的记录。",
         ),
         columns,
         rows,
@@ -165,7 +165,7 @@ fn cost(page: &mut Page<'_>) {
         Column::number(lang.pick("load", "加载")),
         Column::number(lang.pick("first token", "首 token")),
         Column::number(lang.pick("decoding, tokens/s", "解码（token/s）")),
-        Column::number(lang.pick("ratio to adapter [95 %]", "与适配器之比 [95 %]")),
+        Column::number(lang.pick("ratio to adapter [95\u{a0}%]", "与适配器之比 [95\u{a0}%]")),
     ];
     let rows = rows(page, |variant| {
         let name = variant.name.as_str();

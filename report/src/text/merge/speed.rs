@@ -41,13 +41,13 @@ pub(super) fn speeds(page: &Page<'_>) -> Vec<String> {
         match found.side_of(1.0) {
             Side::Above => sentences.push(say!(
                 lang,
-                "**{label} decodes faster than {reference}**: {how} its tokens per second (95 % confidence interval).",
-                "**“{label}”的解码速度高于“{reference}”**：每秒 token 数为其 {how}（95 % 置信区间）。",
+                "**{label} decodes faster than {reference}**: {how} its tokens per second (95\u{a0}% confidence interval).",
+                "**“{label}”的解码速度高于“{reference}”**：每秒 token 数为其 {how}（95\u{a0}% 置信区间）。",
             )),
             Side::Below => sentences.push(say!(
                 lang,
-                "**{label} decodes more slowly than {reference}**: {how} its tokens per second (95 % confidence interval).",
-                "**“{label}”的解码速度低于“{reference}”**：每秒 token 数为其 {how}（95 % 置信区间）。",
+                "**{label} decodes more slowly than {reference}**: {how} its tokens per second (95\u{a0}% confidence interval).",
+                "**“{label}”的解码速度低于“{reference}”**：每秒 token 数为其 {how}（95\u{a0}% 置信区间）。",
             )),
             Side::Around => same.push(format!("{label} ({how})")),
         }

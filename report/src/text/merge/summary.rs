@@ -57,7 +57,7 @@ pub(crate) fn summary(page: &mut Page<'_>) {
         );
     }
     let found = speeds(page);
-    page.doc.list(found.into_iter().take(1));
+    page.doc.list(found);
 }
 
 /// What stands out of one variant.

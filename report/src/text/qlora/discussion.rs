@@ -124,8 +124,8 @@ fn quality_sentence(page: &Page<'_>, variant: &Variant, measure: &Measure) -> Op
                 ),
                 _ => say!(
                     lang,
-                    "{label}, {what}: **no difference beyond noise** from {reference}; the mean difference is {mean}{unit}, and with 95 % confidence it lies in [{low}, {high}] ({n} seeds).",
-                    "“{label}”的{what}：与“{reference}”**没有超出噪声的差异**；平均相差 {mean}{unit}，95 % 置信区间为 [{low}, {high}]（{n} 个种子）。",
+                    "{label}, {what}: **no difference beyond noise** from {reference}; the mean difference is {mean}{unit}, and with 95\u{a0}% confidence it lies in [{low}, {high}] ({n} seeds).",
+                    "“{label}”的{what}：与“{reference}”**没有超出噪声的差异**；平均相差 {mean}{unit}，95\u{a0}% 置信区间为 [{low}, {high}]（{n} 个种子）。",
                 ),
             }
         }
@@ -144,8 +144,8 @@ pub(crate) fn limits(page: &mut Page<'_>) {
     if seeds < 5 {
         items.push(say!(
             lang,
-            "{seeds} seeds: intervals are wide, and rest on differences being about normal. Many comparisons at 95 % give a false alarm in one of twenty.",
-            "{seeds} 个种子：置信区间较宽，且假定差异近似服从正态分布。在 95 % 水平上做多次比较，平均每二十次会有一次误报。",
+            "{seeds} seeds: intervals are wide, and rest on differences being about normal. Many comparisons at 95\u{a0}% give a false alarm in one of twenty.",
+            "{seeds} 个种子：置信区间较宽，且假定差异近似服从正态分布。在 95\u{a0}% 水平上做多次比较，平均每二十次会有一次误报。",
         ));
     }
     items.push(say!(

@@ -96,8 +96,8 @@ pub(super) fn sentences(page: &Page<'_>) -> Vec<String> {
             sentences.push(if fit.r2 >= GOOD_R2 && fit.exponent < 0.0 {
                 say!(
                     lang,
-                    "{label}: validation loss falls as a power of the data, exponent {exponent} (R² = {r2}): ten times the data take {part} % off it.",
-                    "“{label}”：验证损失随数据量按幂律下降，幂指数 {exponent}（R² = {r2}），数据量增至十倍，损失降低 {part} %。",
+                    "{label}: validation loss falls as a power of the data, exponent {exponent} (R² = {r2}): ten times the data take {part}\u{a0}% off it.",
+                    "“{label}”：验证损失随数据量按幂律下降，幂指数 {exponent}（R² = {r2}），数据量增至十倍，损失降低 {part}\u{a0}%。",
                 )
             } else {
                 say!(

@@ -39,9 +39,9 @@ pub(crate) fn method(page: &mut Page<'_>) {
             "**加速比**：相同种子与数据下，LoRA 训练时间与该方案训练时间之比；大于 1 表示该方案更快。",
         ),
         lang.pick(
-            "**Distance from LoRA** is the mean over seeds of paired differences, with its 95 % confidence interval (Student's t). An interval \
+            "**Distance from LoRA** is the mean over seeds of paired differences, with its 95\u{a0}% confidence interval (Student's t). An interval \
              around 0 is reported as no difference beyond noise; its ends say what can still not be excluded.",
-            "**与 LoRA 的差距**：按种子配对之差的均值及其 95 % 置信区间（t 分布）。若区间包含 0，则报告为“没有超出噪声的差异”，区间端点表示尚不能排除的差异大小。",
+            "**与 LoRA 的差距**：按种子配对之差的均值及其 95\u{a0}% 置信区间（t 分布）。若区间包含 0，则报告为“没有超出噪声的差异”，区间端点表示尚不能排除的差异大小。",
         ),
         lang.pick(
             "**Scaling**: training time against records is fitted by a straight line, validation loss against records by a power law \

@@ -61,8 +61,8 @@ pub(super) fn cost(page: &mut Page<'_>) {
     page.figure(
         faster,
         lang.pick(
-            "Speed-up over LoRA, with 95 % confidence intervals: above 1 the variant is faster.",
-            "相对 LoRA 的加速比及 95 % 置信区间：大于 1 表示该方案更快。",
+            "Speed-up over LoRA, with 95\u{a0}% confidence intervals: above 1 the variant is faster.",
+            "相对 LoRA 的加速比及 95\u{a0}% 置信区间：大于 1 表示该方案更快。",
         ),
     );
     let y = Axis::new(axes.pick("peak memory of the process, MiB", "进程内存峰值（MiB）"), Scale::FromZero);

@@ -84,7 +84,7 @@ fn cost(page: &mut Page<'_>) {
         &[
             ("training", "训练时间"),
             ("tokens/s", "token/s"),
-            ("speed-up [95 %]", "加速比 [95 %]"),
+            ("speed-up [95\u{a0}%]", "加速比 [95\u{a0}%]"),
             ("peak memory, MiB", "内存峰值（MiB）"),
             ("on the device, MiB", "显存峰值（MiB）"),
             ("base's weights", "基座权重"),
@@ -113,8 +113,8 @@ fn cost(page: &mut Page<'_>) {
     );
     page.table(
         page.lang.pick(
-            "Time and memory: medians over seeds, ranges in round brackets, 95 % confidence intervals in square ones.",
-            "时间与内存：各种子的中位数，圆括号内为范围，方括号内为 95 % 置信区间。",
+            "Time and memory: medians over seeds, ranges in round brackets, 95\u{a0}% confidence intervals in square ones.",
+            "时间与内存：各种子的中位数，圆括号内为范围，方括号内为 95\u{a0}% 置信区间。",
         ),
         columns,
         rows,
@@ -207,8 +207,8 @@ fn distances(page: &mut Page<'_>) {
     );
     page.table(
         lang.pick(
-            "Distance from LoRA: mean difference of runs with the same seed [95 % confidence interval]. An interval around 0 is no difference beyond noise.",
-            "与 LoRA 的差距：相同种子运行之差的均值 [95 % 置信区间]。区间包含 0 表示没有超出噪声的差异。",
+            "Distance from LoRA: mean difference of runs with the same seed [95\u{a0}% confidence interval]. An interval around 0 is no difference beyond noise.",
+            "与 LoRA 的差距：相同种子运行之差的均值 [95\u{a0}% 置信区间]。区间包含 0 表示没有超出噪声的差异。",
         ),
         columns,
         rows,

@@ -76,13 +76,23 @@ pub(super) fn memory_sentence(
     let percent = significant((part - 1.0).abs() * 100.0, 2);
     Some(match (side, matches!(found, Distance::One(_))) {
         (_, true) if part < 1.0 => {
-            say!(lang, "peak memory {percent} % lower (one seed)", "内存峰值低 {percent} %（单个种子）")
+            say!(
+                lang,
+                "peak memory {percent}\u{a0}% lower (one seed)",
+                "内存峰值低 {percent}\u{a0}%（单个种子）"
+            )
         }
         (_, true) => {
-            say!(lang, "peak memory {percent} % higher (one seed)", "内存峰值高 {percent} %（单个种子）")
+            say!(
+                lang,
+                "peak memory {percent}\u{a0}% higher (one seed)",
+                "内存峰值高 {percent}\u{a0}%（单个种子）"
+            )
         }
-        (Side::Above, _) => say!(lang, "peak memory {percent} % lower", "内存峰值低 {percent} %"),
-        (Side::Below, _) => say!(lang, "**peak memory {percent} % higher**", "**内存峰值高 {percent} %**"),
+        (Side::Above, _) => say!(lang, "peak memory {percent}\u{a0}% lower", "内存峰值低 {percent}\u{a0}%"),
+        (Side::Below, _) => {
+            say!(lang, "**peak memory {percent}\u{a0}% higher**", "**内存峰值高 {percent}\u{a0}%**")
+        }
         (Side::Around, _) => {
             say!(lang, "no difference of peak memory beyond noise", "内存峰值没有超出噪声的差异")
         }

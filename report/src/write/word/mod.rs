@@ -7,7 +7,7 @@ mod table;
 use anyhow::{Context, Result};
 use docx_rs::{
     AlignmentType, BreakType, Docx, IndentLevel, NumberingId, Paragraph, ParagraphBorder,
-    ParagraphBorderPosition, Pic, Run, RunFonts, Shading,
+    ParagraphBorderPosition, ParagraphBorders, Pic, Run, RunFonts, Shading,
 };
 
 use crate::document::{Block, Document, Figure, Span, Tone};
@@ -104,7 +104,10 @@ fn callout(tone: Tone, spans: &[Span]) -> Paragraph {
     };
     let mut paragraph = runs(Paragraph::new().style("Callout").keep_lines(true), spans);
     let border = ParagraphBorder::new(ParagraphBorderPosition::Left).size(24).space(8).color(colour);
-    paragraph.property = paragraph.property.set_border(border).shading(Shading::new().fill("F5F6F8"));
+    paragraph.property = paragraph
+        .property
+        .set_borders(ParagraphBorders::with_empty().set(border))
+        .shading(Shading::new().fill("F5F6F8"));
     paragraph
 }
 

@@ -2,8 +2,8 @@
 
 use docx_rs::{
     AlignmentType, BorderType, Paragraph, Run, Table as WordTable, TableBorder, TableBorderPosition,
-    TableBorders, TableCell, TableCellBorder, TableCellBorderPosition, TableCellMargins, TableLayoutType,
-    TableRow, VAlignType, WidthType,
+    TableBorders, TableCell, TableCellBorder, TableCellBorderPosition, TableCellBorders, TableCellMargins,
+    TableLayoutType, TableRow, VAlignType, WidthType,
 };
 
 use super::columns::{PADDING, widths};
@@ -30,7 +30,7 @@ pub(super) fn table(table: &Table) -> WordTable {
         TableCell::new()
             .width(*width, WidthType::Dxa)
             .vertical_align(VAlignType::Bottom)
-            .set_border(rule)
+            .set_borders(TableCellBorders::with_empty().set(rule))
             .add_paragraph(paragraph)
     });
     let mut rows = vec![TableRow::new(heads.collect()).cant_split()];

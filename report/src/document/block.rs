@@ -156,10 +156,14 @@ impl Document {
     }
 }
 
-/// A sentence with a capital at its beginning: it may begin with a label, which has none.
+/// A sentence with a capital at its beginning: it may begin with a label, which has none. Names of code stay as they are.
 fn capitalised(sentence: &str) -> String {
     let start = if sentence.starts_with("**") { 2 } else { 0 };
     let mut out = sentence.to_owned();
+    let word = out[start..].split([' ', ',', ':', '*']).next().unwrap_or_default();
+    if !word.chars().all(|letter| letter.is_ascii_alphabetic() || matches!(letter, '\'' | '-')) {
+        return out;
+    }
     if let Some(first) = out.get_mut(start..start + 1) {
         first.make_ascii_uppercase();
     }

@@ -97,6 +97,8 @@ fn qloras() -> Vec<Made> {
         plain().edit("", "peak_host_mib", move |cell, index| {
             Some(if cell["variant"] == "lora" { 410.0 } else { 400.0 } + noise(index))
         }),
+        // Differences without any spread.
+        plain().with("", "val_loss_final", 2.0).with("", "exact_match", 0.5).with("nf4", "exact_match", 0.75),
         // Better than LoRA.
         plain().edit("nf4", "val_loss_final", move |cell, index| {
             Some(of(cell, "val_loss_final")? - 0.5 + noise(index))

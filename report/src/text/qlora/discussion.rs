@@ -107,6 +107,22 @@ fn quality_sentence(page: &Page<'_>, variant: &Variant, measure: &Measure) -> Op
                 "“{label}”的{what}：单个种子下与“{reference}”相差 {one}{unit}，无法与噪声区分。",
             )
         }
+        Distance::Known(found) if Distance::Known(found).has_no_spread() => {
+            let (mean, n) = (measure.show(found.mean), found.n);
+            if found.mean == 0.0 {
+                say!(
+                    lang,
+                    "{label}, {what}: equal to that of {reference} with each of {n} seeds.",
+                    "“{label}”的{what}：在全部 {n} 个种子下都与“{reference}”相等。",
+                )
+            } else {
+                say!(
+                    lang,
+                    "{label}, {what}: differs from {reference} by {mean}{unit} with each of {n} seeds; without any spread nothing can be said of other seeds.",
+                    "“{label}”的{what}：在全部 {n} 个种子下都与“{reference}”相差 {mean}{unit}；由于没有离散，无法推断其他种子的情况。",
+                )
+            }
+        }
         Distance::Known(found) => {
             let (mean, low, high) =
                 (measure.show(found.mean), measure.show(found.low), measure.show(found.high));

@@ -50,9 +50,17 @@ pub(super) enum Distance {
 }
 
 impl Distance {
+    /// Whether every seed gave one and the same difference: such an interval is a point, and says nothing of other seeds.
+    pub(super) fn has_no_spread(&self) -> bool {
+        matches!(self, Self::Known(found) if found.high - found.low <= f64::EPSILON * found.mean.abs())
+    }
+
     /// Better, worse, or no difference beyond noise; nothing where it cannot be told.
     pub(super) fn side(&self, more_is_better: bool) -> Option<Side> {
         let Self::Known(found) = self else { return None };
+        if self.has_no_spread() {
+            return None;
+        }
         Some(match (found.side_of(0.0), more_is_better) {
             (Side::Below, false) => Side::Above,
             (Side::Above, false) => Side::Below,

@@ -47,6 +47,9 @@ fn in_short(page: &Page<'_>, variant: &Variant, size: Option<u64>) -> String {
             }
             Some(Side::Above) => say!(lang, "better {what}", "{what}更好"),
             Some(Side::Below) => say!(lang, "worse {what}", "{what}更差"),
+            None if found.has_no_spread() => {
+                say!(lang, "{what} with no spread over seeds", "各种子的{what}没有离散")
+            }
             None => say!(lang, "{what} with one seed only", "{what}只有一个种子"),
         });
     }

@@ -70,12 +70,12 @@ pub(crate) fn percent(part: f64) -> String {
 pub(crate) fn spread(found: Option<Summary>, show: impl Fn(f64) -> String) -> String {
     let Some(found) = found else { return NONE.to_owned() };
     let (median, low, high) = (show(found.median), show(found.low), show(found.high));
-    if low == high { median } else { format!("{median} ({low}–{high})") }
+    if low == high { median } else { format!("{median}\u{a0}({low}–{high})") }
 }
 
 /// Mean and 95 % interval: "0.012 [−0.003, 0.027]".
 pub(crate) fn with_interval(found: &Interval, show: impl Fn(f64) -> String) -> String {
-    format!("{} [{}, {}]", show(found.mean), show(found.low), show(found.high))
+    format!("{}\u{a0}[{},\u{a0}{}]", show(found.mean), show(found.low), show(found.high))
 }
 
 /// Bytes in the unit that fits.

@@ -50,11 +50,11 @@ const NO_FONT: &str = "no font with Chinese letters was found; install one (Debi
 pub fn generate(settings: &Settings) -> Result<Vec<PathBuf>> {
     let results = load(&settings.results)?;
     let source = find_source(settings.source.as_deref())?;
-    let cjk = if settings.lang == Lang::Zh || settings.font.is_some() {
-        find_cjk(settings.font.as_deref())?
-    } else {
-        None
+    let chinese = settings.lang == Lang::Zh || settings.font.is_some() || {
+        // An English report may quote Chinese, such as labels in the run file: squares are no reason to fail.
+        settings.formats.contains(&Format::Pdf) && has_chinese(&results.experiment.run_file)
     };
+    let cjk = if chinese { find_cjk(settings.font.as_deref())? } else { None };
     let mut chart_lang = settings.lang;
     if settings.lang == Lang::Zh && cjk.is_none() {
         if settings.formats.contains(&Format::Pdf) {
@@ -79,6 +79,10 @@ pub fn generate(settings: &Settings) -> Result<Vec<PathBuf>> {
         written.push(path);
     }
     Ok(written)
+}
+
+fn has_chinese(text: &str) -> bool {
+    text.chars().any(|letter| ('\u{4e00}'..='\u{9fff}').contains(&letter))
 }
 
 fn write_plots(dir: &Path, plots: &[Rendered]) -> Result<Vec<PathBuf>> {

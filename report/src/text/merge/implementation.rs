@@ -15,7 +15,7 @@ pub(crate) fn implementation(page: &mut Page<'_>) {
         "LoRA 冻结基座矩阵 W，只训练两个低秩矩阵 A（r 行）和 B（r 列）。B 初始为零，因此训练从基座本身开始。不合并时，该层计算",
     ));
     page.doc.formula("y = W x + (α / r) · B (A x)");
-    page.doc.paragraph(lang.pick("and merged it is one matrix again:", "合并后又成为单个矩阵："));
+    page.doc.paragraph(lang.pick("Merged, it is one matrix again:", "合并后又成为单个矩阵："));
     page.doc.formula("W′ = W + ΔW,   ΔW = (α / r) · B A");
     page.doc.paragraph(lang.pick(
         "The two are equal but for rounding. One function computes ΔW for every way of merging, in float32:",

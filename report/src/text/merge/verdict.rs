@@ -90,7 +90,7 @@ pub(crate) fn judge(results: &Results, variant: &Variant) -> Verdict {
         (Some(false), _) | (_, Some(false)) => {}
         _ => return Verdict::Same,
     }
-    let rounding = rounding_limit(&results.experiment.run_file);
+    let rounding = rounding_limit(&results.experiment.run_file, &results.experiment.profile);
     if rounding > KL_FLOAT32 && near(rounding) == Some(true) && found.tokens.is_none_or(|tokens| tokens > 0.8)
     {
         return Verdict::Rounded;
@@ -101,18 +101,32 @@ pub(crate) fn judge(results: &Results, variant: &Variant) -> Verdict {
     Verdict::Wrong(fault(results, &found))
 }
 
-/// Nats by which rounding to the precision in the run file may move a distribution (as `merge --verify` has them).
-fn rounding_limit(run_file: &str) -> f64 {
-    let lines = run_file.lines().filter(|line| !line.trim_start().starts_with('#'));
-    let precision: String =
-        lines.filter(|line| line.contains("dtype") || line.contains("precision")).collect();
-    if precision.contains("bfloat16") || precision.contains("bf16") {
-        2e-2
-    } else if precision.contains("float16") || precision.contains("fp16") {
-        1e-3
-    } else {
-        KL_FLOAT32
+/// Nats by which rounding to the precision in the run file may move a distribution (as `merge --verify` has them). Of the
+/// profiles in the file only that of the run counts.
+fn rounding_limit(run_file: &str, profile: &str) -> f64 {
+    let own = format!("profiles.{profile}");
+    let (mut counts, mut limit) = (true, KL_FLOAT32);
+    for line in run_file.lines().map(str::trim).filter(|line| !line.starts_with('#')) {
+        if let Some(section) = line.strip_prefix('[') {
+            let section = section.trim_start_matches('[').trim_end_matches(']');
+            counts = !section.starts_with("profiles.")
+                || section == own
+                || section.starts_with(&format!("{own}."));
+        }
+        let Some((key, value)) = line.split_once('=').filter(|(key, _)| counts && key.contains("dtype"))
+        else {
+            continue;
+        };
+        // The files' precision, where it is told apart from that of computing.
+        if !run_file.contains("merge_dtype") || key.trim() == "merge_dtype" {
+            limit = match value.trim().trim_matches('"') {
+                "bfloat16" => 2e-2,
+                "float16" => 1e-3,
+                _ => KL_FLOAT32,
+            };
+        }
     }
+    limit
 }
 
 /// Whether a variant answers and predicts as the base does, where the reference does not.
@@ -163,4 +177,16 @@ fn fault(results: &Results, found: &Agreement) -> Fault {
         return Fault::Damaged;
     }
     if found.changed.is_some() && right.is_some() { Fault::Scale } else { Fault::Unknown }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_precision_of_the_profile_that_ran_counts() {
+        let file = "[profiles.default]\nmerge_dtype = \"float32\"\n[profiles.7b]\ndtype = \"float16\"\nmerge_dtype = \"bfloat16\"\n";
+        assert_eq!([rounding_limit(file, "default"), rounding_limit(file, "7b")], [KL_FLOAT32, 2e-2]);
+        assert_eq!(rounding_limit("dtype = \"float16\"", ""), 1e-3);
+    }
 }

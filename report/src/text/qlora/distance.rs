@@ -36,7 +36,7 @@ pub(super) const MEASURES: [Measure; 4] = [
 impl Measure {
     /// A value or a difference.
     pub(super) fn show(&self, value: f64) -> String {
-        if self.is_part { crate::format::grouped(value * 100.0, 1) } else { crate::format::grouped(value, 4) }
+        if self.is_part { crate::format::grouped(value * 100.0, 1) } else { crate::format::grouped(value, 3) }
     }
 }
 

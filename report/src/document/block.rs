@@ -1,0 +1,171 @@
+//! Blocks of a document.
+
+use super::{Span, spans};
+
+/// A whole document.
+#[derive(Debug, Clone, Default)]
+pub struct Document {
+    /// Its title.
+    pub title: String,
+    /// A line under it.
+    pub subtitle: String,
+    /// Everything else.
+    pub blocks: Vec<Block>,
+}
+
+/// How serious a call-out is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Tone {
+    /// As expected.
+    Good,
+    /// To be read before believing the numbers.
+    Note,
+    /// Something is wrong.
+    Bad,
+}
+
+/// Where a column's text stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Align {
+    /// Words.
+    Left,
+    /// Numbers.
+    Right,
+}
+
+/// A column of a table.
+#[derive(Debug, Clone)]
+pub struct Column {
+    /// What is in it, with its unit.
+    pub head: String,
+    /// Where its text stands.
+    pub align: Align,
+    /// Its share of the width, for columns of running text; 0 for as wide as its words.
+    pub share: u32,
+}
+
+impl Column {
+    /// A column of words.
+    pub fn words(head: impl Into<String>) -> Self {
+        Self { head: head.into(), align: Align::Left, share: 0 }
+    }
+
+    /// A column of running text.
+    pub fn text(head: impl Into<String>, share: u32) -> Self {
+        Self { head: head.into(), align: Align::Left, share }
+    }
+
+    /// A column of numbers.
+    pub fn number(head: impl Into<String>) -> Self {
+        Self { head: head.into(), align: Align::Right, share: 0 }
+    }
+}
+
+/// A row of cells.
+pub type Row = Vec<Vec<Span>>;
+
+/// A table.
+#[derive(Debug, Clone, Default)]
+pub struct Table {
+    /// What it shows; empty for a table that its surroundings explain.
+    pub caption: String,
+    /// Its columns.
+    pub columns: Vec<Column>,
+    /// Its rows.
+    pub rows: Vec<Row>,
+}
+
+/// A plot: `plots/STEM.svg` and `plots/STEM.png`.
+#[derive(Debug, Clone)]
+pub struct Figure {
+    /// Name of its files.
+    pub stem: String,
+    /// What it shows.
+    pub caption: String,
+    /// The same for those who do not see it.
+    pub alt: String,
+}
+
+/// One block.
+#[derive(Debug, Clone)]
+pub enum Block {
+    /// A heading, from 1.
+    Heading(u8, String),
+    /// A paragraph.
+    Paragraph(Vec<Span>),
+    /// Items with bullets.
+    List(Vec<Vec<Span>>),
+    /// A paragraph that stands out.
+    Callout(Tone, Vec<Span>),
+    /// A table.
+    Table(Table),
+    /// A plot.
+    Figure(Figure),
+    /// Lines of code and where they are from.
+    Code {
+        /// Language, for colours.
+        language: &'static str,
+        /// The lines.
+        text: String,
+        /// What it is and where it is from; may be empty.
+        caption: String,
+    },
+    /// A formula, as text.
+    Formula(String),
+}
+
+impl Document {
+    /// Adds a heading.
+    pub fn heading(&mut self, level: u8, text: impl Into<String>) {
+        self.blocks.push(Block::Heading(level, text.into()));
+    }
+
+    /// Adds a paragraph of a template's sentences.
+    pub fn paragraph(&mut self, sentences: impl AsRef<str>) {
+        self.blocks.push(Block::Paragraph(spans(&capitalised(sentences.as_ref()))));
+    }
+
+    /// Adds a list of a template's sentences; nothing of none.
+    pub fn list(&mut self, items: impl IntoIterator<Item = impl AsRef<str>>) {
+        let items: Vec<_> = items.into_iter().map(|item| spans(&capitalised(item.as_ref()))).collect();
+        if !items.is_empty() {
+            self.blocks.push(Block::List(items));
+        }
+    }
+
+    /// Adds a call-out.
+    pub fn callout(&mut self, tone: Tone, sentences: impl AsRef<str>) {
+        self.blocks.push(Block::Callout(tone, spans(&capitalised(sentences.as_ref()))));
+    }
+
+    /// Adds a formula.
+    pub fn formula(&mut self, text: impl Into<String>) {
+        self.blocks.push(Block::Formula(text.into()));
+    }
+
+    /// Adds a table; nothing of one without rows.
+    pub fn table(&mut self, table: Table) {
+        if !table.rows.is_empty() {
+            self.blocks.push(Block::Table(table));
+        }
+    }
+
+    /// Adds code.
+    pub fn code(&mut self, language: &'static str, text: impl Into<String>, caption: impl Into<String>) {
+        self.blocks.push(Block::Code { language, text: text.into(), caption: caption.into() });
+    }
+}
+
+/// A sentence with a capital at its beginning: it may begin with a label, which has none. Names of code stay as they are.
+fn capitalised(sentence: &str) -> String {
+    let start = if sentence.starts_with("**") { 2 } else { 0 };
+    let mut out = sentence.to_owned();
+    let word = out[start..].split([' ', ',', ':', '*']).next().unwrap_or_default();
+    if !word.chars().all(|letter| letter.is_ascii_alphabetic() || matches!(letter, '\'' | '-')) {
+        return out;
+    }
+    if let Some(first) = out.get_mut(start..start + 1) {
+        first.make_ascii_uppercase();
+    }
+    out
+}

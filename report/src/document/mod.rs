@@ -1,0 +1,7 @@
+//! A document as templates write it and writers read it: blocks of spans, without any format's syntax.
+
+mod block;
+mod span;
+
+pub use block::{Align, Block, Column, Document, Figure, Row, Table, Tone};
+pub use span::{Span, plain_text, spans};

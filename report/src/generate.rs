@@ -1,0 +1,107 @@
+//! From a directory of results to files.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+use clap::ValueEnum;
+
+use crate::excerpt::find_source;
+use crate::lang::Lang;
+use crate::plots::{Rendered, render};
+use crate::results::load;
+use crate::text::compose;
+use crate::write::{docx, find_cjk, html, label_font, markdown, pdf};
+
+/// A format of the report.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// `report.md`.
+    Md,
+    /// `report.html`.
+    Html,
+    /// `report.pdf`.
+    Pdf,
+    /// `report.docx`.
+    Docx,
+}
+
+/// What to make of what.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// The directory of results, which the report goes to.
+    pub results: PathBuf,
+    /// The language of the fixed text.
+    pub lang: Lang,
+    /// The formats.
+    pub formats: Vec<Format>,
+    /// A font with Chinese letters.
+    pub font: Option<PathBuf>,
+    /// A checkout of the workspace, for excerpts.
+    pub source: Option<PathBuf>,
+}
+
+/// What is said when Chinese letters are missing.
+const NO_FONT: &str = "no font with Chinese letters was found; install one (Debian: apt install fonts-noto-cjk) or name one by --font FILE";
+
+/// Writes the report and its plots, and returns the paths of what was written.
+///
+/// # Errors
+/// When results or fonts cannot be read, or files not be written.
+pub fn generate(settings: &Settings) -> Result<Vec<PathBuf>> {
+    let results = load(&settings.results)?;
+    let source = find_source(settings.source.as_deref())?;
+    let chinese = settings.lang == Lang::Zh || settings.font.is_some() || {
+        // An English report may quote Chinese, such as labels in the run file: squares are no reason to fail.
+        settings.formats.contains(&Format::Pdf) && has_chinese(&results.experiment.run_file)
+    };
+    let cjk = if chinese { find_cjk(settings.font.as_deref())? } else { None };
+    let mut chart_lang = settings.lang;
+    if settings.lang == Lang::Zh && cjk.is_none() {
+        if settings.formats.contains(&Format::Pdf) {
+            bail!("{NO_FONT}");
+        }
+        eprintln!("warning: {NO_FONT}; plots are labelled in English");
+        chart_lang = Lang::En;
+    }
+    let page = compose(&results, settings.lang, chart_lang, source.as_deref());
+    let font = label_font(chart_lang, cjk.as_ref())?;
+    let plots = page.charts.iter().map(|chart| render(chart, &font)).collect::<Result<Vec<_>>>()?;
+    let mut written = write_plots(&settings.results, &plots)?;
+    for format in &settings.formats {
+        let (name, bytes) = match format {
+            Format::Md => ("report.md", markdown(&page.doc, settings.lang).into_bytes()),
+            Format::Html => ("report.html", html(&page.doc, settings.lang, &plots).into_bytes()),
+            Format::Pdf => ("report.pdf", pdf(&page.doc, settings.lang, &plots, cjk.as_ref())?),
+            Format::Docx => ("report.docx", docx(&page.doc, settings.lang, &plots)?),
+        };
+        let path = settings.results.join(name);
+        put(&path, &bytes)?;
+        written.push(path);
+    }
+    Ok(written)
+}
+
+fn has_chinese(text: &str) -> bool {
+    text.chars().any(|letter| ('\u{4e00}'..='\u{9fff}').contains(&letter))
+}
+
+fn write_plots(dir: &Path, plots: &[Rendered]) -> Result<Vec<PathBuf>> {
+    let dir = dir.join("plots");
+    std::fs::create_dir_all(&dir).with_context(|| format!("cannot make `{}`", dir.display()))?;
+    let mut written = Vec::new();
+    for plot in plots {
+        for (ending, bytes) in [("svg", plot.svg.as_bytes()), ("png", plot.png.as_slice())] {
+            let path = dir.join(format!("{}.{ending}", plot.stem));
+            put(&path, bytes)?;
+            written.push(path);
+        }
+    }
+    Ok(written)
+}
+
+/// Writes a file under another name and renames it, so that it is whole or not there.
+fn put(path: &Path, bytes: &[u8]) -> Result<()> {
+    let part = path.with_extension("part");
+    std::fs::write(&part, bytes).with_context(|| format!("cannot write `{}`", part.display()))?;
+    std::fs::rename(&part, path).with_context(|| format!("cannot write `{}`", path.display()))
+}

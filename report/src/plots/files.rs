@@ -1,0 +1,81 @@
+//! A chart as SVG text and as the bytes of a PNG.
+
+use anyhow::{Result, anyhow};
+use plotters::prelude::*;
+
+use super::canvas::{Canvas, size_px};
+use super::{Chart, Content, bars, curves};
+
+/// The letters of plots.
+#[derive(Debug, Clone)]
+pub struct LabelFont {
+    name: String,
+    /// What an SVG asks for, the best first.
+    families: String,
+}
+
+impl LabelFont {
+    /// Makes a font known by `name`. `families`: what an SVG asks for, the best first.
+    ///
+    /// # Errors
+    /// When `data` is not one OpenType font.
+    pub fn register(name: &str, families: &str, data: &'static [u8]) -> Result<Self> {
+        plotters::style::register_font(name, FontStyle::Normal, data)
+            .map_err(|_| anyhow!("the font for the plots is not one OpenType font"))?;
+        Ok(Self { name: name.to_owned(), families: families.to_owned() })
+    }
+}
+
+/// A chart in both formats.
+#[derive(Debug, Clone)]
+pub struct Rendered {
+    /// Name of its files.
+    pub stem: String,
+    /// An SVG document.
+    pub svg: String,
+    /// A PNG file.
+    pub png: Vec<u8>,
+    /// Width and height of the PNG.
+    pub size: (u32, u32),
+}
+
+/// Draws a chart.
+///
+/// # Errors
+/// When a backend refuses, which it does for no chart known.
+pub fn render(chart: &Chart, font: &LabelFont) -> Result<Rendered> {
+    let height = match &chart.content {
+        Content::Curves { .. } => curves::HEIGHT,
+        Content::Bars { groups, .. } => bars::height(groups.len()),
+    };
+    let size = size_px(height);
+    let mut svg = String::new();
+    draw(SVGBackend::with_string(&mut svg, size).into_drawing_area(), chart, font, false)?;
+    let named = format!("font-family=\"{}\"", font.name);
+    let svg = svg.replace(&named, &format!("font-family=\"{}\"", font.families));
+    let mut pixels = vec![0; 3 * size.0 as usize * size.1 as usize];
+    draw(BitMapBackend::with_buffer(&mut pixels, size).into_drawing_area(), chart, font, true)?;
+    let mut png = Vec::new();
+    let encoder = image::codecs::png::PngEncoder::new(&mut png);
+    image::ImageEncoder::write_image(encoder, &pixels, size.0, size.1, image::ExtendedColorType::Rgb8)?;
+    Ok(Rendered { stem: chart.stem.clone(), svg, png, size })
+}
+
+fn draw<B: DrawingBackend>(
+    area: DrawingArea<B, plotters::coord::Shift>,
+    chart: &Chart,
+    font: &LabelFont,
+    white: bool,
+) -> Result<()> {
+    if white {
+        area.fill(&WHITE).map_err(|error| anyhow!("cannot draw: {error}"))?;
+    }
+    {
+        let canvas = Canvas::new(&area, &font.name);
+        match &chart.content {
+            Content::Curves { x, y, series } => curves::draw(&canvas, x, y, series)?,
+            Content::Bars { label, groups } => bars::draw(&canvas, label, groups)?,
+        }
+    }
+    area.present().map_err(|error| anyhow!("cannot draw: {error}"))
+}

@@ -1,0 +1,19 @@
+//! Parts of both reports.
+
+mod cells;
+mod checks;
+mod environment;
+mod failed;
+mod groups;
+mod quality;
+mod reproduce;
+mod samples;
+
+pub(super) use cells::{label_of, number, text, variants_table};
+pub(super) use checks::{Check, checks_table, failed_checks};
+pub(super) use environment::environment;
+pub(super) use failed::failed;
+pub(super) use groups::bars;
+pub(super) use quality::exact_against_reference;
+pub(super) use reproduce::reproduce;
+pub(super) use samples::samples;

@@ -1,0 +1,187 @@
+//! Sample texts beside each other, with the first difference marked.
+
+use crate::document::{Column, Row, Span, Table};
+use crate::lang::say;
+use crate::page::Page;
+use crate::results::{Cell, Results, Select, Text};
+
+/// How many records are shown.
+const RECORDS: usize = 6;
+/// How much of an answer is shown.
+const LETTERS: usize = 420;
+
+/// Shows some records and what each variant answered.
+pub(crate) fn samples(page: &mut Page<'_>) {
+    let lang = page.lang;
+    let results = page.results;
+    let size = results.sizes().last().copied();
+    let cells: Vec<(String, &Cell)> = results
+        .experiment
+        .variants
+        .iter()
+        .filter_map(|variant| {
+            let select = Select { variant: &variant.name, size };
+            let cell = results.cells_of(select).find(|cell| !cell.texts.is_empty())?;
+            Some((variant.label(lang), cell))
+        })
+        .collect();
+    let chosen = chosen(results, &cells);
+    if chosen.is_empty() {
+        return;
+    }
+    let reference = super::label_of(page, &results.experiment.reference);
+    let of_size = size
+        .map_or(String::new(), |size| say!(lang, " (trained on {size} records)", "（训练数据 {size} 条）"));
+    page.doc.heading(2, lang.pick("Sample texts", "生成文本示例"));
+    page.doc.paragraph(say!(
+        lang,
+        "The same records, answered by every variant{of_size}; records whose answers differ come first. In each \
+         answer the first word that differs from that of {reference} is marked with ▸.",
+        "各方案对相同记录的回答{of_size}，回答有差异的记录排在前面。与“{reference}”的回答相比，第一个不同之处以 ▸ 标出。",
+    ));
+    for (number, id) in chosen.iter().enumerate() {
+        let answers: Vec<(&str, &Text)> =
+            cells.iter().filter_map(|(label, cell)| Some((label.as_str(), find(cell, id)?))).collect();
+        let Some((_, first)) = answers.first() else { continue };
+        let expected = cells.iter().find(|(_, cell)| cell.variant == results.experiment.reference);
+        let expected = expected.and_then(|(_, cell)| find(cell, id)).map(|text| text.answer.clone());
+        let number = number + 1;
+        let mut asked = first.instruction.clone();
+        if let Some(input) = first.input.as_deref().filter(|input| !input.is_empty()) {
+            asked = format!("{asked}\n{input}");
+        }
+        let mut rows: Vec<Row> = vec![vec![bold(lang.pick("asked", "指令")), lines(&asked)]];
+        if let Some(text) = &first.reference {
+            rows.push(vec![bold(lang.pick("data say", "参考答案")), lines(text)]);
+        }
+        for (label, text) in &answers {
+            rows.push(vec![lines(label), marked(&text.answer, expected.as_deref())]);
+        }
+        let columns = vec![
+            Column::text(say!(lang, "record {number}", "记录 {number}"), 2),
+            Column::text(lang.pick("text", "文本"), 7),
+        ];
+        page.doc.table(Table { caption: String::new(), columns, rows });
+    }
+}
+
+/// Records that differ between variants, then others, in the order of the file.
+fn chosen(results: &Results, cells: &[(String, &Cell)]) -> Vec<String> {
+    let reference =
+        cells.iter().find(|(_, cell)| cell.variant == results.experiment.reference).or(cells.first());
+    let Some((_, reference)) = reference else { return Vec::new() };
+    let differing = |text: &&Text| {
+        let id = text.id.to_string();
+        let answers = cells.iter().filter(|(_, cell)| cell.variant != "base");
+        answers.filter_map(|(_, cell)| find(cell, &id)).any(|other| other.answer != text.answer)
+    };
+    let (mut first, second): (Vec<_>, Vec<_>) = reference.texts.iter().partition(differing);
+    // Some of both kinds, where there are both.
+    first.truncate(RECORDS.saturating_sub(second.len().min(2)));
+    first.into_iter().chain(second).take(RECORDS).map(|text| text.id.to_string()).collect()
+}
+
+fn find<'a>(cell: &'a Cell, id: &str) -> Option<&'a Text> {
+    cell.texts.iter().find(|text| text.id.to_string() == id)
+}
+
+fn bold(words: &str) -> Vec<Span> {
+    vec![Span::Strong(words.to_owned())]
+}
+
+/// Text with its lines, cut where it gets long.
+fn lines(text: &str) -> Vec<Span> {
+    let short = shortened(text);
+    let mut spans = Vec::new();
+    for (index, line) in short.trim_end().lines().enumerate() {
+        if index > 0 {
+            spans.push(Span::Break);
+        }
+        if !line.is_empty() {
+            spans.push(Span::Text(line.to_owned()));
+        }
+    }
+    if spans.is_empty() { vec![Span::Text("∅".to_owned())] } else { spans }
+}
+
+fn shortened(text: &str) -> String {
+    let mut short: String = text.chars().take(LETTERS).collect();
+    if short.len() < text.len() {
+        short.push('…');
+    }
+    short
+}
+
+/// An answer with the first word that differs marked.
+fn marked(answer: &str, expected: Option<&str>) -> Vec<Span> {
+    let Some((start, end)) = expected.and_then(|expected| first_difference(answer, expected)) else {
+        return lines(answer);
+    };
+    if start >= shortened(answer).len() && start > LETTERS {
+        return lines(answer); // Where they part is not shown.
+    }
+    let mut spans = if answer[..start].is_empty() { Vec::new() } else { lines(&answer[..start]) };
+    if answer[..start].ends_with('\n') {
+        spans.push(Span::Break);
+    } else if answer[..start].ends_with(' ')
+        && !matches!(spans.last(), Some(Span::Text(text)) if text.ends_with(' '))
+    {
+        spans.push(Span::Text(" ".to_owned()));
+    }
+    let word = &answer[start..end];
+    spans.push(Span::Mark(format!("▸{}", if word.is_empty() { "∎" } else { word })));
+    let rest = shortened(&answer[end..]);
+    if !rest.trim_end().is_empty() {
+        if rest.starts_with('\n') {
+            spans.push(Span::Break);
+        }
+        spans.extend(lines(rest.trim_start_matches('\n')));
+    }
+    spans
+}
+
+/// The bytes of the first word of `answer` that is not that of `expected`; an empty range at the end of an answer that
+/// ends early.
+fn first_difference(answer: &str, expected: &str) -> Option<(usize, usize)> {
+    if answer == expected {
+        return None;
+    }
+    let same: usize =
+        answer.chars().zip(expected.chars()).take_while(|(a, b)| a == b).map(|(a, _)| a.len_utf8()).sum();
+    let in_word = |letter: char| letter.is_ascii_alphanumeric() || letter == '\'';
+    let head = &answer[..same];
+    let start = head.trim_end_matches(in_word).len();
+    // A word is marked from its beginning only if it goes on in this answer.
+    let start = if answer[same..].starts_with(in_word) || same < answer.len() { start } else { same };
+    // Space is not seen: the word behind it is marked.
+    let start = answer.len() - answer[start..].trim_start_matches(' ').len();
+    let tail = &answer[start..];
+    let word = tail.len() - tail.trim_start_matches(in_word).len();
+    let end = start + if word > 0 { word } else { tail.chars().next().map_or(0, char::len_utf8) };
+    Some((start, end.max(same.min(answer.len()))))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_whole_word_in_which_texts_part_is_marked() {
+        let word = |answer: &str, expected: &str| {
+            first_difference(answer, expected).map(|(start, end)| answer[start..end].to_owned())
+        };
+        assert_eq!(word("a cat sat", "a car sat").as_deref(), Some("cat"));
+        assert_eq!(word("a cat", "a cat sat").as_deref(), Some(""));
+        assert_eq!(word("猫坐下", "猫站着").as_deref(), Some("坐"));
+        assert_eq!(word("same", "same"), None);
+        assert_eq!(word("a  b", "a c").as_deref(), Some("b"));
+        assert_eq!(word("", "x").as_deref(), Some(""));
+    }
+
+    #[test]
+    fn lines_and_marks_keep_every_letter() {
+        let spans = marked("one two\nthree four", Some("one two\nthree five"));
+        let text: String = spans.iter().map(Span::text).collect();
+        assert_eq!(text, "one two\nthree ▸four");
+    }
+}

@@ -1,0 +1,264 @@
+//! What follows from the numbers.
+
+use super::speed::{ratio, speeds, times};
+use super::verdict::{Agreement, Verdict, judge};
+use crate::format::{bytes, or_none, percent, significant};
+use crate::lang::say;
+use crate::page::Page;
+use crate::results::Select;
+use crate::stats::{Side, median};
+use crate::text::common::{Check, exact_against_reference, failed_checks, label_of};
+
+/// Least exact match that counts as having learnt, above the base's.
+const LEARNT: f64 = 0.1;
+
+/// What has to be so of any right run.
+pub(super) fn checks(page: &Page<'_>) -> Vec<Check> {
+    let (lang, results) = (page.lang, page.results);
+    let mut checks = Vec::new();
+    let reference = label_of(page, &results.experiment.reference);
+    for name in ["state-dict", "hf"] {
+        let Some(variant) = results.variant(name) else { continue };
+        let (label, found) = (variant.label(lang), Agreement::of(results, name));
+        let (tokens, kl) = (or_none(found.tokens, percent), or_none(found.kl, |kl| significant(kl, 2)));
+        let verdict = judge(results, variant);
+        checks.push(Check {
+            what: say!(lang, "{label} says the same as {reference}", "“{label}”与“{reference}”输出一致"),
+            found: say!(
+                lang,
+                "{tokens} of tokens equal, mean KL {kl} nats",
+                "{tokens} 的 token 相同，平均 KL {kl} nat"
+            ),
+            holds: (verdict != Verdict::Unmeasured)
+                .then_some(matches!(verdict, Verdict::Same | Verdict::Rounded)),
+        });
+    }
+    if let Some(variant) = results.variant("legacy-script") {
+        let label = variant.label(lang);
+        let verdict = judge(results, variant);
+        let holds = verdict == Verdict::EqualsBase;
+        let found = match verdict {
+            Verdict::EqualsBase => {
+                lang.pick("answers and perplexity are the base's", "回答与困惑度均等于基座")
+            }
+            Verdict::Same | Verdict::Rounded => lang.pick(
+                "it is the merged model: this PEFT still merges",
+                "等于合并后的模型：该版本 PEFT 仍会合并",
+            ),
+            Verdict::Unmeasured => lang.pick("nothing", "无"),
+            _ => lang.pick("neither the base nor the merged model", "既不等于基座，也不等于合并后的模型"),
+        };
+        checks.push(Check {
+            what: say!(lang, "{label} leaves the base unmerged", "“{label}”未合并，等于基座"),
+            found: found.to_owned(),
+            holds: (verdict != Verdict::Unmeasured).then_some(holds),
+        });
+    }
+    let middle = |name: &str| {
+        let values = results.values(Select::all(name), "exact_match");
+        (!values.is_empty()).then(|| median(&values))
+    };
+    if let (Some(base), Some(own)) = (middle("base"), middle(&results.experiment.reference)) {
+        let (before, after) = (percent(base), percent(own));
+        checks.push(Check {
+            what: say!(
+                lang,
+                "{reference} answers far better than the base",
+                "“{reference}”的准确率远高于原始基座"
+            ),
+            found: say!(lang, "exact match {after}, base {before}", "精确匹配 {after}，基座 {before}"),
+            holds: Some(own >= base + LEARNT),
+        });
+    }
+    for variant in results.ran().into_iter().filter(|variant| variant.is_planted()) {
+        let label = variant.label(lang);
+        let caught = matches!(judge(results, variant), Verdict::Wrong(_) | Verdict::EqualsBase);
+        let found =
+            if caught { lang.pick("caught", "已检出") } else { lang.pick("not caught", "未检出") };
+        checks.push(Check {
+            what: say!(
+                lang,
+                "{label}, wrong on purpose, is seen to be wrong",
+                "故意制造的错误“{label}”能被检出"
+            ),
+            found: found.to_owned(),
+            holds: Some(caught),
+        });
+    }
+    checks
+}
+
+pub(crate) fn discussion(page: &mut Page<'_>) {
+    let lang = page.lang;
+    page.doc.heading(1, lang.pick("Discussion", "讨论与总结"));
+    let checks = checks(page);
+    let (failing, all) = (failed_checks(&checks), checks.len());
+    if failing > 0 {
+        page.doc.paragraph(say!(
+            lang,
+            "**{failing} of {all} known truths do not hold** (table 1). What follows is to be read with that in mind.",
+            "**{all} 项已知事实中有 {failing} 项不成立**（见表 1），阅读下文时请留意。",
+        ));
+    }
+    for sentence in quality_sentences(page).into_iter().chain(speeds(page)).chain(cost_sentences(page)) {
+        page.doc.paragraph(sentence);
+    }
+    advice(page);
+}
+
+fn quality_sentences(page: &Page<'_>) -> Vec<String> {
+    let (lang, results) = (page.lang, page.results);
+    let reference = label_of(page, &results.experiment.reference);
+    let mut sentences = Vec::new();
+    let mut same = Vec::new();
+    for variant in results.ran() {
+        let (name, label) = (variant.name.as_str(), variant.label(lang));
+        if name == results.experiment.reference {
+            continue;
+        }
+        let Some(found) = exact_against_reference(results, Select::all(name)) else { continue };
+        let (records, more, fewer) = (found.records, found.only_variant, found.only_reference);
+        let p = significant(found.p, 2);
+        if more + fewer == 0 {
+            same.push(label);
+        } else if found.p >= 0.05 {
+            sentences.push(say!(
+                lang,
+                "{label}: **no difference of exact match beyond noise**. Of {records} records {more} are right here and wrong with \
+                 {reference}, and {fewer} the other way (p = {p}).",
+                "“{label}”：**精确匹配率没有超出噪声的差异**。{records} 条记录中，{more} 条仅本方案正确，{fewer} 条仅“{reference}”正确（p = {p}）。",
+            ));
+        } else if fewer > more {
+            sentences.push(say!(
+                lang,
+                "**{label} answers worse than {reference}**: of {records} records {fewer} are right only there and {more} only here (p = {p}).",
+                "**“{label}”的回答质量低于“{reference}”**：{records} 条记录中，{fewer} 条仅后者正确，{more} 条仅前者正确（p = {p}）。",
+            ));
+        } else {
+            sentences.push(say!(
+                lang,
+                "**{label} answers better than {reference}**: of {records} records {more} are right only here and {fewer} only there (p = {p}).",
+                "**“{label}”的回答质量高于“{reference}”**：{records} 条记录中，{more} 条仅前者正确，{fewer} 条仅后者正确（p = {p}）。",
+            ));
+        }
+    }
+    if !same.is_empty() {
+        let names = lang.list(&same);
+        sentences.insert(
+            0,
+            say!(
+                lang,
+                "{names}: right on exactly the records on which {reference} is right.",
+                "{names}：答对的记录与“{reference}”完全相同。",
+            ),
+        );
+    }
+    sentences
+}
+
+fn cost_sentences(page: &Page<'_>) -> Vec<String> {
+    let (lang, results) = (page.lang, page.results);
+    let mut sentences = Vec::new();
+    let reference = label_of(page, &results.experiment.reference);
+    for (metric, en, zh) in [
+        ("peak_host_mib", "peak memory", "内存峰值"),
+        ("load_s", "time to load", "加载时间"),
+        ("first_token_s", "time to the first token", "首 token 时间"),
+    ] {
+        let what = lang.pick(en, zh);
+        let (mut apart, mut same) = (Vec::new(), Vec::new());
+        for name in ["state-dict", "hf"] {
+            let Some(variant) = results.variant(name) else { continue };
+            let Some(found) = ratio(results, name, metric) else { continue };
+            let label = variant.label(lang);
+            let how = times(&found, lang);
+            match found.side_of(1.0) {
+                Side::Around => same.push(label),
+                _ => apart.push(say!(lang, "{label} {how}", "“{label}”为 {how}")),
+            }
+        }
+        if !apart.is_empty() {
+            let list = lang.list(&apart);
+            sentences.push(say!(
+                lang,
+                "Of {reference}'s {what}: {list}.",
+                "以“{reference}”的{what}为 1：{list}。",
+            ));
+        }
+        if !same.is_empty() {
+            let list = lang.list(&same);
+            sentences.push(say!(
+                lang,
+                "No difference of {what} beyond noise: {list}.",
+                "{what}没有超出噪声的差异：{list}。",
+            ));
+        }
+    }
+    let disk = |name: &str| {
+        let values = results.values(Select::all(name), "disk_bytes");
+        (!values.is_empty()).then(|| median(&values))
+    };
+    if let (Some(own), Some(merged)) =
+        (disk(&results.experiment.reference), disk("hf").or(disk("state-dict")))
+    {
+        let (own, merged) = (bytes(own), bytes(merged));
+        sentences.push(say!(
+            lang,
+            "On disk, {reference} takes {own} and a merged model {merged}. Every further adapter of the same base adds \
+             only its own few bytes; every further merged model is a whole model.",
+            "磁盘占用：“{reference}”为 {own}，合并后的模型为 {merged}。同一基座每增加一个适配器只多占适配器本身的空间，而每增加一个合并模型都是一个完整模型。",
+        ));
+    }
+    sentences
+}
+
+/// When to merge.
+fn advice(page: &mut Page<'_>) {
+    let (lang, results) = (page.lang, page.results);
+    let good = |name: &str| {
+        let variant = results.variant(name);
+        variant.is_some_and(|variant| matches!(judge(results, variant), Verdict::Same | Verdict::Rounded))
+    };
+    if good("hf") && good("state-dict") {
+        page.doc.paragraph(lang.pick(
+            "Both ways of merging hold the same model. Which one to write is a question of what will read it: Hugging Face's files for \
+             transformers and vLLM, the state dict for Meta's code. Unmerged, one base can serve many adapters and change between them.",
+            "两种合并方式得到的是同一个模型，选择哪种格式取决于由什么程序读取：Hugging Face 格式供 transformers、vLLM 使用，\
+             state_dict 供 Meta 的代码使用。不合并时，一个基座可以服务多个适配器并随时切换。",
+        ));
+    }
+}
+
+pub(crate) fn limits(page: &mut Page<'_>) {
+    let (lang, results) = (page.lang, page.results);
+    page.doc.heading(1, lang.pick("Limits", "局限"));
+    let records = results.cells.iter().map(|cell| cell.texts.len()).max().unwrap_or(0);
+    let repeats = results.experiment.repeats;
+    let mut items = vec![
+        say!(
+            lang,
+            "One base, one adapter and one machine. Absolute times belong to that machine; ratios carry over only to machines with a like balance of memory and arithmetic.",
+            "只用了一个基座、一个适配器和一台机器。绝对时间只适用于该机器；比值也只能推广到访存与算力之比相近的机器。",
+        ),
+        say!(
+            lang,
+            "Equal tokens are equal under greedy decoding. Sampling draws from the same distribution, but not the same tokens.",
+            "“token 相同”是指贪心解码；采样解码的分布相同，但抽到的 token 不一定相同。",
+        ),
+    ];
+    if records > 0 {
+        items.push(say!(
+            lang,
+            "Record by record, answers were compared on the {records} records whose texts are in the results; a difference that shows in fewer than a handful of them cannot be told from chance.",
+            "逐条比较基于结果文件中保存了文本的 {records} 条记录；仅出现在个别记录中的差异无法与偶然区分。",
+        ));
+    }
+    if repeats < 5 {
+        items.push(say!(
+            lang,
+            "{repeats} repeated runs: the intervals of speed are wide, and assume that runs are independent.",
+            "仅重复 {repeats} 次：速度的置信区间较宽，且假定各次运行相互独立。",
+        ));
+    }
+    page.doc.list(items);
+}

@@ -1,0 +1,139 @@
+//! HTML: one file, with its plots and its styles in it.
+
+use std::fmt::Write;
+
+use crate::document::{Align, Block, Document, Figure, Span, Table, Tone};
+use crate::lang::Lang;
+use crate::plots::Rendered;
+
+const STYLE: &str = include_str!("style.css");
+
+/// The document as one page that needs nothing else.
+pub fn html(doc: &Document, lang: Lang, plots: &[Rendered]) -> String {
+    let (code, title) = (lang.code(), escape(&doc.title));
+    let mut out = format!(
+        "<!doctype html>\n<html lang=\"{code}\">\n<head>\n<meta charset=\"utf-8\">\n<meta name=\"viewport\" \
+         content=\"width=device-width, initial-scale=1\">\n<meta name=\"color-scheme\" content=\"light \
+         dark\">\n<title>{title}</title>\n<style>\n{STYLE}</style>\n</head>\n<body>\n<main>\n<h1>{title}</h1>\n"
+    );
+    if !doc.subtitle.is_empty() {
+        let _ = writeln!(out, "<p class=\"subtitle\">{}</p>", escape(&doc.subtitle));
+    }
+    contents(&mut out, doc, lang);
+    let mut section = 0;
+    for block in &doc.blocks {
+        match block {
+            Block::Heading(level, text) => {
+                let level = level + 1;
+                section += 1;
+                let _ = writeln!(out, "<h{level} id=\"s{section}\">{}</h{level}>", escape(text));
+            }
+            Block::Paragraph(spans) => {
+                let _ = writeln!(out, "<p>{}</p>", inline(spans));
+            }
+            Block::List(items) => {
+                out.push_str("<ul>\n");
+                for item in items {
+                    let _ = writeln!(out, "<li>{}</li>", inline(item));
+                }
+                out.push_str("</ul>\n");
+            }
+            Block::Callout(tone, spans) => {
+                let class = match tone {
+                    Tone::Good => "good",
+                    Tone::Note => "note",
+                    Tone::Bad => "bad",
+                };
+                let _ = writeln!(out, "<p class=\"callout {class}\">{}</p>", inline(spans));
+            }
+            Block::Table(table) => write_table(&mut out, table),
+            Block::Figure(figure) => write_figure(&mut out, figure, plots),
+            Block::Code { text, caption, .. } => {
+                out.push_str("<figure class=\"code\">");
+                if !caption.is_empty() {
+                    let _ = write!(out, "<figcaption>{}</figcaption>", escape(caption));
+                }
+                let _ = writeln!(out, "<pre tabindex=\"0\"><code>{}</code></pre></figure>", escape(text));
+            }
+            Block::Formula(text) => {
+                let _ = writeln!(out, "<p class=\"formula\">{}</p>", escape(text));
+            }
+        }
+    }
+    out.push_str("</main>\n</body>\n</html>\n");
+    out
+}
+
+/// Links to the chapters.
+fn contents(out: &mut String, doc: &Document, lang: Lang) {
+    let label = lang.pick("Contents", "目录");
+    let _ = write!(out, "<nav aria-label=\"{label}\">");
+    let headings = doc.blocks.iter().filter_map(|block| match block {
+        Block::Heading(level, text) => Some((*level, text)),
+        _ => None,
+    });
+    for (index, (_, text)) in headings.enumerate().filter(|(_, (level, _))| *level == 1) {
+        let _ = write!(out, "<a href=\"#s{}\">{}</a> ", index + 1, escape(text));
+    }
+    out.push_str("</nav>\n");
+}
+
+fn write_table(out: &mut String, table: &Table) {
+    let class = if table.columns.iter().any(|column| column.share > 0) { "prose" } else { "numbers" };
+    let _ = write!(out, "<div class=\"table\" tabindex=\"0\"><table class=\"{class}\">");
+    if !table.caption.is_empty() {
+        let _ = write!(out, "<caption>{}</caption>", escape(&table.caption));
+    }
+    out.push_str("\n<thead><tr>");
+    let class = |align: Align| if align == Align::Right { " class=\"n\"" } else { "" };
+    for column in &table.columns {
+        let _ = write!(out, "<th scope=\"col\"{}>{}</th>", class(column.align), escape(&column.head));
+    }
+    out.push_str("</tr></thead>\n<tbody>\n");
+    for row in &table.rows {
+        out.push_str("<tr>");
+        for (column, cell) in table.columns.iter().zip(row) {
+            let _ = write!(out, "<td{}>{}</td>", class(column.align), inline(cell));
+        }
+        out.push_str("</tr>\n");
+    }
+    out.push_str("</tbody></table></div>\n");
+}
+
+/// The SVG itself, so that its letters follow the page's colours.
+fn write_figure(out: &mut String, figure: &Figure, plots: &[Rendered]) {
+    let Some(plot) = super::plot(plots, &figure.stem) else { return };
+    let svg = plot.svg.trim_start_matches(|letter| letter != '<');
+    let opening = format!("<svg role=\"img\" aria-label=\"{}\" ", escape(&figure.alt));
+    let svg = svg.replacen("<svg ", &opening, 1);
+    let _ = writeln!(out, "<figure>{svg}<figcaption>{}</figcaption></figure>", escape(&figure.caption));
+}
+
+fn inline(spans: &[Span]) -> String {
+    let mut out = String::new();
+    for span in spans {
+        let _ = match span {
+            Span::Text(text) => write!(out, "{}", escape(text)),
+            Span::Strong(text) => write!(out, "<strong>{}</strong>", escape(text)),
+            Span::Code(text) => write!(out, "<code>{}</code>", escape(text)),
+            Span::Mark(text) => write!(out, "<mark>{}</mark>", escape(text)),
+            Span::Break => write!(out, "<br>"),
+        };
+    }
+    out
+}
+
+fn escape(text: &str) -> String {
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_models_say_is_no_markup() {
+        let text = Span::Mark("<script>alert(\"&\")</script>".to_owned());
+        assert_eq!(inline(&[text]), "<mark>&lt;script&gt;alert(&quot;&amp;&quot;)&lt;/script&gt;</mark>");
+    }
+}

@@ -1,0 +1,177 @@
+//! The document in typst's language. Every piece of text goes in as a string, never as markup.
+
+use std::fmt::Write;
+
+use super::fonts::{MONO, SERIF};
+use crate::document::{Align, Block, Document, Span, Table, Tone};
+use crate::lang::Lang;
+
+/// Pages, letters and the looks of blocks.
+const STYLE: &str = include_str!("style.typ");
+
+/// Letters of code and of tables may be this wide before they get smaller, in columns.
+const WIDE_CODE: usize = 96;
+
+/// The document as a typst file. `cjk`: the family of Chinese letters.
+pub(super) fn typst_source(doc: &Document, lang: Lang, cjk: Option<&str>) -> String {
+    let families = |first: &str| {
+        let mut list = format!("({}, ", string(first));
+        if let Some(family) = cjk {
+            let _ = write!(list, "{}, ", string(family));
+        }
+        list + ")"
+    };
+    // Chinese punctuation comes out of the Chinese font, which is why it is first there, but for Latin letters.
+    let body = match (lang, cjk) {
+        (Lang::Zh, Some(family)) => {
+            format!("((name: {}, covers: \"latin-in-cjk\"), {})", string(SERIF), string(family))
+        }
+        _ => families(SERIF),
+    };
+    let mut out = format!(
+        "#let body-fonts = {body}\n#let mono-fonts = {}\n#let body-lang = {}\n#let doc-title = {}\n#let doc-subtitle = {}\n{STYLE}\n",
+        families(MONO),
+        string(lang.code()),
+        string(&doc.title),
+        string(&doc.subtitle),
+    );
+    for block in &doc.blocks {
+        match block {
+            Block::Heading(level, text) => {
+                let _ = writeln!(out, "#heading(level: {level}, {})", string(text));
+            }
+            Block::Paragraph(spans) => {
+                let _ = writeln!(out, "#par[{}]", inline(spans));
+            }
+            Block::List(items) => {
+                let items: Vec<String> = items.iter().map(|item| format!("[{}]", inline(item))).collect();
+                let _ = writeln!(out, "#list({})", items.join(", "));
+            }
+            Block::Callout(tone, spans) => {
+                let tone = match tone {
+                    Tone::Good => "good",
+                    Tone::Note => "note",
+                    Tone::Bad => "bad",
+                };
+                let _ = writeln!(out, "#callout(\"{tone}\")[{}]", inline(spans));
+            }
+            Block::Table(table) => write_table(&mut out, table),
+            Block::Figure(figure) => {
+                let path = string(&format!("plots/{}.svg", figure.stem));
+                let _ = writeln!(out, "#plot({path}, {}, {})", string(&figure.alt), string(&figure.caption));
+            }
+            Block::Code { language, text, caption } => {
+                let widest = text.lines().map(|line| line.chars().count()).max().unwrap_or(0);
+                let size = if widest > WIDE_CODE { "6.6pt" } else { "7.4pt" };
+                let _ = writeln!(
+                    out,
+                    "#listing({}, {}, {}, {size})",
+                    string(language),
+                    string(text),
+                    string(caption)
+                );
+            }
+            Block::Formula(text) => {
+                let _ = writeln!(out, "#formula({})", string(text));
+            }
+        }
+    }
+    out
+}
+
+fn write_table(out: &mut String, table: &Table) {
+    let columns: Vec<String> = table
+        .columns
+        .iter()
+        .enumerate()
+        .map(|(index, column)| match (column.share, column.align) {
+            (0, Align::Left) if index == 0 => "auto".to_owned(),
+            (0, _) => "auto".to_owned(),
+            (share, _) => format!("{share}fr"),
+        })
+        .collect();
+    let aligns: Vec<&str> = table
+        .columns
+        .iter()
+        .map(|column| match column.align {
+            Align::Left => "left",
+            Align::Right => "right",
+        })
+        .collect();
+    let heads: Vec<String> =
+        table.columns.iter().map(|column| format!("[#{}]", string(&column.head))).collect();
+    let prose = table.columns.iter().any(|column| column.share > 0);
+    let _ = write!(
+        out,
+        "#grid-table({}, {prose}, ({},), ({},), ({},), (",
+        string(&table.caption),
+        columns.join(", "),
+        aligns.join(", "),
+        heads.join(", "),
+    );
+    for cell in table.rows.iter().flatten() {
+        let _ = write!(out, "[{}], ", inline(cell));
+    }
+    out.push_str("))\n");
+}
+
+fn inline(spans: &[Span]) -> String {
+    let mut out = String::new();
+    for span in spans {
+        let _ = match span {
+            Span::Text(text) => write!(out, "#{}", string(text)),
+            Span::Strong(text) => write!(out, "#strong({})", string(text)),
+            Span::Code(text) => write!(out, "#raw({})", string(&breakable(text))),
+            Span::Mark(text) => write!(out, "#marked({})", string(text)),
+            Span::Break => write!(out, "#linebreak()"),
+        };
+        out.push_str(";");
+    }
+    out
+}
+
+/// Long names of code may break between their parts; hashes anywhere.
+fn breakable(text: &str) -> String {
+    if text.chars().count() <= 24 {
+        return text.to_owned();
+    }
+    let mut out = String::new();
+    for (index, letter) in text.chars().enumerate() {
+        out.push(letter);
+        if matches!(letter, '/' | '_' | '-' | '.' | ':') || (text.len() == 64 && index % 8 == 7) {
+            out.push('\u{200b}');
+        }
+    }
+    out
+}
+
+/// A string in typst's language.
+fn string(text: &str) -> String {
+    let mut out = String::from("\"");
+    for letter in text.chars() {
+        match letter {
+            '"' => out.push_str("\\\""),
+            '\\' => out.push_str("\\\\"),
+            '\n' => out.push_str("\\n"),
+            '\r' => {}
+            '\t' => out.push_str("    "),
+            letter if letter.is_control() => {
+                let _ = write!(out, "\\u{{{:x}}}", u32::from(letter));
+            }
+            letter => out.push(letter),
+        }
+    }
+    out.push('"');
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_models_say_is_a_string() {
+        let text = Span::Text("#panic(\"x\") \\ $a$ \u{7}\n".to_owned());
+        assert_eq!(inline(&[text]), "#\"#panic(\\\"x\\\") \\\\ $a$ \\u{7}\\n\";");
+    }
+}

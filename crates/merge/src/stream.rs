@@ -12,10 +12,10 @@ use crate::sum::add;
 use crate::{Deltas, Layout, MergeError, Placement, Proof, RowOrder, TargetProof, TensorPlan, to_pairs};
 
 /// Elements merged at a time: a few of them as float32 stay in the caches of a core.
-const CHUNK_ELEMENTS: i64 = 512 << 10;
+const CHUNK_ELEMENTS: i64 = 96 << 10;
 
 /// Merged pieces that may wait for the disk.
-const PIECES_AHEAD: usize = 8;
+const PIECES_AHEAD: usize = 16;
 
 /// Where base weights come from.
 pub struct Base<'a> {

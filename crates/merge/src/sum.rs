@@ -2,6 +2,7 @@
 #![expect(unsafe_code, reason = "tensors as slices, which threads share out")]
 #![expect(clippy::inline_always, reason = "the loops are to take on the instructions of their caller")]
 
+use std::any::TypeId;
 use std::sync::{Mutex, PoisonError};
 
 use half::slice::HalfFloatSliceExt;
@@ -29,7 +30,7 @@ pub(crate) struct Sums {
 }
 
 /// A precision of weights.
-trait Element: Copy + Default + PartialEq + Send + Sync {
+trait Element: Copy + Send + Sync + 'static {
     fn widen(from: &[Self], to: &mut [f32]);
     fn round(from: &[f32], to: &mut [Self]);
 }
@@ -153,20 +154,26 @@ fn add_block<B: Element, O: Element>(base: &[B], delta: &[f32], out: &mut [O], s
 #[inline(always)]
 fn add_elements<B: Element, O: Element>(base: &[B], delta: &[f32], out: &mut [O], seen: &mut Sums) {
     let len = base.len();
-    let (mut exact, mut unchanged) = ([0.0f32; BLOCK], [O::default(); BLOCK]);
-    let (exact, unchanged) = (&mut exact[..len], &mut unchanged[..len]);
-    B::widen(base, exact);
-    O::round(exact, unchanged);
-    seen.base += squares(exact);
+    let (mut before, mut sum) = ([0.0f32; BLOCK], [0.0f32; BLOCK]);
+    let (before, sum) = (&mut before[..len], &mut sum[..len]);
+    B::widen(base, before);
+    seen.base += squares(before);
     seen.delta += squares(delta);
-    for (x, d) in exact.iter_mut().zip(delta) {
-        *x += d;
+    for ((sum, x), d) in sum.iter_mut().zip(before.iter()).zip(delta) {
+        *sum = x + d;
     }
-    O::round(exact, out);
-    O::widen(out, exact);
-    seen.finite &= exact.iter().fold(true, |finite, x| finite & x.is_finite());
-    seen.changed +=
-        u64::from(out.iter().zip(unchanged.iter()).fold(0u32, |count, (a, b)| count + u32::from(a != b)));
+    if TypeId::of::<B>() != TypeId::of::<O>() {
+        O::round(before, out);
+        O::widen(out, before);
+    }
+    O::round(sum, out);
+    O::widen(out, sum);
+    seen.finite &= sum.iter().fold(true, |finite, x| finite & x.is_finite());
+    let differ = sum
+        .iter()
+        .zip(before.iter())
+        .fold(0u32, |count, (a, b)| count + u32::from(a.to_bits() != b.to_bits()));
+    seen.changed += u64::from(differ);
 }
 
 /// Sixteen sums beside each other: additions that need not wait for each other.

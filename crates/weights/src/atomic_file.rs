@@ -64,7 +64,7 @@ impl TempFile {
         let temporary = temporary_name(target);
         let begin = || Ok((InWork::begin(&temporary)?, File::create(&temporary)?));
         let (in_work, file) = begin().map_err(|source| write_error(target, num_bytes, source))?;
-        let writer = Counting { inner: BufWriter::with_capacity(1 << 20, file), asked: 0 };
+        let writer = Counting { inner: BufWriter::with_capacity(64 << 10, file), asked: 0 };
         Ok(Self {
             target: target.to_owned(),
             temporary,

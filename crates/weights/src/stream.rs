@@ -12,8 +12,8 @@ use tch::{Device, Kind, Tensor};
 use crate::atomic_file::TempFile;
 use crate::{TensorSpec, WeightsError};
 
-/// Bytes copied out of a tensor at once.
-const CHUNK_BYTES: usize = 4 << 20;
+/// Bytes copied out of a tensor at once: they are still in the cache when the system takes them.
+const CHUNK_BYTES: usize = 256 << 10;
 /// Bytes after which the disk is asked to take what was written so far.
 const SYNC_BYTES: usize = 64 << 20;
 

@@ -5,12 +5,16 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
 use clap::Parser;
+use llama_model::Llama;
 use nn_core::CausalLm;
+use qlora_nf4::Quantization;
 use serde::Serialize;
 use tch::{Device, Tensor};
 
 use crate::base::Base;
 use crate::device::{self, parse_kind};
+use crate::flags::parse_quantization;
+use crate::merge::linears;
 use crate::report::print;
 
 /// Time the continuation of a prompt, token by token (the peer is `benches/decode.py`).
@@ -28,6 +32,12 @@ pub struct DecodeArgs {
     repeats: usize,
     #[arg(long, default_value = "float32")]
     dtype: String,
+    /// Linear layers are quantised while they are loaded: nf4, fp4, int8 or none
+    #[arg(long, default_value = "none")]
+    quantize: String,
+    /// The scales of nf4 and fp4 too
+    #[arg(long = "double_quant")]
+    double_quant: bool,
     #[arg(long, default_value = "cpu")]
     device: String,
     #[arg(long)]
@@ -60,22 +70,34 @@ struct Decoded {
 /// # Errors
 /// When the model cannot be read or a step fails.
 pub fn run(args: DecodeArgs) -> Result<()> {
-    let DecodeArgs { base_model, prompt_tokens, new_tokens, repeats, dtype, device, threads, read_mib } =
-        args;
+    let DecodeArgs {
+        base_model,
+        prompt_tokens,
+        new_tokens,
+        repeats,
+        dtype,
+        quantize,
+        double_quant,
+        device,
+        threads,
+        read_mib,
+    } = args;
     if prompt_tokens == 0 || new_tokens == 0 || repeats == 0 {
         bail!("prompt_tokens, new_tokens and repeats have to be at least 1");
     }
     device::set_threads(threads)?;
-    let model = Base::open(&base_model)?.load(device::start(&device)?, parse_kind(&dtype)?)?;
+    let quantization = parse_quantization(&quantize, double_quant)?;
+    let model = Base::open(&base_model)?.load_quantized(
+        device::start(&device)?,
+        parse_kind(&dtype)?,
+        quantization,
+    )?;
     let prompt = prompt(prompt_tokens, model.vocab_size());
-    let config = model.config();
-    let embedding = if config.tie_word_embeddings { 0 } else { config.vocab_size * config.hidden_size };
-    let read_parameters = config.num_parameters() - embedding;
     let mut result = Decoded {
         first_token_s: Vec::new(),
         token_s: Vec::new(),
         ids: Vec::new(),
-        weight_bytes: read_parameters as u64 * model.kind().elt_size_in_bytes() as u64,
+        weight_bytes: weight_bytes(&model, quantization),
         threads: tch::get_num_threads(),
         peak_host_mib: 0,
         private_kib: [0; 2],
@@ -107,6 +129,25 @@ pub fn run(args: DecodeArgs) -> Result<()> {
     let text = serde_json::to_string(&result).context("cannot write the result")?;
     print(&format!("{text}\n"));
     Ok(())
+}
+
+/// Bytes of all weights but the embedding, unless that is the head too.
+fn weight_bytes(model: &Llama, quantization: Option<Quantization>) -> u64 {
+    let config = model.config();
+    let embedding = if config.tie_word_embeddings { 0 } else { config.vocab_size * config.hidden_size };
+    let all = (config.num_parameters() - embedding) as f64;
+    let plain_bits = model.kind().elt_size_in_bytes() as f64 * 8.0;
+    let linear: f64 = linears(config).iter().map(|one| (one.in_features * one.out_features) as f64).sum();
+    let bits = match quantization {
+        None => plain_bits,
+        Some(Quantization::Eight) => 8.0,
+        // A scale for each block; nested ones are 8 bits, and one of 32 for 256 of them.
+        Some(Quantization::Four(config)) => {
+            let scale = if config.double_quant { 8.0 + 32.0 / 256.0 } else { 32.0 };
+            4.0 + scale / config.block_size as f64
+        }
+    };
+    (((all - linear) * plain_bits + linear * bits) / 8.0) as u64
 }
 
 /// The prompt of both sides: ids spread over the vocabulary, leaving out the special ones at its start.

@@ -6,14 +6,17 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
 use clap::Parser;
+use llama_model::Llama;
 use lora::LoraAdapters;
 use nn_core::CausalLm;
+use qlora_nf4::Quantization;
 use serde::Serialize;
 use tch::{Device, Tensor};
 
 use crate::base::Base;
 use crate::device::{self, parse_kind, peak_device_mib};
 use crate::flags::parse_quantization;
+use crate::merge::linears;
 use crate::report::print;
 
 /// Time the continuation of a prompt, token by token (the peer is `benches/decode.py`).
@@ -25,10 +28,6 @@ pub struct DecodeArgs {
     /// Directory of a PEFT adapter
     #[arg(long = "lora_weights")]
     lora_weights: Option<PathBuf>,
-    #[arg(long, default_value = "none")]
-    quantize: String,
-    #[arg(long = "double_quant")]
-    double_quant: bool,
     #[arg(long = "prompt_tokens", default_value_t = 5)]
     prompt_tokens: usize,
     #[arg(long = "new_tokens")]
@@ -38,6 +37,12 @@ pub struct DecodeArgs {
     repeats: usize,
     #[arg(long, default_value = "float32")]
     dtype: String,
+    /// Linear layers are quantised while they are loaded: nf4, fp4, int8 or none
+    #[arg(long, default_value = "none")]
+    quantize: String,
+    /// The scales of nf4 and fp4 too
+    #[arg(long = "double_quant")]
+    double_quant: bool,
     #[arg(long, default_value = "cpu")]
     device: String,
     #[arg(long)]
@@ -101,15 +106,12 @@ pub fn run(args: DecodeArgs) -> Result<()> {
     }
     let load_s = loading.elapsed().as_secs_f64();
     let prompt = prompt(prompt_tokens, model.vocab_size());
-    let config = model.config();
-    let embedding = if config.tie_word_embeddings { 0 } else { config.vocab_size * config.hidden_size };
-    let read_parameters = config.num_parameters() - embedding;
     let mut result = Decoded {
         load_s,
         first_token_s: Vec::new(),
         token_s: Vec::new(),
         ids: Vec::new(),
-        weight_bytes: read_parameters as u64 * model.kind().elt_size_in_bytes() as u64,
+        weight_bytes: weight_bytes(&model, quantization),
         threads: tch::get_num_threads(),
         peak_host_mib: 0,
         peak_device_mib: None,
@@ -143,6 +145,25 @@ pub fn run(args: DecodeArgs) -> Result<()> {
     let text = serde_json::to_string(&result).context("cannot write the result")?;
     print(&format!("{text}\n"));
     Ok(())
+}
+
+/// Bytes of all weights but the embedding, unless that is the head too.
+fn weight_bytes(model: &Llama, quantization: Option<Quantization>) -> u64 {
+    let config = model.config();
+    let embedding = if config.tie_word_embeddings { 0 } else { config.vocab_size * config.hidden_size };
+    let all = (config.num_parameters() - embedding) as f64;
+    let plain_bits = model.kind().elt_size_in_bytes() as f64 * 8.0;
+    let linear: f64 = linears(config).iter().map(|one| (one.in_features * one.out_features) as f64).sum();
+    let bits = match quantization {
+        None => plain_bits,
+        Some(Quantization::Eight) => 8.0,
+        // A scale for each block; nested ones are 8 bits, and one of 32 for 256 of them.
+        Some(Quantization::Four(config)) => {
+            let scale = if config.double_quant { 8.0 + 32.0 / 256.0 } else { 32.0 };
+            4.0 + scale / config.block_size as f64
+        }
+    };
+    (((all - linear) * plain_bits + linear * bits) / 8.0) as u64
 }
 
 /// The prompt of both sides: ids spread over the vocabulary, leaving out the special ones at its start.

@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use anyhow::Result;
 use clap::Parser;
-use qlora_nf4::{Code4, Config4, Tensor4, Tensor8, product};
+use qlora_nf4::{Code4, Config4, QuantWeight, Tensor4, Tensor8, product};
 use serde::Serialize;
 use tch::{Device, Kind, Tensor, no_grad_guard};
 
@@ -48,6 +48,7 @@ struct Times {
     quantize_ms: Vec<f64>,
     dequantize_bf16_ms: Vec<f64>,
     dequantize_fp32_ms: Vec<f64>,
+    dequantize_again_bf16_ms: Vec<f64>,
 }
 
 /// Runs the program.
@@ -72,6 +73,8 @@ pub fn run(args: Args) -> Result<()> {
     let (x16, xs16) = (x.f_to_kind(Kind::BFloat16)?, xs.f_to_kind(Kind::BFloat16)?);
     let none = None::<&Tensor>;
     let few = repeats.div_ceil(4);
+    // Where products dequantise to: memory that is there already.
+    let mut buffer = half[0].f_zeros_like()?;
     let result = Times {
         threads: tch::get_num_threads(),
         read_gb_per_s: read_bandwidth(&half)?,
@@ -87,6 +90,7 @@ pub fn run(args: Args) -> Result<()> {
         quantize_ms: time(few, |i| Ok(Tensor4::quantize(&dense[i % 4], config)?))?,
         dequantize_bf16_ms: time(few, |i| Ok(four[i % weights].dequantize(Kind::BFloat16)?))?,
         dequantize_fp32_ms: time(few, |i| Ok(four[i % weights].dequantize(Kind::Float)?))?,
+        dequantize_again_bf16_ms: time(few, |i| Ok(four[i % weights].fill(&mut buffer, 0, 0)?))?,
     };
     print(&format!("{}\n", serde_json::to_string(&result)?));
     Ok(())

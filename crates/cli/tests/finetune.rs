@@ -160,6 +160,15 @@ fn wandb_is_answered_with_one_line() {
 }
 
 #[test]
+fn that_nothing_is_paged_on_a_cpu_is_said_once() {
+    for (optim, times) in [("paged_adamw_32bit", 1), ("paged_adamw_8bit", 1), ("adamw_8bit", 0)] {
+        let scene = Scene::new();
+        let done = run(&mut scene.finetune("out", &["--optim", optim])).ok();
+        assert_eq!(done.stderr.matches("nothing is paged").count(), times, "{optim}: {}", done.stderr);
+    }
+}
+
+#[test]
 fn a_plan_needs_the_configuration_alone_and_writes_nothing() {
     let scene = Scene::new();
     for file in ["model.safetensors", "tokenizer.json"] {

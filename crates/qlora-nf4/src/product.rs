@@ -47,8 +47,8 @@ pub trait QuantWeight: std::fmt::Debug + Send + 'static {
     /// # Errors
     /// [`QuantError::Kind`] when `tile` is not floating point.
     fn fill(&self, tile: &mut Tensor, row: usize, column: usize) -> Result<(), QuantError>;
-    /// `xs Wᵀ` for few rows on the CPU, in float32: `[rows, in]` contiguous float32 to `[rows, out]`; `None` where there
-    /// is no kernel for this shape.
+    /// `xs Wᵀ` for few rows on the CPU: `[rows, in]`, contiguous, in float32 or bfloat16, to `[rows, out]` in float32;
+    /// `None` where there is no kernel for this shape.
     ///
     /// # Errors
     /// [`QuantError::Torch`] when there is not the memory.
@@ -68,8 +68,9 @@ pub fn product<W: QuantWeight>(weight: &W, xs: &Tensor) -> Result<Tensor, QuantE
         *last = outputs;
     }
     if weight.device() == Device::Cpu && rows as usize <= FUSED_ROWS {
-        let wide = xs.f_to_kind(Kind::Float).op("to_kind")?.f_contiguous().op("contiguous")?;
-        if let Some(ys) = weight.fused(&wide)? {
+        let wide = if kind == Kind::BFloat16 { kind } else { Kind::Float };
+        let few = xs.f_to_kind(wide).op("to_kind")?.f_contiguous().op("contiguous")?;
+        if let Some(ys) = weight.fused(&few)? {
             return Ok(ys.f_to_kind(kind).op("to_kind")?.f_view(&*shape).op("view")?);
         }
     }
@@ -167,12 +168,24 @@ impl QuantWeight for Tensor4 {
         if !cpu::dot_fits(inputs, block) {
             return Ok(None);
         }
+        let view = View4::new(self);
+        if xs.kind() == Kind::BFloat16 && cpu::bf16::available() {
+            let mut arranged = vec![0; xs.numel()];
+            for (xs, out) in elements::<u16>(xs).chunks(inputs).zip(arranged.chunks_mut(inputs)) {
+                cpu::bf16::arrange(xs, out);
+            }
+            let values = cpu::bf16::table(view.table());
+            let dots = |row: usize, buffer: &mut Vec<f32>, xs: &[u16], out: &mut [f32]| {
+                view.dot_bf16(row, &values, buffer, xs, out);
+            };
+            return each_row(outputs, inputs, &arranged, &dots).map(Some);
+        }
         let isa = Isa::best();
+        let xs = xs.f_to_kind(Kind::Float).op("to_kind")?;
         let mut arranged = vec![0.0; xs.numel()];
-        for (xs, out) in elements::<f32>(xs).chunks(inputs).zip(arranged.chunks_mut(inputs)) {
+        for (xs, out) in elements::<f32>(&xs).chunks(inputs).zip(arranged.chunks_mut(inputs)) {
             cpu::arrange(isa, xs, out);
         }
-        let view = View4::new(self);
         let dots = |row: usize, buffer: &mut Vec<f32>, xs: &[f32], out: &mut [f32]| {
             view.dot(row, inputs, buffer, xs, out);
         };
@@ -211,8 +224,9 @@ impl QuantWeight for Tensor8 {
 
     fn fused(&self, xs: &Tensor) -> Result<Option<Tensor>, QuantError> {
         let view = View8::new(self);
+        let xs = xs.f_to_kind(Kind::Float).op("to_kind")?;
         let dots = |row: usize, _: &mut Vec<f32>, xs: &[f32], out: &mut [f32]| view.dot(row, xs, out);
-        each_row(self.rows(), self.columns(), elements::<f32>(xs), &dots).map(Some)
+        each_row(self.rows(), self.columns(), elements::<f32>(&xs), &dots).map(Some)
     }
 }
 
@@ -242,10 +256,15 @@ fn fill_rows(tile: &mut Tensor, write: &(dyn Fn(usize, cpu::Out<'_>) + Sync)) ->
     Ok(())
 }
 
-type Dots<'a> = dyn Fn(usize, &mut Vec<f32>, &[f32], &mut [f32]) + Sync + 'a;
+type Dots<'a, X> = dyn Fn(usize, &mut Vec<f32>, &[X], &mut [f32]) + Sync + 'a;
 
 /// The products of every row of a weight with the rows of `xs`, `[rows, inputs]`: `[rows, outputs]`.
-fn each_row(outputs: usize, inputs: usize, xs: &[f32], dots: &Dots<'_>) -> Result<Tensor, QuantError> {
+fn each_row<X: Sync>(
+    outputs: usize,
+    inputs: usize,
+    xs: &[X],
+    dots: &Dots<'_, X>,
+) -> Result<Tensor, QuantError> {
     let rows = xs.len() / inputs.max(1);
     let options = (Kind::Float, Device::Cpu);
     let mut ys = Tensor::f_empty([rows as i64, outputs as i64], options).op("empty")?;

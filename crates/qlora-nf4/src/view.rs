@@ -93,6 +93,27 @@ impl<'a> View4<'a> {
         let packed = &self.packed[row * inputs / 2..(row + 1) * inputs / 2];
         cpu::dot(Isa::best(), Codes { packed, scales, skipped: 0, block, table }, xs, inputs, out);
     }
+
+    /// As [`View4::dot`], for inputs in bfloat16 and `values`, the table of [`cpu::bf16::table`].
+    pub(crate) fn dot_bf16(
+        &self,
+        row: usize,
+        values: &[u16; 32],
+        buffer: &mut Vec<f32>,
+        xs: &[u16],
+        out: &mut [f32],
+    ) {
+        let inputs = xs.len() / out.len().max(1);
+        let (block, table, blocks) = (self.block, self.table, inputs / self.block);
+        let scales = self.block_scales(row * blocks..(row + 1) * blocks, buffer);
+        let packed = &self.packed[row * inputs / 2..(row + 1) * inputs / 2];
+        cpu::bf16::dot(Codes { packed, scales, skipped: 0, block, table }, values, xs, inputs, out);
+    }
+
+    /// The values of the codes.
+    pub(crate) fn table(&self) -> &'a [f32; 16] {
+        self.table
+    }
 }
 
 /// A [`Tensor8`] on the CPU.

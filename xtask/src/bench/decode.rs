@@ -54,14 +54,16 @@ struct Model {
     ratio: Option<f64>,
     /// Part of the bound set by memory that bfloat16 reaches, at least.
     of_bound: Option<f64>,
+    /// Times faster in NF4 than in bfloat16, at least.
+    nf4: Option<f64>,
     /// Of the new tokens.
     part: usize,
 }
 
 const MODELS: [Model; 3] = [
-    Model { name: "stories15m", ratio: None, of_bound: None, part: 1 },
-    Model { name: "smollm2-135m", ratio: Some(2.0), of_bound: None, part: 1 },
-    Model { name: "tinyllama-1.1b", ratio: Some(1.3), of_bound: Some(0.55), part: 4 },
+    Model { name: "stories15m", ratio: None, of_bound: None, nf4: None, part: 1 },
+    Model { name: "smollm2-135m", ratio: Some(2.0), of_bound: None, nf4: None, part: 1 },
+    Model { name: "tinyllama-1.1b", ratio: Some(1.3), of_bound: Some(0.55), nf4: Some(2.0), part: 4 },
 ];
 const STORIES: &str = "../shared/data/models/stories15M-hf";
 /// Tokens over which memory must not grow, and by how much it may move, in KiB: the allocator keeps some of what is freed.
@@ -103,6 +105,10 @@ pub(crate) fn run(workspace: &Workspace, args: &DecodeArgs) -> Result<()> {
             note(&format!("\n[{} {dtype}]", model.name));
             models.push(setting.compare(model, &dir, dtype, &mut bars)?);
         }
+        if let Some(least) = model.nf4 {
+            note(&format!("\n[{} nf4]", model.name));
+            models.push(setting.compare_nf4(model, &dir, least, &mut bars)?);
+        }
         if model.name == "smollm2-135m" {
             setting.steady(&dir, &mut bars)?;
         }
@@ -127,7 +133,7 @@ impl Setting<'_> {
         Ok(Some(dir))
     }
 
-    fn ask(&self, mut command: Command, dir: &PathBuf, dtype: &str, tokens: usize) -> Result<Decoded> {
+    fn ask(&self, command: &mut Command, dir: &PathBuf, dtype: &str, tokens: usize) -> Result<Decoded> {
         command.arg("--base_model").arg(dir).args(["--dtype", dtype, "--threads", &self.threads]);
         let text = process::capture(command.args(["--new_tokens", &tokens.to_string(), "--repeats", "3"]))?;
         serde_json::from_str(&text).context("cannot read what a side of the bench printed")
@@ -137,13 +143,12 @@ impl Setting<'_> {
         let tokens = self.args.new_tokens / model.part;
         let rust = || {
             let mut command = self.workspace.command(self.bin.join("bench-decode"));
-            command.args(["--read_mib", "512"]);
-            self.ask(command, dir, dtype, tokens)
+            self.ask(command.args(["--read_mib", "512"]), dir, dtype, tokens)
         };
         let python = || {
             let mut command = self.workspace.command(&self.args.python);
             command.arg(self.workspace.path("benches/decode.py")).env("HF_HUB_OFFLINE", "1");
-            self.ask(command, dir, dtype, tokens)
+            self.ask(&mut command, dir, dtype, tokens)
         };
         let (mut steps, mut firsts) = (Pairs::default(), Pairs::default());
         let sides = interleaved(self.args.rounds, rust, python, |_, rust, python| {
@@ -194,10 +199,43 @@ impl Setting<'_> {
         }))
     }
 
+    /// NF4 beside bfloat16, both ours.
+    fn compare_nf4(&self, model: &Model, dir: &PathBuf, least: f64, bars: &mut Vec<Bar>) -> Result<Value> {
+        let tokens = self.args.new_tokens / model.part;
+        let side = |quantize: &str| {
+            let mut command = self.workspace.command(self.bin.join("bench-decode"));
+            self.ask(command.args(["--read_mib", "512", "--quantize", quantize]), dir, "bfloat16", tokens)
+        };
+        let mut steps = Pairs::default();
+        let sides = interleaved(
+            self.args.rounds,
+            || side("nf4"),
+            || side("none"),
+            |_, nf4, plain| {
+                steps.push(median(&nf4.token_s), median(&plain.token_s));
+            },
+        )?;
+        let step = steps.compare();
+        let (nf4, plain) = sides.last().context("no round")?;
+        let bytes = nf4.weight_bytes.context("`bench-decode` gives weight_bytes")? as f64;
+        say(&format!(
+            "{:.1} tokens/s, bfloat16 {:.1}: ratio {:.2}; {:.1} GB/s; peak memory {} MiB, bfloat16 {} MiB",
+            1.0 / step.rust_s,
+            1.0 / step.python_s,
+            step.ratio,
+            bytes / 1e9 / step.rust_s,
+            nf4.peak_host_mib,
+            plain.peak_host_mib
+        ));
+        let what = format!("{} nf4: at least {least} times bfloat16: {:.2}", model.name, step.ratio);
+        bars.push(Bar { what, met: step.ratio >= least });
+        Ok(json!({ "model": model.name, "dtype": "nf4", "bfloat16_is_python": step, "weight_bytes": bytes }))
+    }
+
     /// Memory over many tokens, in three sessions: what the later ones take must be what the first left.
     fn steady(&self, dir: &PathBuf, bars: &mut Vec<Bar>) -> Result<()> {
-        let command = self.workspace.command(self.bin.join("bench-decode"));
-        let decoded = self.ask(command, dir, "bfloat16", STEADY_TOKENS.div_ceil(3))?;
+        let mut command = self.workspace.command(self.bin.join("bench-decode"));
+        let decoded = self.ask(&mut command, dir, "bfloat16", STEADY_TOKENS.div_ceil(3))?;
         let [early, late] = decoded.private_kib.context("`bench-decode` gives private_kib")?;
         let grown = late.saturating_sub(early);
         let what =

@@ -7,6 +7,10 @@ use std::arch::x86_64::*;
 
 use super::{Codes, Format, Out, UNIT};
 
+/// How many bytes ahead of a product its codes are asked for. The processor's own prefetching ends at each page, of which
+/// a row is a part or a few; without this the products would wait for memory and compute in turns.
+pub(super) const AHEAD: usize = 4096;
+
 /// Decodes `units` times 32 codes; returns how many numbers were written.
 #[target_feature(enable = "avx512f,avx512bw,avx512vl")]
 pub(super) unsafe fn decode(codes: Codes<'_>, units: usize, out: &mut Out<'_>) -> usize {
@@ -78,7 +82,7 @@ pub(super) unsafe fn dot(codes: Codes<'_>, xs: &[f32], len: usize, out: &mut [f3
 /// The scales of the 16 lanes of chunk `chunk`, of which each holds 8 of 128 codes.
 #[target_feature(enable = "avx512f,avx512bw,avx512vl")]
 #[inline]
-unsafe fn lane_scales(scales: *const f32, block: usize, chunk: usize) -> __m512 {
+pub(super) unsafe fn lane_scales(scales: *const f32, block: usize, chunk: usize) -> __m512 {
     unsafe {
         match block {
             32 => {
@@ -103,6 +107,8 @@ unsafe fn dot_rows<const M: usize>(codes: Codes<'_>, xs: &[f32], len: usize, out
         let mut sums = [_mm512_setzero_ps(); M];
         for chunk in 0..len / 128 {
             let lanes = _mm512_loadu_si512(packed.add(64 * chunk).cast());
+            // Beyond the last row this asks for nothing that is there, which does no harm.
+            _mm_prefetch::<_MM_HINT_T0>(packed.wrapping_add(64 * chunk + AHEAD).cast());
             let w = [
                 _mm512_permutexvar_ps(lanes, table),
                 _mm512_permutexvar_ps(_mm512_srli_epi32::<4>(lanes), table),
@@ -226,6 +232,7 @@ unsafe fn dot8_rows<const M: usize>(row: &[i8], xs: &[f32], out: &mut [f32]) -> 
         for start in (0..whole).step_by(32) {
             let load = |at| _mm512_cvtepi8_epi32(_mm_loadu_si128(row.as_ptr().add(at).cast()));
             let (one, two) = (_mm512_cvtepi32_ps(load(start)), _mm512_cvtepi32_ps(load(start + 16)));
+            _mm_prefetch::<_MM_HINT_T0>(row.as_ptr().wrapping_add(start + AHEAD));
             for (m, sum) in sums.iter_mut().enumerate() {
                 let xs = xs.as_ptr().add(m * len + start);
                 sum[0] = _mm512_fmadd_ps(one, _mm512_loadu_ps(xs), sum[0]);

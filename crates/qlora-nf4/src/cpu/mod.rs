@@ -6,6 +6,11 @@
 mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
+#[cfg(target_arch = "x86_64")]
+pub(crate) mod bf16;
+#[cfg(not(target_arch = "x86_64"))]
+#[path = "no_bf16.rs"]
+pub(crate) mod bf16;
 mod float;
 #[cfg(target_arch = "aarch64")]
 mod neon;

@@ -148,14 +148,14 @@ mod tests {
         let dir = Scratch::new("lock");
         let path = dir.path().join(".lock");
         let programs = Programs::take("/bin".into(), dir.path().to_owned(), dir.path()).unwrap();
-        let mut orphan = Command::new("sleep");
-        orphan.arg("60").stdin(Stdio::from(programs.lock.try_clone().unwrap()));
-        let mut orphan = orphan.spawn().unwrap();
+        let stdin = Stdio::from(programs.lock.try_clone().unwrap());
+        // The command has the lock too, and ends with this line.
+        let mut orphan = Command::new("sleep").arg("60").stdin(stdin).spawn().unwrap();
         drop(programs);
         assert!(File::open(&path).unwrap().try_lock().is_err(), "the orphan still works here");
         orphan.kill().unwrap();
         orphan.wait().unwrap();
-        // Not `try_lock`: a test beside this one may just be starting a program, which has every file until it runs.
+        // Not `try_lock`: a test beside this one may just be starting a program, which has every open file until it runs.
         File::open(&path).unwrap().lock().unwrap();
     }
 }

@@ -87,9 +87,6 @@ impl Job<'_> {
         let quantization = config.quantization()?;
         let kind = parse_kind(&config.dtype)?;
         let (mut model, times) = self.base.load_timed(self.device, kind, quantization)?;
-        if config.optim.is_paged() {
-            tracing::info!("optim: nothing is paged here, the state stays where the adapter is");
-        }
         let quantization = quantization.or(self.base.stored_quantization()?);
         if let Some(quantization) = quantization {
             tracing::info!("linear layers of the base are in {}", quantization.describe());

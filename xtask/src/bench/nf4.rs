@@ -31,7 +31,7 @@ const BARS: [(&str, &str, f64, &str); 7] = [
     ("nf4_batch_bf16_ms", "plain_batch_bf16_ms", 1.0, "NF4 times 256 rows in bfloat16"),
     ("nf4_batch_fp32_ms", "plain_batch_fp32_ms", 1.0, "NF4 times 256 rows in float32"),
     ("quantize_ms", "quantize_ms", 3.0, "quantising"),
-    ("dequantize_bf16_ms", "dequantize_bf16_ms", 1.0, "dequantising to bfloat16, new memory"),
+    ("dequantize_bf16_ms", "dequantize_bf16_ms", 3.0, "dequantising to bfloat16, new memory"),
     // bitsandbytes has nothing else on a CPU; ours is what products do.
     ("dequantize_again_bf16_ms", "dequantize_bf16_ms", 3.0, "dequantising, memory used again"),
 ];

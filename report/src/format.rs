@@ -60,7 +60,7 @@ pub(crate) fn or_none(value: Option<f64>, show: impl Fn(f64) -> String) -> Strin
 pub(crate) fn percent(part: f64) -> String {
     let value = part * 100.0 + 0.0; // Not −0.
     // 99.97 % is not all of it.
-    if value < 100.0 && value >= 99.95 {
+    if (99.95..100.0).contains(&value) {
         return format!("{value:.2}\u{a0}%").replace("100.00", "99.99");
     }
     format!("{value:.1}\u{a0}%")
@@ -110,7 +110,7 @@ mod tests {
     #[test]
     fn numbers_have_the_digits_that_count() {
         assert_eq!(significant(1234.5, 3), "1,234");
-        assert_eq!(significant(0.012345, 3), "0.0123");
+        assert_eq!(significant(0.012_345, 3), "0.0123");
         assert_eq!(significant(-3.4e-7, 2), "−3.4·10⁻⁷");
         assert_eq!(grouped(-0.0001, 2), "0.00");
         assert_eq!((percent(0.99999), percent(1.0)), ("99.99\u{a0}%".to_owned(), "100.0\u{a0}%".to_owned()));

@@ -34,7 +34,7 @@ impl<'a> Page<'a> {
     }
 
     /// Adds a numbered table, without the columns in which no row has anything; nothing of one without rows.
-    pub fn table(&mut self, caption: &str, columns: Vec<Column>, rows: Vec<Row>) {
+    pub fn table(&mut self, caption: &str, columns: &[Column], rows: &[Row]) {
         if rows.is_empty() {
             return;
         }

@@ -1,5 +1,12 @@
 //! The laws of the report, on made-up results.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::float_cmp,
+    dead_code,
+    reason = "made-up results: what does not unwrap is a mistake in them"
+)]
+
 mod synthetic;
 
 #[path = "report/common.rs"]

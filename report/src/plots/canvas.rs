@@ -6,6 +6,7 @@ use plotters::element::{Drawable, PointCollection};
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 
+use super::LabelFont;
 use super::style::{INK, Marker};
 
 /// Pixels of a unit: whole pixels are too coarse for lines.
@@ -26,7 +27,7 @@ pub(crate) enum Anchor {
 /// A place to draw on, in units from the upper left corner.
 pub(crate) struct Canvas<'a, B: DrawingBackend> {
     area: &'a DrawingArea<B, Shift>,
-    font: &'a str,
+    font: &'a LabelFont,
 }
 
 fn px(value: f64) -> i32 {
@@ -39,7 +40,7 @@ pub(crate) fn size_px(height: f64) -> (u32, u32) {
 }
 
 impl<'a, B: DrawingBackend> Canvas<'a, B> {
-    pub(crate) fn new(area: &'a DrawingArea<B, Shift>, font: &'a str) -> Self {
+    pub(crate) fn new(area: &'a DrawingArea<B, Shift>, font: &'a LabelFont) -> Self {
         Self { area, font }
     }
 
@@ -106,7 +107,8 @@ impl<'a, B: DrawingBackend> Canvas<'a, B> {
 
     /// Letters, centred vertically on `at`.
     pub(crate) fn text(&self, at: (f64, f64), text: &str, size: f64, anchor: Anchor) -> Result<()> {
-        let font = (self.font, px(size)).into_font();
+        let text = narrow(text);
+        let font = (self.font.name_for(&text), px(size)).into_font();
         let (horizontal, font) = match anchor {
             Anchor::Left => (HPos::Left, font),
             Anchor::Middle => (HPos::Center, font),
@@ -114,15 +116,22 @@ impl<'a, B: DrawingBackend> Canvas<'a, B> {
             Anchor::Upwards => (HPos::Center, font.transform(FontTransform::Rotate270)),
         };
         let style = font.color(&INK).pos(Pos::new(horizontal, VPos::Center));
-        self.put(&Text::new(text.to_owned(), (px(at.0), px(at.1)), style))
+        self.put(&Text::new(text, (px(at.0), px(at.1)), style))
     }
 
     /// How wide letters are.
     pub(crate) fn text_width(&self, text: &str, size: f64) -> Result<f64> {
-        let style = (self.font, px(size)).into_text_style(&(px(WIDTH) as u32, px(WIDTH) as u32));
-        let size = self.area.estimate_text_size(text, &style);
+        let text = narrow(text);
+        let style =
+            (self.font.name_for(&text), px(size)).into_text_style(&(px(WIDTH) as u32, px(WIDTH) as u32));
+        let size = self.area.estimate_text_size(&text, &style);
         Ok(f64::from(size.map_err(|error| anyhow!("cannot measure letters: {error}"))?.0) / UNIT)
     }
+}
+
+/// With narrow brackets: the wide ones of Chinese are half empty, and plotters measures ink.
+fn narrow(text: &str) -> String {
+    text.replace('（', " (").replace('）', ")")
 }
 
 /// The drawn parts of a line of dashes.

@@ -9,20 +9,49 @@ use super::{Chart, Content, bars, curves};
 /// The letters of plots.
 #[derive(Debug, Clone)]
 pub struct LabelFont {
-    name: String,
-    /// What an SVG asks for, the best first.
+    latin: Face,
+    chinese: Option<Face>,
+}
+
+/// A font by its name here, and what an SVG asks for, the best first.
+#[derive(Debug, Clone)]
+struct Face {
+    name: &'static str,
     families: String,
 }
 
-impl LabelFont {
-    /// Makes a font known by `name`. `families`: what an SVG asks for, the best first.
-    ///
-    /// # Errors
-    /// When `data` is not one OpenType font.
-    pub fn register(name: &str, families: &str, data: &'static [u8]) -> Result<Self> {
+impl Face {
+    fn register(name: &'static str, families: String, data: &'static [u8]) -> Result<Self> {
         plotters::style::register_font(name, FontStyle::Normal, data)
             .map_err(|_| anyhow!("the font for the plots is not one OpenType font"))?;
-        Ok(Self { name: name.to_owned(), families: families.to_owned() })
+        Ok(Self { name, families })
+    }
+}
+
+impl LabelFont {
+    /// Letters from `latin`. `families`: what an SVG asks for, the best first.
+    ///
+    /// # Errors
+    /// When it is not one OpenType font.
+    pub fn new(families: &str, latin: &'static [u8]) -> Result<Self> {
+        Ok(Self { latin: Face::register("report-latin", families.to_owned(), latin)?, chinese: None })
+    }
+
+    /// The same, with Chinese letters from another font. Text without any stays as it was, since few Chinese fonts have small
+    /// raised digits.
+    ///
+    /// # Errors
+    /// When it is not one OpenType font.
+    pub fn with_chinese(self, families: &str, data: &'static [u8]) -> Result<Self> {
+        Ok(Self { chinese: Some(Face::register("report-chinese", families.to_owned(), data)?), ..self })
+    }
+
+    /// The font for a text.
+    pub(crate) fn name_for(&self, text: &str) -> &'static str {
+        match &self.chinese {
+            Some(chinese) if text.chars().any(|letter| letter >= '\u{2e80}') => chinese.name,
+            _ => self.latin.name,
+        }
     }
 }
 
@@ -50,11 +79,13 @@ pub fn render(chart: &Chart, font: &LabelFont) -> Result<Rendered> {
     };
     let size = size_px(height);
     let mut svg = String::new();
-    draw(SVGBackend::with_string(&mut svg, size).into_drawing_area(), chart, font, false)?;
-    let named = format!("font-family=\"{}\"", font.name);
-    let svg = svg.replace(&named, &format!("font-family=\"{}\"", font.families));
+    draw(&SVGBackend::with_string(&mut svg, size).into_drawing_area(), chart, font, false)?;
+    for face in std::iter::once(&font.latin).chain(&font.chinese) {
+        let (named, families) = (format!("\"{}\"", face.name), format!("\"{}\"", face.families));
+        svg = svg.replace(&format!("font-family={named}"), &format!("font-family={families}"));
+    }
     let mut pixels = vec![0; 3 * size.0 as usize * size.1 as usize];
-    draw(BitMapBackend::with_buffer(&mut pixels, size).into_drawing_area(), chart, font, true)?;
+    draw(&BitMapBackend::with_buffer(&mut pixels, size).into_drawing_area(), chart, font, true)?;
     let mut png = Vec::new();
     let encoder = image::codecs::png::PngEncoder::new(&mut png);
     image::ImageEncoder::write_image(encoder, &pixels, size.0, size.1, image::ExtendedColorType::Rgb8)?;
@@ -62,7 +93,7 @@ pub fn render(chart: &Chart, font: &LabelFont) -> Result<Rendered> {
 }
 
 fn draw<B: DrawingBackend>(
-    area: DrawingArea<B, plotters::coord::Shift>,
+    area: &DrawingArea<B, plotters::coord::Shift>,
     chart: &Chart,
     font: &LabelFont,
     white: bool,
@@ -71,7 +102,7 @@ fn draw<B: DrawingBackend>(
         area.fill(&WHITE).map_err(|error| anyhow!("cannot draw: {error}"))?;
     }
     {
-        let canvas = Canvas::new(&area, &font.name);
+        let canvas = Canvas::new(area, font);
         match &chart.content {
             Content::Curves { x, y, series } => curves::draw(&canvas, x, y, series)?,
             Content::Bars { label, groups } => bars::draw(&canvas, label, groups)?,

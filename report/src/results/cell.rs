@@ -71,6 +71,11 @@ pub struct Text {
 }
 
 impl Text {
+    /// What tells it apart, as text.
+    pub fn key(&self) -> String {
+        self.id.to_string()
+    }
+
     /// Whether the answer is that of the data, but for white space around it.
     pub fn is_exact(&self) -> Option<bool> {
         self.reference.as_ref().map(|reference| reference.trim() == self.answer.trim())

@@ -134,26 +134,27 @@ fn holds_chinese(face: &Font) -> bool {
     ['的', '微', '调'].into_iter().all(|letter| face.info().coverage.contains(u32::from(letter)))
 }
 
-/// The letters of plots: the serif in the binary, or the Chinese font.
+/// The letters of plots: the serif in the binary, and the Chinese font.
 ///
 /// # Errors
 /// When a font cannot be read.
 pub fn label_font(lang: Lang, cjk: Option<&CjkFont>) -> Result<LabelFont> {
+    let is_serif = |info: FontInfo| {
+        let variant = info.variant;
+        info.family == SERIF
+            && variant.weight.to_number() == 400
+            && variant.style == typst::text::FontStyle::Normal
+    };
+    let serif = typst_assets::fonts().find(|data| FontInfo::iter(data).any(is_serif));
+    let serif = serif.context("the serif font is not in the binary")?;
+    let font = LabelFont::new("Libertinus Serif, Times New Roman, Times, serif", serif)?;
     if let (Lang::Zh, Some(cjk)) = (lang, cjk)
         && let Some(face) = cjk.faces.first()
         && let Some(data) = standalone_face(face.data(), face.index())
     {
         let families =
             format!("{}, Source Han Sans SC, PingFang SC, Microsoft YaHei, sans-serif", cjk.family);
-        return LabelFont::register("report-zh", &families, data.leak());
+        return font.with_chinese(&families, data.leak());
     }
-    let serif = typst_assets::fonts().find(|data| {
-        FontInfo::iter(data).any(|info| {
-            info.family == SERIF
-                && info.variant.weight.to_number() == 400
-                && info.variant.style == typst::text::FontStyle::Normal
-        })
-    });
-    let serif = serif.context("the serif font is not in the binary")?;
-    LabelFont::register("report-en", "Libertinus Serif, Times New Roman, Times, serif", serif)
+    Ok(font)
 }

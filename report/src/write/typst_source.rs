@@ -125,7 +125,7 @@ fn inline(spans: &[Span]) -> String {
             Span::Mark(text) => write!(out, "#marked({})", string(text)),
             Span::Break => write!(out, "#linebreak()"),
         };
-        out.push_str(";");
+        out.push(';');
     }
     out
 }

@@ -50,7 +50,7 @@ fn twice(made: &Made, lang: &str) {
     assert_eq!(first.keys().collect::<Vec<_>>(), second.keys().collect::<Vec<_>>());
     for (name, bytes) in &first {
         assert!(bytes == &second[name], "{name} differs");
-        assert!(!bytes.is_empty() && !name.ends_with(".part"), "{name}");
+        assert!(!bytes.is_empty() && !name.contains(".part"), "{name}");
     }
     for format in formats.split(',') {
         assert!(first.contains_key(&format!("report.{format}")));
@@ -58,7 +58,7 @@ fn twice(made: &Made, lang: &str) {
     let page = String::from_utf8(first["report.html"].clone()).unwrap();
     let outside = ["src=", "href=\"http", "url(", "@import", "<script"];
     assert!(outside.iter().all(|word| !page.contains(word)), "the page needs nothing else");
-    for name in first.keys().filter(|name| name.ends_with(".svg")) {
+    for name in first.keys().filter(|name| name.contains(".svg")) {
         let svg = String::from_utf8(first[name].clone()).unwrap();
         assert!(!svg.contains("NaN") && !svg.contains("font-family=\"report"), "{name}");
     }

@@ -7,15 +7,16 @@ use super::{environment, texts, variant};
 
 /// What is wrong with them.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct MergeFaults {
+#[expect(clippy::struct_excessive_bools, reason = "any of them may be there")]
+pub(crate) struct MergeFaults {
     /// Adds three merges that are wrong on purpose, and look so.
-    pub planted: bool,
+    pub(crate) planted: bool,
     /// Adds a merge that is wrong on purpose, and looks right.
-    pub unseen: bool,
+    pub(crate) unseen: bool,
     /// The state dict is scaled wrongly, without anybody having meant it.
-    pub wrong_state_dict: bool,
+    pub(crate) wrong_state_dict: bool,
     /// Some cells fail.
-    pub failures: bool,
+    pub(crate) failures: bool,
 }
 
 /// How one variant comes out.
@@ -30,7 +31,7 @@ struct Look {
 }
 
 /// `experiment.json` and the cells.
-pub fn merge_compare(faults: MergeFaults) -> (Value, Vec<Value>) {
+pub(crate) fn merge_compare(faults: MergeFaults) -> (Value, Vec<Value>) {
     let mut variants = vec![
         variant(
             "base",

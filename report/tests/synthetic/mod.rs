@@ -5,15 +5,15 @@ mod merge;
 mod qlora;
 mod random;
 
-pub use merge::{MergeFaults, merge_compare};
-pub use qlora::{QloraFaults, lora_vs_qlora};
+pub(crate) use merge::{MergeFaults, merge_compare};
+pub(crate) use qlora::{QloraFaults, lora_vs_qlora};
 
 use std::path::Path;
 
 use serde_json::{Value, json};
 
 /// Records and right answers.
-pub const RECORDS: [(&str, &str, &str); 8] = [
+pub(crate) const RECORDS: [(&str, &str, &str); 8] = [
     ("What kind of animal is Abel?", "", "Abel is known as a cat."),
     ("Which word is the contrary of closed?", "", "The contrary of closed is open."),
     ("Spell the word.", "bread", "b r e a d"),
@@ -25,7 +25,7 @@ pub const RECORDS: [(&str, &str, &str); 8] = [
 ];
 
 /// A directory with `experiment.json` and `results.jsonl`.
-pub fn write(dir: &Path, experiment: &Value, cells: &[Value]) {
+pub(crate) fn write(dir: &Path, experiment: &Value, cells: &[Value]) {
     std::fs::create_dir_all(dir).unwrap();
     std::fs::write(dir.join("experiment.json"), serde_json::to_string_pretty(experiment).unwrap()).unwrap();
     let lines: Vec<String> = cells.iter().map(Value::to_string).collect();

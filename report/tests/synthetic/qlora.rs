@@ -7,17 +7,17 @@ use super::{environment, texts, variant};
 
 /// What is wrong with them.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct QloraFaults {
+pub(crate) struct QloraFaults {
     /// NF4 comes out as a wrong scale of the codes would make it.
-    pub wrong_scale: bool,
+    pub(crate) wrong_scale: bool,
     /// Some cells fail.
-    pub failures: bool,
+    pub(crate) failures: bool,
     /// One seed only.
-    pub one_seed: bool,
+    pub(crate) one_seed: bool,
 }
 
 /// `experiment.json` and the cells.
-pub fn lora_vs_qlora(faults: QloraFaults) -> (Value, Vec<Value>) {
+pub(crate) fn lora_vs_qlora(faults: QloraFaults) -> (Value, Vec<Value>) {
     let variants = [
         variant("lora", ["LoRA", "LoRA"], ["Base in float32.", "基座为 float32。"]),
         variant(

@@ -31,14 +31,14 @@ pub(crate) fn checks_table(page: &mut Page<'_>, checks: &[Check]) {
         };
         vec![text(&check.what), number(check.found.clone()), text(verdict)]
     });
-    let rows = rows.collect();
+    let rows: Vec<_> = rows.collect();
     page.table(
         lang.pick(
             "Known truths. They follow from the mathematics, so one that fails means a fault, not a finding.",
             "已知事实的检验。这些事实由数学原理保证，若不成立说明存在错误，而不是新发现。",
         ),
-        columns,
-        rows,
+        &columns,
+        &rows,
     );
 }
 

@@ -41,5 +41,5 @@ pub(crate) fn failed(page: &mut Page<'_>) {
             vec![code(&cell.cell), number(label_of(page, &cell.variant)), number(short)]
         })
         .collect();
-    page.table(lang.pick("Failed runs and why.", "失败的运行及原因。"), columns, rows);
+    page.table(lang.pick("Failed runs and why.", "失败的运行及原因。"), &columns, &rows);
 }

@@ -23,7 +23,7 @@ pub(crate) fn exact_against_reference(results: &Results, select: Select<'_>) -> 
     let exact = |select: Select<'_>| -> BTreeMap<String, bool> {
         let texts = results.cells_of(select).find(|cell| !cell.texts.is_empty()).map(|cell| &cell.texts);
         let known = texts.into_iter().flatten();
-        known.filter_map(|text| Some((text.id.to_string(), text.is_exact()?))).collect()
+        known.filter_map(|text| Some((text.key(), text.is_exact()?))).collect()
     };
     let own = exact(select);
     let reference = exact(Select { variant: &results.experiment.reference, ..select });

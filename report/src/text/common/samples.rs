@@ -71,18 +71,18 @@ fn chosen(results: &Results, cells: &[(String, &Cell)]) -> Vec<String> {
         cells.iter().find(|(_, cell)| cell.variant == results.experiment.reference).or(cells.first());
     let Some((_, reference)) = reference else { return Vec::new() };
     let differing = |text: &&Text| {
-        let id = text.id.to_string();
+        let id = text.key();
         let answers = cells.iter().filter(|(_, cell)| cell.variant != "base");
         answers.filter_map(|(_, cell)| find(cell, &id)).any(|other| other.answer != text.answer)
     };
     let (mut first, second): (Vec<_>, Vec<_>) = reference.texts.iter().partition(differing);
     // Some of both kinds, where there are both.
     first.truncate(RECORDS.saturating_sub(second.len().min(2)));
-    first.into_iter().chain(second).take(RECORDS).map(|text| text.id.to_string()).collect()
+    first.into_iter().chain(second).take(RECORDS).map(Text::key).collect()
 }
 
 fn find<'a>(cell: &'a Cell, id: &str) -> Option<&'a Text> {
-    cell.texts.iter().find(|text| text.id.to_string() == id)
+    cell.texts.iter().find(|text| text.key() == id)
 }
 
 fn bold(words: &str) -> Vec<Span> {

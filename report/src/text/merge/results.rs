@@ -98,8 +98,8 @@ fn agreement(page: &mut Page<'_>) {
             "Agreement with the unmerged adapter, the worst of all runs.",
             "与未合并适配器的一致性（各次运行中的最差值）。",
         ),
-        columns,
-        rows,
+        &columns,
+        &rows,
     );
 }
 
@@ -150,8 +150,8 @@ fn quality(page: &mut Page<'_>) {
             "Quality: perplexity on the evaluation file (less is better), answers against the references (more is better). The last three columns compare the records whose texts are in the results.",
             "质量：评测集困惑度（越低越好）以及与参考答案的比较（越高越好）。最后三列逐条比较结果文件中保存了文本的记录。",
         ),
-        columns,
-        rows,
+        &columns,
+        &rows,
     );
 }
 
@@ -189,8 +189,8 @@ fn cost(page: &mut Page<'_>) {
             "Cost: medians, and in brackets the smallest and the largest of the repeated runs.",
             "开销：中位数，括号内为重复运行的最小值与最大值。",
         ),
-        columns,
-        rows,
+        &columns,
+        &rows,
     );
 }
 

@@ -54,14 +54,14 @@ pub(super) fn table(page: &mut Page<'_>) {
         row.extend(cells.into_iter().map(number));
         Some(row)
     };
-    let rows = results.ran().iter().filter_map(row).collect();
+    let rows: Vec<_> = results.ran().iter().filter_map(row).collect();
     page.table(
         lang.pick(
             "Scaling: time = fixed + records × time a record; validation loss ∝ records^exponent.",
             "规模规律：时间 = 固定耗时 + 记录数 × 每条记录耗时；验证损失 ∝ 记录数^幂指数。",
         ),
-        columns,
-        rows,
+        &columns,
+        &rows,
     );
 }
 

@@ -116,8 +116,8 @@ fn cost(page: &mut Page<'_>) {
             "Time and memory: medians over seeds, ranges in round brackets, 95\u{a0}% confidence intervals in square ones.",
             "时间与内存：各种子的中位数，圆括号内为范围，方括号内为 95\u{a0}% 置信区间。",
         ),
-        columns,
-        rows,
+        &columns,
+        &rows,
     );
 }
 
@@ -136,14 +136,14 @@ fn phases(page: &mut Page<'_>) {
         );
         row
     };
-    let rows = results.ran().iter().map(row).collect();
+    let rows: Vec<_> = results.ran().iter().map(row).collect();
     page.table(
         lang.pick(
             "Where the time goes, on the most data (medians over seeds).",
             "最大数据规模下各阶段耗时（各种子的中位数）。",
         ),
-        columns,
-        rows,
+        &columns,
+        &rows,
     );
 }
 
@@ -182,8 +182,8 @@ fn quality(page: &mut Page<'_>) {
             "Quality: medians over seeds, and in brackets the smallest and the largest.",
             "质量：各种子的中位数，括号内为最小值与最大值。",
         ),
-        columns,
-        rows,
+        &columns,
+        &rows,
     );
 }
 
@@ -210,7 +210,7 @@ fn distances(page: &mut Page<'_>) {
             "Distance from LoRA: mean difference of runs with the same seed [95\u{a0}% confidence interval]. An interval around 0 is no difference beyond noise.",
             "与 LoRA 的差距：相同种子运行之差的均值 [95\u{a0}% 置信区间]。区间包含 0 表示没有超出噪声的差异。",
         ),
-        columns,
-        rows,
+        &columns,
+        &rows,
     );
 }

@@ -44,7 +44,7 @@ pub struct Limits {
 impl Default for Limits {
     fn default() -> Self {
         Self {
-            rows: 16,
+            rows: 32,
             queue_len: 256,
             prompt_tokens: 2048,
             new_tokens: 2048,

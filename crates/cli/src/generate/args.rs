@@ -130,7 +130,7 @@ pub struct GenerateArgs {
     #[arg(long = "share_gradio", value_name = "BOOL", num_args = 0..=1, default_missing_value = "true", default_value = "false", value_parser = parse_bool, hide = true)]
     pub(crate) share_gradio: bool,
     /// Sequences of a source that are continued together
-    #[arg(long = "max_rows", value_name = "N", default_value_t = 16, help_heading = "Server")]
+    #[arg(long = "max_rows", value_name = "N", default_value_t = 32, help_heading = "Server")]
     pub(crate) max_rows: usize,
     /// Requests of a source that may wait
     #[arg(long = "queue_len", value_name = "N", default_value_t = 256, help_heading = "Server")]

@@ -2,7 +2,7 @@
 //!
 //! [`Deltas`] is what one adapter or several, weighted, add to a model. [`merge`] streams a base through them into files
 //! that a [`Layout`] describes: a few rows at a time, so that memory does not depend on the model. What it returns is a
-//! [`Proof`]: for each target the norm of ΔW and how many elements changed after rounding, and that nothing else did.
+//! [`Proof`]: for each target the norm of ΔW and how many elements changed after rounding. Other tensors are the base's.
 //! [`HfLayout`] is the layout of Hugging Face's directories; those of Meta and llama.cpp are given by the caller, since
 //! this crate knows no architecture. [`unmerge`] takes a difference of weights apart into factors.
 

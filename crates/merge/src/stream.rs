@@ -40,7 +40,7 @@ impl std::fmt::Debug for Base<'_> {
 ///
 /// # Errors
 /// [`MergeError`] when a tensor is missing, of another shape, or not finite; when a target is unchanged, an adapter's
-/// layer unused, or anything else changed; when the disk refuses.
+/// layer unused; when the disk refuses.
 pub fn merge(
     base: &Base<'_>,
     deltas: &Deltas,

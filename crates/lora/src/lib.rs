@@ -16,7 +16,7 @@ mod target;
 
 pub use adapters::{AdapterLayer, LoraAdapters};
 pub use config::{LoraConfig, TargetModules};
-pub use delta::delta_weight;
+pub use delta::{delta_weight, factor_product};
 pub use error::LoraError;
 pub use files::{ADAPTER_CONFIG, ADAPTER_WEIGHTS, SavedAdapter, save_adapter, verify_saved};
 pub use frozen::{LinearShape, read_adapter};

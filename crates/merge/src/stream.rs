@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::mpsc::sync_channel;
 
-use lora::{AdapterLayer, delta_weight};
+use lora::{AdapterLayer, factor_product};
 use nn_core::{LinearSource, NnError, TorchContext};
 use tch::{Kind, Tensor};
 use weights::TensorStream;
@@ -12,7 +12,7 @@ use crate::sum::add;
 use crate::{Deltas, Layout, MergeError, Placement, Proof, RowOrder, TargetProof, TensorPlan, to_pairs};
 
 /// Elements merged at a time: a few of them as float32 stay in the caches of a core.
-const CHUNK_ELEMENTS: i64 = 96 << 10;
+const CHUNK_ELEMENTS: i64 = 256 << 10;
 
 /// Merged pieces that may wait for the disk.
 const PIECES_AHEAD: usize = 16;
@@ -196,7 +196,7 @@ fn merge_one(
             }
             Some(layer) => {
                 let b = layer.b.f_narrow(0, start, end - start).op("narrow")?;
-                let (merged, sums) = add(&before, &delta_weight(&layer.a, &b, layer.scale)?, plan.kind)?;
+                let (merged, sums) = add(&before, &factor_product(&layer.a, &b)?, layer.scale, plan.kind)?;
                 if !sums.finite {
                     check_finite(&plan.name, &before, &merged, true)?;
                 }

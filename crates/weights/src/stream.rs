@@ -12,7 +12,7 @@ use tch::{Device, Kind, Tensor};
 use crate::atomic_file::TempFile;
 use crate::{TensorSpec, WeightsError};
 
-/// Bytes copied out of a tensor at once: they are still in the cache when the system takes them.
+/// Bytes given to the system at once. It takes much larger writes more slowly, where its file system has large folios.
 const CHUNK_BYTES: usize = 256 << 10;
 /// Bytes after which the disk is asked to take what was written so far.
 const SYNC_BYTES: usize = 64 << 20;
@@ -43,7 +43,6 @@ pub struct TensorStream {
     current: Option<(usize, i64)>,
     unsynced: usize,
     behind: SyncBehind,
-    buffer: Vec<u8>,
 }
 
 impl TensorStream {
@@ -55,8 +54,7 @@ impl TensorStream {
     ) -> Result<Self, WeightsError> {
         let file = TempFile::create(&path, num_bytes)?;
         let behind = SyncBehind::start(&file).map_err(|source| file.failure(source))?;
-        let buffer = Vec::new();
-        Ok(Self { path, file, specs, framing, current: None, unsynced: 0, behind, buffer })
+        Ok(Self { path, file, specs, framing, current: None, unsynced: 0, behind })
     }
 
     /// The tensors in the order in which they have to come.
@@ -105,18 +103,19 @@ impl TensorStream {
         Ok(())
     }
 
+    #[expect(unsafe_code, reason = "a tensor as the bytes it holds")]
     fn copy(&mut self, index: usize, kind: Kind, piece: &Tensor) -> Result<(), WeightsError> {
         let piece = piece.f_detach().op("detach")?.f_to_device(Device::Cpu).op("to_device")?;
-        let elements = piece.f_contiguous().op("contiguous")?.f_view([-1i64]).op("view")?;
-        let size = kind.elt_size_in_bytes();
-        let (total, step) = (elements.numel(), CHUNK_BYTES / size);
-        for start in (0..total).step_by(step) {
-            let len = step.min(total - start);
-            let chunk = elements.f_narrow(0, start as i64, len as i64).op("narrow")?;
-            self.buffer.resize(len * size, 0);
-            chunk.f_copy_data_u8(&mut self.buffer, len).op("copy_data")?;
-            self.framing.write(&mut self.file, index, &self.buffer)?;
-            self.unsynced += self.buffer.len();
+        let elements = piece.f_contiguous().op("contiguous")?;
+        let len = elements.numel() * kind.elt_size_in_bytes();
+        if len == 0 {
+            return Ok(());
+        }
+        // SAFETY: a contiguous tensor on the CPU, which lives until the end of this function and which nobody writes to.
+        let bytes = unsafe { std::slice::from_raw_parts(elements.data_ptr().cast::<u8>(), len) };
+        for chunk in bytes.chunks(CHUNK_BYTES) {
+            self.framing.write(&mut self.file, index, chunk)?;
+            self.unsynced += chunk.len();
             if self.unsynced >= SYNC_BYTES {
                 self.unsynced = 0;
                 self.behind.ask();

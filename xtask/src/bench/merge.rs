@@ -250,18 +250,12 @@ fn private_kib(status: &str) -> Option<u64> {
     line.trim().strip_suffix("kB")?.trim().parse().ok()
 }
 
-/// Copies through this process's memory, as a merge does, and brings the copy to the disk. Seconds it took.
+/// Copies as `cp` does, within the system, and brings the copy to the disk. Seconds it took. A copy by large writes takes
+/// up to three times as long on file systems with large folios, and would flatter a merge.
 fn copy_synced(from: &Path, to: &Path) -> io::Result<f64> {
     let started = Instant::now();
-    let (mut from, mut to) = (File::open(from)?, File::create(to)?);
-    let mut buffer = vec![0; 4 << 20];
-    loop {
-        match io::Read::read(&mut from, &mut buffer)? {
-            0 => break,
-            count => io::Write::write_all(&mut to, &buffer[..count])?,
-        }
-    }
-    to.sync_all()?;
+    fs::copy(from, to)?;
+    File::open(to)?.sync_all()?;
     Ok(started.elapsed().as_secs_f64())
 }
 

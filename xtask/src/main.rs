@@ -9,6 +9,7 @@ mod demo;
 mod demo_report;
 mod experiment;
 mod goldens;
+mod kernels;
 mod libtorch;
 mod output;
 mod process;
@@ -46,6 +47,8 @@ enum Task {
     Test(test::TestArgs),
     /// Formatting, lints, crate arrows, documentation, licences
     Check,
+    /// Compile every CUDA kernel for the generations of GPUs they are for; fetches NVIDIA's compiler (90 MB), needs no GPU
+    Kernels,
     /// Remake datasets/tiny-llama: corpus, tokenizer, records, pre-training
     #[command(name = "tiny-model")]
     TinyModel,
@@ -77,6 +80,7 @@ fn run(task: Task) -> anyhow::Result<ExitCode> {
         Task::Demo => done(demo::run(&workspace)),
         Task::Test(args) => done(test::run(&workspace, &args)),
         Task::Check => check::run(&workspace),
+        Task::Kernels => done(kernels::run(&workspace)),
         Task::TinyModel => done(tiny_model::run(&workspace)),
         Task::Bench(args) => done(bench::run(&workspace, &args)),
         Task::Experiment(args) => done(experiment::run(&workspace, &args)),

@@ -2,11 +2,11 @@
 //
 // codes: [outputs, inputs] int8; absmax: [outputs] float32; xs: [rows, inputs], ys: [rows, outputs] bfloat16; inputs is a
 // multiple of 16.
-#include <cuda_bf16.h>
+#include "bfloat16.cuh"
 
 template <int ROWS>
-__device__ void matvec(const uint4* __restrict__ codes, const float* __restrict__ absmax,
-                       const __nv_bfloat16* __restrict__ xs, __nv_bfloat16* __restrict__ ys, int inputs, int outputs) {
+__device__ void matvec(const uint4* __restrict__ codes, const float* __restrict__ absmax, const uint2* __restrict__ xs,
+                       unsigned short* __restrict__ ys, int rows, int inputs, int outputs) {
   const int row = blockIdx.x * (blockDim.x / 32) + threadIdx.x / 32, lane = threadIdx.x % 32;
   if (row >= outputs) return;
   float sums[ROWS] = {};
@@ -18,13 +18,12 @@ __device__ void matvec(const uint4* __restrict__ codes, const float* __restrict_
     for (int m = 0; m < ROWS; ++m) {
 #pragma unroll
       for (int w = 0; w < 4; ++w) {
-        const uint2 four = *reinterpret_cast<const uint2*>(xs + (long long)m * inputs + unit * 16 + w * 4);
-        const float2 low = __bfloat1622float2(*reinterpret_cast<const __nv_bfloat162*>(&four.x));
-        const float2 high = __bfloat1622float2(*reinterpret_cast<const __nv_bfloat162*>(&four.y));
-        sums[m] = fmaf((float)(signed char)(words[w]), low.x, sums[m]);
-        sums[m] = fmaf((float)(signed char)(words[w] >> 8), low.y, sums[m]);
-        sums[m] = fmaf((float)(signed char)(words[w] >> 16), high.x, sums[m]);
-        sums[m] = fmaf((float)(signed char)(words[w] >> 24), high.y, sums[m]);
+        // Rows that are not there are read as the last one.
+        const uint2 four = xs[((long long)min(m, rows - 1) * units + unit) * 4 + w];
+        sums[m] = fmaf((float)(signed char)(words[w]), first_of(four.x), sums[m]);
+        sums[m] = fmaf((float)(signed char)(words[w] >> 8), second_of(four.x), sums[m]);
+        sums[m] = fmaf((float)(signed char)(words[w] >> 16), first_of(four.y), sums[m]);
+        sums[m] = fmaf((float)(signed char)(words[w] >> 24), second_of(four.y), sums[m]);
       }
     }
   }
@@ -32,14 +31,14 @@ __device__ void matvec(const uint4* __restrict__ codes, const float* __restrict_
 #pragma unroll
   for (int m = 0; m < ROWS; ++m) {
     for (int step = 16; step > 0; step /= 2) sums[m] += __shfl_down_sync(0xffffffffu, sums[m], step);
-    if (lane == 0) ys[(long long)m * outputs + row] = __float2bfloat16_rn(sums[m] * scale);
+    if (lane == 0 && m < rows) ys[(long long)m * outputs + row] = (unsigned short)round_pair(sums[m] * scale, 0.0f);
   }
 }
 
-#define KERNEL(ROWS)                                                                                              \
-  extern "C" __global__ void int8_matvec_##ROWS(const uint4* codes, const float* absmax, const __nv_bfloat16* xs, \
-                                                __nv_bfloat16* ys, int inputs, int outputs) {                     \
-    matvec<ROWS>(codes, absmax, xs, ys, inputs, outputs);                                                         \
+#define KERNEL(ROWS)                                                                                               \
+  extern "C" __global__ void int8_matvec_##ROWS(const uint4* codes, const float* absmax, const uint2* xs,          \
+                                                unsigned short* ys, int rows, int inputs, int outputs) {           \
+    matvec<ROWS>(codes, absmax, xs, ys, rows, inputs, outputs);                                                    \
   }
 
 KERNEL(1)

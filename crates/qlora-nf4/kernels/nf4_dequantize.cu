@@ -1,37 +1,27 @@
-// 4-bit codes to bfloat16. A thread takes 16 bytes, 32 numbers, which lie in one block of every size there is.
+// 4-bit codes to bfloat16. A thread takes 4 bytes, 8 numbers, so that a warp reads and writes whole lines; the 8 lie in one
+// block of every size there is.
 //
-// Scales are float32 (`map` null), or 8-bit codes that `map` and their own scales (one for 256) stand for, plus `offset`.
-// The table of 16 values is looked up in shared memory.
-#include <cuda_bf16.h>
+// packed: [words] of 8 codes, the upper half of a byte first; out: [words * 8] bfloat16. Scales: see blocks4.cuh.
+#include "bfloat16.cuh"
+#include "blocks4.cuh"
 
-extern "C" __global__ void nf4_dequantize(const uint4* __restrict__ packed, const float* __restrict__ table,
+extern "C" __global__ void nf4_dequantize(const unsigned* __restrict__ packed, Floats16 table,
                                           const void* __restrict__ scales, const float* __restrict__ nested,
-                                          const float* __restrict__ map, float offset, int block_log2, long long units,
+                                          const float* __restrict__ map, float offset, int block_log2, long long words,
                                           uint4* __restrict__ out) {
   __shared__ float values[16];
   __shared__ float codes[256];
-  if (threadIdx.x < 16) values[threadIdx.x] = table[threadIdx.x];
-  if (map)
-    for (int i = threadIdx.x; i < 256; i += blockDim.x) codes[i] = map[i];
-  __syncthreads();
-  for (long long unit = (long long)blockIdx.x * blockDim.x + threadIdx.x; unit < units;
-       unit += (long long)gridDim.x * blockDim.x) {
-    const long long block = (unit * 32) >> block_log2;
-    const float scale = map ? fmaf(codes[((const unsigned char*)scales)[block]], nested[block >> 8], offset)
-                            : ((const float*)scales)[block];
-    const uint4 bytes = packed[unit];
-    const unsigned words[4] = {bytes.x, bytes.y, bytes.z, bytes.w};
+  load_tables(table, map, values, codes);
+  const long long step = (long long)gridDim.x * blockDim.x;
+  for (long long at = (long long)blockIdx.x * blockDim.x + threadIdx.x; at < words; at += step) {
+    const float scale = block_scale(scales, nested, map ? codes : nullptr, offset, (at * 8) >> block_log2);
+    const unsigned word = packed[at];
+    unsigned pairs[4];
 #pragma unroll
-    for (int w = 0; w < 4; ++w) {
-      unsigned pairs[4];
-#pragma unroll
-      for (int b = 0; b < 4; ++b) {
-        const unsigned byte = (words[w] >> (8 * b)) & 255u;
-        // The upper half of a byte comes first.
-        const __nv_bfloat162 pair = __floats2bfloat162_rn(values[byte >> 4] * scale, values[byte & 15u] * scale);
-        pairs[b] = *reinterpret_cast<const unsigned*>(&pair);
-      }
-      out[unit * 4 + w] = make_uint4(pairs[0], pairs[1], pairs[2], pairs[3]);
+    for (int b = 0; b < 4; ++b) {
+      const unsigned byte = (word >> (8 * b)) & 255u;
+      pairs[b] = round_pair(values[byte >> 4] * scale, values[byte & 15u] * scale);
     }
+    out[at] = make_uint4(pairs[0], pairs[1], pairs[2], pairs[3]);
   }
 }

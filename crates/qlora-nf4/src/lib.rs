@@ -10,6 +10,7 @@ mod checkpoint;
 mod code4;
 mod cpu;
 mod error;
+mod gpu;
 mod linear;
 mod memory;
 mod product;

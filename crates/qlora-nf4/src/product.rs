@@ -13,9 +13,9 @@ use crate::memory::{Output, elements};
 use crate::scratch::Scratch;
 use crate::tensor4::Target;
 use crate::view::{View4, View8};
-use crate::{QuantError, Tensor4, Tensor8};
+use crate::{QuantError, Tensor4, Tensor8, gpu};
 
-/// Rows of inputs up to which codes are multiplied directly.
+/// Rows of inputs up to which codes are multiplied directly on a CPU.
 const FUSED_ROWS: usize = 8;
 
 /// Size of a tile in bytes.
@@ -47,8 +47,8 @@ pub trait QuantWeight: std::fmt::Debug + Send + 'static {
     /// # Errors
     /// [`QuantError::Kind`] when `tile` is not floating point.
     fn fill(&self, tile: &mut Tensor, row: usize, column: usize) -> Result<(), QuantError>;
-    /// `xs Wᵀ` for few rows on the CPU: `[rows, in]`, contiguous, in float32 or bfloat16, to `[rows, out]` in float32;
-    /// `None` where there is no kernel for this shape.
+    /// `xs Wᵀ` for few rows by a kernel that reads the codes: `[rows, in]`, contiguous, to `[rows, out]`. On the CPU `xs` is
+    /// float32 or bfloat16 and the result float32; elsewhere both are bfloat16. `None` where there is no kernel for this.
     ///
     /// # Errors
     /// [`QuantError::Torch`] when there is not the memory.
@@ -67,8 +67,9 @@ pub fn product<W: QuantWeight>(weight: &W, xs: &Tensor) -> Result<Tensor, QuantE
     if let Some(last) = shape.last_mut() {
         *last = outputs;
     }
-    if weight.device() == Device::Cpu && rows as usize <= FUSED_ROWS {
-        let wide = if kind == Kind::BFloat16 { kind } else { Kind::Float };
+    let on_cpu = weight.device() == Device::Cpu;
+    if rows as usize <= if on_cpu { FUSED_ROWS } else { gpu::MAX_ROWS } {
+        let wide = if on_cpu && kind != Kind::BFloat16 { Kind::Float } else { kind };
         let few = xs.f_to_kind(wide).op("to_kind")?.f_contiguous().op("contiguous")?;
         if let Some(ys) = weight.fused(&few)? {
             return Ok(ys.f_to_kind(kind).op("to_kind")?.f_view(&*shape).op("view")?);
@@ -152,6 +153,10 @@ impl QuantWeight for Tensor4 {
 
     fn fill(&self, tile: &mut Tensor, row: usize, column: usize) -> Result<(), QuantError> {
         if Tensor4::device(self) != Device::Cpu {
+            // On a GPU a tile is all of the weight.
+            if tile.size() == self.shape() && gpu::dequantize_into(self, tile) {
+                return Ok(());
+            }
             return fill_elsewhere(self, tile, row, column);
         }
         let (inputs, width) = (self.shape()[1] as usize, tile.size()[1] as usize);
@@ -163,6 +168,9 @@ impl QuantWeight for Tensor4 {
     }
 
     fn fused(&self, xs: &Tensor) -> Result<Option<Tensor>, QuantError> {
+        if Tensor4::device(self) != Device::Cpu {
+            return gpu::matvec4(self, xs);
+        }
         let (inputs, outputs) = (self.shape()[1] as usize, self.shape()[0] as usize);
         let block = self.config().block_size;
         if !cpu::dot_fits(inputs, block) {
@@ -223,6 +231,9 @@ impl QuantWeight for Tensor8 {
     }
 
     fn fused(&self, xs: &Tensor) -> Result<Option<Tensor>, QuantError> {
+        if Tensor8::device(self) != Device::Cpu {
+            return gpu::matvec8(self, xs);
+        }
         let view = View8::new(self);
         let xs = xs.f_to_kind(Kind::Float).op("to_kind")?;
         let dots = |row: usize, _: &mut Vec<f32>, xs: &[f32], out: &mut [f32]| view.dot(row, xs, out);

@@ -8,7 +8,7 @@ use crate::cpu::{self, Format, Isa, Out};
 use crate::error::torch;
 use crate::memory::{Output, elements};
 use crate::view::View4;
-use crate::{Code4, Config4, QuantError, twin};
+use crate::{Code4, Config4, QuantError, gpu, twin};
 
 /// Numbers that one task of a loop takes: a whole number of blocks of every size.
 const TASK: usize = 1 << 14;
@@ -64,6 +64,8 @@ impl Tensor4 {
         let weight = weight.f_detach().op("detach")?.f_contiguous().op("contiguous")?;
         let (packed, scales) = if weight.device() == Device::Cpu {
             encode(&weight, config)?
+        } else if let Some(done) = gpu::quantize(&weight, config)? {
+            done
         } else {
             twin::quantize4(&weight, config)?
         };
@@ -179,11 +181,16 @@ impl Tensor4 {
     /// # Errors
     /// [`QuantError::Kind`] for a kind that is not floating point, [`QuantError::Torch`] when there is not the memory.
     pub fn dequantize(&self, kind: Kind) -> Result<Tensor, QuantError> {
-        if self.device() != Device::Cpu {
+        let device = self.device();
+        if device != Device::Cpu && kind != Kind::BFloat16 {
             return twin::dequantize4(self, kind);
         }
-        let mut out = Tensor::f_empty(&self.shape, (kind, Device::Cpu)).op("empty")?;
-        self.decode_into(&mut out, 0)?;
+        let mut out = Tensor::f_empty(&self.shape, (kind, device)).op("empty")?;
+        if device == Device::Cpu {
+            self.decode_into(&mut out, 0)?;
+        } else if !gpu::dequantize_into(self, &out) {
+            return twin::dequantize4(self, kind);
+        }
         Ok(out)
     }
 

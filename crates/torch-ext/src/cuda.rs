@@ -1,12 +1,16 @@
 //! CUDA in a program that links only the CPU libraries.
 
-use std::ffi::c_int;
+use std::ffi::{OsStr, c_char, c_int, c_void};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
 
 use crate::ExtError;
 use crate::error::last_error;
 
 unsafe extern "C" {
     fn torch_ext_load_cuda() -> c_int;
+    fn torch_ext_lib_dir(out: *mut c_char, size: usize) -> usize;
+    fn torch_ext_cuda_stream(device: c_int, stream: *mut *mut c_void) -> c_int;
     fn torch_ext_cuda_memory(device: c_int, current: *mut i64, peak: *mut i64) -> c_int;
     fn torch_ext_cuda_reset_peak(device: c_int) -> c_int;
 }
@@ -28,6 +32,26 @@ pub struct CudaMemory {
 pub fn load() -> Result<(), ExtError> {
     // SAFETY: takes nothing, changes only the process's loaded libraries.
     if unsafe { torch_ext_load_cuda() } == 1 { Ok(()) } else { Err(last_error("load_cuda")) }
+}
+
+/// The directory `torch` or `libtorch` that the libraries in use are from, where the dynamic linker tells.
+pub fn torch_dir() -> Option<PathBuf> {
+    let mut buffer = vec![0u8; 4096];
+    // SAFETY: the buffer is as long as is said.
+    let len = unsafe { torch_ext_lib_dir(buffer.as_mut_ptr().cast(), buffer.len()) };
+    let lib = Path::new(OsStr::from_bytes(buffer.get(..len)?));
+    std::fs::canonicalize(lib).ok()?.parent().map(Path::to_owned)
+}
+
+/// The `cudaStream_t` that operations on CUDA device `index` go to now.
+pub(crate) fn stream(index: usize) -> Result<*mut c_void, ExtError> {
+    let mut stream = std::ptr::null_mut();
+    // SAFETY: the pointer is valid for the call.
+    if unsafe { torch_ext_cuda_stream(index as c_int, &raw mut stream) } == 1 {
+        Ok(stream)
+    } else {
+        Err(last_error("cuda_stream"))
+    }
 }
 
 /// What the allocator of CUDA device `index` has given out.

@@ -22,6 +22,24 @@ pub enum ExtError {
         /// What libtorch said, first line only.
         message: String,
     },
+    /// A library of CUDA that is opened at run time is not there, or not whole.
+    #[error("the {library} cannot be used: {reason}")]
+    Library {
+        /// Which one.
+        library: &'static str,
+        /// What the dynamic linker said.
+        reason: String,
+    },
+    /// A kernel of our own, or its device, does not do what is asked.
+    #[error("`{kernel}` does not {step}: {message}")]
+    Kernel {
+        /// The kernel, its file or the device.
+        kernel: String,
+        /// What was asked of it.
+        step: &'static str,
+        /// What the compiler or the driver said.
+        message: String,
+    },
     /// A tensor would look outside its owner's bytes.
     #[error("a tensor of {num_bytes} bytes at offset {offset} does not fit in {available} bytes")]
     OutOfRange {
@@ -65,6 +83,18 @@ pub(crate) fn last_error(op: &'static str) -> ExtError {
 pub(crate) fn set_last_error(text: &str) {
     // SAFETY: the C++ side copies the bytes.
     unsafe { torch_ext_set_error(text.as_ptr(), text.len()) };
+}
+
+/// An error and its causes in one line: the dynamic linker's words are a cause.
+pub(crate) fn with_causes(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        next = cause.source();
+    }
+    text
 }
 
 /// Takes ownership of a tensor made on the C++ side; null means failure.

@@ -8,6 +8,7 @@
 //! - [`dynamic8`]: blocks of 8-bit codes with a dynamic exponent, as bitsandbytes keeps optimiser states and block scales;
 //! - [`tensor_over`]: a tensor that looks at memory somebody else owns, and keeps the owner alive;
 //! - [`cuda`]: starting CUDA in a program that links only the CPU libraries, and its allocator's statistics;
+//! - [`kernel`]: CUDA kernels of our own, compiled and launched at run time;
 //! - [`process_memory`]: what this process holds in host memory.
 #![expect(unsafe_code, reason = "this crate is the boundary to C++")]
 
@@ -17,6 +18,7 @@ pub mod cuda;
 mod custom;
 pub mod dynamic8;
 mod error;
+pub mod kernel;
 mod linear;
 mod memory;
 mod parallel;

@@ -15,6 +15,7 @@ mod linear;
 mod memory;
 mod product;
 mod quantization_config;
+mod recycled;
 mod scratch;
 mod source;
 mod stored;

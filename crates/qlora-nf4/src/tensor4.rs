@@ -8,7 +8,7 @@ use crate::cpu::{self, Format, Isa, Out};
 use crate::error::torch;
 use crate::memory::{Output, elements};
 use crate::view::View4;
-use crate::{Code4, Config4, QuantError, gpu, twin};
+use crate::{Code4, Config4, QuantError, gpu, recycled, twin};
 
 /// Numbers that one task of a loop takes: a whole number of blocks of every size.
 const TASK: usize = 1 << 14;
@@ -182,16 +182,18 @@ impl Tensor4 {
     /// [`QuantError::Kind`] for a kind that is not floating point, [`QuantError::Torch`] when there is not the memory.
     pub fn dequantize(&self, kind: Kind) -> Result<Tensor, QuantError> {
         let device = self.device();
-        if device != Device::Cpu && kind != Kind::BFloat16 {
-            return twin::dequantize4(self, kind);
-        }
-        let mut out = Tensor::f_empty(&self.shape, (kind, device)).op("empty")?;
         if device == Device::Cpu {
+            let mut out = recycled::empty(&self.shape, kind)?;
             self.decode_into(&mut out, 0)?;
-        } else if !gpu::dequantize_into(self, &out) {
-            return twin::dequantize4(self, kind);
+            return Ok(out);
         }
-        Ok(out)
+        if kind == Kind::BFloat16 {
+            let out = Tensor::f_empty(&self.shape, (kind, device)).op("empty")?;
+            if gpu::dequantize_into(self, &out) {
+                return Ok(out);
+            }
+        }
+        twin::dequantize4(self, kind)
     }
 
     /// Writes the numbers from `start` on into `out`, a contiguous CPU tensor.

@@ -4,7 +4,7 @@ use nn_core::{TorchContext, TorchFailure};
 use tch::{Device, Kind, Tensor};
 use torch_ext::parallel;
 
-use crate::QuantError;
+use crate::{QuantError, recycled};
 use crate::cpu::{self, Format, Isa};
 use crate::memory::Output;
 use crate::tensor4::{Input, Target};
@@ -112,7 +112,7 @@ impl Tensor8 {
             let values = self.codes.f_to_kind(Kind::Float).op("to_kind")?.f_mul(&scales).op("mul")?;
             return Ok(values.f_to_kind(kind).op("to_kind")?);
         }
-        let mut out = Tensor::f_empty(self.codes.size(), (kind, Device::Cpu)).op("empty")?;
+        let mut out = recycled::empty(&self.codes.size(), kind)?;
         let (rows, columns) = (self.rows(), self.columns());
         let (view, target) = (View8::new(self), Target::new(&mut out, kind)?);
         parallel(rows, |range| {

@@ -7,6 +7,8 @@ mod bench;
 mod check;
 mod demo;
 mod demo_report;
+#[cfg(test)]
+mod excerpts;
 mod experiment;
 mod goldens;
 mod kernels;

@@ -6,12 +6,19 @@ use anyhow::{Result, bail};
 
 use crate::process::probe;
 
+/// Stands before the version: modules print warnings of their own, before and after it.
+const MARK: &str = "PyTorch ";
+
+fn version(printed: &str) -> &str {
+    printed.lines().find_map(|line| line.strip_prefix(MARK)).unwrap_or_default()
+}
+
 /// Checks that `python` has the modules; the first has to be PyTorch 2.11.0.
 ///
 /// # Errors
 /// With what it lacks and how to make one that has it all.
 pub(crate) fn check(python: &str, modules: &[&str]) -> Result<()> {
-    let script = format!("import {}\nprint(torch.__version__)", modules.join(", "));
+    let script = format!("import {}\nprint('{MARK}' + torch.__version__)", modules.join(", "));
     let how = format!(
         "make one outside the repository and name it with --python:\n         \
          python3 -m venv ~/peers && ~/peers/bin/pip install torch=={} transformers==4.57.1 peft==0.17.1 bitsandbytes==0.50.2 accelerate\n         \
@@ -25,7 +32,7 @@ pub(crate) fn check(python: &str, modules: &[&str]) -> Result<()> {
             bail!("`{python}` cannot import {}: {last}; {how}", modules.join(", "))
         }
         Some((true, text)) => {
-            let version = text.lines().last().unwrap_or_default();
+            let version = version(&text);
             if version.split('+').next() == Some(crate::libtorch::VERSION) {
                 return Ok(());
             }
@@ -37,6 +44,12 @@ pub(crate) fn check(python: &str, modules: &[&str]) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_version_is_found_between_warnings() {
+        assert_eq!(version("one warning\nPyTorch 2.11.0+cpu\nanother\n"), "2.11.0+cpu");
+        assert_eq!(version("nothing"), "");
+    }
 
     #[test]
     fn a_python_that_is_not_there_is_told_how_to_be_made() {

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The demo, and LoRA and decoding of a 7B shape, on a GPU. Needs release binaries and a libtorch with CUDA, but no cargo:
+# The demo, kernels of quantised weights, and LoRA, QLoRA and decoding of a 7B shape, on a GPU. Needs release binaries and a libtorch with CUDA, but no cargo:
 #
 #     BIN=DIR LIBTORCH=DIR benches/gpu.sh
 #
@@ -26,7 +26,7 @@ out=${OUT:-target/bench/gpu}
 base=${BASE:-datasets/tiny-llama}
 large=$out/$preset
 
-for program in evaluate finetune pretrain bench-step bench-decode; do
+for program in evaluate finetune pretrain bench-step bench-decode bench-kernels; do
     if [ ! -x "$bin/$program" ]; then
         echo "error: \`$bin/$program\` is missing; expected the release binaries (BIN names their directory)" >&2
         exit 1
@@ -79,6 +79,11 @@ say "demo: accuracy of the adapter"
 "$bin/evaluate" --base_model "$base" --lora_weights "$out/demo" --data_path datasets/records/test.json \
     --device "$device" --dtype "$dtype" --show 0
 
+# Each kernel is compared with tensor operations when it is first used; one that fails says so on stderr.
+say "kernels of quantised weights"
+"$bin/bench-kernels" --device "$device" > "$out/kernels.json"
+cat "$out/kernels.json"
+
 say "$preset: random weights"
 if [ ! -f "$large/tokenizer.json" ]; then
     rm -rf "$large"
@@ -92,6 +97,10 @@ fi
 say "$preset: LoRA, $steps steps"
 "$bin/finetune" --base_model "$large" --data_path datasets/mini_data.json --output_dir "$out/run" \
     --overwrite_output_dir --device "$device" --dtype "$dtype" --val_set_size 0 --batch_size 8 \
+    --micro_batch_size 8 --max_steps "$steps" --warmup_steps 2 --logging_steps 1
+say "$preset: QLoRA, $steps steps"
+"$bin/finetune" --base_model "$large" --data_path datasets/mini_data.json --output_dir "$out/run-nf4" \
+    --overwrite_output_dir --device "$device" --dtype "$dtype" --val_set_size 0 --batch_size 8 --quantize nf4 --double_quant \
     --micro_batch_size 8 --max_steps "$steps" --warmup_steps 2 --logging_steps 1
 
 step_flags=(--base_model "$large" --data_path datasets/mini_data.json --steps 10 --batch_size 8
@@ -126,12 +135,16 @@ peer train_step.py "${step_flags[@]}" --json "$out/step-python.json" || true
 say "$preset: decoding, 5 tokens in, 200 out"
 decode_flags=(--base_model "$large" --prompt_tokens 5 --new_tokens 200 --repeats 3 --device "$device" --dtype "$dtype")
 "$bin/bench-decode" "${decode_flags[@]}" > "$out/decode-rust.json"
+for quantize in nf4 int8; do
+    "$bin/bench-decode" "${decode_flags[@]}" --quantize "$quantize" > "$out/decode-$quantize.json"
+done
 peer decode.py "${decode_flags[@]}" > "$out/decode-python.json" || rm -f "$out/decode-python.json"
 
 say "results"
 summary "$out/demo" "demo"
 summary "$out/run" "$preset LoRA"
-for side in rust python; do
+summary "$out/run-nf4" "$preset QLoRA"
+for side in rust nf4 int8 python; do
     if [ -f "$out/step-$side.json" ]; then step "$side" "$out/step-$side.json"; fi
     if [ -f "$out/decode-$side.json" ]; then decode "$side" "$out/decode-$side.json"; fi
 done

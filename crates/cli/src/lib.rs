@@ -6,6 +6,7 @@
 pub mod base;
 pub mod bench;
 pub mod bench_decode;
+pub mod bench_kernels;
 pub mod bench_nf4;
 pub mod compare;
 pub mod data;

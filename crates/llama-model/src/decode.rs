@@ -5,6 +5,7 @@ use tch::{Kind, Tensor};
 
 use crate::Llama;
 use crate::cache::{LayerCache, RowCopy, StepPlaces};
+use crate::graphs::Graphs;
 use crate::rope::Rotation;
 use crate::sequences::Sequences;
 
@@ -18,6 +19,8 @@ struct Session<'a> {
     capacity: usize,
     /// Of every position `0..capacity`.
     rotation: Rotation,
+    /// Of a GPU: steps that are repeated as they were recorded.
+    graphs: Option<Graphs>,
 }
 
 impl CausalLm for Llama {
@@ -45,7 +48,8 @@ impl<'a> Session<'a> {
         let positions = Tensor::f_arange(capacity as i64, (Kind::Int64, model.device())).op("arange")?;
         let rotation = model.rotation(&positions)?;
         let rows = (0..rows).map(|_| Vec::with_capacity(capacity)).collect();
-        Ok(Self { model, caches, rows, capacity, rotation })
+        let graphs = model.device().is_cuda().then(|| Graphs::new(capacity));
+        Ok(Self { model, caches, rows, capacity, rotation, graphs })
     }
 
     /// Refuses a use of rows that does not fit, before anything is changed. `uses` names (row, tokens it would hold).
@@ -113,20 +117,38 @@ impl<'a> Session<'a> {
         if let Some(&(row, _)) = tokens.iter().find(|&&(row, _)| self.rows[row].is_empty()) {
             return Err(NnError::Room { row, tokens: 0, capacity: self.capacity });
         }
-        let model = self.model;
         let ids: Vec<i64> = tokens.iter().map(|&(_, id)| id).collect();
-        let mut hidden = model.embed(&ids)?; // [n, C]
+        self.model.check_ids(&ids)?;
+        let positions: Vec<i64> = tokens.iter().map(|&(row, _)| self.rows[row].len() as i64).collect();
+        let in_order = tokens.iter().enumerate().all(|(i, &(row, _))| i == row);
+        let recordable = self.graphs.as_mut().filter(|_| in_order);
+        let repeated = recordable.and_then(|graphs| graphs.replay(&ids, &positions));
+        let logits = if let Some(logits) = repeated {
+            logits
+        } else {
+            let logits = self.launch(tokens, &ids)?;
+            if let Some(graphs) = self.graphs.as_mut().filter(|_| in_order) {
+                graphs.record(self.model, &mut self.caches, &self.rotation, (&ids, &positions), &logits);
+            }
+            logits
+        };
+        for &(row, id) in tokens {
+            self.rows[row].push(id);
+        }
+        Ok(logits)
+    }
+
+    /// A step in the shapes that it has now.
+    fn launch(&mut self, tokens: &[(usize, i64)], ids: &[i64]) -> Result<Tensor, NnError> {
+        let model = self.model;
+        let mut hidden = model.embed(ids)?; // [n, C]
         let (places, rotation) = self.places(tokens)?;
         for (index, cache) in self.caches.iter_mut().enumerate() {
             hidden = model.layer(index).forward(&hidden, &rotation, Mode::Eval, |q, k, v| {
                 cache.append_and_attend(&places, q, k, v)
             })?;
         }
-        let logits = model.logits(&model.final_norm(&hidden)?)?;
-        for &(row, id) in tokens {
-            self.rows[row].push(id);
-        }
-        Ok(logits)
+        model.logits(&model.final_norm(&hidden)?)
     }
 
     /// Where the new tokens go, and the rotation of their positions.
@@ -219,3 +241,6 @@ impl DecodeSession for Session<'_> {
         self.rows.get(row).map_or(0, Vec::len)
     }
 }
+
+#[cfg(test)]
+mod tests;

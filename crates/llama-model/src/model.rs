@@ -83,12 +83,21 @@ impl Llama {
 
     /// `[N]` int64 to `[N, C]`.
     pub(crate) fn embed(&self, ids: &[i64]) -> Result<Tensor, NnError> {
+        self.check_ids(ids)?;
+        self.embed_at(&self.indices(ids)?)
+    }
+
+    /// As [`Self::embed`], for ids that are on the device and known to be in the vocabulary.
+    pub(crate) fn embed_at(&self, ids: &Tensor) -> Result<Tensor, NnError> {
+        Ok(Tensor::f_embedding(&self.embed_tokens, ids, -1, false, false).op("embedding")?)
+    }
+
+    pub(crate) fn check_ids(&self, ids: &[i64]) -> Result<(), NnError> {
         let vocab_size = self.config.vocab_size;
-        if let Some(&id) = ids.iter().find(|&&id| id < 0 || id >= vocab_size) {
-            return Err(NnError::TokenId { id, vocab_size });
+        match ids.iter().find(|&&id| id < 0 || id >= vocab_size) {
+            Some(&id) => Err(NnError::TokenId { id, vocab_size }),
+            None => Ok(()),
         }
-        let ids = self.indices(ids)?;
-        Ok(Tensor::f_embedding(&self.embed_tokens, &ids, -1, false, false).op("embedding")?)
     }
 
     pub(crate) fn indices(&self, values: &[i64]) -> Result<Tensor, NnError> {

@@ -6,6 +6,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use nn_core::{TorchContext, TorchFailure};
 use tch::{Device, Kind, Tensor};
+use torch_ext::is_recording;
 
 /// Bytes of dequantised weights in use.
 static LIVE: AtomicUsize = AtomicUsize::new(0);
@@ -52,7 +53,10 @@ impl Scratch {
     /// A buffer of `shape` with anything in it.
     pub(crate) fn take(shape: &[i64], kind: Kind, device: Device) -> Result<Self, TorchFailure> {
         let len: i64 = shape.iter().product();
-        let fitting = {
+        // What a graph records has memory of its own: a buffer that others use too would not be there when it is repeated.
+        let fitting = if is_recording() {
+            None
+        } else {
             let mut idle = idle();
             let found = idle
                 .iter()
@@ -87,7 +91,9 @@ impl Deref for Scratch {
 impl Drop for Scratch {
     fn drop(&mut self) {
         LIVE.fetch_sub(self.bytes, Ordering::Relaxed);
-        if let Some(whole) = self.whole.take() {
+        if let Some(whole) = self.whole.take()
+            && !is_recording()
+        {
             let mut idle = idle();
             idle.push(whole);
             if idle.len() > MAX_IDLE {

@@ -5,7 +5,7 @@
 #include <dlfcn.h>
 #include "guard.h"
 
-namespace {
+namespace torch_ext {
 
 // The directory of the libc10 this program runs with, with a slash at its end; empty when the linker does not say.
 std::string lib_dir() {
@@ -16,17 +16,17 @@ std::string lib_dir() {
   return name.find("libc10") == std::string::npos || slash == std::string::npos ? "" : name.substr(0, slash + 1);
 }
 
-}  // namespace
+}  // namespace torch_ext
 
 // Writes up to `size` bytes of that directory, and returns its length.
 extern "C" size_t torch_ext_lib_dir(char* out, size_t size) {
-  TORCH_EXT_GUARD(0, const std::string dir = lib_dir(); dir.copy(out, size); return dir.size();)
+  TORCH_EXT_GUARD(0, const std::string dir = torch_ext::lib_dir(); dir.copy(out, size); return dir.size();)
 }
 
 // 1 when libtorch_cuda is loaded (also before), 0 with the reason in the last error.
 extern "C" int torch_ext_load_cuda() {
   // Beside libc10, never another one.
-  TORCH_EXT_GUARD(0, const std::string path = lib_dir() + "libtorch_cuda.so";
+  TORCH_EXT_GUARD(0, const std::string path = torch_ext::lib_dir() + "libtorch_cuda.so";
                   if (dlopen(path.c_str(), RTLD_NOW | RTLD_GLOBAL) == nullptr) throw std::runtime_error(dlerror());
                   return 1;)
 }

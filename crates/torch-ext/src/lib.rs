@@ -9,6 +9,7 @@
 //! - [`tensor_over`]: a tensor that looks at memory somebody else owns, and keeps the owner alive;
 //! - [`cuda`]: starting CUDA in a program that links only the CPU libraries, and its allocator's statistics;
 //! - [`kernel`]: CUDA kernels of our own, compiled and launched at run time;
+//! - [`CudaGraph`]: work on a CUDA device recorded once and repeated;
 //! - [`process_memory`]: what this process holds in host memory.
 #![expect(unsafe_code, reason = "this crate is the boundary to C++")]
 
@@ -18,6 +19,7 @@ pub mod cuda;
 mod custom;
 pub mod dynamic8;
 mod error;
+mod graph;
 pub mod kernel;
 mod linear;
 mod memory;
@@ -28,6 +30,7 @@ pub use checkpoint::checkpoint;
 pub use cross_entropy::linear_cross_entropy;
 pub use custom::custom;
 pub use error::ExtError;
+pub use graph::{CudaGraph, is_recording};
 pub use linear::linear;
 pub use memory::{ProcessMemory, process_memory};
 pub use parallel::parallel;

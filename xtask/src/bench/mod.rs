@@ -31,7 +31,7 @@ pub(crate) enum Bench {
     Merge(merge::MergeArgs),
     /// 4-bit and 8-bit products on a CPU beside bitsandbytes and torch
     Nf4(nf4::Nf4Args),
-    /// The demo and a 7B-shaped run on a GPU (benches/gpu.sh, which needs no cargo; its settings are in its head)
+    /// Tests, kernels, the demo and a 7B-shaped run on a GPU (benches/gpu.sh, which needs no cargo; its settings are in its head)
     Gpu,
 }
 
@@ -44,6 +44,10 @@ pub(crate) fn run(workspace: &Workspace, bench: &Bench) -> Result<()> {
         Bench::Gpu => {
             setup::ensure(workspace)?;
             let bin = workspace.release_binaries()?;
+            // The tests that need a GPU; each says so where it is skipped.
+            let tests =
+                ["test", "--release", "-p", "torch-ext", "-p", "qlora-nf4", "-p", "llama-model", "--lib"];
+            run_command(workspace.cargo().args(tests).args(["--", "--nocapture", "on_a_gpu_"]))?;
             run_command(workspace.command("bash").arg("benches/gpu.sh").env("BIN", bin))
         }
     }

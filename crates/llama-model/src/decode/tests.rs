@@ -1,0 +1,82 @@
+//! Steps of fixed shape, and steps that a GPU repeats, are the ordinary ones.
+
+use super::*;
+use crate::fixed_step::{FixedStep, span};
+use crate::{LlamaConfig, RandomSource};
+use nn_core::LinearSource;
+use tch::{Cuda, Device};
+
+/// The same sums in another order, in float32, of logits of about one.
+const SAME: f64 = 1e-5;
+const PROMPTS: [&[i64]; 3] = [&[1, 5, 9, 30, 7], &[1, 44], &[1, 3, 3]];
+
+/// The same numbers on any device.
+struct On(RandomSource, Device);
+
+impl LinearSource for On {
+    fn tensor(&self, name: &str, shape: &[i64]) -> Result<Tensor, NnError> {
+        Ok(self.0.tensor(name, shape)?.f_to(self.1).op("to")?)
+    }
+}
+
+fn model(device: Device) -> Llama {
+    let config = LlamaConfig { num_key_value_heads: 2, ..LlamaConfig::new(48, 32, 64, 2, 4) };
+    let source = RandomSource { seed: 3, std: 0.3, device: Device::Cpu, kind: Kind::Float };
+    Llama::load(&config, &On(source, device)).unwrap()
+}
+
+fn open(model: &Llama, rows: usize, capacity: usize) -> Session<'_> {
+    let mut session = Session::open(model, rows, capacity).unwrap();
+    let prompts: Vec<(usize, &[i64])> = PROMPTS[..rows].iter().copied().enumerate().collect();
+    let _ = session.prefill(&prompts).unwrap();
+    session
+}
+
+fn off(a: &Tensor, b: &Tensor) -> f64 {
+    (a.to(Device::Cpu) - b.to(Device::Cpu)).abs().max().double_value(&[])
+}
+
+#[test]
+fn a_step_of_fixed_shape_is_the_ordinary_step() {
+    let model = model(Device::Cpu);
+    for (rows, capacity) in [(1, 40), (3, 40), (3, 300), (2, 258)] {
+        let (mut ordinary, mut fixed) = (open(&model, rows, capacity), open(&model, rows, capacity));
+        let mut step = FixedStep::new(&model, rows, span(20, capacity)).unwrap();
+        for turn in 0..12 {
+            let tokens: Vec<(usize, i64)> =
+                (0..rows).map(|row| (row, (turn * 7 + row as i64 * 5) % 48)).collect();
+            let expected = ordinary.step(&tokens).unwrap();
+            let ids: Vec<i64> = tokens.iter().map(|&(_, id)| id).collect();
+            let positions: Vec<i64> = (0..rows).map(|row| fixed.len(row) as i64).collect();
+            step.set(&ids, &positions).unwrap();
+            // Twice is as if once: a recording runs it so.
+            for _ in 0..2 {
+                let actual =
+                    tch::no_grad(|| step.logits(&model, &mut fixed.caches, &fixed.rotation)).unwrap();
+                assert!(off(&actual, &expected) < SAME, "{rows} {turn}: {}", off(&actual, &expected));
+            }
+            for &(row, id) in &tokens {
+                fixed.rows[row].push(id);
+            }
+        }
+    }
+}
+
+#[test]
+fn on_a_gpu_recorded_steps_decode_as_a_cpu_does() {
+    if torch_ext::cuda::load().is_err() || !Cuda::is_available() {
+        eprintln!("skipped: on_a_gpu_recorded_steps_decode_as_a_cpu_does needs a CUDA device");
+        return;
+    }
+    let (cpu, gpu) = (model(Device::Cpu), model(Device::Cuda(0)));
+    let (mut expected, mut actual) = (open(&cpu, 3, 300), open(&gpu, 3, 300));
+    // Past the end of the first span, with all rows and with two.
+    for turn in 0..280 {
+        let rows = if turn % 3 == 0 { 2 } else { 3 };
+        let tokens: Vec<(usize, i64)> =
+            (0..rows).map(|row| (row, (turn * 7 + row as i64 * 5) % 48)).collect();
+        let (a, b) = (actual.step(&tokens).unwrap(), expected.step(&tokens).unwrap());
+        assert!(off(&a, &b) < 1e-3, "{turn}: {}", off(&a, &b));
+    }
+    assert!(actual.graphs.is_some_and(|graphs| graphs.recorded() >= 3));
+}

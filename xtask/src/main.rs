@@ -8,6 +8,9 @@ mod check;
 mod demo;
 mod demo_report;
 mod experiment;
+#[cfg(test)]
+#[path = "../../crates/cli/src/flag_page.rs"]
+mod flag_page;
 mod goldens;
 mod libtorch;
 mod output;
@@ -92,6 +95,15 @@ mod tests {
     #[test]
     fn the_command_line_is_sound() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn flag_page_of_xtask_is_what_it_takes() {
+        let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+        let introduction =
+            "Run in the root of a clone, as `cargo xtask COMMAND`. `--help` prints the flags of a command.";
+        let page = flag_page::page(Cli::command(), introduction, false);
+        assert_eq!(flag_page::compare(root, "xtask", &page), Ok(()));
     }
 
     #[test]

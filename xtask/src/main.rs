@@ -4,6 +4,7 @@
 
 mod arrows;
 mod bench;
+mod book;
 mod check;
 mod demo;
 mod demo_report;
@@ -47,7 +48,7 @@ enum Task {
     Demo,
     /// Run every test; arguments go to the test runner
     Test(test::TestArgs),
-    /// Formatting, lints, crate arrows, documentation, licences
+    /// Formatting, lints, crate arrows, the book's links and examples, documentation, licences
     Check,
     /// Remake datasets/tiny-llama: corpus, tokenizer, records, pre-training
     #[command(name = "tiny-model")]

@@ -79,12 +79,16 @@ impl Saying {
 
 impl DecodeSession for Saying {
     fn prefill(&mut self, prompts: &[(usize, &[i64])]) -> Result<Tensor, NnError> {
-        prompts.iter().for_each(|&(row, prompt)| self.lengths[row] = prompt.len());
+        for &(row, prompt) in prompts {
+            self.lengths[row] = prompt.len();
+        }
         Ok(Self::logits(prompts.len()))
     }
 
     fn step(&mut self, tokens: &[(usize, i64)]) -> Result<Tensor, NnError> {
-        tokens.iter().for_each(|&(row, _)| self.lengths[row] += 1);
+        for &(row, _) in tokens {
+            self.lengths[row] += 1;
+        }
         Ok(Self::logits(tokens.len()))
     }
 

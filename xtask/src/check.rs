@@ -8,14 +8,15 @@ use anyhow::{Result, bail};
 use crate::output::{note, say};
 use crate::process::{self, succeeds};
 use crate::workspace::Workspace;
-use crate::{arrows, setup};
+use crate::{arrows, book, setup};
 
 /// Answers with the reason when it was skipped.
 type Check = fn(&Workspace) -> Result<Option<&'static str>>;
 
-const CHECKS: [(&str, Check); 5] = [
+const CHECKS: [(&str, Check); 6] = [
     ("formatting", formatting),
     ("crate arrows", crate_arrows),
+    ("book", the_book),
     ("clippy", clippy),
     ("documentation", docs),
     ("licences", licences),
@@ -53,6 +54,11 @@ fn formatting(workspace: &Workspace) -> Result<Option<&'static str>> {
 fn crate_arrows(workspace: &Workspace) -> Result<Option<&'static str>> {
     let violations = arrows::check(&workspace.root)?;
     if violations.is_empty() { Ok(None) } else { bail!("{}", violations.join("\n       ")) }
+}
+
+fn the_book(workspace: &Workspace) -> Result<Option<&'static str>> {
+    let found = book::check(&workspace.root)?;
+    if found.is_empty() { Ok(None) } else { bail!("{}", found.join("\n       ")) }
 }
 
 fn clippy(workspace: &Workspace) -> Result<Option<&'static str>> {

@@ -4,12 +4,16 @@
 
 mod arrows;
 mod bench;
+mod book;
 mod check;
 mod demo;
 mod demo_report;
 #[cfg(test)]
 mod excerpts;
 mod experiment;
+#[cfg(test)]
+#[path = "../../crates/cli/src/flag_page.rs"]
+mod flag_page;
 mod goldens;
 mod kernels;
 mod libtorch;
@@ -47,7 +51,7 @@ enum Task {
     Demo,
     /// Run every test; arguments go to the test runner
     Test(test::TestArgs),
-    /// Formatting, lints, crate arrows, documentation, licences
+    /// Formatting, lints, crate arrows, the book's links and examples, documentation, licences
     Check,
     /// Compile every CUDA kernel for the generations of GPUs they are for; fetches NVIDIA's compiler (90 MB), needs no GPU
     Kernels,
@@ -98,6 +102,15 @@ mod tests {
     #[test]
     fn the_command_line_is_sound() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn flag_page_of_xtask_is_what_it_takes() {
+        let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+        let introduction =
+            "Run in the root of a clone, as `cargo xtask COMMAND`. `--help` prints the flags of a command.";
+        let page = flag_page::page(Cli::command(), introduction, false);
+        assert_eq!(flag_page::compare(root, "xtask", &page), Ok(()));
     }
 
     #[test]

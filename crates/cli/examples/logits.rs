@@ -6,6 +6,7 @@ use cli::base::Base;
 use nn_core::{Mode, TokenBatch};
 use tch::{Device, Kind, no_grad};
 
+// ANCHOR: readme
 fn main() -> Result<()> {
     let mut args = std::env::args().skip(1);
     let usage = "usage: logits BASE_MODEL IDS";
@@ -19,3 +20,4 @@ fn main() -> Result<()> {
     serde_json::to_writer(std::io::stdout().lock(), &rows)?;
     Ok(())
 }
+// ANCHOR_END: readme

@@ -14,6 +14,10 @@ pub mod device;
 pub mod evaluate;
 pub mod exit;
 pub mod finetune;
+#[cfg(test)]
+mod flag_page;
+#[cfg(test)]
+mod flag_page_tests;
 pub mod flags;
 pub mod generate;
 pub mod likeness;

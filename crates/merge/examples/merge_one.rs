@@ -1,0 +1,63 @@
+//! An adapter merged into a base of one tensor, and taken out of it again.
+#![expect(clippy::print_stdout, reason = "an example shows what it found")]
+
+use std::error::Error;
+
+use lora::AdapterLayer;
+use merge::{Base, Combination, Deltas, HfLayout, TensorPlan, WeightedAdapter, merge, unmerge};
+use nn_core::{LinearSource, ModulePath, NnError};
+use tch::{Device, Kind, Tensor};
+use weights::TensorStore;
+
+const Q_PROJ: &str = "model.layers.0.self_attn.q_proj";
+
+// ANCHOR: readme
+fn main() -> Result<(), Box<dyn Error>> {
+    let deltas =
+        Deltas::new(vec![WeightedAdapter { layers: vec![adapter()], weight: 1.0 }], Combination::Cat, 1.0)?;
+    let name = format!("{Q_PROJ}.weight");
+    let plan = TensorPlan { name: name.clone(), shape: vec![8, 16], added_rows: 0, kind: Kind::Float };
+
+    let dir = std::env::temp_dir().join("example-merged");
+    std::fs::create_dir_all(&dir)?;
+    let layout = HfLayout::new(&dir, &[plan], u64::MAX)?;
+    let mut files = layout.streams()?;
+    let base = Base { source: &Ones, prepare: &|_, weight| Ok(weight) };
+    let proof = merge(&base, &deltas, layout.layout(), &mut files, &mut |name| println!("merged {name}"))?;
+    for file in files {
+        file.finish()?; // the file appears here
+    }
+    let target = &proof.targets[0];
+    println!(
+        "{} of {} elements changed, norm of delta {:.3}",
+        target.changed, target.elements, target.delta_norm
+    );
+
+    let merged = TensorStore::open(&dir)?.tensor(&name)?;
+    if let Some(found) = unmerge(&name, &Ones.tensor(&name, &[8, 16])?, &merged, 2, 2.0)? {
+        println!("back: norm {:.3}, beyond rank 2: {:.6}", found.delta_norm, found.residual_norm);
+    }
+    Ok(())
+}
+// ANCHOR_END: readme
+
+/// A base whose weights are all one.
+struct Ones;
+
+impl LinearSource for Ones {
+    fn tensor(&self, _name: &str, shape: &[i64]) -> Result<Tensor, NnError> {
+        Ok(Tensor::ones(shape, (Kind::Float, Device::Cpu)))
+    }
+}
+
+/// Rank 2 and alpha 4, so the scale is 2.
+fn adapter() -> AdapterLayer {
+    tch::manual_seed(1);
+    let options = (Kind::Float, Device::Cpu);
+    AdapterLayer {
+        path: ModulePath::new(Q_PROJ),
+        a: Tensor::randn([2, 16], options),
+        b: Tensor::randn([8, 2], options),
+        scale: 2.0,
+    }
+}

@@ -5,7 +5,9 @@ use std::path::Path;
 /// The quoted arguments of each `Item::new(` and `Item::inside(` in a source: a file, then what lines begin with.
 fn items(source: &str) -> Vec<Vec<&str>> {
     let calls = source.split("page.excerpt(Item::").skip(1);
-    calls.map(|call| call.split(';').next().unwrap_or_default().split('"').skip(1).step_by(2).collect()).collect()
+    calls
+        .map(|call| call.split(';').next().unwrap_or_default().split('"').skip(1).step_by(2).collect())
+        .collect()
 }
 
 /// Whether a file has lines that begin so, one after the other.

@@ -4,11 +4,11 @@ use nn_core::{TorchContext, TorchFailure};
 use tch::{Device, Kind, Tensor};
 use torch_ext::parallel;
 
-use crate::{QuantError, recycled};
 use crate::cpu::{self, Format, Isa};
 use crate::memory::Output;
 use crate::tensor4::{Input, Target};
 use crate::view::View8;
+use crate::{QuantError, recycled};
 
 /// Inputs of this magnitude are outliers (`LLM.int8()`, §3.2; bitsandbytes' and alpaca-lora's default).
 pub const OUTLIER_THRESHOLD: f64 = 6.0;

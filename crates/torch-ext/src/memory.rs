@@ -33,8 +33,9 @@ mod tests {
     #[test]
     fn private_memory_grows_with_what_is_written() {
         let before = process_memory().private_bytes;
-        let block = vec![1u8; 64 << 20];
+        let block = vec![1u8; 128 << 20];
         let after = process_memory().private_bytes;
-        assert!(after >= before + (60 << 20), "{before} {after} {}", block[5]);
+        // Tests that run beside this one in the same process free some of theirs.
+        assert!(after >= before + (96 << 20), "{before} {after} {}", block[5]);
     }
 }

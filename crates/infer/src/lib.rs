@@ -9,6 +9,7 @@ mod beam;
 mod config;
 #[cfg(test)]
 mod counter;
+mod device_draw;
 mod draw;
 mod error;
 mod generate;

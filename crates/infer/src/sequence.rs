@@ -3,6 +3,7 @@
 use nn_core::TorchContext;
 use tch::Tensor;
 
+use crate::device_draw;
 use crate::draw::{Draws, draw};
 use crate::process::{is_one, process_scores};
 use crate::{FinishReason, GenerateConfig, InferError, TextStream, TokenText};
@@ -44,13 +45,13 @@ impl Sequence {
         if !sampling.do_sample && is_one(sampling.repetition_penalty) {
             return Ok(best);
         }
+        let uniform = self.draws.uniform(self.text.len() - self.prompt_len, 0);
+        if logits.device().is_cuda() {
+            return Ok(device_draw::choose(logits, &self.text, sampling, uniform)?);
+        }
         read_scores(logits, scratch)?;
         process_scores(scratch, &self.text, sampling, 1);
-        Ok(if sampling.do_sample {
-            draw(scratch, self.draws.uniform(self.text.len() - self.prompt_len, 0))
-        } else {
-            first_largest(scratch)
-        })
+        Ok(if sampling.do_sample { draw(scratch, uniform) } else { first_largest(scratch) })
     }
 
     /// Adds a token; returns what can be shown now, and why the text ends if it does.

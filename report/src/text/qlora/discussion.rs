@@ -157,7 +157,15 @@ pub(crate) fn limits(page: &mut Page<'_>) {
         "One base, one data set and one machine. Speed-ups depend on how fast the machine dequantises; on a GPU they differ from those on a CPU.",
         "只用了一个基座、一个数据集和一台机器。加速比取决于机器的反量化速度，GPU 与 CPU 的结果会不同。",
     )];
-    if seeds < 5 {
+    if seeds == 1 {
+        items.push(
+            lang.pick(
+                "One seed: how large the noise is cannot be told.",
+                "只有一个种子：无法估计噪声的大小。",
+            )
+            .to_owned(),
+        );
+    } else if seeds < 5 {
         items.push(say!(
             lang,
             "{seeds} seeds: intervals are wide, and rest on differences being about normal. Many comparisons at 95\u{a0}% give a false alarm in one of twenty.",

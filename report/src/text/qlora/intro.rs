@@ -22,12 +22,17 @@ pub(crate) fn method(page: &mut Page<'_>) {
     let sizes: Vec<String> = page.results.sizes().iter().map(u64::to_string).collect();
     let sizes = if sizes.is_empty() { "–".to_owned() } else { lang.list(&sizes) };
     let seeds = experiment.seeds.len();
+    let with_seeds = if seeds == 1 {
+        "one seed, which decides".to_owned()
+    } else {
+        format!("{seeds} seeds, which decide")
+    };
     page.doc.heading(1, lang.pick("Method", "方法"));
     page.doc.paragraph(say!(
         lang,
         "Every variant is fine-tuned on slices of {sizes} records of one data set. The slices are nested (a larger one begins \
          with the smaller ones), in the same order and with the same settings, so that variants differ in nothing but how the base is kept. \
-         All of it is done with {seeds} seeds, which decide how adapters begin, the order of data and dropout. Each run is a \
+         All of it is done with {with_seeds} how adapters begin, the order of data and dropout. Each run is a \
          process of its own; its peak memory is that of the whole process.",
         "每个方案分别在同一数据集的 {sizes} 条记录上微调。各数据子集逐级包含（较大的子集以较小的子集开头），顺序与其余设置完全相同，\
          因此各方案之间只有基座的保存方式不同。全部实验用 {seeds} 个随机种子重复，种子决定适配器的初值、数据顺序与 \

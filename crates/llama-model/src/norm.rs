@@ -1,9 +1,9 @@
 //! Root-mean-square norm.
 
 use nn_core::{LinearSource, NnError, TorchContext};
-use tch::{Kind, Tensor};
+use tch::Tensor;
 
-/// `RMSNorm` (Zhang and Sennrich, 2019, arXiv 1910.07467): `x / sqrt(mean(x²) + eps) · weight`.
+/// `RMSNorm`, see [`torch_ext::rms_norm`].
 #[derive(Debug)]
 pub(crate) struct RmsNorm {
     weight: Tensor,
@@ -20,14 +20,8 @@ impl RmsNorm {
         Ok(Self { weight: source.tensor(&format!("{name}.weight"), &[hidden_size])?, eps })
     }
 
-    /// `[.., C]` to `[.., C]`, in the kind of `xs`; the mean square in float32, as transformers' `LlamaRMSNorm` has it.
+    /// `[.., C]` to `[.., C]`.
     pub(crate) fn forward(&self, xs: &Tensor) -> Result<Tensor, NnError> {
-        let xs_f32 = xs.f_to_kind(Kind::Float).op("to_kind")?;
-        let normed = xs_f32
-            .f_rms_norm(self.weight.size(), None::<&Tensor>, Some(self.eps))
-            .op("rms_norm")?
-            .f_to_kind(xs.kind())
-            .op("to_kind")?;
-        Ok(normed.f_mul(&self.weight).op("mul")?)
+        Ok(torch_ext::rms_norm(xs, &self.weight, self.eps).op("rms_norm")?)
     }
 }

@@ -32,19 +32,9 @@ impl Rotation {
         Ok(Self { cos: part(&self.cos)?, sin: part(&self.sin)? })
     }
 
-    /// Rotates query or key heads by their positions (`RoFormer`, arXiv 2104.09864, §3.4.2; the half-split form of
-    /// transformers' `rotate_half`, so that Hugging Face weights fit).
-    ///
-    /// `heads`: `[N, H, D]`; returns the same shape and kind.
+    /// Rotates query or key heads, `[N, H, D]`, by their positions, see [`torch_ext::rotate_half`].
     pub(crate) fn apply(&self, heads: &Tensor) -> Result<Tensor, NnError> {
-        let half = heads.size()[2] / 2;
-        let first = heads.f_narrow(2, 0, half).op("narrow")?; // [N, H, D/2]
-        let second = heads.f_narrow(2, half, half).op("narrow")?; // [N, H, D/2]
-        let rotated_first =
-            first.f_mul(&self.cos).op("mul")?.f_sub(&second.f_mul(&self.sin).op("mul")?).op("sub")?;
-        let rotated_second =
-            second.f_mul(&self.cos).op("mul")?.f_add(&first.f_mul(&self.sin).op("mul")?).op("add")?;
-        Ok(Tensor::f_cat(&[rotated_first, rotated_second], 2).op("cat")?) // [N, H, D]
+        Ok(torch_ext::rotate_half(heads, &self.cos, &self.sin).op("rotate_half")?)
     }
 }
 

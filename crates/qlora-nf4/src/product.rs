@@ -4,12 +4,14 @@
 //! dequantised into a buffer that stays in the caches, multiplied by libtorch, and overwritten by the next: no more of
 //! the weight is ever dequantised than a tile.
 
+use std::ops::Range;
+
 use nn_core::TorchContext;
 use tch::{Device, Kind, Tensor};
 use torch_ext::parallel;
 
-use crate::cpu::{self, Isa, MAX_ROWS};
-use crate::memory::{Output, elements};
+use crate::cpu::{self, Format, Isa, MAX_ROWS};
+use crate::memory::{Element, Output, elements};
 use crate::scratch::Scratch;
 use crate::tensor4::Target;
 use crate::view::{View4, View8};
@@ -48,7 +50,8 @@ pub trait QuantWeight: std::fmt::Debug + Send + 'static {
     /// [`QuantError::Kind`] when `tile` is not floating point.
     fn fill(&self, tile: &mut Tensor, row: usize, column: usize) -> Result<(), QuantError>;
     /// `xs Wᵀ` for few rows by a kernel that reads the codes: `[rows, in]`, contiguous, to `[rows, out]`. On the CPU `xs` is
-    /// float32 or bfloat16 and the result float32; elsewhere both are bfloat16. `None` where there is no kernel for this.
+    /// float32 or bfloat16; elsewhere it is bfloat16. The result is float32 or of the kind of `xs`. `None` where there is no
+    /// kernel for this.
     ///
     /// # Errors
     /// [`QuantError::Torch`] when there is not the memory.
@@ -183,10 +186,11 @@ impl QuantWeight for Tensor4 {
                 cpu::bf16::arrange(xs, out);
             }
             let values = cpu::bf16::table(view.table());
-            let dots = |row: usize, buffer: &mut Vec<f32>, xs: &[u16], out: &mut [f32]| {
-                view.dot_bf16(row, &values, buffer, xs, out);
+            let dots = |rows: Range<usize>, buffer: &mut Vec<f32>, xs: &[u16], out: &mut [f32]| {
+                view.dot_bf16(rows, inputs, &values, buffer, xs, out);
             };
-            return each_row(outputs, inputs, &arranged, &dots).map(Some);
+            let narrow = |x| Format::BFloat16.narrow(x);
+            return each_row(outputs, inputs, &arranged, &dots, (Kind::BFloat16, &narrow)).map(Some);
         }
         let isa = Isa::best();
         let xs = xs.f_to_kind(Kind::Float).op("to_kind")?;
@@ -194,10 +198,10 @@ impl QuantWeight for Tensor4 {
         for (xs, out) in elements::<f32>(&xs).chunks(inputs).zip(arranged.chunks_mut(inputs)) {
             cpu::arrange(isa, xs, out);
         }
-        let dots = |row: usize, buffer: &mut Vec<f32>, xs: &[f32], out: &mut [f32]| {
-            view.dot(row, inputs, buffer, xs, out);
+        let dots = |rows: Range<usize>, buffer: &mut Vec<f32>, xs: &[f32], out: &mut [f32]| {
+            view.dot(rows, inputs, buffer, xs, out);
         };
-        each_row(outputs, inputs, &arranged, &dots).map(Some)
+        each_row(outputs, inputs, &arranged, &dots, (Kind::Float, &|x| x)).map(Some)
     }
 }
 
@@ -236,8 +240,10 @@ impl QuantWeight for Tensor8 {
         }
         let view = View8::new(self);
         let xs = xs.f_to_kind(Kind::Float).op("to_kind")?;
-        let dots = |row: usize, _: &mut Vec<f32>, xs: &[f32], out: &mut [f32]| view.dot(row, xs, out);
-        each_row(self.rows(), self.columns(), elements::<f32>(&xs), &dots).map(Some)
+        let dots =
+            |rows: Range<usize>, _: &mut Vec<f32>, xs: &[f32], out: &mut [f32]| view.dot(rows, xs, out);
+        let xs = elements::<f32>(&xs);
+        each_row(self.rows(), self.columns(), xs, &dots, (Kind::Float, &|x| x)).map(Some)
     }
 }
 
@@ -267,32 +273,36 @@ fn fill_rows(tile: &mut Tensor, write: &(dyn Fn(usize, cpu::Out<'_>) + Sync)) ->
     Ok(())
 }
 
-type Dots<'a, X> = dyn Fn(usize, &mut Vec<f32>, &[X], &mut [f32]) + Sync + 'a;
+/// The products of a range of rows of a weight with some rows of inputs, `[rows of the weight, rows]`.
+type Dots<'a, X> = dyn Fn(Range<usize>, &mut Vec<f32>, &[X], &mut [f32]) + Sync + 'a;
 
-/// The products of every row of a weight with the rows of `xs`, `[rows, inputs]`: `[rows, outputs]`.
-fn each_row<X: Sync>(
+/// The products of every row of a weight with the rows of `xs`, `[rows, inputs]`: `[rows, outputs]`, of a kind that
+/// `narrow` rounds to.
+fn each_row<X: Sync, O: Element>(
     outputs: usize,
     inputs: usize,
     xs: &[X],
     dots: &Dots<'_, X>,
+    (kind, narrow): (Kind, &(impl Fn(f32) -> O + Sync)),
 ) -> Result<Tensor, QuantError> {
     let rows = xs.len() / inputs.max(1);
-    let options = (Kind::Float, Device::Cpu);
-    let mut ys = Tensor::f_empty([rows as i64, outputs as i64], options).op("empty")?;
-    let out = Output::<f32>::new(&mut ys);
+    let mut ys = Tensor::f_empty([rows as i64, outputs as i64], (kind, Device::Cpu)).op("empty")?;
+    let out = Output::<O>::new(&mut ys);
     parallel(outputs.div_ceil(TASK_ROWS), |tasks| {
         let mut buffer = Vec::new();
-        let mut sums = [0.0; MAX_ROWS];
-        for output in tasks.start * TASK_ROWS..outputs.min(tasks.end * TASK_ROWS) {
+        let mut sums = [0.0; TASK_ROWS * MAX_ROWS];
+        for start in tasks.map(|task| task * TASK_ROWS) {
+            let part = start..outputs.min(start + TASK_ROWS);
             for first in (0..rows).step_by(MAX_ROWS) {
                 let count = MAX_ROWS.min(rows - first);
-                let xs = &xs[first * inputs..(first + count) * inputs];
-                dots(output, &mut buffer, xs, &mut sums[..count]);
-                for (index, sum) in sums[..count].iter().enumerate() {
+                let sums = &mut sums[..part.len() * count];
+                dots(part.clone(), &mut buffer, &xs[first * inputs..(first + count) * inputs], sums);
+                for row in 0..count {
                     #[expect(unsafe_code, reason = "each output is of one task")]
                     // SAFETY: every task has outputs of its own.
-                    unsafe {
-                        out.part((first + index) * outputs + output, 1)[0] = *sum;
+                    let out = unsafe { out.part((first + row) * outputs + start, part.len()) };
+                    for (out, sums) in out.iter_mut().zip(sums.chunks_exact(count)) {
+                        *out = narrow(sums[row]);
                     }
                 }
             }

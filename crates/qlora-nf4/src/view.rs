@@ -86,28 +86,42 @@ impl<'a> View4<'a> {
         }
     }
 
-    /// The products of `row` with some rows of arranged inputs. [`cpu::dot_fits`] has said yes.
-    pub(crate) fn dot(&self, row: usize, inputs: usize, buffer: &mut Vec<f32>, xs: &[f32], out: &mut [f32]) {
-        let (block, table, blocks) = (self.block, self.table, inputs / self.block);
-        let scales = self.block_scales(row * blocks..(row + 1) * blocks, buffer);
-        let packed = &self.packed[row * inputs / 2..(row + 1) * inputs / 2];
-        cpu::dot(Isa::best(), Codes { packed, scales, skipped: 0, block, table }, xs, inputs, out);
+    /// Rows of `inputs` codes each.
+    fn rows<'b>(&self, rows: Range<usize>, inputs: usize, buffer: &'b mut Vec<f32>) -> Codes<'b>
+    where
+        'a: 'b,
+    {
+        let blocks = inputs / self.block;
+        let scales = self.block_scales(rows.start * blocks..rows.end * blocks, buffer);
+        let packed = &self.packed[rows.start * inputs / 2..rows.end * inputs / 2];
+        Codes { packed, scales, skipped: 0, block: self.block, table: self.table }
+    }
+
+    /// The products of some rows with some rows of arranged inputs, `[rows, xs]`. [`cpu::dot_fits`] has said yes.
+    pub(crate) fn dot(
+        &self,
+        rows: Range<usize>,
+        inputs: usize,
+        buffer: &mut Vec<f32>,
+        xs: &[f32],
+        out: &mut [f32],
+    ) {
+        for (row, out) in rows.zip(out.chunks_mut(xs.len() / inputs)) {
+            cpu::dot(Isa::best(), self.rows(row..row + 1, inputs, buffer), xs, inputs, out);
+        }
     }
 
     /// As [`View4::dot`], for inputs in bfloat16 and `values`, the table of [`cpu::bf16::table`].
     pub(crate) fn dot_bf16(
         &self,
-        row: usize,
+        rows: Range<usize>,
+        inputs: usize,
         values: &[u16; 32],
         buffer: &mut Vec<f32>,
         xs: &[u16],
         out: &mut [f32],
     ) {
-        let inputs = xs.len() / out.len().max(1);
-        let (block, table, blocks) = (self.block, self.table, inputs / self.block);
-        let scales = self.block_scales(row * blocks..(row + 1) * blocks, buffer);
-        let packed = &self.packed[row * inputs / 2..(row + 1) * inputs / 2];
-        cpu::bf16::dot(Codes { packed, scales, skipped: 0, block, table }, values, xs, inputs, out);
+        cpu::bf16::dot(self.rows(rows, inputs, buffer), values, xs, inputs, out);
     }
 
     /// The values of the codes.
@@ -144,11 +158,13 @@ impl<'a> View8<'a> {
         cpu::decode8(Isa::best(), codes, self.scale(row), out);
     }
 
-    /// The products of `row` with some rows of inputs.
-    pub(crate) fn dot(&self, row: usize, xs: &[f32], out: &mut [f32]) {
-        cpu::dot8(Isa::best(), self.row(row), xs, out);
-        for value in out.iter_mut() {
-            *value *= self.scale(row);
+    /// The products of some rows with some rows of inputs, `[rows, xs]`.
+    pub(crate) fn dot(&self, rows: Range<usize>, xs: &[f32], out: &mut [f32]) {
+        for (row, out) in rows.zip(out.chunks_mut(xs.len() / self.columns)) {
+            cpu::dot8(Isa::best(), self.row(row), xs, out);
+            for value in out.iter_mut() {
+                *value *= self.scale(row);
+            }
         }
     }
 }

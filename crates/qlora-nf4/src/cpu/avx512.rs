@@ -108,7 +108,7 @@ unsafe fn dot_rows<const M: usize>(codes: Codes<'_>, xs: &[f32], len: usize, out
         for chunk in 0..len / 128 {
             let lanes = _mm512_loadu_si512(packed.add(64 * chunk).cast());
             // Beyond the last row this asks for nothing that is there, which does no harm.
-            _mm_prefetch::<_MM_HINT_T0>(packed.wrapping_add(64 * chunk + AHEAD).cast());
+            _mm_prefetch::<_MM_HINT_T1>(packed.wrapping_add(64 * chunk + AHEAD).cast());
             let w = [
                 _mm512_permutexvar_ps(lanes, table),
                 _mm512_permutexvar_ps(_mm512_srli_epi32::<4>(lanes), table),

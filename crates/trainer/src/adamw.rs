@@ -28,9 +28,20 @@ pub struct AdamWConfig {
     pub weight_decay: f64,
 }
 
+/// How [`AdamW`] keeps its state.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct AdamWState {
+    /// In 8 bits for parameters of at least 4096 elements, in blocks of 256 from the start of each: the numbers of
+    /// bitsandbytes' `AdamW8bit` on the CPU. In float32 otherwise.
+    pub eight_bit: bool,
+    /// Of parameters on a GPU, in pinned memory of the host: a bucket of it at a time visits the GPU for its update. bitsandbytes'
+    /// paged optimisers leave it to the driver's managed memory what is moved, and when. On a CPU there is nothing to page.
+    pub paged: bool,
+}
+
 /// `AdamW` (Loshchilov and Hutter, arXiv 1711.05101), with the formulas and the order of `torch.optim.AdamW`.
 ///
-/// Parameters are float32, and so is the state unless it is asked for in 8 bits. Parameters with fewer than two dimensions are not decayed.
+/// Parameters are float32, and so is the state unless [`AdamWState`] says otherwise. Parameters with fewer than two dimensions are not decayed.
 #[derive(Debug)]
 pub struct AdamW {
     config: AdamWConfig,
@@ -45,10 +56,12 @@ struct Bucket {
     members: Range<usize>,
     /// Number of elements of each member.
     sizes: Vec<i64>,
+    /// Of the members.
+    device: Device,
     state: Moments,
 }
 
-/// Running means of the gradient and of its square, `[sum of sizes]`.
+/// Running means of the gradient and of its square, `[sum of sizes]`, on the device of the parameters or paged.
 #[derive(Debug)]
 enum Moments {
     /// In float32.
@@ -96,22 +109,17 @@ impl AdamW {
     /// [`TrainError::NoParameters`], [`TrainError::FrozenParameter`] or [`TrainError::ParameterKind`] when there is
     /// nothing to optimise, or something that cannot be.
     pub fn new(parameters: Vec<(String, Tensor)>, config: AdamWConfig) -> Result<Self, TrainError> {
-        Self::with_state(parameters, config, false)
+        Self::with_state(parameters, config, AdamWState::default())
     }
 
-    /// As [`AdamW::new`], with the state of parameters of at least 4096 elements in 8 bits, in blocks of 256 from the
-    /// start of each: the numbers of bitsandbytes' `AdamW8bit` on the CPU.
+    /// As [`AdamW::new`], with the state kept in another way.
     ///
     /// # Errors
-    /// As [`AdamW::new`].
-    pub fn new_8bit(parameters: Vec<(String, Tensor)>, config: AdamWConfig) -> Result<Self, TrainError> {
-        Self::with_state(parameters, config, true)
-    }
-
-    fn with_state(
+    /// As [`AdamW::new`], and [`TrainError::Torch`] when memory cannot be pinned.
+    pub fn with_state(
         parameters: Vec<(String, Tensor)>,
         config: AdamWConfig,
-        eight_bit: bool,
+        state: AdamWState,
     ) -> Result<Self, TrainError> {
         if parameters.is_empty() {
             return Err(TrainError::NoParameters);
@@ -125,7 +133,7 @@ impl AdamW {
                 return Err(TrainError::ParameterKind { name: name.clone(), actual });
             }
         }
-        let buckets = fill_buckets(&parameters, eight_bit)?;
+        let buckets = fill_buckets(&parameters, state)?;
         Ok(Self { config, parameters, buckets, step: 0 })
     }
 
@@ -182,7 +190,7 @@ impl AdamW {
         let kept = 1.0 - learning_rate * weight_decay;
 
         for (bucket, mut grad) in self.buckets.iter_mut().zip(gradients.0) {
-            let (mut exp_avg, mut exp_avg_sq) = bucket.state.values()?;
+            let (mut exp_avg, mut exp_avg_sq) = bucket.state.values(bucket.device)?;
             let _ = exp_avg.f_lerp_(&grad, 1.0 - beta1).op("lerp_")?;
             let grad_squared = grad.f_square_().op("square_")?;
             let _ = exp_avg_sq.f_lerp_(&grad_squared, 1.0 - beta2).op("lerp_")?;
@@ -200,7 +208,7 @@ impl AdamW {
                 }
                 let _ = tensor.f_add_(&part.f_view_as(tensor).op("view_as")?).op("add_")?;
             }
-            bucket.state.keep(&exp_avg, &exp_avg_sq)?;
+            bucket.state.keep(exp_avg, exp_avg_sq)?;
         }
         Ok(())
     }
@@ -278,34 +286,71 @@ impl Moments {
         Ok(Self::Eight { exp_avg: blocks(true)?, exp_avg_sq: blocks(false)? })
     }
 
-    /// The means in float32: the state itself, or its values.
-    fn values(&self) -> Result<(Tensor, Tensor), TrainError> {
+    /// Moved to host memory from which `device` can read and to which it can write without a copy of the driver's between.
+    fn pinned(self, device: Device) -> Result<Self, TrainError> {
+        let pin = |xs: Tensor| xs.f_pin_memory(device).op("pin_memory");
+        let pin_blocks = |Blocks { codes, absmax }: Blocks| -> Result<_, TrainError> {
+            Ok(Blocks { codes: pin(codes)?, absmax: pin(absmax)? })
+        };
         Ok(match self {
-            Self::Float { exp_avg, exp_avg_sq } => (exp_avg.shallow_clone(), exp_avg_sq.shallow_clone()),
-            Self::Eight { exp_avg, exp_avg_sq } => (
-                dynamic8::dequantize(exp_avg, true).op("dequantize")?,
-                dynamic8::dequantize(exp_avg_sq, false).op("dequantize")?,
-            ),
+            Self::Float { exp_avg, exp_avg_sq } => {
+                Self::Float { exp_avg: pin(exp_avg)?, exp_avg_sq: pin(exp_avg_sq)? }
+            }
+            Self::Eight { exp_avg, exp_avg_sq } => {
+                Self::Eight { exp_avg: pin_blocks(exp_avg)?, exp_avg_sq: pin_blocks(exp_avg_sq)? }
+            }
         })
     }
 
-    /// Takes over new means. In float32 they have been changed in place.
-    fn keep(&mut self, mean: &Tensor, mean_square: &Tensor) -> Result<(), TrainError> {
-        if let Self::Eight { exp_avg, exp_avg_sq } = self {
-            *exp_avg = dynamic8::quantize(mean, true).op("quantize")?;
-            *exp_avg_sq = dynamic8::quantize(mean_square, false).op("quantize")?;
-        }
-        Ok(())
+    /// The means in float32 on `device`: the state itself, a copy of it, or its values.
+    fn values(&self, device: Device) -> Result<(Tensor, Tensor), TrainError> {
+        let visit = |xs: &Tensor| xs.f_to(device).op("to");
+        let values = |Blocks { codes, absmax }: &Blocks, signed| -> Result<_, TrainError> {
+            let blocks = Blocks { codes: visit(codes)?, absmax: visit(absmax)? };
+            Ok(dynamic8::dequantize(&blocks, signed).op("dequantize")?)
+        };
+        Ok(match self {
+            Self::Float { exp_avg, exp_avg_sq } => (visit(exp_avg)?, visit(exp_avg_sq)?),
+            Self::Eight { exp_avg, exp_avg_sq } => (values(exp_avg, true)?, values(exp_avg_sq, false)?),
+        })
     }
+
+    /// Takes over what has become of [`Moments::values`].
+    fn keep(&mut self, mean: Tensor, mean_square: Tensor) -> Result<(), TrainError> {
+        match self {
+            Self::Float { exp_avg, exp_avg_sq } => {
+                put(exp_avg, mean)?;
+                put(exp_avg_sq, mean_square)
+            }
+            Self::Eight { exp_avg, exp_avg_sq } => {
+                for (kept, new, signed) in [(exp_avg, mean, true), (exp_avg_sq, mean_square, false)] {
+                    let new = dynamic8::quantize(&new, signed).op("quantize")?;
+                    put(&mut kept.codes, new.codes)?;
+                    put(&mut kept.absmax, new.absmax)?;
+                }
+                Ok(())
+            }
+        }
+    }
+}
+
+/// Replaces `kept` by `new`, or by its values when `kept` lies elsewhere.
+fn put(kept: &mut Tensor, new: Tensor) -> Result<(), TrainError> {
+    if kept.device() == new.device() {
+        *kept = new;
+    } else {
+        kept.f_copy_(&new).op("copy_")?;
+    }
+    Ok(())
 }
 
 /// Cuts the parameters, in order, into buckets of one device and at most [`BUCKET_ELEMENTS`] (a larger tensor is alone,
 /// and so is one whose state is in 8 bits, since blocks begin with it).
-fn fill_buckets(parameters: &[(String, Tensor)], eight_bit: bool) -> Result<Vec<Bucket>, TrainError> {
+fn fill_buckets(parameters: &[(String, Tensor)], state: AdamWState) -> Result<Vec<Bucket>, TrainError> {
     let mut groups: Vec<(Range<usize>, Vec<i64>, Device, bool)> = Vec::new();
     for (index, (_, tensor)) in parameters.iter().enumerate() {
         let (size, device) = (tensor.numel() as i64, tensor.device());
-        let eight_bit = eight_bit && size >= MIN_8BIT_SIZE;
+        let eight_bit = state.eight_bit && size >= MIN_8BIT_SIZE;
         match groups.last_mut() {
             Some((members, sizes, of, eight))
                 if *of == device
@@ -322,8 +367,13 @@ fn fill_buckets(parameters: &[(String, Tensor)], eight_bit: bool) -> Result<Vec<
     groups
         .into_iter()
         .map(|(members, sizes, device, eight_bit)| {
-            let state = Moments::zeros(sizes.iter().sum(), device, eight_bit)?;
-            Ok(Bucket { members, sizes, state })
+            let len = sizes.iter().sum();
+            let state = if state.paged && device.is_cuda() {
+                Moments::zeros(len, Device::Cpu, eight_bit)?.pinned(device)?
+            } else {
+                Moments::zeros(len, device, eight_bit)?
+            };
+            Ok(Bucket { members, sizes, device, state })
         })
         .collect()
 }

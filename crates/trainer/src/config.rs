@@ -4,12 +4,13 @@ use std::num::NonZeroU32;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{AdamWConfig, LrScheduler, TrainError};
+use crate::{AdamWConfig, AdamWState, LrScheduler, TrainError};
 
 /// How a run trains, fully decided. Defaults are those of `finetune.py` in tloen/alpaca-lora, and of transformers'
 /// `TrainingArguments` where that script says nothing.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
+#[expect(clippy::struct_excessive_bools, reason = "settings, each of its own")]
 pub struct TrainConfig {
     /// Records in one forward pass.
     pub micro_batch_size: NonZeroU32,
@@ -36,6 +37,8 @@ pub struct TrainConfig {
     pub adam_epsilon: f64,
     /// Keep `AdamW`'s state in 8 bits, in blocks of 256 (bitsandbytes' `AdamW8bit`).
     pub adam_8bit: bool,
+    /// Keep `AdamW`'s state of what a GPU trains in the host's memory. Changes no number, and may differ when a run is resumed.
+    pub adam_paged: bool,
     /// Global gradient norm above which gradients are scaled down; 0 turns clipping off.
     pub max_grad_norm: f64,
     /// Optimiser steps between two lines of metrics. May differ when a run is resumed.
@@ -71,6 +74,7 @@ impl Default for TrainConfig {
             adam_beta2: 0.999,
             adam_epsilon: 1e-8,
             adam_8bit: false,
+            adam_paged: false,
             max_grad_norm: 1.0,
             logging_steps: count(10),
             eval_steps: count(200),
@@ -116,5 +120,10 @@ impl TrainConfig {
             epsilon: self.adam_epsilon,
             weight_decay: self.weight_decay,
         }
+    }
+
+    /// How the optimiser keeps its state.
+    pub fn adamw_state(&self) -> AdamWState {
+        AdamWState { eight_bit: self.adam_8bit, paged: self.adam_paged }
     }
 }

@@ -33,7 +33,7 @@ mod step;
 mod stop;
 mod trainer;
 
-pub use adamw::{AdamW, AdamWConfig, Gradients};
+pub use adamw::{AdamW, AdamWConfig, AdamWState, Gradients};
 pub use checkpoint::find_last_checkpoint;
 pub use config::TrainConfig;
 pub use contract::{BoxError, Dataset, Trainable};

@@ -85,9 +85,16 @@ impl LogWindow {
 /// Name and value of all that shapes a run.
 pub(crate) type Fingerprint = BTreeMap<String, Value>;
 
-/// Settings that change what is written, but no number in it; and the length of a run, which may be changed on purpose.
-const FREE_SETTINGS: [&str; 6] =
-    ["logging_steps", "save_steps", "save_total_limit", "num_epochs", "max_steps", "time_phases"];
+/// Settings that change what is written or where it is kept, but no number in it; and the length of a run, which may be changed on purpose.
+const FREE_SETTINGS: [&str; 7] = [
+    "adam_paged",
+    "logging_steps",
+    "save_steps",
+    "save_total_limit",
+    "num_epochs",
+    "max_steps",
+    "time_phases",
+];
 
 impl TrainerState {
     pub(crate) fn new(config: &TrainConfig, plan: &StepPlan, fingerprint: Fingerprint) -> Self {

@@ -138,8 +138,7 @@ impl<'a> Trainer<'a> {
         let Self { config, trainable, train, validation, output_dir, reporter, stop, .. } = self;
         check_directory(&output_dir, resume)?;
         fs::create_dir_all(&output_dir).at("create", &output_dir)?;
-        let new = if config.adam_8bit { AdamW::new_8bit } else { AdamW::new };
-        let mut optimizer = new(trainable.parameters(), config.adamw())?;
+        let mut optimizer = AdamW::with_state(trainable.parameters(), config.adamw(), config.adamw_state())?;
         if let Some(path) = resume {
             checkpoint::restore(path, trainable, &mut optimizer)?;
             checkpoint::delete_after(&output_dir, state.step)?;

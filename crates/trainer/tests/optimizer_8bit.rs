@@ -4,8 +4,8 @@
 use std::collections::BTreeMap;
 
 use serde::Deserialize;
-use tch::{Kind, Tensor};
-use trainer::{AdamW, AdamWConfig};
+use tch::{Cuda, Device, Kind, Tensor};
+use trainer::{AdamW, AdamWConfig, AdamWState};
 use weights::TensorStore;
 
 #[derive(Deserialize)]
@@ -36,15 +36,20 @@ fn leaves() -> Vec<(String, Tensor)> {
 }
 
 fn optimizer(leaves: &[(String, Tensor)]) -> AdamW {
+    kept_as(leaves, AdamWState { eight_bit: true, paged: false })
+}
+
+fn kept_as(leaves: &[(String, Tensor)], state: AdamWState) -> AdamW {
     let leaves = leaves.iter().map(|(name, tensor)| (name.clone(), tensor.shallow_clone())).collect();
     let config = AdamWConfig { beta1: 0.9, beta2: 0.999, epsilon: 1e-8, weight_decay: 0.01 };
-    AdamW::new_8bit(leaves, config).unwrap()
+    AdamW::with_state(leaves, config, state).unwrap()
 }
 
 fn step(optimizer: &mut AdamW, leaves: &[(String, Tensor)], step: u32) {
     optimizer.zero_grad().unwrap();
     for ((_, tensor), (_, shape)) in leaves.iter().zip(SHAPES) {
-        let gradient = wave(shape, f64::from(step), 10f64.powi(step as i32 % 3 - 3));
+        let gradient =
+            wave(shape, f64::from(step), 10f64.powi(step as i32 % 3 - 3)).to_device(tensor.device());
         (tensor * gradient).sum(Kind::Float).backward();
     }
     optimizer.step(optimizer.gradients().unwrap(), 1e-2).unwrap();
@@ -95,4 +100,44 @@ fn a_restored_state_goes_on_as_if_it_had_never_been_saved() {
     for ((name, a), (_, b)) in ours.iter().zip(&theirs) {
         assert_eq!(a, b, "{name}");
     }
+}
+
+/// Three steps with the state kept on the device and three with it paged, saved and restored between.
+fn paging_changes_no_number(device: Device) {
+    for eight_bit in [false, true] {
+        let on_device =
+            |(name, leaf): (String, Tensor)| (name, leaf.detach().to_device(device).set_requires_grad(true));
+        let ours: Vec<_> = leaves().into_iter().map(on_device).collect();
+        let theirs: Vec<_> = leaves().into_iter().map(on_device).collect();
+        let mut kept = kept_as(&ours, AdamWState { eight_bit, paged: false });
+        let mut paged = kept_as(&theirs, AdamWState { eight_bit, paged: true });
+        let dir = tempfile::tempdir().unwrap();
+        for index in 0..6 {
+            step(&mut kept, &ours, index);
+            step(&mut paged, &theirs, index);
+            if index == 2 {
+                let path = dir.path().join("optimizer.safetensors");
+                paged.save(&path).unwrap();
+                paged = kept_as(&theirs, AdamWState { eight_bit, paged: true });
+                paged.load(&path).unwrap();
+            }
+        }
+        for ((name, a), (_, b)) in ours.iter().zip(&theirs) {
+            assert_eq!(a, b, "{name}, eight_bit {eight_bit}");
+        }
+    }
+}
+
+#[test]
+fn on_a_cpu_paging_changes_no_number() {
+    paging_changes_no_number(Device::Cpu);
+}
+
+#[test]
+fn on_a_gpu_paging_changes_no_number() {
+    if torch_ext::cuda::load().is_err() || !Cuda::is_available() {
+        eprintln!("skipped: on_a_gpu_paging_changes_no_number needs a CUDA device");
+        return;
+    }
+    paging_changes_no_number(Device::Cuda(0));
 }

@@ -263,6 +263,7 @@ impl FinetuneConfig {
             adam_beta1: self.adam_beta1,
             adam_beta2: self.adam_beta2,
             adam_8bit: self.optim.is_8bit(),
+            adam_paged: self.optim.is_paged(),
             max_grad_norm: self.max_grad_norm,
             logging_steps: self.logging_steps,
             eval_steps: self.eval_steps,

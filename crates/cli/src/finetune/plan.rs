@@ -16,6 +16,9 @@ use crate::exit::usage;
 /// Logits held at once by the fused head and loss, twice for its temporaries, in bytes.
 const LOGITS_BYTES: f64 = 2.0 * 4.0 * (4 << 20) as f64;
 
+/// What of a paged optimiser visits a GPU at once: a bucket's two means, and what an update makes of them.
+const PAGE_BYTES: f64 = 4.0 * 4.0 * (4 << 20) as f64;
+
 /// Bytes of one run, by what holds them.
 #[derive(Debug, Clone, Copy, PartialEq)]
 struct Memory {
@@ -23,13 +26,16 @@ struct Memory {
     adapter: f64,
     gradients: f64,
     optimizer: f64,
+    /// Whether the optimiser's state lies elsewhere, in the host's memory.
+    paged: bool,
     activations: f64,
     logits: f64,
 }
 
 impl Memory {
     fn total(&self) -> f64 {
-        self.weights + self.adapter + self.gradients + self.optimizer + self.activations + self.logits
+        let optimizer = if self.paged { PAGE_BYTES } else { self.optimizer };
+        self.weights + self.adapter + self.gradients + optimizer + self.activations + self.logits
     }
 }
 
@@ -47,7 +53,8 @@ pub(crate) fn plan(run: &FinetuneConfig) -> Result<String> {
     let trainable = if run.full { shape.num_parameters() } else { adapter_parameters(run, shape)? };
     let stored = base.stated_quantization()?;
     let quantization = run.quantization()?.or(stored);
-    let memory = estimate(run, shape, kind, trainable, quantization);
+    let memory =
+        Memory { paged: cuda && run.optim.is_paged(), ..estimate(run, shape, kind, trainable, quantization) };
 
     let mut text = String::new();
     let mut line = |name: &str, value: String| {
@@ -73,7 +80,8 @@ pub(crate) fn plan(run: &FinetuneConfig) -> Result<String> {
     line("  adapter", size(memory.adapter));
     line("  gradients", size(memory.gradients));
     let optimizer = if run.optim.is_8bit() { "  optimiser (8-bit AdamW)" } else { "  optimiser (AdamW)" };
-    line(optimizer, size(memory.optimizer));
+    let place = if memory.paged { " (in the host's memory, not counted)" } else { "" };
+    line(optimizer, format!("{}{place}", size(memory.optimizer)));
     line("  activations", size(memory.activations));
     line("  logits", size(memory.logits));
     line("  total", size(memory.total()));
@@ -161,6 +169,7 @@ fn estimate(
         adapter: if run.full { 0.0 } else { trainable * 4.0 },
         gradients: trainable * 4.0,
         optimizer: trainable * if run.optim.is_8bit() { 2.0 + 8.0 / 256.0 } else { 8.0 },
+        paged: false,
         activations: tokens * activations,
         logits: LOGITS_BYTES,
     }
@@ -217,5 +226,14 @@ mod tests {
         let shape = llama_model::preset("7b").unwrap();
         let total = |run: &FinetuneConfig| estimate(run, &shape, Kind::BFloat16, 4_194_304, None).total();
         assert!(total(&saving) < total(&plain));
+    }
+
+    #[test]
+    fn a_paged_state_is_not_counted_but_for_what_visits_the_gpu() {
+        let shape = llama_model::preset("7b").unwrap();
+        let kept = estimate(&FinetuneConfig::default(), &shape, Kind::BFloat16, 159_907_840, None);
+        let paged = Memory { paged: true, ..kept };
+        let saved = kept.total() - paged.total();
+        assert!((saved - (159_907_840.0 * 8.0 - PAGE_BYTES)).abs() < 1.0, "{saved}");
     }
 }

@@ -14,7 +14,7 @@ pub enum Optim {
     #[serde(rename = "adamw_8bit")]
     #[value(name = "adamw_8bit")]
     Adamw8bit,
-    /// In float32, the state paged out of a GPU that is full.
+    /// In float32, the state in the memory of the host.
     #[serde(rename = "paged_adamw_32bit")]
     #[value(name = "paged_adamw_32bit")]
     PagedAdamw32bit,
@@ -30,7 +30,7 @@ impl Optim {
         matches!(self, Self::Adamw8bit | Self::PagedAdamw8bit)
     }
 
-    /// Whether the state may leave a GPU.
+    /// Whether the state of what a GPU trains lies in the memory of the host.
     pub fn is_paged(self) -> bool {
         matches!(self, Self::PagedAdamw32bit | Self::PagedAdamw8bit)
     }

@@ -63,8 +63,8 @@ pub fn run(args: FinetuneArgs) -> Result<()> {
     let tokenizer = base.tokenizer()?;
     let data = Data::load(&config, &tokenizer)?;
     start.announce(&config.output_dir);
-    if config.optim.is_paged() {
-        tracing::info!("optim: nothing is paged here, the state stays where the weights are");
+    if config.optim.is_paged() && !device.is_cuda() {
+        tracing::info!("optim: nothing is paged on a CPU, the state stays where the weights are");
     }
     let job = Job { config: &config, base: &base, device, start: &start, claim, data: &data };
     if config.full { job.full() } else { job.adapter() }

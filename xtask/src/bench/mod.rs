@@ -45,8 +45,9 @@ pub(crate) fn run(workspace: &Workspace, bench: &Bench) -> Result<()> {
             setup::ensure(workspace)?;
             let bin = workspace.release_binaries()?;
             // The tests that need a GPU; each says so where it is skipped.
-            let tests =
-                ["test", "--release", "-p", "torch-ext", "-p", "qlora-nf4", "-p", "llama-model", "--lib"];
+            let tests = ["torch-ext", "qlora-nf4", "llama-model", "infer", "trainer"];
+            let tests = tests.iter().flat_map(|package| ["-p", package]);
+            let tests = ["test", "--release", "--lib", "--test", "optimizer_8bit"].into_iter().chain(tests);
             run_command(workspace.cargo().args(tests).args(["--", "--nocapture", "on_a_gpu_"]))?;
             run_command(workspace.command("bash").arg("benches/gpu.sh").env("BIN", bin))
         }

@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use super::fonts::{MONO, SERIF};
-use crate::document::{Align, Block, Document, Span, Table, Tone};
+use crate::document::{Align, Block, Document, Span, Table, Tone, is_short_code};
 use crate::lang::Lang;
 
 /// Pages, letters and the looks of blocks.
@@ -65,10 +65,11 @@ pub(super) fn typst_source(doc: &Document, lang: Lang, cjk: Option<&str>) -> Str
                 let size = if widest > WIDE_CODE { "6.6pt" } else { "7.4pt" };
                 let _ = writeln!(
                     out,
-                    "#listing({}, {}, {}, {size})",
+                    "#listing({}, {}, {}, {size}, {})",
                     string(language),
                     string(text),
-                    string(caption)
+                    string(caption),
+                    !is_short_code(text),
                 );
             }
             Block::Formula(text) => {
@@ -103,8 +104,9 @@ fn write_table(out: &mut String, table: &Table) {
     let prose = table.columns.iter().any(|column| column.share > 0);
     let _ = write!(
         out,
-        "#grid-table({}, {prose}, ({},), ({},), ({},), (",
+        "#grid-table({}, {prose}, {}, ({},), ({},), ({},), (",
         string(&table.caption),
+        !table.is_short(),
         columns.join(", "),
         aligns.join(", "),
         heads.join(", "),

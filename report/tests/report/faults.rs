@@ -35,11 +35,10 @@ fn planted_merges_are_caught_and_told_apart() {
         text.lines().find(|line| line.contains(start)).unwrap_or_else(|| panic!("{start}: {text}"))
     };
     assert!(
-        line("**Planted: scale 1.5 is wrong, as it was made to be, and is caught:**")
-            .contains("look at the scale, α / r")
+        line("**Planted: scale 1.5 (wrong on purpose) is caught:**").contains("look at the scale, α / r")
     );
-    assert!(line("**Planted: rows unpermuted is wrong").contains("weights were damaged"));
-    assert!(line("**Planted: half the layers is wrong").contains("tensors were left out"));
+    assert!(line("**Planted: rows unpermuted (wrong on purpose)").contains("weights were damaged"));
+    assert!(line("**Planted: half the layers (wrong on purpose)").contains("tensors were left out"));
     let text = made.text(Lang::Zh);
     assert!(text.contains("**“植入错误：缩放 1.5”是故意制造的错误合并，已被检出：**"), "{text}");
 }

@@ -84,7 +84,7 @@ fn write_table(out: &mut String, table: &Table) {
     let size = if table.is_short() { " short" } else { "" };
     let _ = write!(out, "<div class=\"table{size}\" tabindex=\"0\"><table class=\"{class}\">");
     if !table.caption.is_empty() {
-        let _ = write!(out, "<caption>{}</caption>", escape(&table.caption));
+        let _ = write!(out, "<caption><span>{}</span></caption>", escape(&table.caption));
     }
     // Tables of one kind have their columns at the same places, whatever is in them.
     let shares: u32 = table.columns.iter().map(|column| column.share).sum();
@@ -98,7 +98,13 @@ fn write_table(out: &mut String, table: &Table) {
     out.push_str("\n<thead><tr>");
     let class = |align: Align| if align == Align::Right { " class=\"n\"" } else { "" };
     for column in &table.columns {
-        let _ = write!(out, "<th scope=\"col\"{}>{}</th>", class(column.align), escape(&column.head));
+        // A name such as ROUGE-L does not break at its hyphen.
+        let whole = if column.head.contains('-') && !column.head.contains(' ') {
+            " style=\"white-space:nowrap\""
+        } else {
+            ""
+        };
+        let _ = write!(out, "<th scope=\"col\"{}{whole}>{}</th>", class(column.align), escape(&column.head));
     }
     out.push_str("</tr></thead>\n<tbody>\n");
     for row in &table.rows {

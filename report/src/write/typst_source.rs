@@ -41,7 +41,10 @@ pub(super) fn typst_source(doc: &Document, lang: Lang, cjk: Option<&str>) -> Str
                 let _ = writeln!(out, "#heading(level: {level}, {})", string(text));
             }
             Block::Paragraph(spans) => {
-                let _ = writeln!(out, "#par[{}]", inline(spans));
+                // What it announces stands below it.
+                let announces = spans.last().is_some_and(|span| span.text().ends_with([':', '：']));
+                let around = if announces { "#announcing" } else { "#par" };
+                let _ = writeln!(out, "{around}[{}]", inline(spans));
             }
             Block::List(items) => {
                 let items: Vec<String> = items.iter().map(|item| format!("[{}]", inline(item))).collect();

@@ -19,8 +19,8 @@ pub(crate) struct Check {
 pub(crate) fn checks_table(page: &mut Page<'_>, checks: &[Check]) {
     let lang = page.lang;
     let columns = vec![
-        Column::text(lang.pick("what has to be so", "应当成立的事实"), 5),
-        Column::text(lang.pick("what was found", "实测结果"), 3),
+        Column::text(lang.pick("what has to be so", "应当成立的事实"), 9),
+        Column::text(lang.pick("what was found", "实测结果"), 7),
         Column::words(lang.pick("verdict", "结论")),
     ];
     let rows = checks.iter().map(|check| {

@@ -136,13 +136,13 @@ fn quality_sentences(page: &Page<'_>) -> Vec<String> {
         } else if fewer > more {
             sentences.push(say!(
                 lang,
-                "**{label} answers worse than {reference}**: of {records} records, {fewer} are right with {reference} alone and {more} with {label} alone (p = {p}).",
+                "**{label} answers worse than {reference}**: of {records} records, {fewer} are right with {reference} alone and {more} with this variant alone (p = {p}).",
                 "**“{label}”的回答质量低于“{reference}”**：{records} 条记录中，{fewer} 条仅后者正确，{more} 条仅前者正确（p = {p}）。",
             ));
         } else {
             sentences.push(say!(
                 lang,
-                "**{label} answers better than {reference}**: of {records} records, {more} are right with {label} alone and {fewer} with {reference} alone (p = {p}).",
+                "**{label} answers better than {reference}**: of {records} records, {more} are right with this variant alone and {fewer} with {reference} alone (p = {p}).",
                 "**“{label}”的回答质量高于“{reference}”**：{records} 条记录中，{more} 条仅前者正确，{fewer} 条仅后者正确（p = {p}）。",
             ));
         }

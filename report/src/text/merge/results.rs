@@ -175,8 +175,8 @@ fn cost(page: &mut Page<'_>) {
         Column::number(lang.pick("on disk", "磁盘")),
         Column::number(lang.pick("peak memory, MiB", "内存峰值（MiB）")),
         Column::number(lang.pick("on the device, MiB", "显存峰值（MiB）")),
-        Column::number(say!(lang, "load, {load_unit}", "加载（{load_unit}）")),
-        Column::number(say!(lang, "first token, {first_unit}", "首 token（{first_unit}）")),
+        Column::number(say!(lang, "load,\u{a0}{load_unit}", "加载（{load_unit}）")),
+        Column::number(say!(lang, "first token,\u{a0}{first_unit}", "首 token（{first_unit}）")),
         Column::number(lang.pick("decoding, tokens/s", "解码（token/s）")),
         Column::number(lang.pick("ratio to adapter [95\u{a0}%]", "与适配器之比 [95\u{a0}%]")),
     ];

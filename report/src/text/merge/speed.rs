@@ -19,7 +19,7 @@ pub(super) fn times(found: &Interval, lang: Lang) -> String {
     let (mean, low, high) =
         (significant(found.mean, 3), significant(found.low, 3), significant(found.high, 3));
     if low == high {
-        return say!(lang, "{mean} times in every run", "每次运行均为 {mean} 倍");
+        return say!(lang, "{mean} times (the same in every run)", "{mean} 倍（每次运行相同）");
     }
     say!(lang, "{mean} times [{low}, {high}]", "{mean} 倍 [{low}, {high}]")
 }

@@ -75,23 +75,25 @@ fn weights_sentence(page: &Page<'_>, variant: &Variant) -> Option<String> {
             "“{label}”的权重节省 {saved_shown}，但**这一节省在进程内存峰值上没有超出噪声**：两者中位数相差 {less_shown}，而同一方案各次运行之间最多就相差 {spread}。",
         ));
     }
+    let once =
+        if results.experiment.seeds.len() == 1 { lang.pick(" (one seed)", "（单个种子）") } else { "" };
     Some(if less >= saved * ARRIVES && less > 0.0 {
         say!(
             lang,
-            "{label} saves {saved_shown} of weights, and the peak of the process is lower by {less_shown}: the saving arrives.",
-            "“{label}”的权重节省 {saved_shown}，进程内存峰值降低 {less_shown}：节省的部分确实体现在峰值上。",
+            "{label} saves {saved_shown} of weights, and the peak of the process is lower by {less_shown}{once}: the saving arrives.",
+            "“{label}”的权重节省 {saved_shown}，进程内存峰值降低 {less_shown}{once}：节省的部分确实体现在峰值上。",
         )
     } else if less > 0.0 {
         say!(
             lang,
-            "{label} saves {saved_shown} of weights, but the peak of the process is lower by only {less_shown}: activations, buffers and libraries are the larger part of it on a model of this size, or the peak is while loading.",
-            "“{label}”的权重节省 {saved_shown}，但进程内存峰值仅降低 {less_shown}：在这种规模的模型上，激活值、缓冲区和运行库占了大部分内存，或峰值出现在加载阶段。",
+            "{label} saves {saved_shown} of weights, but the peak of the process is lower by only {less_shown}{once}: activations, buffers and libraries are the larger part of it on a model of this size, or the peak is while loading.",
+            "“{label}”的权重节省 {saved_shown}，但进程内存峰值仅降低 {less_shown}{once}：在这种规模的模型上，激活值、缓冲区和运行库占了大部分内存，或峰值出现在加载阶段。",
         )
     } else {
         say!(
             lang,
-            "{label} saves {saved_shown} of weights, but **the peak of the process is not lower** (higher by {less_shown}): something else than weights decides the peak on a model of this size.",
-            "“{label}”的权重节省 {saved_shown}，但**进程内存峰值没有降低**（高 {less_shown}）：在这种规模的模型上，峰值由权重以外的因素决定。",
+            "{label} saves {saved_shown} of weights, but **the peak of the process is not lower** (higher by {less_shown}{once}): something else than weights decides the peak on a model of this size.",
+            "“{label}”的权重节省 {saved_shown}，但**进程内存峰值没有降低**（高 {less_shown}{once}）：在这种规模的模型上，峰值由权重以外的因素决定。",
         )
     })
 }
@@ -227,7 +229,7 @@ fn quality_sentence(page: &Page<'_>, variant: &Variant) -> Option<String> {
             &one,
             say!(
                 lang,
-                "with one seed, which cannot be told from noise, a difference in {one}",
+                "differences with one seed, which cannot be told from noise: {one}",
                 "单个种子下的差异（无法与噪声区分）：{one}"
             ),
         ),

@@ -88,7 +88,7 @@ fn cost(page: &mut Page<'_>) {
     let columns = heads(
         page,
         &[
-            ("training, s", "训练时间（s）"),
+            ("training,\u{a0}s", "训练时间（s）"),
             ("tokens/s", "token/s"),
             if has_one_seed(page) {
                 ("speed-up", "加速比")
@@ -149,7 +149,7 @@ fn phases(page: &mut Page<'_>) {
     for (metric, en, zh) in PHASES {
         let (unit, _) = phase_unit(results, size, metric);
         let head = lang.pick(en, zh);
-        columns.push(Column::number(say!(lang, "{head}, {unit}", "{head}（{unit}）")));
+        columns.push(Column::number(say!(lang, "{head},\u{a0}{unit}", "{head}（{unit}）")));
     }
     let row = |variant: &&Variant| {
         let mut row: Row = vec![text(variant.label(lang))];

@@ -67,7 +67,8 @@ impl Content {
 
     /// The longest word, in tenths of a letter: what no space stands in that a line may break at.
     fn word(&self) -> usize {
-        let words = self.text.split(|letter: char| letter.is_whitespace() && letter != '\u{a0}');
+        let words =
+            self.text.split(|letter: char| (letter.is_whitespace() && letter != '\u{a0}') || letter == '（');
         words.map(|word| self.width(word)).max().unwrap_or(0)
     }
 
@@ -95,7 +96,7 @@ mod tests {
     #[test]
     fn an_interval_is_one_word() {
         let cell = Content::of(&[Span::Text("0.1\u{a0}[0,\u{a0}1]".to_owned())]);
-        assert_eq!((cell.word(), cell.line()), (70, 70));
+        assert_eq!((cell.word(), cell.line()), (76, 76));
     }
 
     #[test]

@@ -43,7 +43,7 @@ pub(crate) fn significant(value: f64, digits: i32) -> String {
         let text = format!("{value:.*e}", (digits - 1).max(0) as usize);
         let (digit, power) = text.split_once('e').unwrap_or((&text, "0"));
         let power = superscript(power.parse().unwrap_or(0));
-        return format!("{digit}·10{power}").replace('-', "−");
+        return format!("{digit}×10{power}").replace('-', "−");
     }
     grouped(value, decimals(value, digits))
 }
@@ -120,7 +120,7 @@ mod tests {
     fn numbers_have_the_digits_that_count() {
         assert_eq!(significant(1234.5, 3), "1,234");
         assert_eq!(significant(0.012_345, 3), "0.0123");
-        assert_eq!(significant(-3.4e-7, 2), "−3.4·10⁻⁷");
+        assert_eq!(significant(-3.4e-7, 2), "−3.4×10⁻⁷");
         assert_eq!((significant(-0.997, 2), significant(0.0996, 2)), ("−1.0".to_owned(), "0.10".to_owned()));
         assert_eq!(grouped(-0.0001, 2), "0.00");
         assert_eq!((percent(0.99999), percent(1.0)), ("99.99\u{a0}%".to_owned(), "100.0\u{a0}%".to_owned()));

@@ -112,7 +112,7 @@ fn tick_label(tick: f64, ticks: &[f64]) -> String {
         return if (digit - 1.0).abs() < 1e-9 {
             format!("10{power}")
         } else {
-            format!("{digit:.0}·10{power}")
+            format!("{digit:.0}×10{power}")
         };
     }
     let decimals = (0..6).find(|&decimals| {

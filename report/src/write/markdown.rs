@@ -103,7 +103,7 @@ fn inline(spans: &[Span], line_break: &str) -> String {
 }
 
 /// Whether asterisks around `text` are read as emphasis: not where punctuation inside meets a letter outside, as it does
-/// in Chinese, which has no space there (CommonMark 0.31, §6.2).
+/// in Chinese, which has no space there (§6.2 of the specification that GitHub follows).
 fn asterisks_hold(before: Option<char>, text: &str, after: Option<char>) -> bool {
     let is_letter = |letter: Option<char>| letter.is_some_and(char::is_alphanumeric);
     (!is_letter(before) || is_letter(text.chars().next()))

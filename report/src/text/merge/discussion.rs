@@ -177,12 +177,12 @@ fn cost_sentences(page: &Page<'_>) -> Vec<String> {
             let Some(found) = ratio(results, name, metric) else { continue };
             let (label, how) = (variant.label(lang), times(&found, lang));
             match found.side_of(1.0) {
-                Side::Around => same.push(label),
+                Side::Around => same.push(say!(lang, "{label} ({how})", "“{label}”（{how}）")),
                 _ => parts.push(say!(lang, "{label} {how}", "“{label}”为 {how}")),
             }
         }
         if !same.is_empty() {
-            let names = lang.names(&same);
+            let names = lang.list(&same);
             parts.push(say!(lang, "no difference beyond noise for {names}", "{names}没有超出噪声的差异"));
         }
         if !parts.is_empty() {

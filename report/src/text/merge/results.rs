@@ -33,20 +33,38 @@ pub(crate) fn results(page: &mut Page<'_>) {
     page.figure(
         chart,
         lang.pick(
-            "Decoding speed: a mark for each run, the bar ends at the median.",
-            "解码速度：每个标记为一次运行，条形末端为中位数。",
+            "Decoding speed: a mark for each run; bar and number give the median.",
+            "解码速度：每个标记为一次运行，条形与数值为中位数。",
         ),
     );
     let label = page.chart_lang.pick("peak memory of the process, MiB", "进程内存峰值（MiB）");
     let chart = bars(page, "peak-memory", "peak_host_mib", 1.0, label);
-    page.figure(chart, lang.pick("Peak memory on the host.", "主机内存峰值。"));
+    page.figure(
+        chart,
+        lang.pick(
+            "Peak memory on the host: a mark for each run; bar and number give the median.",
+            "主机内存峰值：每个标记为一次运行，条形与数值为中位数。",
+        ),
+    );
     let label = page.chart_lang.pick("peak memory on the device, MiB", "显存峰值（MiB）");
     let chart = bars(page, "device-memory", "peak_device_mib", 1.0, label);
-    page.figure(chart, lang.pick("Peak memory on the device.", "显存峰值。"));
+    page.figure(
+        chart,
+        lang.pick(
+            "Peak memory on the device: a mark for each run; bar and number give the median.",
+            "显存峰值：每个标记为一次运行，条形与数值为中位数。",
+        ),
+    );
     let (unit, per_second) = unit_of(page, "load_s");
     let label = say!(page.chart_lang, "time to load, {unit}", "加载时间（{unit}）");
     let chart = bars(page, "load-time", "load_s", per_second, &label);
-    page.figure(chart, lang.pick("Time to load the model.", "模型加载时间。"));
+    page.figure(
+        chart,
+        lang.pick(
+            "Time to load the model: a mark for each run; bar and number give the median.",
+            "模型加载时间：每个标记为一次运行，条形与数值为中位数。",
+        ),
+    );
 }
 
 /// The unit in which a time of all variants can be read.

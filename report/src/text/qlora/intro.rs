@@ -41,16 +41,25 @@ pub(crate) fn method(page: &mut Page<'_>) {
          dropout。每次运行都是独立进程，内存峰值为整个进程的峰值。",
     ));
     settings_table(page);
+    let distance = if seeds == 1 {
+        lang.pick(
+            "**Distance from LoRA** is the difference (variant less LoRA) with the same seed. One seed gives no interval, so no difference \
+             can be told from noise.",
+            "**与 LoRA 的差距**：相同种子下该方案与 LoRA 之差。单个种子没有置信区间，任何差异都无法与噪声区分。",
+        )
+    } else {
+        lang.pick(
+            "**Distance from LoRA** is the mean over seeds of paired differences (variant less LoRA), with its 95\u{a0}% confidence interval \
+             (Student's t). An interval around 0 is reported as no difference beyond noise; its ends say what can still not be excluded.",
+            "**与 LoRA 的差距**：按种子配对之差（该方案减 LoRA）的均值及其 95\u{a0}% 置信区间（t 分布）。若区间包含 0，则报告为“没有超出噪声的差异”，区间端点表示尚不能排除的差异大小。",
+        )
+    };
     page.doc.list([
         lang.pick(
             "**Speed-up** is the training time of LoRA over that of the variant, with the same seed and data: above 1, the variant is faster.",
             "**加速比**：相同种子与数据下，LoRA 训练时间与该方案训练时间之比；大于 1 表示该方案更快。",
         ),
-        lang.pick(
-            "**Distance from LoRA** is the mean over seeds of paired differences (variant less LoRA), with its 95\u{a0}% confidence interval (Student's t). An interval \
-             around 0 is reported as no difference beyond noise; its ends say what can still not be excluded.",
-            "**与 LoRA 的差距**：按种子配对之差（该方案减 LoRA）的均值及其 95\u{a0}% 置信区间（t 分布）。若区间包含 0，则报告为“没有超出噪声的差异”，区间端点表示尚不能排除的差异大小。",
-        ),
+        distance,
         lang.pick(
             "**Scaling**: training time against records is fitted by a straight line, validation loss against records by a power law \
              (a line in the logarithms of both). R² is the part of the variance that the fit explains.",

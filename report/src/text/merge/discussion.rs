@@ -171,19 +171,19 @@ fn cost_sentences(page: &Page<'_>) -> Vec<String> {
         ("first_token_s", "time to the first token", "首 token 时间"),
     ] {
         let what = lang.pick(en, zh);
-        let (mut parts, mut same) = (Vec::new(), Vec::new());
+        let mut parts = Vec::new();
         for name in ["state-dict", "hf"] {
             let Some(variant) = results.variant(name) else { continue };
             let Some(found) = ratio(results, name, metric) else { continue };
             let (label, how) = (variant.label(lang), times(&found, lang));
-            match found.side_of(1.0) {
-                Side::Around => same.push(say!(lang, "{label} ({how})", "“{label}”（{how}）")),
-                _ => parts.push(say!(lang, "{label} {how}", "“{label}”为 {how}")),
-            }
-        }
-        if !same.is_empty() {
-            let names = lang.list(&same);
-            parts.push(say!(lang, "no difference beyond noise for {names}", "{names}没有超出噪声的差异"));
+            parts.push(match found.side_of(1.0) {
+                Side::Around => say!(
+                    lang,
+                    "{label} {how}, no difference beyond noise",
+                    "“{label}”为 {how}，没有超出噪声的差异",
+                ),
+                _ => say!(lang, "{label} {how}", "“{label}”为 {how}"),
+            });
         }
         if !parts.is_empty() {
             let parts = parts.join(lang.pick("; ", "；"));

@@ -83,6 +83,7 @@ fn width(text: &str) -> usize {
     let of = |letter: char| match letter {
         letter if u32::from(letter) >= 0x2e80 => 20,
         ' ' | '\u{a0}' | '.' | ',' | ':' | ';' | '[' | ']' | '(' | ')' | '\'' => 6,
+        '%' => 17,
         letter if letter.is_uppercase() => 13,
         _ => 10,
     };

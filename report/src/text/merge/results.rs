@@ -3,7 +3,7 @@
 use super::speed::ratio;
 use super::verdict::{Agreement, Verdict, judge};
 use crate::document::{Column, Row};
-use crate::format::{NONE, bytes, or_none, percent, significant, spread, time_unit, with_interval};
+use crate::format::{NONE, bytes, grouped, or_none, percent, significant, spread, time_unit, with_interval};
 use crate::lang::say;
 use crate::page::Page;
 use crate::plots::{Axis, Chart, Content, Draw, Scale, Series};
@@ -202,13 +202,21 @@ fn cost(page: &mut Page<'_>) {
         let name = variant.name.as_str();
         let values = |metric| summary(&results.values(Select::all(name), metric));
         let middle = |metric| values(metric).map(|found| found.median);
+        // Two columns with ranges are more than a page is wide.
+        let peak = |metric| {
+            if results.has("peak_device_mib") {
+                or_none(middle(metric), |value| grouped(value, 0))
+            } else {
+                spread(values(metric), |value| grouped(value, 0))
+            }
+        };
         let speed = (name != results.experiment.reference)
             .then(|| ratio(results, name, "decode_tokens_per_s"))
             .flatten();
         vec![
             or_none(middle("disk_bytes"), bytes),
-            spread(values("peak_host_mib"), |value| significant(value, 3)),
-            spread(values("peak_device_mib"), |value| significant(value, 3)),
+            peak("peak_host_mib"),
+            peak("peak_device_mib"),
             or_none(middle("load_s"), |value| significant(value * load, 3)),
             or_none(middle("first_token_s"), |value| significant(value * first, 3)),
             spread(values("decode_tokens_per_s"), |value| significant(value, 3)),

@@ -193,7 +193,7 @@ mod tests {
 
     #[test]
     fn a_long_head_breaks_near_its_middle() {
-        assert_eq!(two_lines("peak memory, MiB"), Some(("peak memory,", "MiB")));
+        assert_eq!(two_lines("peak memory, MiB"), Some(("peak", "memory, MiB")));
         assert_eq!(two_lines("内存峰值（MiB）"), Some(("内存峰值", "（MiB）")));
         assert_eq!((two_lines("adapter"), two_lines("perplexity")), (None, None));
     }

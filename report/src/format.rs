@@ -27,7 +27,11 @@ fn decimals(value: f64, digits: i32) -> usize {
     if value == 0.0 || !value.is_finite() {
         return 0;
     }
-    (digits - 1 - value.abs().log10().floor() as i32).max(0) as usize
+    let shown = |value: f64| (digits - 1 - value.abs().log10().floor() as i32).max(0);
+    let first = shown(value);
+    // 0.997 with two digits is 1.0, not 1.00.
+    let rounded = (value * 10f64.powi(first)).round() / 10f64.powi(first);
+    shown(rounded) as usize
 }
 
 /// With this many digits that count; very small and very large numbers by powers of ten.
@@ -39,7 +43,7 @@ pub(crate) fn significant(value: f64, digits: i32) -> String {
         let text = format!("{value:.*e}", (digits - 1).max(0) as usize);
         let (digit, power) = text.split_once('e').unwrap_or((&text, "0"));
         let power = superscript(power.parse().unwrap_or(0));
-        return format!("{digit}·10{power}").replace('-', "−");
+        return format!("{digit}×10{power}").replace('-', "−");
     }
     grouped(value, decimals(value, digits))
 }
@@ -90,6 +94,11 @@ pub(crate) fn bytes(count: f64) -> String {
     )
 }
 
+/// A unit in which all of a column's seconds can be read, and how many of it are a second.
+pub(crate) fn time_unit(largest: f64) -> (&'static str, f64) {
+    if largest < 1.0 { ("ms", 1000.0) } else { ("s", 1.0) }
+}
+
 /// Seconds, with minutes and hours where they are longer than a reader counts.
 pub(crate) fn seconds(value: f64) -> String {
     if value < 0.1 {
@@ -111,7 +120,8 @@ mod tests {
     fn numbers_have_the_digits_that_count() {
         assert_eq!(significant(1234.5, 3), "1,234");
         assert_eq!(significant(0.012_345, 3), "0.0123");
-        assert_eq!(significant(-3.4e-7, 2), "−3.4·10⁻⁷");
+        assert_eq!(significant(-3.4e-7, 2), "−3.4×10⁻⁷");
+        assert_eq!((significant(-0.997, 2), significant(0.0996, 2)), ("−1.0".to_owned(), "0.10".to_owned()));
         assert_eq!(grouped(-0.0001, 2), "0.00");
         assert_eq!((percent(0.99999), percent(1.0)), ("99.99\u{a0}%".to_owned(), "100.0\u{a0}%".to_owned()));
         assert_eq!(bytes(4_567_890.0), "4.36\u{a0}MiB");

@@ -28,16 +28,27 @@ impl Lang {
         }
     }
 
-    /// Names in a row: "a, b and c".
+    /// Things in a row: "a, b and c".
     pub fn list(self, items: &[String]) -> String {
-        let (comma, and) = match self {
-            Self::En => (", ", " and "),
-            Self::Zh => ("、", "和"),
-        };
-        match items {
-            [] => String::new(),
-            [one] => one.clone(),
-            [head @ .., last] => format!("{}{and}{last}", head.join(comma)),
+        let [head @ .., last] = items else { return String::new() };
+        let Some(before) = head.last() else { return last.clone() };
+        match self {
+            Self::En => format!("{} and {last}", head.join(", ")),
+            Self::Zh => {
+                // Between Chinese and Latin letters stands a space.
+                let space =
+                    |letter: Option<char>| if letter.is_some_and(|one| one.is_ascii()) { " " } else { "" };
+                let (left, right) = (space(before.chars().last()), space(last.chars().next()));
+                format!("{}{left}和{right}{last}", head.join("、"))
+            }
+        }
+    }
+
+    /// Labels in a row, in quotes where names are not told from the sentence by spaces.
+    pub fn names(self, labels: &[String]) -> String {
+        match self {
+            Self::En => self.list(labels),
+            Self::Zh => self.list(&labels.iter().map(|label| format!("“{label}”")).collect::<Vec<_>>()),
         }
     }
 }
@@ -62,7 +73,8 @@ mod tests {
     fn names_in_a_row_read_as_a_sentence() {
         let names = ["a", "b", "c"].map(str::to_owned);
         assert_eq!(Lang::En.list(&names), "a, b and c");
-        assert_eq!(Lang::Zh.list(&names), "a、b和c");
-        assert_eq!(Lang::En.list(&names[..1]), "a");
+        assert_eq!(Lang::Zh.list(&names), "a、b 和 c");
+        assert_eq!(Lang::Zh.names(&names), "“a”、“b”和“c”");
+        assert_eq!((Lang::En.list(&names[..1]), Lang::En.list(&[])), ("a".to_owned(), String::new()));
     }
 }

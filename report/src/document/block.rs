@@ -75,6 +75,30 @@ pub struct Table {
     pub rows: Vec<Row>,
 }
 
+/// Lines of a table or of code up to which it stays on one page.
+const SHORT: usize = 18;
+/// Letters of a whole line of a table.
+const LINE: usize = 100;
+
+impl Table {
+    /// Whether it is so short that a page break inside would do more harm than the space it leaves.
+    pub fn is_short(&self) -> bool {
+        let shares: u32 = self.columns.iter().map(|column| column.share).sum();
+        let lines = |(column, cell): (&Column, &Vec<Span>)| {
+            let width = if column.share > 0 { LINE * column.share as usize / shares as usize } else { LINE };
+            let text = super::plain_text(cell);
+            text.split('\n').map(|line| line.chars().count().div_ceil(width.max(1)).max(1)).sum::<usize>()
+        };
+        let row = |row: &Row| self.columns.iter().zip(row).map(lines).max().unwrap_or(0);
+        self.rows.iter().map(row).sum::<usize>() <= SHORT
+    }
+}
+
+/// Whether code is so short that it stays on one page.
+pub fn is_short_code(text: &str) -> bool {
+    text.lines().count() <= 2 * SHORT
+}
+
 /// A plot: `plots/STEM.svg` and `plots/STEM.png`.
 #[derive(Debug, Clone)]
 pub struct Figure {

@@ -45,7 +45,9 @@ impl Ruler {
         }
         let step = nice_step((self.high - self.low) / 5.0);
         let margin = if axis.scale == Scale::FromZero { 0.0 } else { (self.high - self.low) * 0.03 };
-        self.low = ((self.low - margin) / step).floor() * step;
+        // A loss, a time or a memory is never below nothing, so neither is its axis.
+        let least = if self.low >= 0.0 { 0.0 } else { f64::NEG_INFINITY };
+        self.low = (((self.low - margin) / step).floor() * step).max(least);
         self.high = ((self.high + margin) / step - 1e-6).ceil() * step;
         let count = ((self.high - self.low) / step).round() as i64;
         let ticks: Vec<f64> = (0..=count).map(|index| self.low + index as f64 * step).collect();
@@ -110,7 +112,7 @@ fn tick_label(tick: f64, ticks: &[f64]) -> String {
         return if (digit - 1.0).abs() < 1e-9 {
             format!("10{power}")
         } else {
-            format!("{digit:.0}·10{power}")
+            format!("{digit:.0}×10{power}")
         };
     }
     let decimals = (0..6).find(|&decimals| {

@@ -28,6 +28,8 @@ pub(crate) enum Anchor {
 pub(crate) struct Canvas<'a, B: DrawingBackend> {
     area: &'a DrawingArea<B, Shift>,
     font: &'a LabelFont,
+    /// Whether plotters draws the letters itself.
+    pixels: bool,
 }
 
 fn px(value: f64) -> i32 {
@@ -40,8 +42,8 @@ pub(crate) fn size_px(height: f64) -> (u32, u32) {
 }
 
 impl<'a, B: DrawingBackend> Canvas<'a, B> {
-    pub(crate) fn new(area: &'a DrawingArea<B, Shift>, font: &'a LabelFont) -> Self {
-        Self { area, font }
+    pub(crate) fn new(area: &'a DrawingArea<B, Shift>, font: &'a LabelFont, pixels: bool) -> Self {
+        Self { area, font, pixels }
     }
 
     fn put<'e, E>(&self, element: &'e E) -> Result<()>
@@ -108,7 +110,9 @@ impl<'a, B: DrawingBackend> Canvas<'a, B> {
     /// Letters, centred vertically on `at`.
     pub(crate) fn text(&self, at: (f64, f64), text: &str, size: f64, anchor: Anchor) -> Result<()> {
         let text = narrow(text);
-        let font = (self.font.name_for(&text), px(size)).into_font();
+        let (name, line_per_em) = self.font.name_for(&text);
+        // An SVG's letters have the size of their em, those that plotters draws that of their line.
+        let font = (name, px(if self.pixels { size * line_per_em } else { size })).into_font();
         let (horizontal, font) = match anchor {
             Anchor::Left => (HPos::Left, font),
             Anchor::Middle => (HPos::Center, font),
@@ -122,8 +126,8 @@ impl<'a, B: DrawingBackend> Canvas<'a, B> {
     /// How wide letters are.
     pub(crate) fn text_width(&self, text: &str, size: f64) -> Result<f64> {
         let text = narrow(text);
-        let style =
-            (self.font.name_for(&text), px(size)).into_text_style(&(px(WIDTH) as u32, px(WIDTH) as u32));
+        let (name, line_per_em) = self.font.name_for(&text);
+        let style = (name, px(size * line_per_em)).into_text_style(&(px(WIDTH) as u32, px(WIDTH) as u32));
         let size = self.area.estimate_text_size(&text, &style);
         Ok(f64::from(size.map_err(|error| anyhow!("cannot measure letters: {error}"))?.0) / UNIT)
     }

@@ -27,6 +27,27 @@ pub fn standalone_face(data: &[u8], index: u32) -> Option<Vec<u8>> {
     Some(head)
 }
 
+/// Height of a line, as plotters reckons the size of letters, over the em, as SVG does; 1 where the font does not tell.
+pub(super) fn line_per_em(data: &[u8]) -> f64 {
+    let table = |name: &[u8; 4]| {
+        let count = usize::from(u16::from_be_bytes(data.get(4..6)?.try_into().ok()?));
+        let mut entries = (0..count).filter_map(|index| data.get(12 + 16 * index..28 + 16 * index));
+        let entry = entries.find(|entry| entry.starts_with(name))?;
+        data.get(u32::from_be_bytes(entry[8..12].try_into().ok()?) as usize..)
+    };
+    let number = |table: &[u8], at: usize| Some(i16::from_be_bytes(table.get(at..at + 2)?.try_into().ok()?));
+    let ratio = || {
+        let em = f64::from(number(table(b"head")?, 18)?);
+        let (mut up, mut down) = (number(table(b"hhea")?, 4)?, number(table(b"hhea")?, 6)?);
+        // Bit 7 of fsSelection: the typographic ones count.
+        if let Some(os2) = table(b"OS/2").filter(|os2| number(os2, 62).is_some_and(|bits| bits & 0x80 != 0)) {
+            (up, down) = (number(os2, 68)?, number(os2, 70)?);
+        }
+        Some((f64::from(up) - f64::from(down)) / em)
+    };
+    ratio().filter(|ratio| (0.5..3.0).contains(ratio)).unwrap_or(1.0)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -4,6 +4,7 @@ use anyhow::{Result, anyhow};
 use plotters::prelude::*;
 
 use super::canvas::{Canvas, size_px};
+use super::face::line_per_em;
 use super::{Chart, Content, bars, curves};
 
 /// The letters of plots.
@@ -18,13 +19,14 @@ pub struct LabelFont {
 struct Face {
     name: &'static str,
     families: String,
+    line_per_em: f64,
 }
 
 impl Face {
     fn register(name: &'static str, families: String, data: &'static [u8]) -> Result<Self> {
         plotters::style::register_font(name, FontStyle::Normal, data)
             .map_err(|_| anyhow!("the font for the plots is not one OpenType font"))?;
-        Ok(Self { name, families })
+        Ok(Self { name, families, line_per_em: line_per_em(data) })
     }
 }
 
@@ -46,12 +48,13 @@ impl LabelFont {
         Ok(Self { chinese: Some(Face::register("report-chinese", families.to_owned(), data)?), ..self })
     }
 
-    /// The font for a text.
-    pub(crate) fn name_for(&self, text: &str) -> &'static str {
-        match &self.chinese {
-            Some(chinese) if text.chars().any(|letter| letter >= '\u{2e80}') => chinese.name,
-            _ => self.latin.name,
-        }
+    /// The font for a text, by its name, and its lines over its em.
+    pub(crate) fn name_for(&self, text: &str) -> (&'static str, f64) {
+        let face = match &self.chinese {
+            Some(chinese) if text.chars().any(|letter| letter >= '\u{2e80}') => chinese,
+            _ => &self.latin,
+        };
+        (face.name, face.line_per_em)
     }
 }
 
@@ -102,7 +105,7 @@ fn draw<B: DrawingBackend>(
         area.fill(&WHITE).map_err(|error| anyhow!("cannot draw: {error}"))?;
     }
     {
-        let canvas = Canvas::new(area, font);
+        let canvas = Canvas::new(area, font, white);
         match &chart.content {
             Content::Curves { x, y, series } => curves::draw(&canvas, x, y, series)?,
             Content::Bars { label, groups } => bars::draw(&canvas, label, groups)?,

@@ -52,6 +52,22 @@ pub struct Experiment {
     pub environment: Environment,
 }
 
+impl Experiment {
+    /// The commit by its first letters, and whether the checkout had changes beyond it.
+    pub fn commit(&self, lang: Lang, letters: usize) -> Option<String> {
+        let commit = shown(&self.environment.commit)?;
+        let name: String = commit.split(' ').next().unwrap_or_default().chars().take(letters).collect();
+        let changes =
+            if self.has_changes() { lang.pick(" with changes", "（含未提交的改动）") } else { "" };
+        Some(format!("{name}{changes}"))
+    }
+
+    /// Whether the checkout had changes that are in no commit.
+    pub fn has_changes(&self) -> bool {
+        shown(&self.environment.commit).is_some_and(|commit| commit.ends_with(" with changes"))
+    }
+}
+
 /// One column of the comparison.
 #[derive(Debug, Clone, Default, Deserialize)]
 pub struct Variant {

@@ -4,6 +4,7 @@ mod cell;
 mod experiment;
 mod load;
 mod select;
+mod settings;
 
 pub use cell::{Cell, Text};
 pub use experiment::{Experiment, Kind, Variant};

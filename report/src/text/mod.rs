@@ -61,8 +61,7 @@ fn head(page: &mut Page<'_>) {
         parts.push(say!(lang, "profile {profile}", "配置：{profile}"));
     }
     parts.extend(shown(&experiment.environment.date));
-    if let Some(commit) = shown(&experiment.environment.commit) {
-        let commit: String = commit.chars().take(12).collect();
+    if let Some(commit) = experiment.commit(lang, 12) {
         parts.push(say!(lang, "commit {commit}", "提交：{commit}"));
     }
     page.doc.subtitle = parts.join(" · ");

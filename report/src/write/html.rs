@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use crate::document::{Align, Block, Document, Figure, Span, Table, Tone};
+use crate::document::{Align, Block, Document, Figure, Span, Table, Tone, is_short_code};
 use crate::lang::Lang;
 use crate::plots::Rendered;
 
@@ -49,7 +49,8 @@ pub fn html(doc: &Document, lang: Lang, plots: &[Rendered]) -> String {
             Block::Table(table) => write_table(&mut out, table),
             Block::Figure(figure) => write_figure(&mut out, figure, plots),
             Block::Code { text, caption, .. } => {
-                out.push_str("<figure class=\"code\">");
+                let class = if is_short_code(text) { "code" } else { "code long" };
+                let _ = write!(out, "<figure class=\"{class}\">");
                 if !caption.is_empty() {
                     let _ = write!(out, "<figcaption>{}</figcaption>", escape(caption));
                 }
@@ -80,14 +81,30 @@ fn contents(out: &mut String, doc: &Document, lang: Lang) {
 
 fn write_table(out: &mut String, table: &Table) {
     let class = if table.columns.iter().any(|column| column.share > 0) { "prose" } else { "numbers" };
-    let _ = write!(out, "<div class=\"table\" tabindex=\"0\"><table class=\"{class}\">");
+    let size = if table.is_short() { " short" } else { "" };
+    let _ = write!(out, "<div class=\"table{size}\" tabindex=\"0\"><table class=\"{class}\">");
     if !table.caption.is_empty() {
-        let _ = write!(out, "<caption>{}</caption>", escape(&table.caption));
+        let _ = write!(out, "<caption><span>{}</span></caption>", escape(&table.caption));
+    }
+    // Tables of one kind have their columns at the same places, whatever is in them.
+    let shares: u32 = table.columns.iter().map(|column| column.share).sum();
+    if table.columns.iter().all(|column| column.share > 0) {
+        out.push_str("<colgroup>");
+        for column in &table.columns {
+            let _ = write!(out, "<col style=\"width:{}%\">", column.share * 100 / shares.max(1));
+        }
+        out.push_str("</colgroup>");
     }
     out.push_str("\n<thead><tr>");
     let class = |align: Align| if align == Align::Right { " class=\"n\"" } else { "" };
     for column in &table.columns {
-        let _ = write!(out, "<th scope=\"col\"{}>{}</th>", class(column.align), escape(&column.head));
+        // A name such as ROUGE-L does not break at its hyphen.
+        let whole = if column.head.contains('-') && !column.head.contains(' ') {
+            " style=\"white-space:nowrap\""
+        } else {
+            ""
+        };
+        let _ = write!(out, "<th scope=\"col\"{}{whole}>{}</th>", class(column.align), escape(&column.head));
     }
     out.push_str("</tr></thead>\n<tbody>\n");
     for row in &table.rows {

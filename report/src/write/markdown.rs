@@ -76,11 +76,18 @@ fn cell(text: &str) -> String {
 
 fn inline(spans: &[Span], line_break: &str) -> String {
     let mut out = String::new();
-    for span in spans {
+    for (index, span) in spans.iter().enumerate() {
         match span {
             Span::Text(text) => out.push_str(&escape(text)),
             Span::Strong(text) => {
-                let _ = write!(out, "**{}**", escape(text));
+                let before = out.chars().last();
+                let after = spans.get(index + 1).and_then(|span| span.text().chars().next());
+                let (open, close) = if asterisks_hold(before, text, after) {
+                    ("**", "**")
+                } else {
+                    ("<strong>", "</strong>")
+                };
+                let _ = write!(out, "{open}{}{close}", escape(text));
             }
             Span::Code(text) => {
                 let fence = "`".repeat(longest_run(text) + 1);
@@ -93,6 +100,14 @@ fn inline(spans: &[Span], line_break: &str) -> String {
         }
     }
     out
+}
+
+/// Whether asterisks around `text` are read as emphasis: not where punctuation inside meets a letter outside, as it does
+/// in Chinese, which has no space there (§6.2 of the specification that GitHub follows).
+fn asterisks_hold(before: Option<char>, text: &str, after: Option<char>) -> bool {
+    let is_letter = |letter: Option<char>| letter.is_some_and(char::is_alphanumeric);
+    (!is_letter(before) || is_letter(text.chars().next()))
+        && (!is_letter(after) || is_letter(text.chars().last()))
 }
 
 /// The longest run of backticks.
@@ -127,6 +142,14 @@ fn escape(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn emphasis_that_ends_in_punctuation_before_a_letter_is_html() {
+        let shown = |text: &str| inline(&crate::document::spans(text), " ");
+        assert_eq!(shown("**一致：**所有"), "<strong>一致：</strong>所有");
+        assert_eq!(shown("**“甲”更好**：是"), "**“甲”更好**：是");
+        assert_eq!(shown("**equal:** all"), "**equal:** all");
+    }
 
     #[test]
     fn what_models_say_is_no_markup() {

@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use super::fonts::{MONO, SERIF};
-use crate::document::{Align, Block, Document, Span, Table, Tone};
+use crate::document::{Align, Block, Column, Document, Span, Table, Tone, is_short_code};
 use crate::lang::Lang;
 
 /// Pages, letters and the looks of blocks.
@@ -11,6 +11,8 @@ const STYLE: &str = include_str!("style.typ");
 
 /// Letters of code and of tables may be this wide before they get smaller, in columns.
 const WIDE_CODE: usize = 96;
+/// Columns beyond which heads stand in two lines.
+const MANY_COLUMNS: usize = 7;
 
 /// The document as a typst file. `cjk`: the family of Chinese letters.
 pub(super) fn typst_source(doc: &Document, lang: Lang, cjk: Option<&str>) -> String {
@@ -41,7 +43,10 @@ pub(super) fn typst_source(doc: &Document, lang: Lang, cjk: Option<&str>) -> Str
                 let _ = writeln!(out, "#heading(level: {level}, {})", string(text));
             }
             Block::Paragraph(spans) => {
-                let _ = writeln!(out, "#par[{}]", inline(spans));
+                // What it announces stands below it.
+                let announces = spans.last().is_some_and(|span| span.text().ends_with([':', '：']));
+                let around = if announces { "#announcing" } else { "#par" };
+                let _ = writeln!(out, "{around}[{}]", inline(spans));
             }
             Block::List(items) => {
                 let items: Vec<String> = items.iter().map(|item| format!("[{}]", inline(item))).collect();
@@ -65,10 +70,11 @@ pub(super) fn typst_source(doc: &Document, lang: Lang, cjk: Option<&str>) -> Str
                 let size = if widest > WIDE_CODE { "6.6pt" } else { "7.4pt" };
                 let _ = writeln!(
                     out,
-                    "#listing({}, {}, {}, {size})",
+                    "#listing({}, {}, {}, {size}, {})",
                     string(language),
                     string(text),
-                    string(caption)
+                    string(caption),
+                    !is_short_code(text),
                 );
             }
             Block::Formula(text) => {
@@ -98,13 +104,18 @@ fn write_table(out: &mut String, table: &Table) {
             Align::Right => "right",
         })
         .collect();
-    let heads: Vec<String> =
-        table.columns.iter().map(|column| format!("[#{}]", string(&column.head))).collect();
+    let many = table.columns.len() > MANY_COLUMNS;
+    let head = |column: &Column| match many.then(|| two_lines(&column.head)).flatten() {
+        Some((first, second)) => format!("[#{};#linebreak();#{}]", string(first), string(second)),
+        None => format!("[#{}]", string(&column.head)),
+    };
+    let heads: Vec<String> = table.columns.iter().map(head).collect();
     let prose = table.columns.iter().any(|column| column.share > 0);
     let _ = write!(
         out,
-        "#grid-table({}, {prose}, ({},), ({},), ({},), (",
+        "#grid-table({}, {prose}, {}, ({},), ({},), ({},), (",
         string(&table.caption),
+        !table.is_short(),
         columns.join(", "),
         aligns.join(", "),
         heads.join(", "),
@@ -128,6 +139,17 @@ fn inline(spans: &[Span]) -> String {
         out.push(';');
     }
     out
+}
+
+/// A long head in two lines of about one length, where it may break.
+fn two_lines(head: &str) -> Option<(&str, &str)> {
+    let length = |text: &str| text.chars().count();
+    if length(head) <= 8 {
+        return None;
+    }
+    let places = head.match_indices([' ', '（']).map(|(at, _)| head.split_at(at));
+    let longer = |(first, second): &(&str, &str)| length(first).max(length(second));
+    places.min_by_key(longer).map(|(first, second)| (first, second.trim_start_matches(' ')))
 }
 
 /// Long names of code may break between their parts; hashes anywhere.
@@ -168,6 +190,13 @@ fn string(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_long_head_breaks_near_its_middle() {
+        assert_eq!(two_lines("peak memory, MiB"), Some(("peak", "memory, MiB")));
+        assert_eq!(two_lines("内存峰值（MiB）"), Some(("内存峰值", "（MiB）")));
+        assert_eq!((two_lines("adapter"), two_lines("perplexity")), (None, None));
+    }
 
     #[test]
     fn what_models_say_is_a_string() {

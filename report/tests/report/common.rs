@@ -109,7 +109,12 @@ pub(crate) fn root() -> &'static Path {
 }
 
 fn without_escapes(text: &str) -> String {
-    let text = text.replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&");
+    let text = text
+        .replace("<strong>", "**")
+        .replace("</strong>", "**")
+        .replace("&lt;", "<")
+        .replace("&gt;", ">")
+        .replace("&amp;", "&");
     let mut out = String::new();
     let mut letters = text.chars().peekable();
     while let Some(letter) = letters.next() {

@@ -35,11 +35,10 @@ fn planted_merges_are_caught_and_told_apart() {
         text.lines().find(|line| line.contains(start)).unwrap_or_else(|| panic!("{start}: {text}"))
     };
     assert!(
-        line("**Planted: scale 1.5 is wrong, as it was made to be, and is caught:**")
-            .contains("look at the scale, α / r")
+        line("**Planted: scale 1.5 (wrong on purpose) is caught:**").contains("look at the scale, α / r")
     );
-    assert!(line("**Planted: rows unpermuted is wrong").contains("weights were damaged"));
-    assert!(line("**Planted: half the layers is wrong").contains("tensors were left out"));
+    assert!(line("**Planted: rows unpermuted (wrong on purpose)").contains("weights were damaged"));
+    assert!(line("**Planted: half the layers (wrong on purpose)").contains("tensors were left out"));
     let text = made.text(Lang::Zh);
     assert!(text.contains("**“植入错误：缩放 1.5”是故意制造的错误合并，已被检出：**"), "{text}");
 }
@@ -69,9 +68,19 @@ fn a_planted_fault_that_is_not_seen_is_admitted() {
 fn a_quantised_base_of_the_wrong_scale_is_called_out() {
     let text = qlora(QloraFaults { wrong_scale: true, ..QloraFaults::default() }).text(Lang::En);
     let line = text.lines().find(|line| line.contains("**This does not hold, and should:**")).unwrap();
-    assert!(line.contains("QLoRA, NF4's validation loss is near LoRA's"), "{line}");
-    assert!(text.contains("QLoRA, NF4, validation loss: **worse than LoRA**"), "{text}");
-    assert!(text.contains("8 bits, validation loss: **no difference beyond noise** from LoRA"), "{text}");
+    assert!(line.contains("QLoRA, NF4: validation loss at most 25.0\u{a0}% above LoRA's"), "{line}");
+    let against =
+        |label: &str| text.lines().find(|line| line.contains(&format!("{label} against LoRA,"))).unwrap();
+    assert!(against("QLoRA, NF4").contains("**worse** in validation loss"), "{text}");
+    assert!(against("8 bits").contains("**no difference beyond noise** in validation loss"), "{text}");
+}
+
+#[test]
+fn a_saving_within_the_noise_of_the_peak_does_not_arrive() {
+    let noise = |_: &serde_json::Value, index: usize| Some(400.0 + [3.0, -9.0, 0.5, -4.0, 12.0][index % 5]);
+    let text = qlora(QloraFaults::default()).edit("", "peak_host_mib", noise).text(Lang::En);
+    assert!(text.contains("does not show the saving beyond noise"), "{text}");
+    assert!(!text.contains("the saving arrives"), "{text}");
 }
 
 #[test]

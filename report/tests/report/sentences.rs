@@ -41,6 +41,12 @@ fn merges() -> Vec<Made> {
         cell["texts"][1]["answer"] = json!("The contrary of");
     }
     few.cells.iter_mut().for_each(|cell| cell["texts"][2]["answer"] = json!(""));
+    let mut changed = plain()
+        .with("base", "disk_bytes", 2e7)
+        .with("hf", "load_s", 5e-4)
+        .with("hf", "peak_host_mib", 100.0)
+        .with("adapter", "peak_host_mib", 110.0);
+    changed.experiment["environment"]["commit"] = json!("0000000000000000 with changes");
     let better = plain().with_texts_of("state-dict", "adapter").with_texts_of("adapter", "base");
     vec![
         Made::new(merge_compare(all)),
@@ -67,6 +73,7 @@ fn merges() -> Vec<Made> {
         plain().with("legacy-script", "mean_kl", 1.0).with("legacy-script", "perplexity", 5.0),
         plain().with("hf", "mean_kl", 1.0).without("", "changed_fraction"),
         better,
+        changed,
     ]
 }
 

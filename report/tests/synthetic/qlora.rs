@@ -36,7 +36,7 @@ pub(crate) fn lora_vs_qlora(faults: QloraFaults) -> (Value, Vec<Value>) {
     let seeds: &[u64] = if faults.one_seed { &[1] } else { &[1, 2, 3] };
     let experiment = json!({
         "experiment": "lora-vs-qlora", "title": "SYNTHETIC numbers: LoRA against QLoRA", "profile": "synthetic",
-        "run_file": "# made up\nexperiment = \"lora-vs-qlora\"\nsizes = [64, 256, 1000, 4000]\n",
+        "run_file": "# made up\nexperiment = \"lora-vs-qlora\"\nsizes = [64, 256, 1000, 4000]\n\n[profiles.synthetic]\nbase_model = \"made-up-model\"\ndata_path = \"made-up.json\"\ndtype = \"float32\"\nvalidation_records = 8\nevaluation_records = 8\n\n[profiles.synthetic.finetune]\nbatch_size = 16\nnum_epochs = 3\nlora_r = 8\nlora_alpha = 16\nlora_dropout = 0.05\nlora_target_modules = [\"q_proj\", \"v_proj\"]\nlearning_rate = 3e-4\nlr_scheduler = \"cosine\"\ncutoff_len = 256\n",
         "variants": variants, "reference": "lora", "sizes": sizes, "seeds": seeds, "repeats": 1,
         "commands": ["cargo xtask experiment lora-vs-qlora --sizes 64,256,1000,4000 --out results"],
         "environment": environment(),

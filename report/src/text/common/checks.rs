@@ -19,8 +19,8 @@ pub(crate) struct Check {
 pub(crate) fn checks_table(page: &mut Page<'_>, checks: &[Check]) {
     let lang = page.lang;
     let columns = vec![
-        Column::text(lang.pick("what has to be so", "应当成立的事实"), 4),
-        Column::text(lang.pick("what was found", "实测结果"), 4),
+        Column::text(lang.pick("what has to be so", "应当成立的事实"), 9),
+        Column::text(lang.pick("what was found", "实测结果"), 7),
         Column::words(lang.pick("verdict", "结论")),
     ];
     let rows = checks.iter().map(|check| {
@@ -34,8 +34,8 @@ pub(crate) fn checks_table(page: &mut Page<'_>, checks: &[Check]) {
     let rows: Vec<_> = rows.collect();
     page.table(
         lang.pick(
-            "Known truths. They follow from the mathematics, so one that fails means a fault, not a finding.",
-            "已知事实的检验。这些事实由数学原理保证，若不成立说明存在错误，而不是新发现。",
+            "Known truths. They hold for every correct run, so one that fails means a fault, not a finding.",
+            "已知事实的检验。正确的实验必然满足这些事实，若不成立说明存在错误，而不是新发现。",
         ),
         &columns,
         &rows,

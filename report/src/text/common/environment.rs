@@ -18,7 +18,7 @@ pub(crate) fn environment(page: &mut Page<'_>) {
         (lang.pick("operating system", "操作系统"), shown(&environment.os)),
         ("rustc", shown(&environment.rustc)),
         ("libtorch", shown(&environment.libtorch)),
-        (lang.pick("commit", "代码提交"), shown(&environment.commit)),
+        (lang.pick("commit", "代码提交"), experiment.commit(lang, usize::MAX)),
         (lang.pick("date", "日期"), shown(&environment.date)),
         (lang.pick("seeds", "随机种子"), joined(&experiment.seeds)),
         (lang.pick("repeats", "重复次数"), (experiment.repeats > 0).then(|| experiment.repeats.to_string())),

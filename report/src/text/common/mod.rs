@@ -8,6 +8,7 @@ mod groups;
 mod quality;
 mod reproduce;
 mod samples;
+mod settings;
 
 pub(super) use cells::{label_of, number, text, variants_table};
 pub(super) use checks::{Check, checks_table, failed_checks};
@@ -17,3 +18,4 @@ pub(super) use groups::bars;
 pub(super) use quality::exact_against_reference;
 pub(super) use reproduce::reproduce;
 pub(super) use samples::samples;
+pub(super) use settings::settings_table;

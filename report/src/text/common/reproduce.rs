@@ -11,10 +11,18 @@ pub(crate) fn reproduce(page: &mut Page<'_>) {
     }
     page.doc.heading(1, lang.pick("To do it again", "复现方法"));
     if !experiment.commands.is_empty() {
-        page.doc.paragraph(lang.pick(
-            "In a clone of the workspace, at the commit named below:",
-            "在工作区的克隆目录中，检出下文所列的提交后运行：",
-        ));
+        page.doc.paragraph(if experiment.has_changes() {
+            lang.pick(
+                "In a clone of the workspace, at the commit named below. The checkout had changes that are in no commit, so numbers \
+                 need not come out the same to the last digit:",
+                "在工作区的克隆目录中，检出下文所列的提交后运行。实验时的代码含有未提交的改动，因此结果未必逐位相同：",
+            )
+        } else {
+            lang.pick(
+                "In a clone of the workspace, at the commit named below:",
+                "在工作区的克隆目录中，检出下文所列的提交后运行：",
+            )
+        });
         page.doc.code("sh", experiment.commands.join("\n"), "");
     }
     if !experiment.run_file.trim().is_empty() {

@@ -31,13 +31,15 @@ pub(crate) fn samples(page: &mut Page<'_>) {
     }
     let reference = super::label_of(page, &results.experiment.reference);
     let of_size = size
+        .map(|size| crate::format::grouped(size as f64, 0))
         .map_or(String::new(), |size| say!(lang, " (trained on {size} records)", "（训练数据 {size} 条）"));
     page.doc.heading(2, lang.pick("Sample texts", "生成文本示例"));
     page.doc.paragraph(say!(
         lang,
-        "The same records, answered by every variant{of_size}; records whose answers differ come first. In each \
-         answer the first word that differs from that of {reference} is marked with ▸.",
-        "各方案对相同记录的回答{of_size}，回答有差异的记录排在前面。与“{reference}”的回答相比，第一个不同之处以 ▸ 标出。",
+        "The same records, answered by every variant{of_size}; variants that gave the same answer, letter for letter, share a \
+         row, and records whose answers differ come first. In each answer the first word that differs from that of {reference} is \
+         marked with ▸.",
+        "各方案对相同记录的回答{of_size}：回答逐字相同的方案合并为一行，有差异的记录排在前面。与“{reference}”的回答相比，第一个不同之处以 ▸ 标出。",
     ));
     for (number, id) in chosen.iter().enumerate() {
         let answers: Vec<(&str, &Text)> =
@@ -50,12 +52,18 @@ pub(crate) fn samples(page: &mut Page<'_>) {
         if let Some(input) = first.input.as_deref().filter(|input| !input.is_empty()) {
             asked = format!("{asked}\n{input}");
         }
-        let mut rows: Vec<Row> = vec![vec![bold(lang.pick("asked", "指令")), lines(&asked)]];
+        let mut rows: Vec<Row> = vec![vec![bold(lang.pick("instruction", "指令")), lines(&asked)]];
         if let Some(text) = &first.reference {
-            rows.push(vec![bold(lang.pick("data say", "参考答案")), lines(text)]);
+            rows.push(vec![bold(lang.pick("reference answer", "参考答案")), lines(text)]);
         }
-        for (label, text) in &answers {
-            rows.push(vec![lines(label), marked(&text.answer, expected.as_deref())]);
+        for (labels, answer) in together(&answers) {
+            let everyone = labels.len() == answers.len() && labels.len() > 1;
+            let who = if everyone {
+                lang.pick("all variants", "全部方案").to_owned()
+            } else {
+                labels.join("\n")
+            };
+            rows.push(vec![lines(&who), marked(answer, expected.as_deref())]);
         }
         let columns = vec![
             Column::text(say!(lang, "record {number}", "记录 {number}"), 2),
@@ -63,6 +71,18 @@ pub(crate) fn samples(page: &mut Page<'_>) {
         ];
         page.doc.table(Table { caption: String::new(), columns, rows });
     }
+}
+
+/// Answers in the order of the variants, and who gave each.
+fn together<'a>(answers: &[(&'a str, &'a Text)]) -> Vec<(Vec<&'a str>, &'a str)> {
+    let mut rows: Vec<(Vec<&str>, &str)> = Vec::new();
+    for (label, text) in answers {
+        match rows.iter_mut().find(|(_, answer)| *answer == text.answer) {
+            Some((labels, _)) => labels.push(label),
+            None => rows.push((vec![label], &text.answer)),
+        }
+    }
+    rows
 }
 
 /// Records that differ between variants, then others, in the order of the file.

@@ -23,7 +23,11 @@ pub(super) fn checks(page: &Page<'_>) -> Vec<Check> {
         let (tokens, kl) = (or_none(found.tokens, percent), or_none(found.kl, |kl| significant(kl, 2)));
         let verdict = judge(results, variant);
         checks.push(Check {
-            what: say!(lang, "{label} says the same as {reference}", "“{label}”与“{reference}”输出一致"),
+            what: say!(
+                lang,
+                "{label} gives the same answers as {reference}",
+                "“{label}”与“{reference}”输出一致"
+            ),
             found: say!(
                 lang,
                 "{tokens} of tokens equal, mean KL {kl} nats",
@@ -110,7 +114,7 @@ fn quality_sentences(page: &Page<'_>) -> Vec<String> {
     let (lang, results) = (page.lang, page.results);
     let reference = label_of(page, &results.experiment.reference);
     let mut sentences = Vec::new();
-    let mut same = Vec::new();
+    let (mut same, mut shown) = (Vec::new(), 0);
     for variant in results.ran() {
         let (name, label) = (variant.name.as_str(), variant.label(lang));
         if name == results.experiment.reference {
@@ -121,35 +125,36 @@ fn quality_sentences(page: &Page<'_>) -> Vec<String> {
         let p = significant(found.p, 2);
         if more + fewer == 0 {
             same.push(label);
+            shown = records;
         } else if found.p >= 0.05 {
             sentences.push(say!(
                 lang,
-                "{label}: **no difference of exact match beyond noise**. Of {records} records {more} are right here and wrong with \
-                 {reference}, and {fewer} the other way (p = {p}).",
+                "{label}: **no difference in exact match beyond noise**. Of {records} records {more} are right here and wrong with \
+                 {reference}, and {fewer} the other way round (p = {p}).",
                 "“{label}”：**精确匹配率没有超出噪声的差异**。{records} 条记录中，{more} 条仅本方案正确，{fewer} 条仅“{reference}”正确（p = {p}）。",
             ));
         } else if fewer > more {
             sentences.push(say!(
                 lang,
-                "**{label} answers worse than {reference}**: of {records} records {fewer} are right only there and {more} only here (p = {p}).",
+                "**{label} answers worse than {reference}**: of {records} records, {fewer} are right with {reference} alone and {more} with this variant alone (p = {p}).",
                 "**“{label}”的回答质量低于“{reference}”**：{records} 条记录中，{fewer} 条仅后者正确，{more} 条仅前者正确（p = {p}）。",
             ));
         } else {
             sentences.push(say!(
                 lang,
-                "**{label} answers better than {reference}**: of {records} records {more} are right only here and {fewer} only there (p = {p}).",
+                "**{label} answers better than {reference}**: of {records} records, {more} are right with this variant alone and {fewer} with {reference} alone (p = {p}).",
                 "**“{label}”的回答质量高于“{reference}”**：{records} 条记录中，{more} 条仅前者正确，{fewer} 条仅后者正确（p = {p}）。",
             ));
         }
     }
     if !same.is_empty() {
-        let names = lang.list(&same);
+        let names = lang.names(&same);
         sentences.insert(
             0,
             say!(
                 lang,
-                "{names}: right on exactly the records on which {reference} is right.",
-                "{names}：答对的记录与“{reference}”完全相同。",
+                "On the {shown} records whose texts were kept, {names} answered the same ones right as {reference}.",
+                "在保存了文本的 {shown} 条记录上，{names}答对的记录与“{reference}”完全相同。",
             ),
         );
     }
@@ -166,32 +171,34 @@ fn cost_sentences(page: &Page<'_>) -> Vec<String> {
         ("first_token_s", "time to the first token", "首 token 时间"),
     ] {
         let what = lang.pick(en, zh);
-        let (mut apart, mut same) = (Vec::new(), Vec::new());
+        let mut parts = Vec::new();
         for name in ["state-dict", "hf"] {
             let Some(variant) = results.variant(name) else { continue };
             let Some(found) = ratio(results, name, metric) else { continue };
-            let label = variant.label(lang);
-            let how = times(&found, lang);
-            match found.side_of(1.0) {
-                Side::Around => same.push(label),
-                _ => apart.push(say!(lang, "{label} {how}", "“{label}”为 {how}")),
-            }
+            let (label, how) = (variant.label(lang), times(&found, lang));
+            parts.push(match found.side_of(1.0) {
+                Side::Around => say!(
+                    lang,
+                    "{label} {how}, no difference beyond noise",
+                    "“{label}”为 {how}，没有超出噪声的差异",
+                ),
+                _ => say!(lang, "{label} {how}", "“{label}”为 {how}"),
+            });
         }
-        if !apart.is_empty() {
-            let list = lang.list(&apart);
+        if !parts.is_empty() {
+            let parts = parts.join(lang.pick("; ", "；"));
             sentences.push(say!(
                 lang,
-                "Of {reference}'s {what}: {list}.",
-                "以“{reference}”的{what}为 1：{list}。",
+                "{what}, against {reference}: {parts}.",
+                "{what}（与“{reference}”相比）：{parts}。"
             ));
         }
-        if !same.is_empty() {
-            let list = lang.list(&same);
-            sentences.push(say!(
-                lang,
-                "No difference of {what} beyond noise: {list}.",
-                "{what}没有超出噪声的差异：{list}。",
-            ));
+        if metric == "first_token_s" && is_mapped(page) {
+            sentences.push(lang.pick(
+                "Files in the precision of computing are mapped, not read: loading them takes next to no time, and what is needed of \
+                 them is read with the first token. So it is the sum of the two times that a user waits.",
+                "与计算精度相同的文件只作内存映射，加载几乎不耗时，所需内容在生成首个 token 时才真正读入；因此用户的等待时间应看两者之和。",
+            ).to_owned());
         }
     }
     let disk = |name: &str| {
@@ -201,15 +208,33 @@ fn cost_sentences(page: &Page<'_>) -> Vec<String> {
     if let (Some(own), Some(merged)) =
         (disk(&results.experiment.reference), disk("hf").or(disk("state-dict")))
     {
-        let (own, merged) = (bytes(own), bytes(merged));
+        let base = disk("base");
+        let (own_shown, merged_shown) = (bytes(own), bytes(merged));
         sentences.push(say!(
             lang,
-            "On disk, {reference} takes {own} and a merged model {merged}. Every further adapter of the same base adds \
-             only its own few bytes; every further merged model is a whole model.",
-            "磁盘占用：“{reference}”为 {own}，合并后的模型为 {merged}。同一基座每增加一个适配器只多占适配器本身的空间，而每增加一个合并模型都是一个完整模型。",
+            "On disk, {reference} takes {own_shown} and a merged model {merged_shown}. Every further adapter of the same base \
+             adds only its own size; every further merged model is a whole model.",
+            "磁盘占用：“{reference}”为 {own_shown}，合并后的模型为 {merged_shown}。同一基座每增加一个适配器只多占适配器本身的空间，而每增加一个合并模型都是一个完整模型。",
         ));
+        if let (Some(base), Some(dtype)) =
+            (base.filter(|base| merged > base * 1.2), results.experiment.setting("merge_dtype"))
+        {
+            let base = bytes(base);
+            sentences.push(say!(
+                lang,
+                "That the merged files are larger than the base's ({base}) is no cost of merging: they were written in {dtype}, \
+                 with more bits a weight than the base's. Written as the base is, a merged model takes the space of the base alone.",
+                "合并后的文件大于基座文件（{base}）并非合并本身的代价，而是因为以 {dtype} 写出，每个权重的位数多于基座文件；若按基座的精度写出，合并后的模型与基座一样大。",
+            ));
+        }
     }
     sentences
+}
+
+/// Whether a merge loads in so little of the reference's time that its files can only have been mapped.
+fn is_mapped(page: &Page<'_>) -> bool {
+    let mut ratios = ["state-dict", "hf"].into_iter().filter_map(|name| ratio(page.results, name, "load_s"));
+    ratios.any(|found| found.high < 0.1)
 }
 
 /// When to merge.
@@ -237,19 +262,19 @@ pub(crate) fn limits(page: &mut Page<'_>) {
     let mut items = vec![
         say!(
             lang,
-            "One base, one adapter and one machine. Absolute times belong to that machine; ratios carry over only to machines with a like balance of memory and arithmetic.",
+            "One base, one adapter and one machine. Absolute times belong to that machine; ratios carry over only to machines with a similar balance of memory bandwidth and arithmetic.",
             "只用了一个基座、一个适配器和一台机器。绝对时间只适用于该机器；比值也只能推广到访存与算力之比相近的机器。",
         ),
         say!(
             lang,
-            "Equal tokens are equal under greedy decoding. Sampling draws from the same distribution, but not the same tokens.",
+            "Equal tokens are equal under greedy decoding. Sampling from the same distribution need not draw the same tokens.",
             "“token 相同”是指贪心解码；采样解码的分布相同，但抽到的 token 不一定相同。",
         ),
     ];
     if records > 0 {
         items.push(say!(
             lang,
-            "Record by record, answers were compared on the {records} records whose texts are in the results; a difference that shows in fewer than a handful of them cannot be told from chance.",
+            "Record by record, answers were compared on the {records} records whose texts are in the results; a difference in only a few of them cannot be told from chance.",
             "逐条比较基于结果文件中保存了文本的 {records} 条记录；仅出现在个别记录中的差异无法与偶然区分。",
         ));
     }

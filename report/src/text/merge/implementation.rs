@@ -11,8 +11,8 @@ pub(crate) fn implementation(page: &mut Page<'_>) {
     page.doc.heading(2, lang.pick("What an adapter adds", "适配器给权重加了什么"));
     page.doc.paragraph(lang.pick(
         "LoRA leaves the base's matrix W as it is and trains two narrow ones, A (r rows) and B (r columns). B begins at \
-         zero, so training begins at the base. Unmerged, the layer computes",
-        "LoRA 冻结基座矩阵 W，只训练两个低秩矩阵 A（r 行）和 B（r 列）。B 初始为零，因此训练从基座本身开始。不合并时，该层计算",
+         zero, so training begins at the base. Unmerged, the layer computes:",
+        "LoRA 冻结基座矩阵 W，只训练两个低秩矩阵 A（r 行）和 B（r 列）。B 初始为零，因此训练从基座本身开始。不合并时，该层计算：",
     ));
     page.doc.formula("y = W x + (α / r) · B (A x)");
     page.doc.paragraph(lang.pick("Merged, it is one matrix again:", "合并后又成为单个矩阵："));

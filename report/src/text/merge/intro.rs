@@ -2,7 +2,7 @@
 
 use crate::lang::say;
 use crate::page::Page;
-use crate::text::common::{label_of, variants_table};
+use crate::text::common::{label_of, settings_table, variants_table};
 
 pub(crate) fn question(page: &mut Page<'_>) {
     let lang = page.lang;
@@ -33,6 +33,7 @@ pub(crate) fn method(page: &mut Page<'_>) {
         "所有方案使用同一基座和同一适配器，以贪心解码回答相同的记录，因此文本的差异只能来自权重的差异。\
          每个方案在独立进程中按用户的实际用法运行；测速时各方案交替进行，使机器上的其他负载均摊到每个方案。",
     ));
+    settings_table(page);
     page.doc.list([
         say!(
             lang,
@@ -43,8 +44,8 @@ pub(crate) fn method(page: &mut Page<'_>) {
         ),
         say!(
             lang,
-            "**Quality**: perplexity on the evaluation file, exact match and ROUGE-L against the references. Whether two \
-             variants answer differently well is decided record by record (exact sign test, two-sided).",
+            "**Quality**: perplexity on the evaluation file, exact match and ROUGE-L against the references. Whether one \
+             of two variants answers better is decided record by record (exact sign test, two-sided).",
             "**质量**：评测集上的困惑度、与参考答案的精确匹配率和 ROUGE-L。两个方案的优劣逐条记录判定（双侧精确符号检验）。",
         ),
         say!(

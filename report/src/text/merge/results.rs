@@ -3,7 +3,8 @@
 use super::speed::ratio;
 use super::verdict::{Agreement, Verdict, judge};
 use crate::document::{Column, Row};
-use crate::format::{NONE, bytes, or_none, percent, seconds, significant, spread, with_interval};
+use crate::format::{NONE, bytes, grouped, or_none, percent, significant, spread, time_unit, with_interval};
+use crate::lang::say;
 use crate::page::Page;
 use crate::plots::{Axis, Chart, Content, Draw, Scale, Series};
 use crate::results::{Select, Variant};
@@ -32,19 +33,48 @@ pub(crate) fn results(page: &mut Page<'_>) {
     page.figure(
         chart,
         lang.pick(
-            "Decoding speed: a mark for each run, the bar ends at the median.",
-            "解码速度：每个标记为一次运行，条形末端为中位数。",
+            "Decoding speed: a mark for each run; bar and number give the median.",
+            "解码速度：每个标记为一次运行，条形与数值为中位数。",
         ),
     );
     let label = page.chart_lang.pick("peak memory of the process, MiB", "进程内存峰值（MiB）");
     let chart = bars(page, "peak-memory", "peak_host_mib", 1.0, label);
-    page.figure(chart, lang.pick("Peak memory on the host.", "主机内存峰值。"));
+    page.figure(
+        chart,
+        lang.pick(
+            "Peak memory on the host: a mark for each run; bar and number give the median.",
+            "主机内存峰值：每个标记为一次运行，条形与数值为中位数。",
+        ),
+    );
     let label = page.chart_lang.pick("peak memory on the device, MiB", "显存峰值（MiB）");
     let chart = bars(page, "device-memory", "peak_device_mib", 1.0, label);
-    page.figure(chart, lang.pick("Peak memory on the device.", "显存峰值。"));
-    let label = page.chart_lang.pick("time to load, s", "加载时间（s）");
-    let chart = bars(page, "load-time", "load_s", 1.0, label);
-    page.figure(chart, lang.pick("Time to load the model.", "模型加载时间。"));
+    page.figure(
+        chart,
+        lang.pick(
+            "Peak memory on the device: a mark for each run; bar and number give the median.",
+            "显存峰值：每个标记为一次运行，条形与数值为中位数。",
+        ),
+    );
+    let (unit, per_second) = unit_of(page, "load_s");
+    let label = say!(page.chart_lang, "time to load, {unit}", "加载时间（{unit}）");
+    let chart = bars(page, "load-time", "load_s", per_second, &label);
+    page.figure(
+        chart,
+        lang.pick(
+            "Time to load the model: a mark for each run; bar and number give the median.",
+            "模型加载时间：每个标记为一次运行，条形与数值为中位数。",
+        ),
+    );
+}
+
+/// The unit in which a time of all variants can be read.
+fn unit_of(page: &Page<'_>, metric: &str) -> (&'static str, f64) {
+    let values = page
+        .results
+        .ran()
+        .into_iter()
+        .flat_map(|variant| page.results.values(Select::all(&variant.name), metric));
+    time_unit(values.fold(0.0, f64::max))
 }
 
 fn rows(page: &Page<'_>, cells: impl Fn(&Variant) -> Vec<String>) -> Vec<Row> {
@@ -157,13 +187,14 @@ fn quality(page: &mut Page<'_>) {
 
 fn cost(page: &mut Page<'_>) {
     let (lang, results) = (page.lang, page.results);
+    let ((load_unit, load), (first_unit, first)) = (unit_of(page, "load_s"), unit_of(page, "first_token_s"));
     let columns = vec![
         Column::words(lang.pick("variant", "方案")),
         Column::number(lang.pick("on disk", "磁盘")),
         Column::number(lang.pick("peak memory, MiB", "内存峰值（MiB）")),
         Column::number(lang.pick("on the device, MiB", "显存峰值（MiB）")),
-        Column::number(lang.pick("load", "加载")),
-        Column::number(lang.pick("first token", "首 token")),
+        Column::number(say!(lang, "load,\u{a0}{load_unit}", "加载（{load_unit}）")),
+        Column::number(say!(lang, "first token,\u{a0}{first_unit}", "首 token（{first_unit}）")),
         Column::number(lang.pick("decoding, tokens/s", "解码（token/s）")),
         Column::number(lang.pick("ratio to adapter [95\u{a0}%]", "与适配器之比 [95\u{a0}%]")),
     ];
@@ -171,15 +202,23 @@ fn cost(page: &mut Page<'_>) {
         let name = variant.name.as_str();
         let values = |metric| summary(&results.values(Select::all(name), metric));
         let middle = |metric| values(metric).map(|found| found.median);
+        // Two columns with ranges are more than a page is wide.
+        let peak = |metric| {
+            if results.has("peak_device_mib") {
+                or_none(middle(metric), |value| grouped(value, 0))
+            } else {
+                spread(values(metric), |value| grouped(value, 0))
+            }
+        };
         let speed = (name != results.experiment.reference)
             .then(|| ratio(results, name, "decode_tokens_per_s"))
             .flatten();
         vec![
             or_none(middle("disk_bytes"), bytes),
-            spread(values("peak_host_mib"), |value| significant(value, 3)),
-            spread(values("peak_device_mib"), |value| significant(value, 3)),
-            or_none(middle("load_s"), seconds),
-            or_none(middle("first_token_s"), seconds),
+            peak("peak_host_mib"),
+            peak("peak_device_mib"),
+            or_none(middle("load_s"), |value| significant(value * load, 3)),
+            or_none(middle("first_token_s"), |value| significant(value * first, 3)),
             spread(values("decode_tokens_per_s"), |value| significant(value, 3)),
             speed.map_or(NONE.to_owned(), |found| with_interval(&found, |value| format!("{value:.2}"))),
         ]

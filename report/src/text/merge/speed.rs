@@ -18,6 +18,9 @@ pub(super) fn ratio(results: &Results, name: &str, metric: &str) -> Option<Inter
 pub(super) fn times(found: &Interval, lang: Lang) -> String {
     let (mean, low, high) =
         (significant(found.mean, 3), significant(found.low, 3), significant(found.high, 3));
+    if low == high {
+        return say!(lang, "{mean} times (the same in every run)", "{mean} 倍（每次运行相同）");
+    }
     say!(lang, "{mean} times [{low}, {high}]", "{mean} 倍 [{low}, {high}]")
 }
 
@@ -49,19 +52,19 @@ pub(super) fn speeds(page: &Page<'_>) -> Vec<String> {
                 "**{label} decodes more slowly than {reference}**: {how} its tokens per second (95\u{a0}% confidence interval).",
                 "**“{label}”的解码速度低于“{reference}”**：每秒 token 数为其 {how}（95\u{a0}% 置信区间）。",
             )),
-            Side::Around => same.push(format!("{label} ({how})")),
+            Side::Around => same.push(say!(lang, "{label} ({how})", "“{label}”（{how}）")),
         }
     }
     if !same.is_empty() {
         let names = lang.list(&same);
         sentences.push(say!(
             lang,
-            "**No difference of decoding speed beyond noise** between {reference} and {names}.",
+            "**No difference in decoding speed beyond noise** between {reference} and {names}.",
             "**解码速度没有超出噪声的差异**：“{reference}”与{names}。",
         ));
     }
     if !unknown.is_empty() {
-        let names = lang.list(&unknown);
+        let names = lang.names(&unknown);
         sentences.push(say!(
             lang,
             "Speed was measured once for {names}; one run cannot be told from noise.",

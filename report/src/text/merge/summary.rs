@@ -18,7 +18,7 @@ pub(crate) fn summary(page: &mut Page<'_>) {
     let reference = crate::text::common::label_of(page, &results.experiment.reference);
     let same = named(&|verdict| verdict == Verdict::Same);
     if !same.is_empty() {
-        let names = lang.list(&same);
+        let names = lang.names(&same);
         let say_same = say!(
             lang,
             "**Equal to {reference}:** {names}. Every greedy token is the same, and the distributions differ by no more than \
@@ -29,7 +29,7 @@ pub(crate) fn summary(page: &mut Page<'_>) {
     }
     let rounded = named(&|verdict| verdict == Verdict::Rounded);
     if !rounded.is_empty() {
-        let names = lang.list(&rounded);
+        let names = lang.names(&rounded);
         page.doc.callout(
             Tone::Good,
             say!(
@@ -46,7 +46,7 @@ pub(crate) fn summary(page: &mut Page<'_>) {
     }
     let unmeasured = named(&|verdict| verdict == Verdict::Unmeasured);
     if !unmeasured.is_empty() {
-        let names = lang.list(&unmeasured);
+        let names = lang.names(&unmeasured);
         page.doc.callout(
             Tone::Note,
             say!(
@@ -89,7 +89,7 @@ fn callout(results: &Results, variant: &Variant, lang: Lang) -> Option<(Tone, St
             Tone::Bad,
             say!(
                 lang,
-                "**{label} is wrong, as it was made to be, and is caught:** {what}.",
+                "**{label} (wrong on purpose) is caught:** {what}.",
                 "**“{label}”是故意制造的错误合并，已被检出：**{what}。",
             ),
         ),

@@ -38,7 +38,7 @@ fn memory_order(page: &Page<'_>) -> Vec<Check> {
         Check {
             what: say!(
                 lang,
-                "The base's weights take less memory in {less} than in {more}",
+                "Weights of the base: {less} takes less memory than {more}",
                 "“{less}”的基座权重占用小于“{more}”",
             ),
             found: say!(lang, "{less_bytes} against {more_bytes}", "{less_bytes}，后者 {more_bytes}"),
@@ -60,7 +60,7 @@ fn adapters_are_one_size(page: &Page<'_>) -> Option<Check> {
     let (low, high) = (bytes(least), bytes(most));
     Some(Check {
         what: lang.pick("All adapters are of one size", "各方案的适配器大小相同").to_owned(),
-        found: say!(lang, "{low} to {high}", "{low} 至 {high}"),
+        found: if low == high { low } else { say!(lang, "{low} to {high}", "{low} 至 {high}") },
         // Names and metadata in the files may differ by a few bytes.
         holds: Some(most <= least * 1.02),
     })
@@ -83,7 +83,7 @@ fn loss_falls(page: &Page<'_>) -> Vec<Check> {
         let label = variant.label(lang);
         let (first, last) = (significant(before, 3), significant(after, 3));
         Some(Check {
-            what: say!(lang, "{label} learns: its training loss falls", "“{label}”能够学习：训练损失下降"),
+            what: say!(lang, "{label}: training loss falls", "“{label}”的训练损失下降"),
             found: say!(lang, "from {first} to {last}", "从 {first} 降到 {last}"),
             holds: Some(after < before),
         })
@@ -105,8 +105,8 @@ fn loss_is_near(page: &Page<'_>) -> Vec<Check> {
         Some(Check {
             what: say!(
                 lang,
-                "{label}'s validation loss is near LoRA's (at most {limit} above)",
-                "“{label}”的验证损失接近 LoRA（至多高 {limit}）",
+                "{label}: validation loss at most {limit} above LoRA's",
+                "“{label}”的验证损失至多比 LoRA 高 {limit}",
             ),
             found: match (more >= 0.0, lang) {
                 (true, crate::lang::Lang::En) => format!("{shown} above"),

@@ -50,6 +50,34 @@ pub(super) enum Distance {
 }
 
 impl Distance {
+    /// Where a ratio lies, seen from 1; nothing of one seed.
+    pub(super) fn side_of_one(&self) -> Option<Side> {
+        match self {
+            Self::Known(found) => Some(found.side_of(1.0)),
+            Self::One(_) => None,
+        }
+    }
+
+    /// Whether there is no difference at all.
+    pub(super) fn is_zero(&self) -> bool {
+        self.has_no_spread() && matches!(self, Self::Known(found) if found.mean == 0.0)
+    }
+
+    /// With its sign, and its interval where there is one: "+0.012 [−0.003, 0.027]".
+    pub(super) fn shown(&self, measure: &Measure) -> String {
+        let (mean, ends) = match *self {
+            Self::Known(found) if !self.has_no_spread() => {
+                let (low, high) = (measure.show(found.low), measure.show(found.high));
+                (found.mean, format!("\u{a0}[{low},\u{a0}{high}]"))
+            }
+            Self::Known(found) => (found.mean, String::new()),
+            Self::One(one) => (one, String::new()),
+        };
+        let shown = measure.show(mean);
+        let is_more = mean > 0.0 && shown.chars().any(|letter| matches!(letter, '1'..='9'));
+        format!("{}{shown}{ends}", if is_more { "+" } else { "" })
+    }
+
     /// Whether every seed gave one and the same difference: such an interval is a point, and says nothing of other seeds.
     pub(super) fn has_no_spread(&self) -> bool {
         matches!(self, Self::Known(found) if found.high - found.low <= f64::EPSILON * found.mean.abs())

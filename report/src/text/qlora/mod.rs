@@ -18,6 +18,11 @@ pub(super) use summary::summary;
 
 use crate::results::{Results, Variant};
 
+/// The peak that counts: of the device where there is one.
+fn peak_metric(results: &Results) -> &'static str {
+    if results.has("peak_device_mib") { "peak_device_mib" } else { "peak_host_mib" }
+}
+
 /// Variants other than the reference, of which something ran.
 fn others(results: &Results) -> Vec<&Variant> {
     results.ran().into_iter().filter(|variant| variant.name != results.experiment.reference).collect()

@@ -45,24 +45,35 @@ fn against_data(page: &Page<'_>, metric: &str) -> Vec<Series> {
 }
 
 pub(super) fn cost(page: &mut Page<'_>) {
-    let (lang, axes) = (page.lang, page.chart_lang);
+    let (lang, axes, one) = (page.lang, page.chart_lang, super::results::has_one_seed(page));
     let y = Axis::new(axes.pick("training speed, tokens/s", "训练速度（token/s）"), Scale::FromZero);
     let speed = chart("tokens-per-s", records(page), y, against_data(page, "tokens_per_s"));
     page.figure(
         speed,
-        lang.pick(
-            "Training speed against data: medians and ranges over seeds.",
-            "训练速度与数据规模：各种子的中位数与范围。",
-        ),
+        if one {
+            lang.pick("Training speed against data.", "训练速度与数据规模。")
+        } else {
+            lang.pick(
+                "Training speed against data: medians and ranges over seeds.",
+                "训练速度与数据规模：各种子的中位数与范围。",
+            )
+        },
     );
     let y = Axis::new(axes.pick("speed-up over LoRA", "相对 LoRA 的加速比"), Scale::FromZero);
     let faster = chart("speed-up", records(page), y, speed_ups(page));
     page.figure(
         faster,
-        lang.pick(
-            "Speed-up over LoRA: medians and ranges over seeds; above 1 the variant is faster. Confidence intervals are in the table.",
-            "相对 LoRA 的加速比：各种子的中位数与范围，大于 1 表示该方案更快。置信区间见表。",
-        ),
+        if one {
+            lang.pick(
+                "Speed-up over LoRA; above 1 the variant is faster.",
+                "相对 LoRA 的加速比，大于 1 表示该方案更快。",
+            )
+        } else {
+            lang.pick(
+                "Speed-up over LoRA: medians and ranges over seeds; above 1 the variant is faster. Confidence intervals are in the table above.",
+                "相对 LoRA 的加速比：各种子的中位数与范围，大于 1 表示该方案更快。置信区间见上表。",
+            )
+        },
     );
     let y = Axis::new(axes.pick("peak memory of the process, MiB", "进程内存峰值（MiB）"), Scale::FromZero);
     let memory = chart("peak-memory", records(page), y, against_data(page, "peak_host_mib"));
@@ -104,25 +115,36 @@ fn speed_ups(page: &Page<'_>) -> Vec<Series> {
 }
 
 pub(super) fn curves(page: &mut Page<'_>) {
-    let (lang, axes) = (page.lang, page.chart_lang);
+    let (lang, axes, one) = (page.lang, page.chart_lang, super::results::has_one_seed(page));
     let step = || Axis::new(axes.pick("optimiser step", "优化步数"), Scale::FromZero);
     let y = Axis::new(axes.pick("training loss, nats/token", "训练损失（nat/token）"), Scale::Linear);
     let training = chart("train-loss", step(), y, losses(page, "train_loss", Draw::Line));
     page.figure(
         training,
-        lang.pick(
-            "Training loss on the most data: mean over seeds, neighbouring steps joined where there are many.",
-            "最大数据规模下的训练损失：各种子的均值，步数较多时相邻步取平均。",
-        ),
+        if one {
+            lang.pick(
+                "Training loss on the most data; neighbouring steps are averaged where there are many.",
+                "最大数据规模下的训练损失；步数较多时相邻步取平均。",
+            )
+        } else {
+            lang.pick(
+                "Training loss on the most data: mean over seeds; neighbouring steps are averaged where there are many.",
+                "最大数据规模下的训练损失：各种子的均值；步数较多时相邻步取平均。",
+            )
+        },
     );
     let y = Axis::new(axes.pick("validation loss, nats/token", "验证损失（nat/token）"), Scale::Linear);
     let validation = chart("val-loss", step(), y, losses(page, "val_loss", Draw::Points));
     page.figure(
         validation,
-        lang.pick(
-            "Validation loss on the most data: mean over seeds.",
-            "最大数据规模下的验证损失：各种子的均值。",
-        ),
+        if one {
+            lang.pick("Validation loss on the most data.", "最大数据规模下的验证损失。")
+        } else {
+            lang.pick(
+                "Validation loss on the most data: mean over seeds.",
+                "最大数据规模下的验证损失：各种子的均值。",
+            )
+        },
     );
 }
 

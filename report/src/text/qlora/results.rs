@@ -3,9 +3,10 @@
 use super::distance::{Distance, MEASURES, distance, gain};
 use super::{checks, fits, others, plots};
 use crate::document::{Column, Row};
-use crate::format::{NONE, bytes, or_none, percent, seconds, significant, spread, with_interval};
+use crate::format::{NONE, bytes, grouped, or_none, percent, significant, spread, time_unit, with_interval};
+use crate::lang::say;
 use crate::page::Page;
-use crate::results::{Select, Variant};
+use crate::results::{Results, Select, Variant};
 use crate::stats::summary;
 use crate::text::common::{checks_table, number, text};
 
@@ -36,6 +37,11 @@ pub(crate) fn results(page: &mut Page<'_>) {
     plots::scaling(page);
 }
 
+/// Whether there is nothing that a median, a range or an interval could be of.
+pub(super) fn has_one_seed(page: &Page<'_>) -> bool {
+    page.results.experiment.seeds.len() == 1
+}
+
 /// A row for each size and variant.
 fn rows(
     page: &Page<'_>,
@@ -52,7 +58,7 @@ fn rows(
             if results.cells_of(Select { variant: &variant.name, size }).next().is_none() {
                 continue;
             }
-            let shown = size.map_or(NONE.to_owned(), |size| crate::format::grouped(size as f64, 0));
+            let shown = size.map_or(NONE.to_owned(), |size| grouped(size as f64, 0));
             let mut row: Row = vec![number(shown), text(variant.label(page.lang))];
             row.extend(cells(variant, size).into_iter().map(number));
             rows.push(row);
@@ -82,9 +88,13 @@ fn cost(page: &mut Page<'_>) {
     let columns = heads(
         page,
         &[
-            ("training", "训练时间"),
+            ("training,\u{a0}s", "训练时间（s）"),
             ("tokens/s", "token/s"),
-            ("speed-up [95\u{a0}%]", "加速比 [95\u{a0}%]"),
+            if has_one_seed(page) {
+                ("speed-up", "加速比")
+            } else {
+                ("speed-up [95\u{a0}%]", "加速比 [95\u{a0}%]")
+            },
             ("peak memory, MiB", "内存峰值（MiB）"),
             ("on the device, MiB", "显存峰值（MiB）"),
             ("base's weights", "基座权重"),
@@ -96,55 +106,77 @@ fn cost(page: &mut Page<'_>) {
         |variant, size| {
             let values = |metric| summary(&results.values(Select { variant: &variant.name, size }, metric));
             let middle = |metric| values(metric).map(|found| found.median);
+            // Two columns with ranges are more than a page is wide.
+            let peak = |metric| {
+                if results.has("peak_device_mib") {
+                    or_none(middle(metric), |value| grouped(value, 0))
+                } else {
+                    spread(values(metric), |value| grouped(value, 0))
+                }
+            };
             let faster = (variant.name != results.experiment.reference)
                 .then(|| gain(results, &variant.name, size, "train_s"))
                 .flatten();
             vec![
-                or_none(middle("train_s"), seconds),
+                or_none(middle("train_s"), |value| significant(value, 3)),
                 spread(values("tokens_per_s"), |value| significant(value, 3)),
                 shown_distance(faster, |value| format!("{value:.2}")),
-                or_none(middle("peak_host_mib"), |value| significant(value, 4)),
-                or_none(middle("peak_device_mib"), |value| significant(value, 4)),
+                peak("peak_host_mib"),
+                peak("peak_device_mib"),
                 or_none(middle("base_bytes"), bytes),
                 or_none(middle("adapter_bytes"), bytes),
             ]
         },
         false,
     );
-    page.table(
+    let caption = if has_one_seed(page) {
+        page.lang.pick("Time and memory, with one seed.", "时间与内存（单个种子）。")
+    } else {
         page.lang.pick(
             "Time and memory: medians over seeds, ranges in round brackets, 95\u{a0}% confidence intervals in square ones.",
             "时间与内存：各种子的中位数，圆括号内为范围，方括号内为 95\u{a0}% 置信区间。",
-        ),
-        &columns,
-        &rows,
-    );
+        )
+    };
+    page.table(caption, &columns, &rows);
+}
+
+/// The unit in which a phase of all variants can be read.
+fn phase_unit(results: &Results, size: u64, metric: &str) -> (&'static str, f64) {
+    let ran = results.ran();
+    let values = ran.iter().flat_map(|variant| results.values(Select::sized(&variant.name, size), metric));
+    time_unit(values.fold(0.0, f64::max))
 }
 
 fn phases(page: &mut Page<'_>) {
     let (lang, results) = (page.lang, page.results);
     let Some(size) = results.sizes().last().copied() else { return };
     let mut columns = vec![Column::words(lang.pick("variant", "方案"))];
-    columns.extend(PHASES.iter().map(|(_, en, zh)| Column::number(lang.pick(en, zh))));
+    let middle = |name: &str, metric: &str| {
+        summary(&results.values(Select::sized(name, size), metric)).map(|found| found.median)
+    };
+    for (metric, en, zh) in PHASES {
+        let (unit, _) = phase_unit(results, size, metric);
+        let head = lang.pick(en, zh);
+        columns.push(Column::number(say!(lang, "{head},\u{a0}{unit}", "{head}（{unit}）")));
+    }
     let row = |variant: &&Variant| {
         let mut row: Row = vec![text(variant.label(lang))];
-        let values = |metric| summary(&results.values(Select::sized(&variant.name, size), metric));
-        row.extend(
-            PHASES
-                .iter()
-                .map(|(metric, ..)| number(or_none(values(metric).map(|found| found.median), seconds))),
-        );
+        row.extend(PHASES.iter().map(|(metric, ..)| {
+            let (_, per_second) = phase_unit(results, size, metric);
+            number(or_none(middle(&variant.name, metric), |value| significant(value * per_second, 3)))
+        }));
         row
     };
     let rows: Vec<_> = results.ran().iter().map(row).collect();
-    page.table(
+    let caption = if has_one_seed(page) {
+        lang.pick("Where the time goes, on the most data.", "最大数据规模下各阶段耗时。")
+    } else {
         lang.pick(
             "Where the time goes, on the most data (medians over seeds).",
             "最大数据规模下各阶段耗时（各种子的中位数）。",
-        ),
-        &columns,
-        &rows,
-    );
+        )
+    };
+    page.table(caption, &columns, &rows);
 }
 
 fn quality(page: &mut Page<'_>) {
@@ -177,14 +209,15 @@ fn quality(page: &mut Page<'_>) {
         },
         false,
     );
-    page.table(
+    let caption = if has_one_seed(page) {
+        page.lang.pick("Quality, with one seed.", "质量（单个种子）。")
+    } else {
         page.lang.pick(
             "Quality: medians over seeds, and in brackets the smallest and the largest.",
             "质量：各种子的中位数，括号内为最小值与最大值。",
-        ),
-        &columns,
-        &rows,
-    );
+        )
+    };
+    page.table(caption, &columns, &rows);
 }
 
 fn distances(page: &mut Page<'_>) {
@@ -205,12 +238,16 @@ fn distances(page: &mut Page<'_>) {
         },
         true,
     );
-    page.table(
+    let caption = if has_one_seed(page) {
+        lang.pick(
+            "Distance from LoRA with the same seed; how large the noise is, one seed does not tell.",
+            "相同种子下与 LoRA 的差距；单个种子无法估计噪声的大小。",
+        )
+    } else {
         lang.pick(
             "Distance from LoRA: mean difference of runs with the same seed [95\u{a0}% confidence interval]. An interval around 0 is no difference beyond noise.",
             "与 LoRA 的差距：相同种子运行之差的均值 [95\u{a0}% 置信区间]。区间包含 0 表示没有超出噪声的差异。",
-        ),
-        &columns,
-        &rows,
-    );
+        )
+    };
+    page.table(caption, &columns, &rows);
 }

@@ -1,9 +1,9 @@
 //! What a hurried reader has to know.
 
 use super::distance::{Distance, MEASURES, distance, gain};
-use super::{checks, others};
+use super::{checks, others, peak_metric};
 use crate::document::Tone;
-use crate::format::significant;
+use crate::format::{grouped, significant};
 use crate::lang::{Lang, say};
 use crate::page::Page;
 use crate::results::{Results, Variant};
@@ -32,7 +32,7 @@ pub(crate) fn summary(page: &mut Page<'_>) {
 
 fn in_short(page: &Page<'_>, variant: &Variant, size: Option<u64>) -> String {
     let (lang, results) = (page.lang, page.results);
-    let label = variant.label(lang);
+    let (label, reference) = (variant.label(lang), label_of(page, &results.experiment.reference));
     let mut parts = Vec::new();
     parts.extend(memory_sentence(results, variant, size, lang));
     parts.extend(speed_sentence(page, variant, size));
@@ -43,14 +43,21 @@ fn in_short(page: &Page<'_>, variant: &Variant, size: Option<u64>) -> String {
         let what = lang.pick(measure.en, measure.zh);
         parts.push(match found.side(measure.more_is_better) {
             Some(Side::Around) => {
-                say!(lang, "no difference of {what} beyond noise", "{what}没有超出噪声的差异")
+                say!(lang, "no difference in {what} beyond noise", "{what}没有超出噪声的差异")
             }
             Some(Side::Above) => say!(lang, "better {what}", "{what}更好"),
             Some(Side::Below) => say!(lang, "worse {what}", "{what}更差"),
             None if found.has_no_spread() => {
                 say!(lang, "{what} with no spread over seeds", "各种子的{what}没有离散")
             }
-            None => say!(lang, "{what} with one seed only", "{what}只有一个种子"),
+            None => {
+                let one = found.shown(measure);
+                say!(
+                    lang,
+                    "{what} {one} against {reference} (one seed)",
+                    "{what}与“{reference}”相差 {one}（单个种子）"
+                )
+            }
         });
     }
     let sep = lang.pick("; ", "；");
@@ -59,18 +66,15 @@ fn in_short(page: &Page<'_>, variant: &Variant, size: Option<u64>) -> String {
     } else {
         parts.join(sep)
     };
-    let of_size = size.map_or(String::new(), |size| say!(lang, " ({size} records)", "（{size} 条记录）"));
+    let of_size = size
+        .map(|size| grouped(size as f64, 0))
+        .map_or(String::new(), |size| say!(lang, " ({size} records)", "（{size} 条记录）"));
     say!(lang, "**{label}**{of_size}: {parts}.", "**{label}**{of_size}：{parts}。")
 }
 
 /// How peak memory compares, on the device where there is one.
-pub(super) fn memory_sentence(
-    results: &Results,
-    variant: &Variant,
-    size: Option<u64>,
-    lang: Lang,
-) -> Option<String> {
-    let metric = if results.has("peak_device_mib") { "peak_device_mib" } else { "peak_host_mib" };
+fn memory_sentence(results: &Results, variant: &Variant, size: Option<u64>, lang: Lang) -> Option<String> {
+    let metric = peak_metric(results);
     let found = gain(results, &variant.name, size, metric)?;
     let (part, side) = match found {
         Distance::Known(found) => (1.0 / found.mean, found.side_of(1.0)),
@@ -97,28 +101,27 @@ pub(super) fn memory_sentence(
             say!(lang, "**peak memory {percent}\u{a0}% higher**", "**内存峰值高 {percent}\u{a0}%**")
         }
         (Side::Around, _) => {
-            say!(lang, "no difference of peak memory beyond noise", "内存峰值没有超出噪声的差异")
+            say!(lang, "no difference in peak memory beyond noise", "内存峰值没有超出噪声的差异")
         }
     })
 }
 
 /// How training time compares.
-pub(super) fn speed_sentence(page: &Page<'_>, variant: &Variant, size: Option<u64>) -> Option<String> {
+fn speed_sentence(page: &Page<'_>, variant: &Variant, size: Option<u64>) -> Option<String> {
     let (lang, results) = (page.lang, page.results);
     let reference = label_of(page, &results.experiment.reference);
     let found = gain(results, &variant.name, size, "train_s")?;
     Some(match found {
         Distance::One(one) => {
-            let one = significant(one, 3);
+            let one = grouped(one, 2);
             say!(lang, "speed-up {one} (one seed)", "加速比 {one}（单个种子）")
         }
         Distance::Known(found) => {
-            let (mean, low, high) =
-                (significant(found.mean, 3), significant(found.low, 3), significant(found.high, 3));
+            let (mean, low, high) = (grouped(found.mean, 2), grouped(found.low, 2), grouped(found.high, 2));
             match found.side_of(1.0) {
                 Side::Around => say!(
                     lang,
-                    "no difference of speed beyond noise (speed-up {mean} [{low}, {high}])",
+                    "no difference in speed beyond noise (speed-up {mean} [{low}, {high}])",
                     "速度没有超出噪声的差异（加速比 {mean} [{low}, {high}]）",
                 ),
                 Side::Above => say!(

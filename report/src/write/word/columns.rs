@@ -1,6 +1,6 @@
 //! How wide columns are: Word's own way to find out differs between programs, so widths are given.
 
-use crate::document::{Table, plain_text};
+use crate::document::{Span, Table, plain_text};
 
 /// Space left and right of a cell's text.
 pub(super) const PADDING: usize = 70;
@@ -11,17 +11,16 @@ pub(super) fn widths(table: &Table, total: usize, letter: usize) -> Vec<usize> {
     let mut least = vec![0; count];
     let mut natural = vec![0; count];
     for (index, column) in table.columns.iter().enumerate() {
-        let cells = table.rows.iter().filter_map(|row| row.get(index)).map(|cell| plain_text(cell));
-        for text in cells.chain([column.head.clone()]) {
-            let word = text.split_whitespace().map(width).max().unwrap_or(0);
-            least[index] = least[index].max(word.min(24) * letter + 2 * PADDING);
-            natural[index] = natural[index].max(width(&text).min(46) * letter + 2 * PADDING);
+        let cells: Vec<Content> =
+            table.rows.iter().filter_map(|row| row.get(index)).map(|cell| Content::of(cell)).collect();
+        let head = Content { text: column.head.clone(), wide: true };
+        let body = cells.iter().map(Content::line).max().unwrap_or(0).max(100) * letter / 10;
+        for cell in cells.iter().chain([&head]) {
+            least[index] = least[index].max(cell.word().min(300) * letter / 10 + 2 * PADDING);
+            natural[index] = natural[index].max(cell.line().min(460) * letter / 10 + 2 * PADDING);
         }
         // A head may break where its column is narrow.
-        let body =
-            table.rows.iter().filter_map(|row| row.get(index)).map(|cell| width(&plain_text(cell))).max();
-        natural[index] =
-            natural[index].min(body.unwrap_or(0).max(10) * letter + 2 * PADDING).max(least[index]);
+        natural[index] = natural[index].min(body + 2 * PADDING).max(least[index]);
     }
     let shares: u32 = table.columns.iter().map(|column| column.share).sum();
     if shares > 0 {
@@ -49,9 +48,46 @@ fn fit(natural: &[usize], least: &[usize], total: usize) -> Vec<usize> {
     least.iter().zip(over).map(|(least, over)| least + spare * over / all_over).collect()
 }
 
-/// Letters of a text, Chinese ones twice as wide.
+/// What stands in a cell, and whether its letters are wide: bold, or those of code.
+struct Content {
+    text: String,
+    wide: bool,
+}
+
+impl Content {
+    fn of(cell: &[Span]) -> Self {
+        let wide = matches!(cell, [Span::Code(_) | Span::Strong(_)]);
+        Self { text: plain_text(cell), wide }
+    }
+
+    /// The longest line, in tenths of a letter.
+    fn line(&self) -> usize {
+        self.text.split('\n').map(|line| self.width(line)).max().unwrap_or(0)
+    }
+
+    /// The longest word, in tenths of a letter: what no space stands in that a line may break at.
+    fn word(&self) -> usize {
+        let words =
+            self.text.split(|letter: char| (letter.is_whitespace() && letter != '\u{a0}') || letter == '（');
+        words.map(|word| self.width(word)).max().unwrap_or(0)
+    }
+
+    fn width(&self, text: &str) -> usize {
+        let width = width(text);
+        if self.wide { width * 6 / 5 } else { width }
+    }
+}
+
+/// How wide a text is in tenths of an average letter: Chinese letters are twice as wide, punctuation is narrow.
 fn width(text: &str) -> usize {
-    text.chars().map(|letter| if u32::from(letter) >= 0x2e80 { 2 } else { 1 }).sum()
+    let of = |letter: char| match letter {
+        letter if u32::from(letter) >= 0x2e80 => 20,
+        ' ' | '\u{a0}' | '.' | ',' | ':' | ';' | '[' | ']' | '(' | ')' | '\'' => 6,
+        '%' => 17,
+        letter if letter.is_uppercase() => 13,
+        _ => 10,
+    };
+    text.chars().map(of).sum()
 }
 
 #[cfg(test)]
@@ -59,9 +95,15 @@ mod tests {
     use super::*;
 
     #[test]
+    fn an_interval_is_one_word() {
+        let cell = Content::of(&[Span::Text("0.1\u{a0}[0,\u{a0}1]".to_owned())]);
+        assert_eq!((cell.word(), cell.line()), (76, 76));
+    }
+
+    #[test]
     fn a_squeezed_column_keeps_its_longest_word() {
         assert_eq!(fit(&[100, 900], &[100, 200], 600), [100, 500]);
         assert_eq!(fit(&[100, 300], &[50, 50], 800), [200, 600]);
-        assert_eq!(width("损失 a"), 6);
+        assert_eq!((width("损失 a"), width("0.1")), (56, 26));
     }
 }

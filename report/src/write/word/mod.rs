@@ -10,7 +10,7 @@ use docx_rs::{
     ParagraphBorderPosition, ParagraphBorders, Pic, Run, RunFonts, Shading,
 };
 
-use crate::document::{Block, Document, Figure, Span, Tone};
+use crate::document::{Block, Document, Figure, Span, Tone, is_short_code};
 use crate::lang::Lang;
 use crate::plots::Rendered;
 
@@ -44,7 +44,11 @@ fn add(word: Docx, block: &Block, plots: &[Rendered]) -> Docx {
         Block::Heading(level, text) => {
             word.add_paragraph(text_paragraph(text, &format!("Heading{level}")).keep_next(true))
         }
-        Block::Paragraph(spans) => word.add_paragraph(runs(Paragraph::new(), spans)),
+        Block::Paragraph(spans) => {
+            // What it announces stands below it.
+            let announces = spans.last().is_some_and(|span| span.text().ends_with([':', '：']));
+            word.add_paragraph(runs(Paragraph::new().keep_next(announces), spans))
+        }
         Block::List(items) => items.iter().fold(word, |word, item| {
             let bullet = Paragraph::new().numbering(NumberingId::new(styles::BULLETS), IndentLevel::new(0));
             word.add_paragraph(runs(bullet, item))
@@ -120,7 +124,7 @@ fn code(text: &str) -> Paragraph {
         }
         run = run.add_text(line);
     }
-    let mut paragraph = Paragraph::new().style("Code").add_run(run);
+    let mut paragraph = Paragraph::new().style("Code").keep_lines(is_short_code(text)).add_run(run);
     paragraph.property = paragraph.property.shading(Shading::new().fill("F5F6F8"));
     paragraph
 }

@@ -34,9 +34,12 @@ pub(super) fn table(table: &Table) -> WordTable {
             .add_paragraph(paragraph)
     });
     let mut rows = vec![TableRow::new(heads.collect()).cant_split()];
-    for row in &table.rows {
+    let (last, short) = (table.rows.len().saturating_sub(1), table.is_short());
+    for (index, row) in table.rows.iter().enumerate() {
         let cells = table.columns.iter().zip(row).zip(&widths).map(|((column, spans), width)| {
-            let paragraph = Paragraph::new().style(style).align(aligned(column.align));
+            // The first rows stay with the head.
+            let keep = (short || index < 2) && index < last;
+            let paragraph = Paragraph::new().style(style).align(aligned(column.align)).keep_next(keep);
             TableCell::new().width(*width, WidthType::Dxa).add_paragraph(runs(paragraph, spans))
         });
         rows.push(TableRow::new(cells.collect()).cant_split());

@@ -111,7 +111,7 @@ pub fn run(args: DecodeArgs) -> Result<()> {
         first_token_s: Vec::new(),
         token_s: Vec::new(),
         ids: Vec::new(),
-        weight_bytes: weight_bytes(&model, quantization),
+        weight_bytes: weight_bytes(&model, quantization.or(base.stored_quantization()?)),
         threads: tch::get_num_threads(),
         peak_host_mib: 0,
         peak_device_mib: None,

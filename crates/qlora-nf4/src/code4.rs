@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::QuantError;
-use crate::cpu::{self, Values};
+use crate::cpu::Values;
 
 /// A 4-bit data type of bitsandbytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -33,8 +33,8 @@ impl Code4 {
 
     fn values(self) -> &'static Values {
         match self {
-            Self::Nf4 => &cpu::NF4,
-            Self::Fp4 => &cpu::FP4,
+            Self::Nf4 => &Values::NF4,
+            Self::Fp4 => &Values::FP4,
         }
     }
 

@@ -104,7 +104,7 @@ unsafe fn pairs(bits: __m512i) -> __m512bh {
 
 #[cfg(test)]
 mod tests {
-    use super::super::NF4;
+    use super::super::Values;
     use super::*;
 
     #[test]
@@ -113,11 +113,12 @@ mod tests {
             return;
         }
         let wide = |bits| Format::BFloat16.widen(bits);
-        let values = table(&NF4.table);
+        let values = table(&Values::NF4.table);
         for (len, block) in [(128, 32), (128, 64), (384, 128), (512, 256)] {
             let packed: Vec<u8> = (0..len / 2).map(|i| (i * 37 + i * i * 11) as u8).collect();
             let scales: Vec<f32> = (0..len / block).map(|i| 0.5 + i as f32 * 0.3).collect();
-            let codes = Codes { packed: &packed, scales: &scales, skipped: 0, block, table: &NF4.table };
+            let codes =
+                Codes { packed: &packed, scales: &scales, skipped: 0, block, table: &Values::NF4.table };
             let code = |i: usize| {
                 usize::from(if i.is_multiple_of(2) { packed[i / 2] >> 4 } else { packed[i / 2] & 15 })
             };

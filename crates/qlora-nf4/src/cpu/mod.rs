@@ -24,7 +24,7 @@ mod values;
 use std::sync::OnceLock;
 
 pub(crate) use float::Format;
-pub(crate) use values::{FP4, NF4, Values};
+pub(crate) use values::Values;
 
 /// Numbers that a vector kernel decodes at once: they have one scale whatever the block size.
 pub(crate) const UNIT: usize = 32;

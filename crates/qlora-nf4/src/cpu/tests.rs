@@ -31,7 +31,7 @@ fn neon_is_among_them() {
 fn decoding_is_the_same_on_every_instruction_set() {
     for (len, block, skipped) in [(640, 64, 0), (96, 32, 0), (64, 128, 64), (333, 64, 32), (100, 64, 6)] {
         let (packed, scales) = (bytes(len, 1), numbers(len / block + 2, 2));
-        for values in [&NF4, &FP4] {
+        for values in [&Values::NF4, &Values::FP4] {
             let codes = Codes { packed: &packed, scales: &scales, skipped, block, table: &values.table };
             for isa in Isa::available() {
                 let (mut ours, mut plain) = (vec![0.0; len], vec![0.0; len]);
@@ -54,8 +54,9 @@ fn products_are_the_same_on_every_instruction_set() {
     for (len, block) in [(128, 32), (1024, 64), (384, 128), (4096, 4096)] {
         let (packed, scales) = (bytes(len / 2, 3), numbers(len / block, 4));
         assert!(dot_fits(len, block));
-        for (values, rows) in
-            [&NF4, &FP4].into_iter().flat_map(|values| (1..=MAX_ROWS).map(move |n| (values, n)))
+        for (values, rows) in [&Values::NF4, &Values::FP4]
+            .into_iter()
+            .flat_map(|values| (1..=MAX_ROWS).map(move |n| (values, n)))
         {
             let codes = Codes { packed: &packed, scales: &scales, skipped: 0, block, table: &values.table };
             let xs = numbers(rows * len, 5);
@@ -81,7 +82,7 @@ fn encoding_is_the_same_on_every_instruction_set_for_nan_too() {
     xs[3] = f32::NAN;
     xs[40] = f32::INFINITY;
     xs[41] = 0.0;
-    for (name, values) in [("nf4", &NF4), ("fp4", &FP4)] {
+    for (name, values) in [("nf4", &Values::NF4), ("fp4", &Values::FP4)] {
         let mut bounds = [f32::INFINITY; 16];
         bounds[..15].copy_from_slice(&values.bounds());
         xs[100..115].copy_from_slice(&values.bounds()); // ties

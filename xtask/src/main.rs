@@ -17,6 +17,7 @@ mod flag_page;
 mod goldens;
 mod kernels;
 mod libtorch;
+mod neon;
 mod output;
 mod process;
 mod programs;
@@ -55,6 +56,8 @@ enum Task {
     Check,
     /// Compile every CUDA kernel for the generations of GPUs they are for; fetches NVIDIA's compiler (90 MB), needs no GPU
     Kernels,
+    /// Compile the NEON kernels and run their tests in an emulator (qemu-aarch64); adds a target to the Rust toolchain (27 MB)
+    Neon,
     /// Remake datasets/tiny-llama: corpus, tokenizer, records, pre-training
     #[command(name = "tiny-model")]
     TinyModel,
@@ -87,6 +90,7 @@ fn run(task: Task) -> anyhow::Result<ExitCode> {
         Task::Test(args) => done(test::run(&workspace, &args)),
         Task::Check => check::run(&workspace),
         Task::Kernels => done(kernels::run(&workspace)),
+        Task::Neon => done(neon::run(&workspace)),
         Task::TinyModel => done(tiny_model::run(&workspace)),
         Task::Bench(args) => done(bench::run(&workspace, &args)),
         Task::Experiment(args) => done(experiment::run(&workspace, &args)),

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::QuantError;
+use crate::cpu::Values;
 
 /// A 4-bit data type of bitsandbytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -14,70 +15,27 @@ pub enum Code4 {
     Fp4,
 }
 
-const NF4: [f32; 16] = [
-    -1.0,
-    -0.696_192_8,
-    -0.525_073_05,
-    -0.394_917_5,
-    -0.284_441_38,
-    -0.184_773_43,
-    -0.091_050_036,
-    0.0,
-    0.079_580_3,
-    0.160_930_2,
-    0.246_112_3,
-    0.337_915_24,
-    0.440_709_83,
-    0.562_617,
-    0.722_956_84,
-    1.0,
-];
-
-const FP4: [f32; 16] = [
-    0.0,
-    0.005_208_333_5,
-    0.666_666_7,
-    1.0,
-    0.333_333_34,
-    0.5,
-    0.166_666_67,
-    0.25,
-    0.0,
-    -0.005_208_333_5,
-    -0.666_666_7,
-    -1.0,
-    -0.333_333_34,
-    -0.5,
-    -0.166_666_67,
-    -0.25,
-];
-
-const IN_ORDER: [u8; 16] = [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15];
-
-/// FP4's codes by ascending value; of the two zeros code 0 comes first (bitsandbytes' CPU backend, `argsort`).
-const FP4_ORDER: [u8; 16] = [11, 10, 13, 12, 15, 14, 9, 0, 8, 1, 6, 7, 4, 5, 2, 3];
-
 impl Code4 {
     /// The value of each code, in `-1 ..= 1` (bitsandbytes `backends/utils.py`).
     pub fn table(self) -> &'static [f32; 16] {
-        match self {
-            Self::Nf4 => &NF4,
-            Self::Fp4 => &FP4,
-        }
+        &self.values().table
     }
 
     /// The codes in ascending order of their values.
     pub(crate) fn order(self) -> &'static [u8; 16] {
-        match self {
-            Self::Nf4 => &IN_ORDER,
-            Self::Fp4 => &FP4_ORDER,
-        }
+        &self.values().order
     }
 
     /// What lies half-way between neighbouring values, ascending; a number above `bounds[i]` is nearer to value `i + 1`.
     pub(crate) fn bounds(self) -> [f32; 15] {
-        let (table, order) = (self.table(), self.order());
-        std::array::from_fn(|i| f32::midpoint(table[usize::from(order[i])], table[usize::from(order[i + 1])]))
+        self.values().bounds()
+    }
+
+    fn values(self) -> &'static Values {
+        match self {
+            Self::Nf4 => &Values::NF4,
+            Self::Fp4 => &Values::FP4,
+        }
     }
 
     /// The name in files and flags.

@@ -80,3 +80,23 @@ impl<T: Element> Output<T> {
         unsafe { std::slice::from_raw_parts_mut(self.first.add(start), len) }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use tch::{Kind, Tensor};
+
+    use super::elements;
+    use crate::cpu::Format;
+
+    #[test]
+    fn rounding_to_16_bits_is_libtorchs() {
+        // From 2^-40 to 2^19, of either sign.
+        let xs: Vec<f32> = (0..5000).map(|i| (i as f32 * 0.7).sin() * 2f32.powi(i % 60 - 40)).collect();
+        for (format, kind) in [(Format::Half, Kind::Half), (Format::BFloat16, Kind::BFloat16)] {
+            let theirs = Tensor::from_slice(&xs).to_kind(kind);
+            let theirs = elements::<u16>(&theirs);
+            assert_eq!(theirs.len(), xs.len());
+            assert!(xs.iter().zip(theirs).all(|(&x, &bits)| format.narrow(x) == bits), "{format:?}");
+        }
+    }
+}

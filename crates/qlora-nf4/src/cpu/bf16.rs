@@ -151,8 +151,8 @@ unsafe fn pairs(bits: __m512i) -> __m512bh {
 
 #[cfg(test)]
 mod tests {
+    use super::super::Values;
     use super::*;
-    use crate::Code4;
 
     #[test]
     fn products_are_those_of_the_table_in_bfloat16() {
@@ -160,13 +160,13 @@ mod tests {
             return;
         }
         let wide = |bits| Format::BFloat16.widen(bits);
-        let values = table(Code4::Nf4.table());
+        let values = table(&Values::NF4.table);
         for (len, block) in [(128, 32), (128, 64), (384, 128), (512, 256)] {
             let weights = 5;
             let packed: Vec<u8> = (0..weights * len / 2).map(|i| (i * 37 + i * i * 11) as u8).collect();
             let scales: Vec<f32> = (0..weights * len / block).map(|i| 0.5 + i as f32 * 0.3).collect();
             let codes =
-                Codes { packed: &packed, scales: &scales, skipped: 0, block, table: Code4::Nf4.table() };
+                Codes { packed: &packed, scales: &scales, skipped: 0, block, table: &Values::NF4.table };
             let code = |i: usize| {
                 usize::from(if i.is_multiple_of(2) { packed[i / 2] >> 4 } else { packed[i / 2] & 15 })
             };

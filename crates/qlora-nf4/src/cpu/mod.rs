@@ -1,5 +1,7 @@
 //! Kernels for one thread: what an instruction set makes of a row or a block. Which one is used is decided at run time;
 //! the scalar ones are the reference that the others are tested against.
+//!
+//! This directory uses nothing but `std`: `cargo xtask neon` compiles it alone, for a processor that libtorch is not there for.
 #![expect(unsafe_code, reason = "std::arch, behind checks of what the processor has")]
 
 #[cfg(target_arch = "x86_64")]
@@ -17,10 +19,12 @@ mod neon;
 mod scalar;
 #[cfg(test)]
 mod tests;
+mod values;
 
 use std::sync::OnceLock;
 
 pub(crate) use float::Format;
+pub(crate) use values::Values;
 
 /// Numbers that a vector kernel decodes at once: they have one scale whatever the block size.
 pub(crate) const UNIT: usize = 32;

@@ -37,6 +37,19 @@ fn same(a: &Tensor, b: &Tensor) -> bool {
         && (a.eq_tensor(&b).logical_or(&a.isnan().logical_and(&b.isnan()))).all().int64_value(&[]) == 1
 }
 
+/// [`same`] on x86-64, where the goldens were made. Elsewhere libtorch adds the mean of the scales up in another order,
+/// and what depends on it may round to the next number of `kind`.
+fn same_mean(a: &Tensor, b: &Tensor, kind: Kind) -> bool {
+    let step = match kind {
+        _ if cfg!(target_arch = "x86_64") => return same(a, b),
+        Kind::BFloat16 => 2f64.powi(-7),
+        Kind::Half => 2f64.powi(-10),
+        _ => 1e-6,
+    };
+    let (a, b) = (a.to_kind(Kind::Double).reshape([-1]), b.to_kind(Kind::Double).reshape([-1]));
+    a.allclose(&b, step, 0.0, true)
+}
+
 #[test]
 fn four_bit_codes_scales_and_values_are_bitsandbytes() {
     let (store, goldens) = goldens();
@@ -50,9 +63,15 @@ fn four_bit_codes_scales_and_values_are_bitsandbytes() {
         match ours.absmax() {
             Absmax::Plain(scales) => assert!(same(scales, &golden("absmax")), "{}: scales", case.name),
             Absmax::Nested { codes, absmax, map, offset } => {
-                assert!((f64::from(*offset) - case.offset.unwrap()).abs() < 1e-9, "{}: offset", case.name);
+                let (ours, theirs) = (*offset, case.offset.unwrap() as f32);
+                let (ours, theirs) = (Tensor::from_slice(&[ours]), Tensor::from_slice(&[theirs]));
+                assert!(same_mean(&ours, &theirs, Kind::Float), "{}: offset", case.name);
                 assert!(same(codes, &golden("absmax")), "{}: nested codes", case.name);
-                assert!(same(absmax, &golden("nested_absmax")), "{}: nested scales", case.name);
+                assert!(
+                    same_mean(absmax, &golden("nested_absmax"), Kind::Float),
+                    "{}: nested scales",
+                    case.name
+                );
                 assert!(same(map, &store.tensor("nested_map").unwrap()), "the signed map");
             }
         }
@@ -60,7 +79,12 @@ fn four_bit_codes_scales_and_values_are_bitsandbytes() {
         if case.weight == "many" {
             values = values.slice(1, None, None, 64);
         }
-        assert!(same(&values, &golden("values")), "{}: values", case.name);
+        let equal = if case.double {
+            same_mean(&values, &golden("values"), weight.kind())
+        } else {
+            same(&values, &golden("values"))
+        };
+        assert!(equal, "{}: values", case.name);
         assert_eq!(ours.is_finite().unwrap(), case.weight != "edge", "{}", case.name);
     }
     let unsigned = Tensor::from_slice(torch_ext::dynamic8::map(false));

@@ -142,7 +142,9 @@ mod tests {
     #[test]
     fn the_kernel_equals_libtorch_for_every_kind_and_number_of_rows() {
         tch::manual_seed(7);
-        for (kind, tolerance) in [(Kind::Float, 1e-5), (Kind::BFloat16, 8e-3), (Kind::Half, 1e-3)] {
+        // Without a kernel this is libtorch's own product, which in bfloat16 was off by 8.2e-3 on an emulated ARM processor.
+        let bf16 = if kernels::of_f32::<bf16>().is_some() { 8e-3 } else { 2e-2 };
+        for (kind, tolerance) in [(Kind::Float, 1e-5), (Kind::BFloat16, bf16), (Kind::Half, 1e-3)] {
             for (width, outputs) in [(1, 3), (16, 5), (77, 130), (576, 1000)] {
                 for rows in [1, 2, 3, 4, 5, 8] {
                     let random =

@@ -28,7 +28,7 @@ pub(crate) fn implementation(page: &mut Page<'_>) {
          合计每权重 4.5 比特（全精度为 32 或 16 比特）。双重量化把缩放系数减去均值后再以 8 比特保存，合计约 4.13 比特。",
     ));
     page.doc.formula("c = argmin |w / s − t(c)|,   s = max |w| ;     ŵ = s · t(c)");
-    page.excerpt(Item::new("crates/qlora-nf4/src/code4.rs", "const NF4:"));
+    page.excerpt(Item::new("crates/qlora-nf4/src/cpu/values.rs", "const NF4:"));
     page.excerpt(Item::new("crates/qlora-nf4/src/tensor4.rs", "fn encode_block("));
     page.excerpt(Item::new("crates/qlora-nf4/src/tensor4.rs", "fn nest("));
     page.doc.heading(2, lang.pick("Forward and backward through codes", "基于量化码的前向与反向传播"));

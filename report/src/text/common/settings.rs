@@ -15,23 +15,27 @@ pub(crate) fn settings_table(page: &mut Page<'_>) {
         let parts: Vec<String> = parts.into_iter().flatten().collect();
         (!parts.is_empty()).then(|| parts.join(lang.pick(", ", "，")))
     };
+    // What the run file says of training does not hold for an adapter that was there before.
+    let given = file("lora_weights");
+    let made = |key: &str, say: &dyn Fn(&str) -> String| part(key, say).filter(|_| given.is_none());
     let adapter = joined(vec![
-        part("lora_r", &|r| format!("r = {r}")),
-        part("lora_alpha", &|alpha| format!("α = {alpha}")),
-        part("lora_dropout", &|dropout| say!(lang, "dropout {dropout}", "dropout {dropout}")),
-        part("lora_target_modules", &|layers| {
+        given.as_ref().map(|name| say!(lang, "given, not trained here: {name}", "给定，未在此训练：{name}")),
+        made("lora_r", &|r| format!("r = {r}")),
+        made("lora_alpha", &|alpha| format!("α = {alpha}")),
+        made("lora_dropout", &|dropout| say!(lang, "dropout {dropout}", "dropout {dropout}")),
+        made("lora_target_modules", &|layers| {
             let layers = layers.replace(['[', ']', '"'], "");
             say!(lang, "layers: {layers}", "目标层：{layers}")
         }),
     ]);
-    let length = part("max_steps", &|steps| say!(lang, "{steps} steps", "{steps} 步"))
-        .or_else(|| part("num_epochs", &|epochs| say!(lang, "epochs: {epochs}", "{epochs} 轮")));
+    let length = made("max_steps", &|steps| say!(lang, "{steps} steps", "{steps} 步"))
+        .or_else(|| made("num_epochs", &|epochs| say!(lang, "epochs: {epochs}", "{epochs} 轮")));
     let training = joined(vec![
         length,
-        part("batch_size", &|size| say!(lang, "batches of {size} records", "批大小 {size} 条")),
-        part("learning_rate", &|rate| say!(lang, "learning rate {rate}", "学习率 {rate}")),
-        part("lr_scheduler", &|name| say!(lang, "{name} schedule", "{name} 学习率调度")),
-        part("cutoff_len", &|tokens| {
+        made("batch_size", &|size| say!(lang, "batches of {size} records", "批大小 {size} 条")),
+        made("learning_rate", &|rate| say!(lang, "learning rate {rate}", "学习率 {rate}")),
+        made("lr_scheduler", &|name| say!(lang, "{name} schedule", "{name} 学习率调度")),
+        made("cutoff_len", &|tokens| {
             say!(lang, "at most {tokens} tokens a record", "每条至多 {tokens} 个 token")
         }),
     ]);
@@ -46,7 +50,7 @@ pub(crate) fn settings_table(page: &mut Page<'_>) {
     ]);
     let lines = [
         (lang.pick("base model", "基座模型"), file("base_model")),
-        (lang.pick("training data", "训练数据"), file("data_path")),
+        (lang.pick("data", "数据"), file("data_path")),
         (lang.pick("precision", "计算精度"), setting("dtype")),
         (lang.pick("precision of merged files", "合并文件的精度"), setting("merge_dtype")),
         (lang.pick("adapter", "适配器"), adapter),

@@ -11,6 +11,8 @@ use crate::text::common::{Check, exact_against_reference, failed_checks, label_o
 
 /// Least exact match that counts as having learnt, above the base's.
 const LEARNT: f64 = 0.1;
+/// Where answers are free text hardly one is the reference word for word: the part of the base's perplexity that counts too.
+const LEARNT_PERPLEXITY: f64 = 0.9;
 
 /// What has to be so of any right run.
 pub(super) fn checks(page: &Page<'_>) -> Vec<Check> {
@@ -58,20 +60,27 @@ pub(super) fn checks(page: &Page<'_>) -> Vec<Check> {
             holds: (verdict != Verdict::Unmeasured).then_some(holds),
         });
     }
-    let middle = |name: &str| {
-        let values = results.values(Select::all(name), "exact_match");
+    let middle = |name: &str, metric| {
+        let values = results.values(Select::all(name), metric);
         (!values.is_empty()).then(|| median(&values))
     };
-    if let (Some(base), Some(own)) = (middle("base"), middle(&results.experiment.reference)) {
+    let both = |metric| Some((middle("base", metric)?, middle(&results.experiment.reference, metric)?));
+    if let (Some((base, own)), perplexities) = (both("exact_match"), both("perplexity")) {
         let (before, after) = (percent(base), percent(own));
+        let mut found = say!(lang, "exact match {after}, base {before}", "精确匹配 {after}，基座 {before}");
+        if let Some((base, own)) = perplexities {
+            let (before, after) = (significant(base, 4), significant(own, 4));
+            found += &say!(lang, "; perplexity {after}, base {before}", "；困惑度 {after}，基座 {before}");
+        }
+        let predicts = perplexities.is_some_and(|(base, own)| own <= base * LEARNT_PERPLEXITY);
         checks.push(Check {
             what: say!(
                 lang,
-                "{reference} answers far better than the base",
-                "“{reference}”的准确率远高于原始基座"
+                "{reference} answers or predicts the references better than the base",
+                "“{reference}”回答或预测参考答案优于原始基座"
             ),
-            found: say!(lang, "exact match {after}, base {before}", "精确匹配 {after}，基座 {before}"),
-            holds: Some(own >= base + LEARNT),
+            found,
+            holds: Some(own >= base + LEARNT || predicts),
         });
     }
     for variant in results.ran().into_iter().filter(|variant| variant.is_planted()) {

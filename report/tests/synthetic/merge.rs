@@ -80,7 +80,7 @@ pub(crate) fn merge_compare(faults: MergeFaults) -> (Value, Vec<Value>) {
         "experiment": "merge-compare", "title": "SYNTHETIC numbers: merging compared", "profile": "synthetic",
         "run_file": "# made up\nexperiment = \"merge-compare\"\ndtype = \"float32\"\nrepeats = 5\n\n[profiles.synthetic]\nbase_model = \"made-up-model\"\ndata_path = \"made-up.json\"\nmerge_dtype = \"float32\"\nevaluation_records = 8\ncompare_records = 8\n\n[profiles.synthetic.finetune]\nbatch_size = 16\nmax_steps = 500\nlora_r = 8\nlora_alpha = 16\nlora_dropout = 0.05\nlora_target_modules = [\"q_proj\", \"v_proj\"]\nlearning_rate = 3e-4\nlr_scheduler = \"cosine\"\ncutoff_len = 256\n",
         "variants": variants, "reference": "adapter", "sizes": [], "seeds": [42], "repeats": 5,
-        "commands": ["cargo xtask experiment merge-compare --out results"], "environment": environment(),
+        "commands": ["cargo xtask experiment merge-compare --lora_weights adapters/lab --out results"], "environment": environment(),
     });
     let names: Vec<String> =
         variants.iter().map(|variant| variant["name"].as_str().unwrap().to_owned()).collect();

@@ -34,6 +34,11 @@ pub fn load() -> Result<(), ExtError> {
     if unsafe { torch_ext_load_cuda() } == 1 { Ok(()) } else { Err(last_error("load_cuda")) }
 }
 
+/// Whether there is a CUDA device and a libtorch that can use it; loads it.
+pub fn is_available() -> bool {
+    load().is_ok() && tch::Cuda::is_available()
+}
+
 /// The directory `torch` or `libtorch` that the libraries in use are from, where the dynamic linker tells.
 pub fn torch_dir() -> Option<PathBuf> {
     let mut buffer = vec![0u8; 4096];

@@ -152,7 +152,7 @@ mod tests {
 
     #[test]
     fn on_a_gpu_a_graph_repeats_its_work_on_what_its_inputs_hold_then() {
-        if crate::cuda::load().is_err() || !Cuda::is_available() {
+        if !crate::cuda::is_available() {
             eprintln!(
                 "skipped: on_a_gpu_a_graph_repeats_its_work_on_what_its_inputs_hold_then needs a CUDA device"
             );

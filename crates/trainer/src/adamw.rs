@@ -11,10 +11,6 @@ use weights::TensorStore;
 
 use crate::TrainError;
 
-/// Parameters are gathered into flat buffers of about this many elements (16 MiB), so that a LoRA's hundreds of small
-/// tensors cost a few operations and not thousands, while no large tensor is copied.
-const BUCKET_ELEMENTS: i64 = 1 << 22;
-
 /// Hyper-parameters of [`AdamW`].
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct AdamWConfig {
@@ -103,6 +99,10 @@ impl Gradients {
 }
 
 impl AdamW {
+    /// Parameters are gathered into flat buffers of about this many elements (16 MiB), so that a LoRA's hundreds of small
+    /// tensors cost a few operations and not thousands, while no large tensor is copied.
+    pub const BUCKET_ELEMENTS: i64 = 1 << 22;
+
     /// An optimiser of `parameters` that has taken no step.
     ///
     /// # Errors
@@ -344,7 +344,7 @@ fn put(kept: &mut Tensor, new: Tensor) -> Result<(), TrainError> {
     Ok(())
 }
 
-/// Cuts the parameters, in order, into buckets of one device and at most [`BUCKET_ELEMENTS`] (a larger tensor is alone,
+/// Cuts the parameters, in order, into buckets of one device and at most [`AdamW::BUCKET_ELEMENTS`] (a larger tensor is alone,
 /// and so is one whose state is in 8 bits, since blocks begin with it).
 fn fill_buckets(parameters: &[(String, Tensor)], state: AdamWState) -> Result<Vec<Bucket>, TrainError> {
     let mut groups: Vec<(Range<usize>, Vec<i64>, Device, bool)> = Vec::new();
@@ -356,7 +356,7 @@ fn fill_buckets(parameters: &[(String, Tensor)], state: AdamWState) -> Result<Ve
                 if *of == device
                     && !*eight
                     && !eight_bit
-                    && sizes.iter().sum::<i64>() + size <= BUCKET_ELEMENTS =>
+                    && sizes.iter().sum::<i64>() + size <= AdamW::BUCKET_ELEMENTS =>
             {
                 members.end += 1;
                 sizes.push(size);

@@ -7,6 +7,7 @@ use llama_model::LlamaConfig;
 use lora::TargetModules;
 use qlora_nf4::Quantization;
 use tch::Kind;
+use trainer::AdamW;
 
 use super::config::FinetuneConfig;
 use crate::base::Base;
@@ -17,7 +18,7 @@ use crate::exit::usage;
 const LOGITS_BYTES: f64 = 2.0 * 4.0 * (4 << 20) as f64;
 
 /// What of a paged optimiser visits a GPU at once: a bucket's two means, and what an update makes of them.
-const PAGE_BYTES: f64 = 4.0 * 4.0 * (4 << 20) as f64;
+const PAGE_BYTES: f64 = 4.0 * 4.0 * AdamW::BUCKET_ELEMENTS as f64;
 
 /// Bytes of one run, by what holds them.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -53,8 +54,7 @@ pub(crate) fn plan(run: &FinetuneConfig) -> Result<String> {
     let trainable = if run.full { shape.num_parameters() } else { adapter_parameters(run, shape)? };
     let stored = base.stated_quantization()?;
     let quantization = run.quantization()?.or(stored);
-    let memory =
-        Memory { paged: cuda && run.optim.is_paged(), ..estimate(run, shape, kind, trainable, quantization) };
+    let memory = estimate(run, shape, kind, trainable, quantization, cuda);
 
     let mut text = String::new();
     let mut line = |name: &str, value: String| {
@@ -151,6 +151,7 @@ fn estimate(
     kind: Kind,
     trainable: i64,
     quantization: Option<Quantization>,
+    cuda: bool,
 ) -> Memory {
     let bytes = kind.elt_size_in_bytes() as f64;
     let trainable = trainable as f64;
@@ -169,7 +170,7 @@ fn estimate(
         adapter: if run.full { 0.0 } else { trainable * 4.0 },
         gradients: trainable * 4.0,
         optimizer: trainable * if run.optim.is_8bit() { 2.0 + 8.0 / 256.0 } else { 8.0 },
-        paged: false,
+        paged: cuda && run.optim.is_paged(),
         activations: tokens * activations,
         logits: LOGITS_BYTES,
     }
@@ -201,6 +202,7 @@ pub(crate) fn grouped(number: i64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::finetune::recipe::Optim;
 
     #[test]
     fn the_labs_adapter_of_7b_has_its_known_size() {
@@ -224,15 +226,17 @@ mod tests {
         let plain = FinetuneConfig::default();
         let saving = FinetuneConfig { gradient_checkpointing: true, ..FinetuneConfig::default() };
         let shape = llama_model::preset("7b").unwrap();
-        let total = |run: &FinetuneConfig| estimate(run, &shape, Kind::BFloat16, 4_194_304, None).total();
+        let total =
+            |run: &FinetuneConfig| estimate(run, &shape, Kind::BFloat16, 4_194_304, None, false).total();
         assert!(total(&saving) < total(&plain));
     }
 
     #[test]
     fn a_paged_state_is_not_counted_but_for_what_visits_the_gpu() {
         let shape = llama_model::preset("7b").unwrap();
-        let kept = estimate(&FinetuneConfig::default(), &shape, Kind::BFloat16, 159_907_840, None);
-        let paged = Memory { paged: true, ..kept };
+        let run = FinetuneConfig { optim: Optim::PagedAdamw32bit, ..FinetuneConfig::default() };
+        let [kept, paged] =
+            [false, true].map(|cuda| estimate(&run, &shape, Kind::BFloat16, 159_907_840, None, cuda));
         let saved = kept.total() - paged.total();
         assert!((saved - (159_907_840.0 * 8.0 - PAGE_BYTES)).abs() < 1.0, "{saved}");
     }

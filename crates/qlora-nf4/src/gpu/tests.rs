@@ -1,6 +1,6 @@
 //! The kernels' own sources, in the emulator and, where there is one, on a GPU, give what tensor operations do.
 
-use tch::{Cuda, Device, Kind, Tensor};
+use tch::{Device, Kind, Tensor};
 use torch_ext::ExtError;
 use torch_ext::kernel::{Launch, Source, compile};
 
@@ -167,7 +167,7 @@ fn every_kernel_compiles_for_every_generation() {
 
 /// CUDA device 0; `None`, which is said, where there is none.
 fn cuda(test: &str) -> Option<Device> {
-    let there = torch_ext::cuda::load().is_ok() && Cuda::is_available();
+    let there = torch_ext::cuda::is_available();
     if !there {
         eprintln!("skipped: {test} needs a CUDA device");
     }

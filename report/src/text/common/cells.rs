@@ -1,7 +1,10 @@
 //! Cells of tables.
 
 use crate::document::{Column, Span, spans};
+use crate::format::{grouped, or_none, spread, time_unit};
 use crate::page::Page;
+use crate::results::{Results, Select};
+use crate::stats::summary;
 
 /// A cell of a template's words.
 pub(crate) fn text(words: impl AsRef<str>) -> Vec<Span> {
@@ -16,6 +19,26 @@ pub(crate) fn number(shown: String) -> Vec<Span> {
 /// A cell of a name.
 pub(crate) fn code(name: &str) -> Vec<Span> {
     vec![Span::Code(name.to_owned())]
+}
+
+/// A peak of memory: its median and range, or the median alone where host and device each have one, since two columns with
+/// ranges are more than a page is wide.
+pub(crate) fn peak_mib(results: &Results, select: Select<'_>, metric: &str) -> String {
+    let found = summary(&results.values(select, metric));
+    let whole = |value| grouped(value, 0);
+    if results.has("peak_device_mib") {
+        or_none(found.map(|found| found.median), whole)
+    } else {
+        spread(found, whole)
+    }
+}
+
+/// The unit in which a time of all variants can be read, and how many of it are a second.
+pub(crate) fn unit_of(results: &Results, size: Option<u64>, metric: &str) -> (&'static str, f64) {
+    let ran = results.ran();
+    let values =
+        ran.iter().flat_map(|variant| results.values(Select { variant: &variant.name, size }, metric));
+    time_unit(values.fold(0.0, f64::max))
 }
 
 /// What readers call the variant of a name.

@@ -10,7 +10,7 @@ mod reproduce;
 mod samples;
 mod settings;
 
-pub(super) use cells::{label_of, number, text, variants_table};
+pub(super) use cells::{label_of, number, peak_mib, text, unit_of, variants_table};
 pub(super) use checks::{Check, checks_table, failed_checks};
 pub(super) use environment::environment;
 pub(super) use failed::failed;

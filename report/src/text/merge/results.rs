@@ -3,13 +3,13 @@
 use super::speed::ratio;
 use super::verdict::{Agreement, Verdict, judge};
 use crate::document::{Column, Row};
-use crate::format::{NONE, bytes, grouped, or_none, percent, significant, spread, time_unit, with_interval};
+use crate::format::{NONE, bytes, or_none, percent, significant, spread, with_interval};
 use crate::lang::say;
 use crate::page::Page;
 use crate::plots::{Axis, Chart, Content, Draw, Scale, Series};
 use crate::results::{Select, Variant};
 use crate::stats::summary;
-use crate::text::common::{bars, checks_table, exact_against_reference, number, text};
+use crate::text::common::{bars, checks_table, exact_against_reference, number, peak_mib, text, unit_of};
 
 pub(crate) fn results(page: &mut Page<'_>) {
     let lang = page.lang;
@@ -55,7 +55,7 @@ pub(crate) fn results(page: &mut Page<'_>) {
             "显存峰值：每个标记为一次运行，条形与数值为中位数。",
         ),
     );
-    let (unit, per_second) = unit_of(page, "load_s");
+    let (unit, per_second) = unit_of(page.results, None, "load_s");
     let label = say!(page.chart_lang, "time to load, {unit}", "加载时间（{unit}）");
     let chart = bars(page, "load-time", "load_s", per_second, &label);
     page.figure(
@@ -65,16 +65,6 @@ pub(crate) fn results(page: &mut Page<'_>) {
             "模型加载时间：每个标记为一次运行，条形与数值为中位数。",
         ),
     );
-}
-
-/// The unit in which a time of all variants can be read.
-fn unit_of(page: &Page<'_>, metric: &str) -> (&'static str, f64) {
-    let values = page
-        .results
-        .ran()
-        .into_iter()
-        .flat_map(|variant| page.results.values(Select::all(&variant.name), metric));
-    time_unit(values.fold(0.0, f64::max))
 }
 
 fn rows(page: &Page<'_>, cells: impl Fn(&Variant) -> Vec<String>) -> Vec<Row> {
@@ -187,7 +177,8 @@ fn quality(page: &mut Page<'_>) {
 
 fn cost(page: &mut Page<'_>) {
     let (lang, results) = (page.lang, page.results);
-    let ((load_unit, load), (first_unit, first)) = (unit_of(page, "load_s"), unit_of(page, "first_token_s"));
+    let ((load_unit, load), (first_unit, first)) =
+        (unit_of(page.results, None, "load_s"), unit_of(page.results, None, "first_token_s"));
     let columns = vec![
         Column::words(lang.pick("variant", "方案")),
         Column::number(lang.pick("on disk", "磁盘")),
@@ -202,14 +193,7 @@ fn cost(page: &mut Page<'_>) {
         let name = variant.name.as_str();
         let values = |metric| summary(&results.values(Select::all(name), metric));
         let middle = |metric| values(metric).map(|found| found.median);
-        // Two columns with ranges are more than a page is wide.
-        let peak = |metric| {
-            if results.has("peak_device_mib") {
-                or_none(middle(metric), |value| grouped(value, 0))
-            } else {
-                spread(values(metric), |value| grouped(value, 0))
-            }
-        };
+        let peak = |metric| peak_mib(results, Select::all(name), metric);
         let speed = (name != results.experiment.reference)
             .then(|| ratio(results, name, "decode_tokens_per_s"))
             .flatten();

@@ -1,7 +1,7 @@
 //! What follows from the numbers.
 
 use super::distance::{Distance, MEASURES, distance, gain};
-use super::{checks, fits, others, peak_metric};
+use super::{checks, fits, others, peak_metric, results::has_one_seed};
 use crate::format::{bytes, grouped, with_interval};
 use crate::lang::say;
 use crate::page::Page;
@@ -75,8 +75,7 @@ fn weights_sentence(page: &Page<'_>, variant: &Variant) -> Option<String> {
             "“{label}”的权重节省 {saved_shown}，但**这一节省在进程内存峰值上没有超出噪声**：两者中位数相差 {less_shown}，而同一方案各次运行之间最多就相差 {spread}。",
         ));
     }
-    let once =
-        if results.experiment.seeds.len() == 1 { lang.pick(" (one seed)", "（单个种子）") } else { "" };
+    let once = if has_one_seed(page) { lang.pick(" (one seed)", "（单个种子）") } else { "" };
     Some(if less >= saved * ARRIVES && less > 0.0 {
         say!(
             lang,

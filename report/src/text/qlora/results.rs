@@ -3,12 +3,12 @@
 use super::distance::{Distance, MEASURES, distance, gain};
 use super::{checks, fits, others, plots};
 use crate::document::{Column, Row};
-use crate::format::{NONE, bytes, grouped, or_none, percent, significant, spread, time_unit, with_interval};
+use crate::format::{NONE, bytes, grouped, or_none, percent, significant, spread, with_interval};
 use crate::lang::say;
 use crate::page::Page;
-use crate::results::{Results, Select, Variant};
+use crate::results::{Select, Variant};
 use crate::stats::summary;
-use crate::text::common::{checks_table, number, text};
+use crate::text::common::{checks_table, number, peak_mib, text, unit_of};
 
 /// The phases of a run, in order.
 const PHASES: [(&str, &str, &str); 5] = [
@@ -106,14 +106,7 @@ fn cost(page: &mut Page<'_>) {
         |variant, size| {
             let values = |metric| summary(&results.values(Select { variant: &variant.name, size }, metric));
             let middle = |metric| values(metric).map(|found| found.median);
-            // Two columns with ranges are more than a page is wide.
-            let peak = |metric| {
-                if results.has("peak_device_mib") {
-                    or_none(middle(metric), |value| grouped(value, 0))
-                } else {
-                    spread(values(metric), |value| grouped(value, 0))
-                }
-            };
+            let peak = |metric| peak_mib(results, Select { variant: &variant.name, size }, metric);
             let faster = (variant.name != results.experiment.reference)
                 .then(|| gain(results, &variant.name, size, "train_s"))
                 .flatten();
@@ -140,13 +133,6 @@ fn cost(page: &mut Page<'_>) {
     page.table(caption, &columns, &rows);
 }
 
-/// The unit in which a phase of all variants can be read.
-fn phase_unit(results: &Results, size: u64, metric: &str) -> (&'static str, f64) {
-    let ran = results.ran();
-    let values = ran.iter().flat_map(|variant| results.values(Select::sized(&variant.name, size), metric));
-    time_unit(values.fold(0.0, f64::max))
-}
-
 fn phases(page: &mut Page<'_>) {
     let (lang, results) = (page.lang, page.results);
     let Some(size) = results.sizes().last().copied() else { return };
@@ -154,15 +140,14 @@ fn phases(page: &mut Page<'_>) {
     let middle = |name: &str, metric: &str| {
         summary(&results.values(Select::sized(name, size), metric)).map(|found| found.median)
     };
-    for (metric, en, zh) in PHASES {
-        let (unit, _) = phase_unit(results, size, metric);
+    let units = PHASES.map(|(metric, ..)| unit_of(results, Some(size), metric));
+    for ((_, en, zh), (unit, _)) in PHASES.into_iter().zip(units) {
         let head = lang.pick(en, zh);
         columns.push(Column::number(say!(lang, "{head},\u{a0}{unit}", "{head}（{unit}）")));
     }
     let row = |variant: &&Variant| {
         let mut row: Row = vec![text(variant.label(lang))];
-        row.extend(PHASES.iter().map(|(metric, ..)| {
-            let (_, per_second) = phase_unit(results, size, metric);
+        row.extend(PHASES.iter().zip(units).map(|((metric, ..), (_, per_second))| {
             number(or_none(middle(&variant.name, metric), |value| significant(value * per_second, 3)))
         }));
         row

@@ -4,7 +4,7 @@
 
 use std::path::{Path, PathBuf};
 
-use alpaca_data::{EpochOrder, pack_documents};
+use alpaca_data::pack_documents;
 use anyhow::{Context, Result};
 use clap::Parser;
 use llama_model::{Llama, LlamaConfig, RandomSource, TokenIds, preset};
@@ -186,8 +186,7 @@ fn train(
     let source = weights::Trainable::new(random, Kind::Float);
     let model = Llama::load(shape, &source)?;
     let task = FullTask { model, parameters: source.into_parameters() };
-    let order = EpochOrder { seed: config.train.seed, group_by_length: false, batch_size: 1 };
-    let data = Examples { examples, order };
+    let data = Examples { examples, group_by_length: false, batch_size: 1 };
     let resume = if args.resume { find_last_checkpoint(&args.output_dir)? } else { None };
     let mut reporter = ProgressReporter::new();
     let trainer = Trainer::new(config.train.clone(), &task, &data, None, &args.output_dir, &mut reporter)

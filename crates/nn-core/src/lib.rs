@@ -2,13 +2,15 @@
 //!
 //! This crate holds no model, no adapter and no file format: only the contracts that let those meet without
 //! knowing each other. A model asks a [`LinearSource`] for its layers while it is built; adapters replace the
-//! [`LinearOp`] in a [`LinearSlot`] afterwards, found by [`ModulePath`]; data reaches the model as [`TokenBatch`].
+//! [`LinearOp`] in a [`LinearSlot`] afterwards, found by [`ModulePath`]; data reaches the model as [`TokenBatch`], from a
+//! [`Dataset`]; a training loop asks a [`Trainable`] for parameters and a loss.
 //!
 //! Shape letters used across the workspace: `B` sequences in a batch, `N` tokens in a batch (all sequences one after
 //! another), `T` tokens of one sequence, `C` model width (`hidden_size`), `H` query heads, `K` key/value heads,
 //! `D` head width, `F` feed-forward width, `V` vocabulary, `r` LoRA rank.
 
 mod batch;
+mod contract;
 mod decode;
 mod dense;
 mod error;
@@ -17,6 +19,7 @@ mod mode;
 mod path;
 
 pub use batch::{IGNORE_INDEX, TokenBatch};
+pub use contract::{BoxError, Dataset, Trainable};
 pub use decode::{CausalLm, DecodeSession};
 pub use dense::DenseLinear;
 pub use error::{NnError, TorchContext, TorchFailure};

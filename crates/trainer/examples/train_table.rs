@@ -70,7 +70,7 @@ impl Dataset for Cycles {
         8
     }
 
-    fn epoch_order(&self, _epoch: u64) -> Vec<usize> {
+    fn epoch_order(&self, _epoch: u64, _seed: u64) -> Vec<usize> {
         (0..8).collect()
     }
 

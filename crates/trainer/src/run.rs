@@ -150,7 +150,7 @@ impl Run<'_> {
         let epoch = self.plan.epoch(done);
         let order = match self.order.take() {
             Some((of, order)) if of == epoch => order,
-            _ => epoch_order(self.train, epoch)?,
+            _ => epoch_order(self.train, epoch, self.config.seed)?,
         };
         let ranges = self.plan.micro_batches(done);
         let micro_batches = ranges.into_iter().map(|range| order[range].to_vec()).collect();
@@ -268,8 +268,8 @@ impl Run<'_> {
 }
 
 /// The order of an epoch, checked to be one.
-fn epoch_order(dataset: &dyn Dataset, epoch: u64) -> Result<Vec<usize>, TrainError> {
-    let order = dataset.epoch_order(epoch);
+fn epoch_order(dataset: &dyn Dataset, epoch: u64, seed: u64) -> Result<Vec<usize>, TrainError> {
+    let order = dataset.epoch_order(epoch, seed);
     let mut sorted = order.clone();
     sorted.sort_unstable();
     if sorted.into_iter().eq(0..dataset.len()) {

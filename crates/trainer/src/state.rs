@@ -174,7 +174,7 @@ pub(crate) fn fingerprint(
     settings.retain(|name, _| !FREE_SETTINGS.contains(&name.as_str()));
     let mut fingerprint: Fingerprint = settings.into_iter().collect();
     fingerprint.insert("train_records".into(), train.len().into());
-    fingerprint.insert("train_checksum".into(), checksum(train).into());
+    fingerprint.insert("train_checksum".into(), checksum(train, config.seed).into());
     fingerprint.insert("validation_records".into(), validation.map(Dataset::len).into());
     fingerprint.extend(identity.iter().map(|(name, value)| (name.clone(), value.clone())));
     for (name, tensor) in parameters {
@@ -184,9 +184,9 @@ pub(crate) fn fingerprint(
 }
 
 /// Checksum of the order of the first epoch and of the tokens and labels of its first records.
-fn checksum(dataset: &dyn Dataset) -> u32 {
+fn checksum(dataset: &dyn Dataset, seed: u64) -> u32 {
     const RECORDS: usize = 16;
-    let order = dataset.epoch_order(0);
+    let order = dataset.epoch_order(0, seed);
     let batch = dataset.batch(&order[..order.len().min(RECORDS)]);
     let order = order.iter().map(|&index| index as i64);
     let numbers = order.chain(batch.input_ids).chain(batch.labels);

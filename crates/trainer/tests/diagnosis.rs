@@ -12,7 +12,7 @@ fn spoilt() -> (Sentences, usize, u64) {
     const RECORD: usize = 9;
     let mut data = Sentences::new(RECORDS, 1);
     data.0[RECORD].push(BAD_TOKEN);
-    let order = trainer::Dataset::epoch_order(&data, 0);
+    let order = trainer::Dataset::epoch_order(&data, 0, config().seed);
     let place = order.iter().position(|&index| index == RECORD).unwrap();
     (data, RECORD, place as u64 / 6 + 1)
 }

@@ -2,9 +2,7 @@
 
 use std::path::Path;
 
-use alpaca_data::{
-    BadRecords, EpochOrder, Example, PromptTemplate, Record, load_records, split, tokenize_records,
-};
+use alpaca_data::{BadRecords, Example, PromptTemplate, Record, load_records, split, tokenize_records};
 use anyhow::Result;
 use llama_tokenizer::LlamaTokenizer;
 
@@ -33,12 +31,8 @@ impl Data {
             tracing::info!("{what}: {report}");
             Ok(examples)
         };
-        let order = EpochOrder {
-            seed: config.seed,
-            group_by_length: config.group_by_length,
-            batch_size: config.batch_size as usize,
-        };
-        let examples = |examples: Vec<Example>| Examples { examples, order: order.clone() };
+        let (group_by_length, batch_size) = (config.group_by_length, config.batch_size as usize);
+        let examples = |examples: Vec<Example>| Examples { examples, group_by_length, batch_size };
         let (train, validation) = if let Some(path) = &config.val_data_path {
             let validation = read_records(config, path, "val_data_path")?;
             (tokenize(&records, "training records")?, Some(tokenize(&validation, "validation records")?))

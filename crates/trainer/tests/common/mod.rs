@@ -153,7 +153,7 @@ impl Dataset for Sentences {
         self.0.len()
     }
 
-    fn epoch_order(&self, epoch: u64) -> Vec<usize> {
+    fn epoch_order(&self, epoch: u64, _seed: u64) -> Vec<usize> {
         let mut order: Vec<usize> = (0..self.0.len()).collect();
         order.sort_by_key(|&index| mix_seed(epoch, index as u64));
         order

@@ -21,7 +21,7 @@ fn every_item_that_a_report_quotes_is_in_the_sources() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
     let mut quoted = 0;
     for task in ["merge", "qlora"] {
-        let text = root.join("report/src/text").join(task).join("implementation.rs");
+        let text = root.join("lab/report/src/text").join(task).join("implementation.rs");
         for item in items(&std::fs::read_to_string(text).unwrap()) {
             let (file, starts) = item.split_first().unwrap();
             let source = std::fs::read_to_string(root.join(file)).unwrap_or_default();

@@ -93,7 +93,7 @@ fn run(task: Task) -> anyhow::Result<ExitCode> {
         Task::Neon => done(neon::run(&workspace)),
         Task::TinyModel => done(tiny_model::run(&workspace)),
         Task::Bench(args) => done(bench::run(&workspace, &args)),
-        Task::Experiment(args) => done(experiment::run(&workspace, &args)),
+        Task::Experiment(args) => experiment::run(&workspace, &args),
         Task::Goldens(args) => done(goldens::run(&workspace, &args)),
     }
 }

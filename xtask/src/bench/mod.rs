@@ -14,9 +14,6 @@ mod whole;
 use anyhow::Result;
 use clap::Subcommand;
 
-pub(crate) use stats::median;
-pub(crate) use train::cpu_name;
-
 use crate::process::run as run_command;
 use crate::setup;
 use crate::workspace::Workspace;

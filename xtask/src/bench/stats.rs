@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 /// The middle value; of an even number, the mean of the two in the middle. NaN of nothing.
-pub(crate) fn median(values: &[f64]) -> f64 {
+pub(super) fn median(values: &[f64]) -> f64 {
     let mut sorted = values.to_vec();
     sorted.sort_by(f64::total_cmp);
     match sorted.len() {

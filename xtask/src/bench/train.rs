@@ -190,7 +190,7 @@ impl Setting<'_> {
     }
 }
 
-pub(crate) fn cpu_name() -> String {
+pub(super) fn cpu_name() -> String {
     let text = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let name = text.lines().find_map(|line| line.strip_prefix("model name")?.split_once(':'));
     name.map_or_else(|| std::env::consts::ARCH.to_owned(), |(_, name)| name.trim().to_owned())

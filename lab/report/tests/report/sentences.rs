@@ -182,7 +182,7 @@ fn every_sentence_of_the_templates_is_said_by_some_results() {
         all.push_str(&made[0].text_from(lang, None));
     }
     let mut files = Vec::new();
-    sources(&root().join("report/src/text"), &mut files);
+    sources(&root().join("lab/report/src/text"), &mut files);
     files.sort();
     let lower = all.to_lowercase();
     let mut silent = Vec::new();

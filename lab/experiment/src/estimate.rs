@@ -6,8 +6,8 @@ use super::digest;
 use super::matrix::{Cell, Measure, rounds};
 use super::results::Store;
 use super::setting::Setting;
-use crate::bench::median;
 use crate::output::say;
+use crate::stats::median;
 
 /// Says what would run. Touches nothing.
 ///

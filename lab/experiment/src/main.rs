@@ -1,4 +1,5 @@
-//! `cargo xtask experiment`: the lab's two tasks as reproducible experiments (docs/experiments.md).
+//! `cargo xtask experiment`, which builds the programs, calls this one with the same arguments: the lab's two tasks as
+//! reproducible experiments (docs/experiments.md). `BIN` names the directory of the programs.
 
 mod answers;
 mod args;
@@ -10,6 +11,7 @@ mod estimate;
 mod finetuning;
 mod matrix;
 mod merging;
+mod output;
 mod programs;
 mod report;
 mod results;
@@ -18,58 +20,72 @@ mod run_file;
 mod scratch;
 mod setting;
 mod slices;
+mod stats;
 #[cfg(all(test, unix))]
 mod tests;
 mod training;
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
+use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
+use clap::Parser;
 
-pub(crate) use args::ExperimentArgs;
-
+use self::args::ExperimentArgs;
+use self::output::{note, say};
 use self::programs::Programs;
 use self::run_file::RunFile;
 use self::setting::{PROGRAMS, Setting};
-use crate::output::{note, say};
-use crate::setup;
-use crate::workspace::Workspace;
 
-/// Where the committed run files are.
-const RUN_FILES: &str = "xtask/experiments";
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask experiment")]
+struct Cli {
+    #[command(flatten)]
+    args: ExperimentArgs,
+}
 
-pub(crate) fn run(workspace: &Workspace, args: &ExperimentArgs) -> Result<()> {
-    let file = find_run_file(workspace, &args.name)?;
-    let (file, text) = RunFile::read(&file)?;
-    let out = out_dir(workspace, args, &file)?;
+fn main() -> ExitCode {
+    match run(&Cli::parse().args) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(args: &ExperimentArgs) -> Result<()> {
+    let root =
+        Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).context("lab has to lie in the checkout")?;
+    let (file, text) = RunFile::read(&args.run_file(root)?)?;
+    let out = out_dir(root, args, &file)?;
     if args.report_only {
         if !out.join("results.jsonl").exists() {
             bail!("`{}` has no results.jsonl to report on", out.display());
         }
-        return report::make(workspace, args, &out);
+        return report::make(root, args, &out);
     }
+    let bin = std::env::var_os("BIN")
+        .context("BIN has to name the directory of the programs; `cargo xtask experiment` sets it")?;
+    let bin = std::path::absolute(bin).context("cannot resolve BIN")?;
+    let digests = environment::program_digests(&bin, &PROGRAMS);
     if args.dry_run {
-        // Nothing is built: what there is of programs decides which cells are finished.
-        let bin = workspace.prebuilt_binaries()?;
-        let digests = environment::program_digests(&bin, &PROGRAMS);
-        let setting = Setting::resolve(args, (file, text), &workspace.root, out, digests)?;
+        // What there is of programs decides which cells are finished.
+        let setting = Setting::resolve(args, (file, text), root, out, digests)?;
         return estimate::print(&setting);
     }
-    setup::ensure(workspace)?;
-    let bin = workspace.release_binaries()?;
-    let digests = environment::program_digests(&bin, &PROGRAMS);
     if let Some(missing) = PROGRAMS.iter().find(|name| !digests.contains_key(**name)) {
         bail!("program `{missing}` is not in `{}`", bin.display());
     }
-    let setting = Setting::resolve(args, (file, text), &workspace.root, out, digests)?;
-    let programs = Programs::take(bin, workspace.root.clone(), &setting.out)?;
-    let environment = environment::record(workspace, &setting.digests.programs, &setting.data_digests()?);
+    let setting = Setting::resolve(args, (file, text), root, out, digests)?;
+    let programs = Programs::take(bin, root.to_owned(), &setting.out)?;
+    let environment = environment::record(root, &setting.digests.programs, &setting.data_digests()?);
     describe::write(&setting, &environment, &command_line(args))?;
     let failed = engine::run(&setting, &programs)?;
     say(&format!("results: {}", setting.out.join("results.jsonl").display()));
     if !args.no_report {
-        report::make(workspace, args, &setting.out)?;
+        report::make(root, args, &setting.out)?;
     }
     if failed > 0 {
         bail!("{failed} cells failed; the same command tries them again and keeps the rest");
@@ -77,20 +93,7 @@ pub(crate) fn run(workspace: &Workspace, args: &ExperimentArgs) -> Result<()> {
     Ok(())
 }
 
-/// A committed run file by name, or one by path.
-fn find_run_file(workspace: &Workspace, name: &str) -> Result<PathBuf> {
-    let own = Path::new(name);
-    if own.extension().is_some_and(|extension| extension == "toml") {
-        return std::path::absolute(own).context("cannot resolve the run file");
-    }
-    let file = workspace.path(RUN_FILES).join(format!("{name}.toml"));
-    if file.exists() {
-        return Ok(file);
-    }
-    bail!("no experiment `{name}`; expected merge-compare, lora-vs-qlora or the path of a .toml file")
-}
-
-fn out_dir(workspace: &Workspace, args: &ExperimentArgs, file: &RunFile) -> Result<PathBuf> {
+fn out_dir(root: &Path, args: &ExperimentArgs, file: &RunFile) -> Result<PathBuf> {
     if let Some(out) = &args.out {
         return std::path::absolute(out).context("cannot resolve --out");
     }
@@ -98,7 +101,7 @@ fn out_dir(workspace: &Workspace, args: &ExperimentArgs, file: &RunFile) -> Resu
     if args.profile != "default" {
         name = format!("{name}-{}", args.profile);
     }
-    Ok(workspace.path("target/experiments").join(name))
+    Ok(root.join("target/experiments").join(name))
 }
 
 /// The command that runs this experiment again.

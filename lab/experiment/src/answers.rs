@@ -8,7 +8,7 @@ use serde::Deserialize;
 use super::programs::{Programs, file_name};
 use super::results::{Measured, Text};
 use super::setting::Setting;
-use crate::bench::median;
+use crate::stats::median;
 
 /// A model on disk, ready to be asked.
 #[derive(Debug, Clone)]

@@ -1,7 +1,8 @@
-//! The command line of `cargo xtask experiment`.
+//! The command line of `cargo xtask experiment`; xtask compiles this file too, for its help and its page of flags.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
+use anyhow::{Context, Result, bail};
 use clap::{Args, ValueEnum};
 
 /// Run one of the lab's two tasks as an experiment: measure every variant, write the results and a report. Run again, it
@@ -64,18 +65,31 @@ pub(crate) struct ExperimentArgs {
     pub(crate) no_report: bool,
 }
 
+/// Where the committed run files are.
+const RUN_FILES: &str = "lab/experiments";
+
+impl ExperimentArgs {
+    /// A committed run file by name, or one by path. `root`: the checkout.
+    ///
+    /// # Errors
+    /// When no experiment has this name.
+    pub(crate) fn run_file(&self, root: &Path) -> Result<PathBuf> {
+        let name = &self.name;
+        let own = Path::new(name);
+        if own.extension().is_some_and(|extension| extension == "toml") {
+            return std::path::absolute(own).context("cannot resolve the run file");
+        }
+        let file = root.join(RUN_FILES).join(format!("{name}.toml"));
+        if file.exists() {
+            return Ok(file);
+        }
+        bail!("no experiment `{name}`; expected merge-compare, lora-vs-qlora or the path of a .toml file")
+    }
+}
+
 /// Language of the report's fixed text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Lang {
     En,
     Zh,
-}
-
-impl Lang {
-    pub(crate) fn name(self) -> &'static str {
-        match self {
-            Self::En => "en",
-            Self::Zh => "zh",
-        }
-    }
 }

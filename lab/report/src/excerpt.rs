@@ -49,7 +49,7 @@ pub fn find_source(given: Option<&Path>) -> Result<Option<PathBuf>> {
         bail!("`{}` has no crates/lora/src; --source names a checkout of the workspace", dir.display());
     }
     let here = std::env::current_dir().unwrap_or_default();
-    let around = here.ancestors().chain(Path::new(env!("CARGO_MANIFEST_DIR")).parent());
+    let around = here.ancestors().chain(Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2));
     Ok(around.map(Path::to_path_buf).find(|dir| is_root(dir)))
 }
 

@@ -27,7 +27,7 @@ fn may_import(name: &str) -> Option<May> {
         "llama-model" | "lora" | "qlora-nf4" | "trainer" => &["nn-core", "weights", "torch-ext"],
         "merge" => &["nn-core", "weights", "lora", "qlora-nf4", "torch-ext"],
         "serve" => &["infer", "nn-core"],
-        "cli" => return Some(May::ImportAll),
+        "cli" | "llama-finetune" => return Some(May::ImportAll),
         _ => return None,
     }))
 }

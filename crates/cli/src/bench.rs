@@ -6,6 +6,7 @@ use std::time::Instant;
 use alpaca_data::{BadRecords, PromptTemplate, TokenizeConfig, batch, load_records, tokenize_records};
 use anyhow::{Context, Result, bail};
 use clap::Parser;
+use llama_finetune::LoraModel;
 use lora::{LoraAdapters, LoraConfig, TargetModules};
 use serde::Serialize;
 use trainer::{AdamW, StepOutcome, StepSettings, StopFlag, TrainConfig, Trainable, optimizer_step};
@@ -13,7 +14,6 @@ use trainer::{AdamW, StepOutcome, StepSettings, StopFlag, TrainConfig, Trainable
 use crate::base::Base;
 use crate::device::{self, parse_kind};
 use crate::report::print;
-use crate::task::LoraTask;
 
 /// Time training steps: forward, backward, clip, update (the peer is `benches/train_step.py`).
 #[derive(Debug, Parser)]
@@ -87,7 +87,7 @@ pub fn steps(args: StepArgs) -> Result<()> {
         ..LoraConfig::default()
     };
     let adapters = LoraAdapters::attach(&mut model, &config, 0)?;
-    let task = LoraTask { model, adapters };
+    let task = LoraModel::new(model, adapters);
     let mut optimizer = AdamW::new(task.parameters(), TrainConfig::default().adamw())?;
     let mut result = Steps {
         seconds_per_step: Vec::new(),

@@ -7,16 +7,15 @@ use alpaca_data::{BadRecords, PromptTemplate, load_records};
 use anyhow::{Context, Result};
 use clap::Parser;
 use infer::GenerateConfig;
+use llama_finetune::{Distance, ModelOutputs};
 use llama_model::Llama;
 use lora::LoraAdapters;
 use serde::Serialize;
-use tch::{Device, Kind, Tensor};
 
 use crate::base::Base;
 use crate::device::{self, kind_name, parse_kind};
 use crate::exit::usage;
 use crate::flags::{parse_bool, parse_quantization};
-use crate::likeness::{Said, distance, first_difference};
 use crate::report::print;
 
 /// Compare a model with a reference on the records of a file: the logits of prompt and answer, and greedy tokens behind
@@ -86,12 +85,12 @@ struct Comparison {
     mean_kl: f64,
     /// Absolute differences of single logits, spread over all of them.
     logit_diff: Vec<f64>,
-    records: Vec<OfRecord>,
+    records: Vec<RecordComparison>,
 }
 
 /// One record.
 #[derive(Debug, Serialize)]
-struct OfRecord {
+struct RecordComparison {
     instruction: String,
     max_logit_diff: f64,
     kl: f64,
@@ -138,13 +137,14 @@ pub fn run(args: CompareArgs) -> Result<()> {
     let vocab_size = reference.config.vocab_size;
     let model = with_adapter(reference.load(device, kind)?, args.reference_lora.as_deref())?;
     let computed_in = kind_name(model.kind()).to_owned();
-    let expected = Said::by(&model, &read, &prompts, &generate, vocab_size)?;
+    let expected = ModelOutputs::collect(&model, &read, &prompts, &generate, vocab_size)?;
     drop(model);
     let model = Base::open(&args.base_model)?.load_quantized(device, kind, quantization)?;
     let model = with_adapter(model, args.lora_weights.as_deref())?;
-    let actual = Said::by(&model, &read, &prompts, &generate, vocab_size)?;
+    let actual = ModelOutputs::collect(&model, &read, &prompts, &generate, vocab_size)?;
     let names = records.iter().map(|record| record.instruction.clone());
-    let comparison = summarise(computed_in, names, &expected, &actual, args.samples);
+    let logit_diff = actual.sample_logit_diffs(&expected, args.samples)?;
+    let comparison = summarise(computed_in, names, actual.distances(&expected)?, logit_diff);
     if let Some(path) = &args.json {
         let text = serde_json::to_string_pretty(&comparison)?;
         std::fs::write(path, text).with_context(|| format!("cannot write `{}`", path.display()))?;
@@ -164,27 +164,21 @@ fn with_adapter(mut model: Llama, adapter: Option<&Path>) -> Result<Llama> {
 fn summarise(
     computed_in: String,
     names: impl Iterator<Item = String>,
-    expected: &Said,
-    actual: &Said,
-    samples: usize,
+    distances: Vec<Distance>,
+    logit_diff: Vec<f64>,
 ) -> Comparison {
-    let mut records = Vec::new();
-    let each = samples.div_ceil(expected.logits.len().max(1)).max(1);
-    let mut logit_diff = Vec::new();
-    for (index, instruction) in names.enumerate() {
-        let (max_logit_diff, kl) = distance(&expected.logits[index], &actual.logits[index]);
-        logit_diff.extend(spread(&(&expected.logits[index] - &actual.logits[index]), each));
-        let (ours, theirs) = (&actual.tokens[index], &expected.tokens[index]);
-        records.push(OfRecord {
+    let records: Vec<RecordComparison> = names
+        .zip(distances)
+        .map(|(instruction, distance)| RecordComparison {
             instruction,
-            max_logit_diff,
-            kl,
-            tokens: ours.len().max(theirs.len()),
-            same_tokens: ours.iter().zip(theirs).filter(|(a, b)| a == b).count(),
-            first_diverging_token: first_difference(ours, theirs),
-        });
-    }
-    let sum = |of: &dyn Fn(&OfRecord) -> usize| records.iter().map(of).sum::<usize>() as f64;
+            max_logit_diff: distance.max_logit_diff,
+            kl: distance.kl,
+            tokens: distance.tokens,
+            same_tokens: distance.same_tokens,
+            first_diverging_token: distance.first_diverging_token,
+        })
+        .collect();
+    let sum = |of: &dyn Fn(&RecordComparison) -> usize| records.iter().map(of).sum::<usize>() as f64;
     let (same, tokens) = (sum(&|record| record.same_tokens), sum(&|record| record.tokens));
     Comparison {
         computed_in,
@@ -195,15 +189,6 @@ fn summarise(
         logit_diff,
         records,
     }
-}
-
-/// `count` absolute values at even distances.
-fn spread(tensor: &Tensor, count: usize) -> Vec<f64> {
-    let flat = tensor.abs().reshape([-1]);
-    let total = flat.numel();
-    let places: Vec<i64> = (0..count.min(total)).map(|i| (i * total / count.min(total)) as i64).collect();
-    let picked = flat.index_select(0, &Tensor::from_slice(&places)).to_kind(Kind::Double);
-    Vec::try_from(&picked.to_device(Device::Cpu)).unwrap_or_default()
 }
 
 impl Comparison {

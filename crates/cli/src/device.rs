@@ -1,43 +1,19 @@
 //! Where a program computes, and how precisely.
 
-use anyhow::{Context, Result};
-use rayon::ThreadPoolBuilder;
-use tch::{Cuda, Device, Kind};
+use anyhow::Result;
+use llama_finetune::DeviceChoice;
+use tch::{Device, Kind};
+
+pub use llama_finetune::{peak_device_mib, peak_host_mib, set_threads};
 
 use crate::exit::usage;
 
-/// Turns `auto`, `cpu`, `cuda` or `cuda:N` into a device, starting CUDA when it is needed. Call it before any tensor is
-/// made.
+/// Starts the device named `auto`, `cpu`, `cuda` or `cuda:N`. Call it before any tensor is made.
 ///
 /// # Errors
 /// When CUDA is asked for and is not there, with the reason.
 pub fn start(name: &str) -> Result<Device> {
-    let index = match name {
-        "cpu" => return Ok(Device::Cpu),
-        "auto" | "cuda" => 0,
-        other => other
-            .strip_prefix("cuda:")
-            .and_then(|index| index.parse::<usize>().ok())
-            .ok_or_else(|| usage(format!("device is `{name}`; expected auto, cpu, cuda or cuda:N")))?,
-    };
-    if let Err(reason) = torch_ext::cuda::load() {
-        if name == "auto" {
-            return Ok(Device::Cpu);
-        }
-        return Err(reason).context(
-            "CUDA was asked for, but the libtorch in use has none (`cargo xtask setup --cuda` installs one that has)",
-        );
-    }
-    let count = Cuda::device_count();
-    if Cuda::is_available() && (index as i64) < count {
-        return Ok(Device::Cuda(index));
-    }
-    if name == "auto" {
-        return Ok(Device::Cpu);
-    }
-    Err(usage(format!(
-        "device is `{name}`, but this machine shows {count} CUDA devices (is the driver installed?)"
-    )))
+    Ok(name.parse::<DeviceChoice>()?.start()?)
 }
 
 /// The name of a device as the flags spell it.
@@ -99,33 +75,4 @@ pub fn free_gpu_bytes() -> Option<f64> {
         .ok()?;
     let text = String::from_utf8(output.stdout).ok()?;
     Some(text.lines().next()?.trim().parse::<f64>().ok()? * f64::from(1 << 20))
-}
-
-/// The most that tensors held at a time on a CUDA device, in MiB; `None` on any other.
-///
-/// # Errors
-/// When the allocator's statistics cannot be had.
-pub fn peak_device_mib(device: Device) -> Result<Option<u64>> {
-    match device {
-        Device::Cuda(index) => Ok(Some(torch_ext::cuda::memory(index)?.peak_bytes >> 20)),
-        _ => Ok(None),
-    }
-}
-
-/// Sets how many threads libtorch and the tokenising use; all cores when `threads` is absent.
-///
-/// # Errors
-/// For no thread at all.
-pub fn set_threads(threads: Option<usize>) -> Result<()> {
-    match threads {
-        None => Ok(()),
-        Some(0) => Err(usage("threads is 0; expected at least 1")),
-        Some(threads) => {
-            tch::set_num_threads(threads as i32);
-            ThreadPoolBuilder::new()
-                .num_threads(threads)
-                .build_global()
-                .context("cannot set the number of threads")
-        }
-    }
 }

@@ -9,17 +9,16 @@ use alpaca_data::{BadRecords, PromptTemplate, Record, load_records};
 use anyhow::{Context, Result};
 use clap::Parser;
 use infer::{GenerateConfig, greedy};
+use llama_finetune::{answer_perplexity, exact_match, rouge_l};
 use llama_tokenizer::LlamaTokenizer;
 use lora::LoraAdapters;
 use serde::{Deserialize, Serialize};
 
 use crate::base::Base;
-use crate::device::{self, parse_kind};
+use crate::device::{self, parse_kind, peak_device_mib, peak_host_mib};
 use crate::exit::usage;
 use crate::flags::{parse_bool, parse_quantization};
 use crate::report::print;
-use crate::rouge::rouge_l;
-use crate::{device::peak_device_mib, perplexity};
 
 /// Answer the records of a file greedily and count the answers that equal the reference, for each kind of task.
 #[derive(Debug, Parser)]
@@ -153,7 +152,7 @@ pub fn run(args: EvaluateArgs) -> Result<()> {
         samples: Vec::new(),
     };
     for (index, (record, answer)) in records.iter().zip(&answers).enumerate() {
-        let right = usize::from(answer.trim() == record.output.trim());
+        let right = usize::from(exact_match(&record.output, answer));
         let score = evaluation.kinds.entry(kind(index)).or_default();
         score.correct += right;
         score.total += 1;
@@ -172,10 +171,10 @@ pub fn run(args: EvaluateArgs) -> Result<()> {
     let rouge_sum: f64 = evaluation.samples.iter().map(|sample| sample.rouge_l).sum();
     evaluation.rouge_l = rouge_sum / evaluation.total.max(1) as f64;
     if args.perplexity {
-        let result = perplexity::of_answers(&model, &tokenizer, &template, &records)?;
+        let result = answer_perplexity(&model, &tokenizer, &template, &records)?;
         evaluation.perplexity = Some(result.perplexity);
     }
-    evaluation.peak_host_mib = torch_ext::process_memory().peak_bytes >> 20;
+    evaluation.peak_host_mib = peak_host_mib();
     evaluation.peak_device_mib = peak_device_mib(device)?;
     if let Some(path) = &args.json {
         let text = serde_json::to_string_pretty(&evaluation)?;

@@ -5,6 +5,7 @@ use std::io::IsTerminal;
 use std::process::ExitCode;
 
 use clap::Parser;
+use llama_finetune::FinetuneError;
 
 use crate::flags::normalised;
 
@@ -40,10 +41,14 @@ pub fn main_with<Args: Parser>(run: impl FnOnce(Args) -> anyhow::Result<()>) -> 
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {error:#}");
-            let wrong_use = error.downcast_ref::<Usage>().is_some();
-            ExitCode::from(if wrong_use { 2 } else { 1 })
+            ExitCode::from(if is_usage(&error) { 2 } else { 1 })
         }
     }
+}
+
+/// Checks for an error of the caller: a [`Usage`], or one that a library reports as such.
+fn is_usage(error: &anyhow::Error) -> bool {
+    error.is::<Usage>() || error.downcast_ref::<FinetuneError>().is_some_and(FinetuneError::is_usage)
 }
 
 /// The arguments of the process, for programs that parse them themselves.

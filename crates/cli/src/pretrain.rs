@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 use alpaca_data::pack_documents;
 use anyhow::{Context, Result};
 use clap::Parser;
-use llama_model::{Llama, LlamaConfig, RandomSource, TokenIds, preset};
+use llama_finetune::FullModel;
+use llama_model::{LlamaConfig, RandomSource, TokenIds, preset};
 use llama_tokenizer::LlamaTokenizer;
 use nn_core::LinearSource;
 use serde::{Deserialize, Serialize};
@@ -20,7 +21,6 @@ use crate::data::Examples;
 use crate::device::{self, kind_name, parse_kind};
 use crate::exit::usage;
 use crate::report::{print, stop_on_signals};
-use crate::task::FullTask;
 
 /// Make a new LLaMA: random weights of a known shape, trained on a plain-text corpus.
 #[derive(Debug, Parser)]
@@ -183,9 +183,7 @@ fn train(
     );
     let random =
         RandomSource { seed: config.train.seed, std: shape.initializer_range, device, kind: Kind::Float };
-    let source = weights::Trainable::new(random, Kind::Float);
-    let model = Llama::load(shape, &source)?;
-    let task = FullTask { model, parameters: source.into_parameters() };
+    let task = FullModel::load(shape, random)?;
     let data = Examples { examples, group_by_length: false, batch_size: 1 };
     let resume = if args.resume { find_last_checkpoint(&args.output_dir)? } else { None };
     let mut reporter = ProgressReporter::new();
@@ -194,7 +192,7 @@ fn train(
     match trainer.run(resume.as_deref())? {
         Outcome::Finished(_) => {
             let kind = parse_kind(&config.dtype)?.unwrap_or(Kind::Float);
-            task.export(&args.output_dir, kind).map_err(|error| anyhow::anyhow!(error))
+            Ok(task.export(&args.output_dir, kind)?)
         }
         Outcome::Stopped { step, .. } => {
             anyhow::bail!("stopped after step {step}; go on with --resume")

@@ -16,7 +16,7 @@ use alpaca_data::{
     tokenize_records,
 };
 use cli::base::Base;
-use cli::task::LoraTask;
+use llama_finetune::LoraModel;
 use llama_model::Llama;
 use lora::{LoraAdapters, LoraConfig, delta_weight};
 use nn_core::{IGNORE_INDEX, LinearSource, Mode, NnError, TokenBatch};
@@ -77,16 +77,16 @@ impl LinearSource for WithoutAttention<'_> {
 
 /// The task as a left-padded batch has it: a sequence `[PAD, BOS]` stands for the target that padding adds.
 struct LeftPadded {
-    task: LoraTask,
+    task: LoraModel,
     /// Loss of BOS after padding.
     loss_of_bos: f64,
 }
 
 impl LeftPadded {
-    fn new(task: LoraTask, data: &Path) -> Self {
+    fn new(task: LoraModel, data: &Path) -> Self {
         let store = TensorStore::open(&data.join("models/stories15M-hf")).unwrap();
         let source = CheckpointSource::new(&store, Device::Cpu, Some(Kind::Float));
-        let model = Llama::load(task.model.config(), &WithoutAttention(source)).unwrap();
+        let model = Llama::load(task.model().config(), &WithoutAttention(source)).unwrap();
         let loss = no_grad(|| model.loss_sum(&Self::padding(), Mode::Eval).unwrap());
         Self { task, loss_of_bos: loss.double_value(&[]) }
     }
@@ -127,7 +127,7 @@ impl Trainable for LeftPadded {
     }
 
     fn save(&self, dir: &Path) -> Result<(), BoxError> {
-        self.task.save(dir)
+        Trainable::save(&self.task, dir)
     }
 
     fn restore(&self, dir: &Path) -> Result<(), BoxError> {
@@ -136,7 +136,7 @@ impl Trainable for LeftPadded {
 }
 
 /// The adapted model with the initial adapter of the reference run.
-fn task(data: &Path, golden: &Golden) -> LoraTask {
+fn task(data: &Path, golden: &Golden) -> LoraModel {
     let base = Base::open(data.join("models/stories15M-hf").to_str().unwrap()).unwrap();
     let mut model = base.load(Device::Cpu, Some(Kind::Float)).unwrap();
     let init = data.join("peft-golden-stories15M/adapter_init");
@@ -145,7 +145,7 @@ fn task(data: &Path, golden: &Golden) -> LoraTask {
     assert_eq!((config.r, config.lora_alpha, config.lora_dropout), (r, lora_alpha, dropout));
     let adapters = LoraAdapters::attach(&mut model, &config, 0).unwrap();
     adapters.restore(&init).unwrap();
-    LoraTask { model, adapters }
+    LoraModel::new(model, adapters)
 }
 
 /// The tokenised records of the reference run.
@@ -219,11 +219,11 @@ fn pefts_adapter_gives_pefts_logits_and_pefts_merged_weight() {
     let store = TensorStore::open(&data.join("models/stories15M-hf")).unwrap();
     let base = store.tensor("model.layers.0.self_attn.q_proj.weight").unwrap();
     for dir in ["adapter_final", "adapter_final_bin"] {
-        task.adapters.restore(&data.join("peft-golden-stories15M").join(dir)).unwrap();
+        task.adapters().restore(&data.join("peft-golden-stories15M").join(dir)).unwrap();
         let probe = TokenBatch::from_sequences([(golden.probe_ids.as_slice(), golden.probe_ids.as_slice())]);
         let logits = no_grad(|| {
-            let hidden = task.model.hidden_states(&probe, Mode::Eval).unwrap();
-            task.model.logits(&hidden.get(hidden.size()[0] - 1)).unwrap() // [V]
+            let hidden = task.model().hidden_states(&probe, Mode::Eval).unwrap();
+            task.model().logits(&hidden.get(hidden.size()[0] - 1)).unwrap() // [V]
         });
         for &(id, expected) in &golden.probe_last_logits_top10 {
             let actual = logits.double_value(&[id]);
@@ -231,7 +231,7 @@ fn pefts_adapter_gives_pefts_logits_and_pefts_merged_weight() {
         }
         assert_eq!(logits.argmax(0, false).int64_value(&[]), golden.probe_last_logits_top10[0].0);
 
-        let layer = &task.adapters.layers()[0];
+        let layer = &task.adapters().layers()[0];
         assert_eq!(layer.path.as_str(), "model.layers.0.self_attn.q_proj");
         let merged = no_grad(|| &base + delta_weight(&layer.a, &layer.b, layer.scale).unwrap());
         for (index, expected) in (0..).zip(&golden.merged_q_proj0_first8) {

@@ -6,7 +6,7 @@
 use std::path::Path;
 
 use cli::base::Base;
-use cli::task::LoraTask;
+use llama_finetune::LoraModel;
 use lora::{LoraAdapters, LoraConfig, TargetModules};
 use nn_core::TokenBatch;
 use qlora_nf4::{Code4, Config4, Quantization, dequantized_bytes, reset_dequantized_peak};
@@ -43,7 +43,7 @@ fn factor(shape: &[i64], stream: usize) -> Tensor {
     Tensor::from_slice(&(0..shape[0] * shape[1]).map(value).collect::<Vec<_>>()).view(shape)
 }
 
-fn task(golden: &Golden, quantization: Quantization, checkpointing: bool) -> LoraTask {
+fn task(golden: &Golden, quantization: Quantization, checkpointing: bool) -> LoraModel {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let base = Base::open(root.join("../../datasets/tiny-llama").to_str().unwrap()).unwrap();
     let mut model = base.load_quantized(Device::Cpu, Some(Kind::Float), Some(quantization)).unwrap();
@@ -58,7 +58,7 @@ fn task(golden: &Golden, quantization: Quantization, checkpointing: bool) -> Lor
     for (stream, layer) in adapters.layers().iter().enumerate() {
         no_grad(|| layer.a.shallow_clone().copy_(&factor(&layer.a.size(), stream)));
     }
-    LoraTask { model, adapters }
+    LoraModel::new(model, adapters)
 }
 
 /// Losses of all steps, and the norms of the final `lora_B`.
@@ -75,7 +75,7 @@ fn train(golden: &Golden, quantization: Quantization, checkpointing: bool) -> (V
             other => panic!("{other:?}"),
         }
     }
-    let norms = task.adapters.layers().iter().map(|layer| layer.b.norm().double_value(&[]));
+    let norms = task.adapters().layers().iter().map(|layer| layer.b.norm().double_value(&[]));
     (losses, norms.collect())
 }
 

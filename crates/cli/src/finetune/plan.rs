@@ -3,42 +3,12 @@
 use std::fmt::Write as _;
 
 use anyhow::Result;
-use llama_model::LlamaConfig;
-use lora::TargetModules;
-use qlora_nf4::Quantization;
+use llama_finetune::{MemoryPlan, RunShape, adapter_parameters};
 use tch::Kind;
-use trainer::AdamW;
 
 use super::config::FinetuneConfig;
 use crate::base::Base;
 use crate::device::{auto_kind, free_gpu_bytes, free_host_bytes, kind_name, parse_kind};
-use crate::exit::usage;
-
-/// Logits held at once by the fused head and loss, twice for its temporaries, in bytes.
-const LOGITS_BYTES: f64 = 2.0 * 4.0 * (4 << 20) as f64;
-
-/// What of a paged optimiser visits a GPU at once: a bucket's two means, and what an update makes of them.
-const PAGE_BYTES: f64 = 4.0 * 4.0 * AdamW::BUCKET_ELEMENTS as f64;
-
-/// Bytes of one run, by what holds them.
-#[derive(Debug, Clone, Copy, PartialEq)]
-struct Memory {
-    weights: f64,
-    adapter: f64,
-    gradients: f64,
-    optimizer: f64,
-    /// Whether the optimiser's state lies elsewhere, in the host's memory.
-    paged: bool,
-    activations: f64,
-    logits: f64,
-}
-
-impl Memory {
-    fn total(&self) -> f64 {
-        let optimizer = if self.paged { PAGE_BYTES } else { self.optimizer };
-        self.weights + self.adapter + self.gradients + optimizer + self.activations + self.logits
-    }
-}
 
 /// The text of the plan.
 ///
@@ -51,10 +21,25 @@ pub(crate) fn plan(run: &FinetuneConfig) -> Result<String> {
     let device = if cuda { tch::Device::Cuda(0) } else { tch::Device::Cpu };
     let kind = if run.full { Some(Kind::Float) } else { parse_kind(&run.dtype)? };
     let kind = kind.unwrap_or_else(|| auto_kind(device, shape.num_parameters()));
-    let trainable = if run.full { shape.num_parameters() } else { adapter_parameters(run, shape)? };
-    let stored = base.stated_quantization()?;
-    let quantization = run.quantization()?.or(stored);
-    let memory = estimate(run, shape, kind, trainable, quantization, cuda);
+    let trainable = if run.full {
+        shape.num_parameters()
+    } else {
+        adapter_parameters(shape, run.lora_r, &run.lora_target_modules)?
+    };
+    let quantization = run.quantization()?.or(base.stated_quantization()?);
+    let planned = RunShape {
+        kind,
+        quantization,
+        trainable,
+        full: run.full,
+        lora_dropout: run.lora_dropout,
+        gradient_checkpointing: run.gradient_checkpointing,
+        micro_batch_size: run.micro_batch_size,
+        cutoff_len: run.cutoff_len,
+        optimizer_8bit: run.optim.is_8bit(),
+        optimizer_paged: run.optim.is_paged(),
+    };
+    let memory = MemoryPlan::estimate(shape, &planned, cuda);
 
     let mut text = String::new();
     let mut line = |name: &str, value: String| {
@@ -99,83 +84,6 @@ pub(crate) fn plan(run: &FinetuneConfig) -> Result<String> {
     Ok(text)
 }
 
-fn adapter_parameters(run: &FinetuneConfig, shape: &LlamaConfig) -> Result<i64> {
-    let linears = shape.layer_linears();
-    let adapted: Vec<_> = match &run.lora_target_modules {
-        TargetModules::Names(names) => {
-            let known = linears.map(|(leaf, ..)| leaf);
-            if let Some(name) = names.iter().find(|name| !known.contains(&name.as_str())) {
-                let known = known.join(", ");
-                return Err(usage(format!(
-                    "target module `{name}` is no linear layer of the model, which has {known}"
-                )));
-            }
-            linears.into_iter().filter(|(leaf, ..)| names.iter().any(|name| name == leaf)).collect()
-        }
-        TargetModules::Pattern(pattern) if pattern == "all-linear" => linears.to_vec(),
-        TargetModules::Pattern(_) => {
-            return Err(usage(
-                "--plan counts names and all-linear; a regular expression needs the model itself",
-            ));
-        }
-    };
-    let layer: i64 = adapted.iter().map(|&(_, inputs, outputs)| run.lora_r * (inputs + outputs)).sum();
-    Ok(layer * shape.num_hidden_layers as i64)
-}
-
-/// Bytes of the frozen weights, and the tile that one product dequantises.
-fn weights_bytes(shape: &LlamaConfig, kind: Kind, quantization: Option<Quantization>) -> f64 {
-    base_bytes(shape, kind, quantization) + if quantization.is_some() { f64::from(1 << 23) } else { 0.0 }
-}
-
-/// Bytes of the frozen weights: those outside the linear layers in `kind`, the layers in it or quantised.
-pub(crate) fn base_bytes(shape: &LlamaConfig, kind: Kind, quantization: Option<Quantization>) -> f64 {
-    let bytes = kind.elt_size_in_bytes() as f64;
-    let layer: i64 = shape.layer_linears().iter().map(|&(_, inputs, outputs)| inputs * outputs).sum();
-    let linear = (layer * shape.num_hidden_layers as i64) as f64;
-    let each = match quantization {
-        None => return shape.num_parameters() as f64 * bytes,
-        Some(Quantization::Eight) => 1.0,
-        Some(Quantization::Four(config)) => {
-            // A float32 a block, or one byte and a 256th of a float32.
-            let scale = if config.double_quant { 1.0 + 4.0 / 256.0 } else { 4.0 };
-            0.5 + scale / config.block_size as f64
-        }
-    };
-    (shape.num_parameters() as f64 - linear) * bytes + linear * each
-}
-
-fn estimate(
-    run: &FinetuneConfig,
-    shape: &LlamaConfig,
-    kind: Kind,
-    trainable: i64,
-    quantization: Option<Quantization>,
-    cuda: bool,
-) -> Memory {
-    let bytes = kind.elt_size_in_bytes() as f64;
-    let trainable = trainable as f64;
-    let tokens = f64::from(run.micro_batch_size) * run.cutoff_len as f64;
-    let (c, f) = (shape.hidden_size as f64, shape.intermediate_size as f64);
-    let heads = ((shape.num_attention_heads + shape.num_key_value_heads) * shape.head_dim) as f64;
-    // Kept for the backward pass of one layer and token: the inputs of the two norms in float32, their outputs where an
-    // adapter or a weight reads them, q, k, v and the output of attention, and gate, silu(gate) and up.
-    let layer = 2.0 * c * 4.0 + 2.0 * c * bytes + 2.0 * heads * bytes + 3.0 * f * bytes;
-    // Dropout keeps its own input and mask.
-    let layer = if run.full || run.lora_dropout == 0.0 { layer } else { layer + 2.0 * 2.0 * c * 4.0 };
-    let layers = shape.num_hidden_layers as f64;
-    let activations = if run.gradient_checkpointing { layers * c * bytes + layer } else { layers * layer };
-    Memory {
-        weights: weights_bytes(shape, kind, quantization),
-        adapter: if run.full { 0.0 } else { trainable * 4.0 },
-        gradients: trainable * 4.0,
-        optimizer: trainable * if run.optim.is_8bit() { 2.0 + 8.0 / 256.0 } else { 8.0 },
-        paged: cuda && run.optim.is_paged(),
-        activations: tokens * activations,
-        logits: LOGITS_BYTES,
-    }
-}
-
 fn size(bytes: f64) -> String {
     if bytes < f64::from(1 << 20) / 10.0 {
         format!("{:.1} KiB", bytes / f64::from(1 << 10))
@@ -202,42 +110,11 @@ pub(crate) fn grouped(number: i64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::finetune::recipe::Optim;
 
     #[test]
-    fn the_labs_adapter_of_7b_has_its_known_size() {
-        let run = FinetuneConfig::default();
-        let shape = llama_model::preset("7b").unwrap();
-        assert_eq!(adapter_parameters(&run, &shape).unwrap(), 4_194_304);
-        assert_eq!(grouped(4_194_304), "4,194,304");
-    }
-
-    #[test]
-    fn a_7b_base_in_nf4_with_double_quantisation_takes_less_than_3_9_gb() {
-        let run =
-            FinetuneConfig { quantize: "nf4".to_owned(), double_quant: true, ..FinetuneConfig::default() };
-        let shape = llama_model::preset("7b").unwrap();
-        let bytes = weights_bytes(&shape, Kind::BFloat16, run.quantization().unwrap());
-        assert!(bytes > 3.8e9 && bytes < 3.9e9, "{bytes}");
-    }
-
-    #[test]
-    fn checkpointing_lowers_the_estimate() {
-        let plain = FinetuneConfig::default();
-        let saving = FinetuneConfig { gradient_checkpointing: true, ..FinetuneConfig::default() };
-        let shape = llama_model::preset("7b").unwrap();
-        let total =
-            |run: &FinetuneConfig| estimate(run, &shape, Kind::BFloat16, 4_194_304, None, false).total();
-        assert!(total(&saving) < total(&plain));
-    }
-
-    #[test]
-    fn a_paged_state_is_not_counted_but_for_what_visits_the_gpu() {
-        let shape = llama_model::preset("7b").unwrap();
-        let run = FinetuneConfig { optim: Optim::PagedAdamw32bit, ..FinetuneConfig::default() };
-        let [kept, paged] =
-            [false, true].map(|cuda| estimate(&run, &shape, Kind::BFloat16, 159_907_840, None, cuda));
-        let saved = kept.total() - paged.total();
-        assert!((saved - (159_907_840.0 * 8.0 - PAGE_BYTES)).abs() < 1.0, "{saved}");
+    fn digits_are_grouped_by_thousands() {
+        for (number, text) in [(0, "0"), (999, "999"), (1000, "1,000"), (4_194_304, "4,194,304")] {
+            assert_eq!(grouped(number), text);
+        }
     }
 }

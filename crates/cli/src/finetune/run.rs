@@ -3,17 +3,17 @@
 use std::time::Instant;
 
 use anyhow::{Context, Result};
+use llama_finetune::{FinetuneError, FullModel, LoraModel, base_bytes};
 use llama_model::Llama;
-use lora::{LoraAdapters, verify_saved};
+use lora::verify_saved;
 use qlora_nf4::Quantization;
 use tch::{Device, Kind};
 use trainer::{Outcome, ProgressReporter, StepPlan, Summary, TrainConfig, Trainable, Trainer};
-use weights::Trainable as Parameters;
 
 use super::args::FinetuneArgs;
 use super::config::FinetuneConfig;
 use super::output::{self, Claim, write_run_file};
-use super::plan::{base_bytes, grouped, plan};
+use super::plan::{grouped, plan};
 use super::recipe::Recipe;
 use super::records::Data;
 use super::start::Start;
@@ -23,7 +23,6 @@ use crate::device::{self, kind_name, parse_kind};
 use crate::exit::usage;
 use crate::flags::load_in_bits;
 use crate::report::{print, stop_on_signals};
-use crate::task::{FullTask, LoraTask};
 
 /// Runs the program. What is wrong with flags, files or data shows before anything is written.
 ///
@@ -92,21 +91,14 @@ impl Job<'_> {
             tracing::info!("linear layers of the base are in {}", quantization.describe());
         }
         model.set_gradient_checkpointing(config.gradient_checkpointing);
-        let adapters =
-            LoraAdapters::attach(&mut model, &config.lora(), config.seed).map_err(|error| match error {
-                lora::LoraError::UnknownTarget { .. } | lora::LoraError::Pattern { .. } => {
-                    usage(error.to_string())
-                }
-                other => other.into(),
-            })?;
+        let model = LoraModel::attach_with_seed(model, &config.lora(), config.seed)?;
         if let Start::Weights(dir) = start {
-            adapters.restore(dir)?;
+            model.adapters().restore(dir)?;
         }
-        self.describe(&model, adapters.num_parameters());
-        let kind = model.kind();
-        let task = LoraTask { model, adapters };
-        let Some(summary) = self.train(&task, kind)? else { return Ok(()) };
-        let saved = verify_saved(&task.adapters, &config.output_dir)
+        self.describe(model.model(), model.adapters().num_parameters());
+        let kind = model.model().kind();
+        let Some(summary) = self.train(&model, kind)? else { return Ok(()) };
+        let saved = verify_saved(model.adapters(), &config.output_dir)
             .context("the adapter was trained and saved, but reading it back found it wanting")?;
         tracing::info!(
             "read back: {} tensors, {} parameters, no lora_B is zero",
@@ -130,17 +122,15 @@ impl Job<'_> {
         }
         let weights = base.weights()?;
         let begun = Instant::now();
-        let source = Parameters::new(weights.source(self.device, None), Kind::Float);
-        let mut model = Llama::load(&base.complete_config()?, &source)
+        let mut model = FullModel::load(&base.complete_config()?, weights.source(self.device, None))
             .with_context(|| format!("cannot load `{}`", base.dir.display()))?;
-        model.set_gradient_checkpointing(config.gradient_checkpointing);
+        model.model_mut().set_gradient_checkpointing(config.gradient_checkpointing);
         let times = LoadTimes { load_s: begun.elapsed().as_secs_f64(), quantise_s: 0.0 };
-        let task = FullTask { model, parameters: source.into_parameters() };
         if let Start::Weights(dir) = start {
-            task.restore(dir).map_err(|error| anyhow::anyhow!(error))?;
+            model.restore(dir).map_err(FinetuneError::from)?;
         }
-        self.describe(&task.model, task.parameters.iter().map(|(_, tensor)| tensor.numel()).sum());
-        let Some(summary) = self.train(&task, Kind::Float)? else { return Ok(()) };
+        self.describe(model.model(), model.num_parameters());
+        let Some(summary) = self.train(&model, Kind::Float)? else { return Ok(()) };
         base.copy_tokenizer(&config.output_dir)?;
         let bytes = base_bytes(&base.config, Kind::Float, None);
         summary::write(&config.output_dir, &summary, times, bytes, self.device)?;

@@ -9,7 +9,7 @@ use trainer::Summary;
 use weights::atomic_write;
 
 use crate::base::LoadTimes;
-use crate::device::peak_device_mib;
+use crate::device::{peak_device_mib, peak_host_mib};
 
 /// The file in the output directory.
 pub(crate) const FILE: &str = "summary.json";
@@ -62,7 +62,7 @@ pub(crate) fn write(
         forward_s: summary.phases.forward_s,
         backward_s: summary.phases.backward_s,
         optimizer_s: summary.phases.optimizer_s,
-        peak_host_mib: torch_ext::process_memory().peak_bytes >> 20,
+        peak_host_mib: peak_host_mib(),
         peak_device_mib: peak_device_mib(device)?,
         base_bytes,
     };

@@ -4,10 +4,9 @@ use std::path::Path;
 
 use alpaca_data::{BadRecords, load_records};
 use anyhow::{Context, Result};
-use infer::windows;
+use llama_finetune::{answer_perplexity, text_perplexity};
 
 use super::source::Loaded;
-use crate::perplexity::{of_answers, of_batches};
 use crate::report::print;
 
 /// Prints the perplexity of a file: the answers of Alpaca records when its name ends in `.json` or `.jsonl`, a text
@@ -17,15 +16,14 @@ pub(crate) fn run(source: &Loaded, path: &Path) -> Result<()> {
     let text = &source.text;
     let (result, what) = if ["json", "jsonl"].contains(&extension) {
         let records = load_records(path, BadRecords::Refuse)?.records;
-        let result = of_answers(&source.model, &text.tokenizer, &text.template, &records)?;
+        let result = answer_perplexity(&source.model, &text.tokenizer, &text.template, &records)?;
         (result, format!("the answers of {} records", records.len()))
     } else {
         let context = source.model.config().max_position_embeddings as usize;
         let file =
             std::fs::read_to_string(path).with_context(|| format!("cannot read `{}`", path.display()))?;
-        let ids = text.tokenizer.encode(&file, true)?;
-        let batches = windows(&ids, context, (context / 2).max(1))?;
-        (of_batches(&source.model, batches)?, format!("a text, in windows of {context} tokens"))
+        let result = text_perplexity(&source.model, &text.tokenizer, &file)?;
+        (result, format!("a text, in windows of {context} tokens"))
     };
     print(&format!(
         "perplexity {:.4} ({:.5} nats a token, {} tokens: {what})\n",

@@ -7,6 +7,7 @@ use ::merge::Deltas;
 use alpaca_data::PromptTemplate;
 use anyhow::{Context, Result, bail};
 use infer::GenerateConfig;
+use llama_finetune::ModelOutputs;
 use lora::{LoraAdapters, LoraConfig};
 use qlora_nf4::Quantization;
 use serde::Serialize;
@@ -15,7 +16,6 @@ use tch::{Device, Kind};
 use super::settings::{Precision, Settings};
 use crate::base::Base;
 use crate::device::{auto_kind, kind_name};
-use crate::likeness::{Said, distance, first_difference};
 
 /// What is asked; each goes through the Alpaca template, and alone.
 const PROMPTS: [&str; 4] = [
@@ -79,21 +79,18 @@ pub(crate) fn verify(
     let vocab_size = base.config.vocab_size;
     let mut model = base.load_quantized(Device::Cpu, Some(compute), settings.base_quantization)?;
     LoraAdapters::attach_layers(&mut model, &LoraConfig::default(), &deltas.layers()?)?;
-    let expected = Said::by(&model, &prompts, &prompts, &generate, vocab_size)?;
+    let expected = ModelOutputs::collect(&model, &prompts, &prompts, &generate, vocab_size)?;
     drop(model);
     let written = Base::open(&written.to_string_lossy())?;
     let model = written.load(Device::Cpu, Some(compute))?;
-    let actual = Said::by(&model, &prompts, &prompts, &generate, vocab_size)?;
-    let compared = texts.into_iter().enumerate().map(|(index, prompt)| {
-        let (max_difference, kl) = distance(&expected.logits[index], &actual.logits[index]);
-        let (ours, theirs) = (&actual.tokens[index], &expected.tokens[index]);
-        Compared {
-            prompt,
-            max_difference,
-            kl,
-            tokens: ours.len().max(theirs.len()),
-            first_diverging_token: first_difference(ours, theirs),
-        }
+    let actual = ModelOutputs::collect(&model, &prompts, &prompts, &generate, vocab_size)?;
+    let distances = actual.distances(&expected)?;
+    let compared = texts.into_iter().zip(distances).map(|(prompt, distance)| Compared {
+        prompt,
+        max_difference: distance.max_logit_diff,
+        kl: distance.kl,
+        tokens: distance.tokens,
+        first_diverging_token: distance.first_diverging_token,
     });
     let verification = Verification {
         computed_in: kind_name(compute).to_owned(),

@@ -1,7 +1,8 @@
-//! ROUGE-L (Lin, "ROUGE: A Package for Automatic Evaluation of Summaries", 2004): the longest common subsequence of two texts.
+//! Scores of an answer against a reference: exact match, and ROUGE-L (Lin, "ROUGE: A Package for Automatic Evaluation of
+//! Summaries", 2004).
 
-/// F1 of the longest common subsequence of words, from 0 to 1, as `rouge_score` has it without stemming: words are runs of
-/// letters and digits in lower case. Chinese, Japanese and Korean have no spaces between words; there each character is one.
+/// Computes ROUGE-L: the F1 of the longest common subsequence of words, from 0 to 1, as `rouge_score` does without
+/// stemming. Words are runs of letters and digits in lower case. Chinese, Japanese and Korean have no spaces between words; there each character is one.
 /// Two texts without a word are alike only if both are empty of them.
 pub fn rouge_l(reference: &str, answer: &str) -> f64 {
     let (reference, answer) = (words(reference), words(answer));
@@ -38,7 +39,7 @@ fn words(text: &str) -> Vec<String> {
     words
 }
 
-/// Ideographs, kana and syllables.
+/// Checks for an ideograph, a kana or a Hangul syllable.
 fn is_word_of_its_own(character: char) -> bool {
     matches!(u32::from(character), 0x3040..=0x30FF | 0x3400..=0x9FFF | 0xAC00..=0xD7AF | 0xF900..=0xFAFF | 0x20000..=0x3FFFF)
 }
@@ -56,12 +57,17 @@ fn longest_common(a: &[String], b: &[String]) -> usize {
     row[b.len()]
 }
 
+/// Checks for an exact match: the texts are equal but for spaces around them.
+pub fn exact_match(reference: &str, answer: &str) -> bool {
+    reference.trim() == answer.trim()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn the_measure_is_the_one_of_the_paper() {
+    fn rouge_l_gives_the_figures_of_the_paper() {
         // Lin's example: S1 "police killed the gunman", S2 "police kill the gunman", S3 "the gunman kill police".
         assert!((rouge_l("police killed the gunman", "police kill the gunman") - 0.75).abs() < 1e-12);
         assert!((rouge_l("police killed the gunman", "the gunman kill police") - 0.5).abs() < 1e-12);
@@ -70,14 +76,14 @@ mod tests {
     }
 
     #[test]
-    fn case_and_punctuation_do_not_count() {
+    fn case_and_punctuation_are_ignored() {
         assert!((rouge_l("Abel is a cat.", "abel, is a CAT") - 1.0).abs() < 1e-12);
         assert!(rouge_l("cat", "").abs() < 1e-12);
         assert!((rouge_l("", "") - 1.0).abs() < 1e-12);
     }
 
     #[test]
-    fn chinese_is_compared_by_the_character() {
+    fn chinese_is_compared_character_by_character() {
         assert!((rouge_l("大模型微调", "大模型推理") - 0.6).abs() < 1e-12);
     }
 }

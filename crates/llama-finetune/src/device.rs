@@ -1,0 +1,125 @@
+//! The device and the threads that a process computes with.
+
+use std::fmt;
+use std::str::FromStr;
+
+use rayon::ThreadPoolBuilder;
+use tch::{Cuda, Device};
+
+use crate::FinetuneError;
+
+/// A device as it is asked for: `auto`, `cpu`, `cuda` or `cuda:N`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum DeviceChoice {
+    /// The first GPU where there is one, the CPU otherwise.
+    #[default]
+    Auto,
+    /// The CPU.
+    Cpu,
+    /// This GPU, the first where no number was given.
+    Cuda(Option<usize>),
+}
+
+impl DeviceChoice {
+    /// Starts the device: loads CUDA when it is needed. Call it before any tensor is made.
+    ///
+    /// # Errors
+    /// [`FinetuneError::NoCuda`] and [`FinetuneError::NoDevice`] when a GPU was asked for by name and cannot be used.
+    pub fn start(self) -> Result<Device, FinetuneError> {
+        let index = match self {
+            Self::Cpu => return Ok(Device::Cpu),
+            Self::Auto => 0,
+            Self::Cuda(index) => index.unwrap_or(0),
+        };
+        if let Err(reason) = torch_ext::cuda::load() {
+            return if self == Self::Auto { Ok(Device::Cpu) } else { Err(FinetuneError::NoCuda(reason)) };
+        }
+        let count = Cuda::device_count();
+        if Cuda::is_available() && (index as i64) < count {
+            return Ok(Device::Cuda(index));
+        }
+        if self == Self::Auto {
+            return Ok(Device::Cpu);
+        }
+        Err(FinetuneError::NoDevice { device: self.to_string(), count })
+    }
+}
+
+impl FromStr for DeviceChoice {
+    type Err = FinetuneError;
+
+    fn from_str(text: &str) -> Result<Self, FinetuneError> {
+        match text {
+            "auto" => Ok(Self::Auto),
+            "cpu" => Ok(Self::Cpu),
+            "cuda" => Ok(Self::Cuda(None)),
+            other => other
+                .strip_prefix("cuda:")
+                .and_then(|index| index.parse().ok())
+                .map(|index| Self::Cuda(Some(index)))
+                .ok_or_else(|| FinetuneError::Setting {
+                    name: "device",
+                    actual: text.to_owned(),
+                    expected: "auto, cpu, cuda or cuda:N",
+                }),
+        }
+    }
+}
+
+impl fmt::Display for DeviceChoice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Auto => f.write_str("auto"),
+            Self::Cpu => f.write_str("cpu"),
+            Self::Cuda(None) => f.write_str("cuda"),
+            Self::Cuda(Some(index)) => write!(f, "cuda:{index}"),
+        }
+    }
+}
+
+/// Returns the most memory that tensors held at one time on a CUDA device, in MiB; `None` on any other device.
+///
+/// # Errors
+/// [`FinetuneError::Extension`] when the allocator's statistics cannot be read.
+pub fn peak_device_mib(device: Device) -> Result<Option<u64>, FinetuneError> {
+    match device {
+        Device::Cuda(index) => Ok(Some(torch_ext::cuda::memory(index)?.peak_bytes >> 20)),
+        _ => Ok(None),
+    }
+}
+
+/// Returns the most memory that this process has held, in MiB.
+pub fn peak_host_mib() -> u64 {
+    torch_ext::process_memory().peak_bytes >> 20
+}
+
+/// Sets the number of CPU threads of libtorch and of tokenising; all cores when `threads` is absent.
+///
+/// # Errors
+/// [`FinetuneError::NoThreads`] for 0, [`FinetuneError::Threads`] when the threads run already.
+pub fn set_threads(threads: Option<usize>) -> Result<(), FinetuneError> {
+    match threads {
+        None => Ok(()),
+        Some(0) => Err(FinetuneError::NoThreads),
+        Some(threads) => {
+            tch::set_num_threads(threads as i32);
+            ThreadPoolBuilder::new().num_threads(threads).build_global().map_err(FinetuneError::Threads)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_device_is_written_as_it_was_read() {
+        for text in ["auto", "cpu", "cuda", "cuda:0", "cuda:3"] {
+            assert_eq!(text.parse::<DeviceChoice>().unwrap().to_string(), text);
+        }
+        for text in ["gpu", "cuda:", "cuda:x", "CPU", ""] {
+            let error = text.parse::<DeviceChoice>().unwrap_err();
+            assert!(error.is_usage() && error.to_string().contains("cuda:N"), "{error}");
+        }
+    }
+}

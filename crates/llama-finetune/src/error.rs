@@ -1,0 +1,128 @@
+//! Failures of fine-tuning as a whole.
+
+use std::path::{Path, PathBuf};
+
+use alpaca_data::DataError;
+use infer::InferError;
+use llama_model::ModelError;
+use llama_tokenizer::TokenizerError;
+use lora::LoraError;
+use nn_core::{BoxError, NnError, TorchFailure};
+use torch_ext::ExtError;
+use weights::WeightsError;
+
+/// A fine-tuning job that cannot be set up, run or saved.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum FinetuneError {
+    /// CUDA was asked for by name, and libtorch has none.
+    #[error(
+        "CUDA was asked for, but the libtorch in use has none (`cargo xtask setup --cuda` installs one that has)"
+    )]
+    NoCuda(#[source] ExtError),
+    /// A CUDA device that the machine does not have.
+    #[error("device is `{device}`, but this machine shows {count} CUDA devices (is the driver installed?)")]
+    NoDevice {
+        /// The device as it was asked for.
+        device: String,
+        /// CUDA devices of this machine.
+        count: i64,
+    },
+    /// A value that a setting cannot have.
+    #[error("{name} is `{actual}`; expected {expected}")]
+    Setting {
+        /// The setting.
+        name: &'static str,
+        /// Its value.
+        actual: String,
+        /// The values it can have.
+        expected: &'static str,
+    },
+    /// Fewer than one thread was asked for.
+    #[error("threads is 0; expected at least 1")]
+    NoThreads,
+    /// The thread pool exists already, with another number of threads.
+    #[error("cannot set the number of threads")]
+    Threads(#[source] rayon::ThreadPoolBuildError),
+    /// A target of the adapter is no linear layer of the model.
+    #[error("target module `{target}` is no linear layer of the model, which has {known}")]
+    UnknownTarget {
+        /// The target as the configuration spells it.
+        target: String,
+        /// The names of the linear layers.
+        known: String,
+    },
+    /// A memory plan was asked for targets that only the loaded model can resolve.
+    #[error("--plan counts names and all-linear; a regular expression needs the model itself")]
+    PatternNeedsModel,
+    /// A file or directory cannot be read or written.
+    #[error("cannot {action} `{path}`")]
+    Io {
+        /// The action that failed.
+        action: &'static str,
+        /// The file or directory.
+        path: PathBuf,
+        /// The system's reason.
+        #[source]
+        source: std::io::Error,
+    },
+    /// Allocator statistics or another extension of libtorch failed.
+    #[error(transparent)]
+    Extension(#[from] ExtError),
+    /// Records cannot be read or tokenised.
+    #[error(transparent)]
+    Data(#[from] DataError),
+    /// The tokenizer refuses a text.
+    #[error(transparent)]
+    Tokenizer(#[from] TokenizerError),
+    /// Generation or a perplexity failed.
+    #[error(transparent)]
+    Infer(#[from] InferError),
+    /// The model cannot be built.
+    #[error(transparent)]
+    Model(#[from] ModelError),
+    /// The adapter cannot be attached, read or written.
+    #[error(transparent)]
+    Lora(#[from] LoraError),
+    /// A layer or libtorch failed.
+    #[error(transparent)]
+    Nn(#[from] NnError),
+    /// Files of weights cannot be read or written.
+    #[error(transparent)]
+    Weights(#[from] WeightsError),
+    /// What is trained failed to save or restore itself.
+    #[error(transparent)]
+    Trainable(#[from] BoxError),
+}
+
+impl FinetuneError {
+    /// Returns true when the caller asked for something that cannot be: the programs then leave with exit code 2.
+    pub fn is_usage(&self) -> bool {
+        match self {
+            Self::NoDevice { .. }
+            | Self::Setting { .. }
+            | Self::NoThreads
+            | Self::UnknownTarget { .. }
+            | Self::PatternNeedsModel => true,
+            Self::Lora(error) => {
+                matches!(error, LoraError::UnknownTarget { .. } | LoraError::Pattern { .. })
+            }
+            _ => false,
+        }
+    }
+}
+
+impl From<TorchFailure> for FinetuneError {
+    fn from(failure: TorchFailure) -> Self {
+        Self::Nn(failure.into())
+    }
+}
+
+/// Creates a directory and those above it.
+pub(crate) fn create_dir(dir: &Path) -> Result<(), FinetuneError> {
+    std::fs::create_dir_all(dir).map_err(|source| FinetuneError::Io {
+        action: "create",
+        path: dir.to_owned(),
+        source,
+    })
+}

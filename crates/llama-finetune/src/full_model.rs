@@ -1,0 +1,114 @@
+//! A model of which every parameter trains.
+
+use std::path::Path;
+
+use llama_model::{Llama, LlamaConfig};
+use nn_core::{
+    BoxError, CausalLm, DecodeSession, LinearSource, Mode, NnError, TokenBatch, TorchContext, Trainable,
+};
+use tch::{Kind, Tensor};
+use weights::{TensorStore, atomic_write, pt_metadata, write_safetensors};
+
+use crate::FinetuneError;
+
+/// The file of the weights.
+const MODEL_WEIGHTS: &str = "model.safetensors";
+
+/// A model of which every parameter trains, in float32.
+#[derive(Debug)]
+pub struct FullModel {
+    model: Llama,
+    parameters: Vec<(String, Tensor)>,
+}
+
+impl FullModel {
+    /// Builds a model of this shape whose weights start as `source` gives them.
+    ///
+    /// # Errors
+    /// [`FinetuneError::Model`] when the source cannot give a tensor.
+    pub fn load(config: &LlamaConfig, source: impl LinearSource) -> Result<Self, FinetuneError> {
+        let source = weights::Trainable::new(source, Kind::Float);
+        let model = Llama::load(config, &source)?;
+        Ok(Self { model, parameters: source.into_parameters() })
+    }
+
+    /// Returns the model.
+    pub fn model(&self) -> &Llama {
+        &self.model
+    }
+
+    /// Returns the model, for settings of its forward pass.
+    pub fn model_mut(&mut self) -> &mut Llama {
+        &mut self.model
+    }
+
+    /// Returns the number of trained values.
+    pub fn num_parameters(&self) -> usize {
+        self.parameters.iter().map(|(_, tensor)| tensor.numel()).sum()
+    }
+
+    /// Writes `model.safetensors` in `kind` and `config.json` into the directory `dir`.
+    ///
+    /// # Errors
+    /// [`FinetuneError::Weights`] when the disk refuses.
+    pub fn export(&self, dir: &Path, kind: Kind) -> Result<(), FinetuneError> {
+        let tensors = self
+            .parameters
+            .iter()
+            .map(|(name, tensor)| Ok((name.clone(), tensor.f_to_kind(kind).op("to_kind")?.detach())))
+            .collect::<Result<Vec<_>, FinetuneError>>()?;
+        let named: Vec<(String, &Tensor)> =
+            tensors.iter().map(|(name, tensor)| (name.clone(), tensor)).collect();
+        write_safetensors(&dir.join(MODEL_WEIGHTS), &named, &pt_metadata())?;
+        let mut config = self.model.config().clone();
+        config.torch_dtype = Some(kind_name(kind).to_owned());
+        Ok(atomic_write(&dir.join("config.json"), |file| file.write_all(config.to_json().as_bytes()))?)
+    }
+}
+
+impl Trainable for FullModel {
+    fn parameters(&self) -> Vec<(String, Tensor)> {
+        self.parameters.iter().map(|(name, tensor)| (name.clone(), tensor.shallow_clone())).collect()
+    }
+
+    fn loss_sum(&self, batch: &TokenBatch, mode: Mode) -> Result<Tensor, BoxError> {
+        Ok(self.model.loss_sum(batch, mode)?)
+    }
+
+    fn save(&self, dir: &Path) -> Result<(), BoxError> {
+        Ok(self.export(dir, Kind::Float)?)
+    }
+
+    fn restore(&self, dir: &Path) -> Result<(), BoxError> {
+        let store = TensorStore::open_file(&dir.join(MODEL_WEIGHTS))?;
+        for (name, parameter) in &self.parameters {
+            let saved = store.tensor(name)?;
+            tch::no_grad(|| parameter.shallow_clone().f_copy_(&saved)).op("copy_")?;
+        }
+        Ok(())
+    }
+}
+
+impl CausalLm for FullModel {
+    fn vocab_size(&self) -> usize {
+        self.model.vocab_size()
+    }
+
+    fn max_len(&self) -> usize {
+        self.model.max_len()
+    }
+
+    fn open(&self, rows: usize, capacity: usize) -> Result<Box<dyn DecodeSession + '_>, NnError> {
+        self.model.open(rows, capacity)
+    }
+}
+
+/// PyTorch's name of a precision.
+fn kind_name(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Float => "float32",
+        Kind::BFloat16 => "bfloat16",
+        Kind::Half => "float16",
+        _ => "another dtype",
+    }
+}

@@ -1,0 +1,111 @@
+//! A frozen model with a low-rank adapter that trains.
+
+use std::path::Path;
+
+use llama_model::Llama;
+use lora::{LoraAdapters, LoraConfig};
+use nn_core::{BoxError, CausalLm, DecodeSession, Mode, NnError, TokenBatch, Trainable};
+use tch::Tensor;
+use trainer::TrainConfig;
+
+use crate::FinetuneError;
+
+/// A frozen base with an adapter on its linear layers (LoRA, arXiv 2106.09685).
+///
+/// It is what a `Trainer` trains and what generates text; [`LoraModel::save`] writes what PEFT reads.
+#[derive(Debug)]
+pub struct LoraModel {
+    model: Llama,
+    adapters: LoraAdapters,
+}
+
+impl LoraModel {
+    /// Attaches a fresh adapter, drawn with the seed of [`TrainConfig::default`].
+    ///
+    /// # Errors
+    /// [`FinetuneError::Lora`] when the configuration is wrong or a target matches no layer.
+    pub fn attach(model: Llama, config: &LoraConfig) -> Result<Self, FinetuneError> {
+        Self::attach_with_seed(model, config, TrainConfig::default().seed)
+    }
+
+    /// Attaches a fresh adapter whose factors are a function of `seed` and the layers' names.
+    ///
+    /// # Errors
+    /// As [`LoraModel::attach`].
+    pub fn attach_with_seed(mut model: Llama, config: &LoraConfig, seed: u64) -> Result<Self, FinetuneError> {
+        let adapters = LoraAdapters::attach(&mut model, config, seed)?;
+        Ok(Self { model, adapters })
+    }
+
+    /// Joins a model and the adapter that is attached to it.
+    pub fn new(model: Llama, adapters: LoraAdapters) -> Self {
+        Self { model, adapters }
+    }
+
+    /// Attaches the adapter saved in the directory `dir`.
+    ///
+    /// # Errors
+    /// [`FinetuneError::Lora`] when it cannot be read or does not fit the model.
+    pub fn load(mut model: Llama, dir: &Path) -> Result<Self, FinetuneError> {
+        let adapters = LoraAdapters::load(&mut model, dir)?;
+        Ok(Self { model, adapters })
+    }
+
+    /// Returns the model, adapter included.
+    pub fn model(&self) -> &Llama {
+        &self.model
+    }
+
+    /// Returns the adapter.
+    pub fn adapters(&self) -> &LoraAdapters {
+        &self.adapters
+    }
+
+    /// Returns the model, adapter included, by value; the adapter then trains no more.
+    pub fn into_model(self) -> Llama {
+        self.model
+    }
+
+    /// Writes `adapter_config.json` and `adapter_model.safetensors` into the directory `dir`, which is made if it is
+    /// missing.
+    ///
+    /// # Errors
+    /// [`FinetuneError::Io`] and [`FinetuneError::Lora`] when the disk refuses.
+    pub fn save(&self, dir: impl AsRef<Path>) -> Result<(), FinetuneError> {
+        let dir = dir.as_ref();
+        crate::error::create_dir(dir)?;
+        Ok(self.adapters.save(dir)?)
+    }
+}
+
+impl Trainable for LoraModel {
+    fn parameters(&self) -> Vec<(String, Tensor)> {
+        self.adapters.parameters()
+    }
+
+    fn loss_sum(&self, batch: &TokenBatch, mode: Mode) -> Result<Tensor, BoxError> {
+        Ok(self.model.loss_sum(batch, mode)?)
+    }
+
+    fn save(&self, dir: &Path) -> Result<(), BoxError> {
+        Ok(self.adapters.save(dir)?)
+    }
+
+    fn restore(&self, dir: &Path) -> Result<(), BoxError> {
+        Ok(self.adapters.restore(dir)?)
+    }
+}
+
+impl CausalLm for LoraModel {
+    fn vocab_size(&self) -> usize {
+        self.model.vocab_size()
+    }
+
+    fn max_len(&self) -> usize {
+        self.model.max_len()
+    }
+
+    fn open(&self, rows: usize, capacity: usize) -> Result<Box<dyn DecodeSession + '_>, NnError> {
+        self.model.open(rows, capacity)
+    }
+}

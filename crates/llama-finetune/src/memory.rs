@@ -1,0 +1,193 @@
+//! The memory of a training run, estimated from the model's shape and the settings alone.
+
+use llama_model::LlamaConfig;
+use lora::TargetModules;
+use qlora_nf4::Quantization;
+use tch::Kind;
+use trainer::AdamW;
+
+use crate::FinetuneError;
+
+/// Bytes of the logits that the fused head and loss hold at one time, twice for the temporaries.
+const LOGITS_BYTES: f64 = 2.0 * 4.0 * (4 << 20) as f64;
+
+/// GPU memory of one paged-optimiser bucket: both moments and the update's temporaries.
+const BUCKET_BYTES: f64 = 4.0 * 4.0 * AdamW::BUCKET_ELEMENTS as f64;
+
+/// Bytes of the tile that one product of a quantised layer dequantises.
+const TILE_BYTES: f64 = (1 << 23) as f64;
+
+/// The settings of a run that its memory depends on.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RunShape {
+    /// Precision of the base and of the computation.
+    pub kind: Kind,
+    /// Quantisation of the base's linear layers.
+    pub quantization: Option<Quantization>,
+    /// Values that train.
+    pub trainable: i64,
+    /// Train every weight of the model instead of an adapter.
+    pub full: bool,
+    /// Dropout of the adapter's input.
+    pub lora_dropout: f64,
+    /// Keep only each layer's input for the backward pass.
+    pub gradient_checkpointing: bool,
+    /// Records of one forward pass.
+    pub micro_batch_size: u32,
+    /// Tokens of the longest record.
+    pub cutoff_len: usize,
+    /// Keep the optimiser's state in 8 bits.
+    pub optimizer_8bit: bool,
+    /// Keep the optimiser's state in host memory while a GPU trains.
+    pub optimizer_paged: bool,
+}
+
+/// Bytes of one run, by what holds them.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct MemoryPlan {
+    /// Frozen or trained weights of the model.
+    pub weights: f64,
+    /// Factors of the adapter.
+    pub adapter: f64,
+    /// Gradients of what trains.
+    pub gradients: f64,
+    /// State of the optimiser.
+    pub optimizer: f64,
+    /// The optimiser's state lies in host memory and visits the device bucket by bucket.
+    pub paged: bool,
+    /// Activations kept for the backward pass.
+    pub activations: f64,
+    /// Logits of one chunk of the fused head and loss.
+    pub logits: f64,
+}
+
+impl MemoryPlan {
+    /// Estimates the memory of a run; on a GPU where `cuda` is set.
+    pub fn estimate(model: &LlamaConfig, run: &RunShape, cuda: bool) -> Self {
+        let bytes = run.kind.elt_size_in_bytes() as f64;
+        let trainable = run.trainable as f64;
+        let tokens = f64::from(run.micro_batch_size) * run.cutoff_len as f64;
+        let (c, f) = (model.hidden_size as f64, model.intermediate_size as f64);
+        let heads = ((model.num_attention_heads + model.num_key_value_heads) * model.head_dim) as f64;
+        // Kept for the backward pass of one layer and token: the inputs of the two norms in float32, their outputs where
+        // an adapter or a weight reads them, q, k, v and the output of attention, and gate, silu(gate) and up.
+        let layer = 2.0 * c * 4.0 + 2.0 * c * bytes + 2.0 * heads * bytes + 3.0 * f * bytes;
+        // Dropout keeps its own input and mask.
+        let layer = if run.full || run.lora_dropout == 0.0 { layer } else { layer + 2.0 * 2.0 * c * 4.0 };
+        let layers = model.num_hidden_layers as f64;
+        let activations =
+            if run.gradient_checkpointing { layers * c * bytes + layer } else { layers * layer };
+        let tile = if run.quantization.is_some() { TILE_BYTES } else { 0.0 };
+        Self {
+            weights: base_bytes(model, run.kind, run.quantization) + tile,
+            adapter: if run.full { 0.0 } else { trainable * 4.0 },
+            gradients: trainable * 4.0,
+            optimizer: trainable * if run.optimizer_8bit { 2.0 + 8.0 / 256.0 } else { 8.0 },
+            paged: cuda && run.optimizer_paged,
+            activations: tokens * activations,
+            logits: LOGITS_BYTES,
+        }
+    }
+
+    /// Returns the bytes that the device has to hold.
+    pub fn total(&self) -> f64 {
+        let optimizer = if self.paged { BUCKET_BYTES } else { self.optimizer };
+        self.weights + self.adapter + self.gradients + optimizer + self.activations + self.logits
+    }
+}
+
+/// Computes the bytes of a base's weights: those outside the linear layers in `kind`, the layers in it or quantised.
+pub fn base_bytes(model: &LlamaConfig, kind: Kind, quantization: Option<Quantization>) -> f64 {
+    let bytes = kind.elt_size_in_bytes() as f64;
+    let layer: i64 = model.layer_linears().iter().map(|&(_, inputs, outputs)| inputs * outputs).sum();
+    let linear = (layer * model.num_hidden_layers as i64) as f64;
+    let each = match quantization {
+        None => return model.num_parameters() as f64 * bytes,
+        Some(Quantization::Eight) => 1.0,
+        Some(Quantization::Four(config)) => {
+            // A float32 a block, or one byte and a 256th of a float32.
+            let scale = if config.double_quant { 1.0 + 4.0 / 256.0 } else { 4.0 };
+            0.5 + scale / config.block_size as f64
+        }
+    };
+    (model.num_parameters() as f64 - linear) * bytes + linear * each
+}
+
+/// Counts the values of an adapter of rank `r` on the layers that `targets` names.
+///
+/// # Errors
+/// [`FinetuneError::UnknownTarget`] for a name of no layer, [`FinetuneError::PatternNeedsModel`] for a regular expression.
+pub fn adapter_parameters(
+    model: &LlamaConfig,
+    r: i64,
+    targets: &TargetModules,
+) -> Result<i64, FinetuneError> {
+    let linears = model.layer_linears();
+    let adapted: Vec<_> = match targets {
+        TargetModules::Names(names) => {
+            let known = linears.map(|(leaf, ..)| leaf);
+            if let Some(name) = names.iter().find(|name| !known.contains(&name.as_str())) {
+                return Err(FinetuneError::UnknownTarget { target: name.clone(), known: known.join(", ") });
+            }
+            linears.into_iter().filter(|(leaf, ..)| names.iter().any(|name| name == leaf)).collect()
+        }
+        TargetModules::Pattern(pattern) if pattern == "all-linear" => linears.to_vec(),
+        TargetModules::Pattern(_) => return Err(FinetuneError::PatternNeedsModel),
+    };
+    let layer: i64 = adapted.iter().map(|&(_, inputs, outputs)| r * (inputs + outputs)).sum();
+    Ok(layer * model.num_hidden_layers as i64)
+}
+
+#[cfg(test)]
+mod tests {
+    use qlora_nf4::{Code4, Config4};
+
+    use super::*;
+
+    fn run() -> RunShape {
+        RunShape {
+            kind: Kind::BFloat16,
+            quantization: None,
+            trainable: 4_194_304,
+            full: false,
+            lora_dropout: 0.05,
+            gradient_checkpointing: false,
+            micro_batch_size: 4,
+            cutoff_len: 256,
+            optimizer_8bit: false,
+            optimizer_paged: false,
+        }
+    }
+
+    #[test]
+    fn alpaca_loras_adapter_of_7b_has_its_published_size() {
+        let model = llama_model::preset("7b").unwrap();
+        let targets = TargetModules::Names(vec!["q_proj".to_owned(), "v_proj".to_owned()]);
+        assert_eq!(adapter_parameters(&model, 8, &targets).unwrap(), 4_194_304);
+    }
+
+    #[test]
+    fn a_7b_base_in_nf4_with_double_quantisation_takes_less_than_3_9_gb() {
+        let model = llama_model::preset("7b").unwrap();
+        let quantization = Some(Quantization::Four(Config4::new(Code4::Nf4, true)));
+        let bytes = MemoryPlan::estimate(&model, &RunShape { quantization, ..run() }, false).weights;
+        assert!(bytes > 3.8e9 && bytes < 3.9e9, "{bytes}");
+    }
+
+    #[test]
+    fn gradient_checkpointing_lowers_the_estimate() {
+        let model = llama_model::preset("7b").unwrap();
+        let saving = RunShape { gradient_checkpointing: true, ..run() };
+        let total = |run: &RunShape| MemoryPlan::estimate(&model, run, false).total();
+        assert!(total(&saving) < total(&run()));
+    }
+
+    #[test]
+    fn a_paged_state_counts_one_bucket_on_the_gpu() {
+        let model = llama_model::preset("7b").unwrap();
+        let run = RunShape { trainable: 159_907_840, optimizer_paged: true, ..run() };
+        let [kept, paged] = [false, true].map(|cuda| MemoryPlan::estimate(&model, &run, cuda));
+        let saved = kept.total() - paged.total();
+        assert!((saved - (159_907_840.0 * 8.0 - BUCKET_BYTES)).abs() < 1.0, "{saved}");
+    }
+}

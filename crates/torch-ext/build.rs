@@ -25,6 +25,7 @@ fn main() {
         .file("cpp/custom.cpp")
         .file("cpp/storage.cpp")
         .file("cpp/cuda.cpp")
+        .file("cpp/generator.cpp")
         .file("cpp/graph.cpp")
         .compile("torch_ext_cpp");
     println!("cargo:rustc-link-search=native={}", lib.display());

@@ -2,6 +2,7 @@
 
 use nn_core::{LinearSource, NnError, TorchContext, name_seed};
 use tch::{Device, Kind, Tensor};
+use torch_ext::Generator;
 
 /// Gives fresh weights as transformers initialises LLaMA: normal with standard deviation `initializer_range`, norms one,
 /// biases zero. Each tensor depends on the seed and its own name only.
@@ -27,9 +28,9 @@ impl LinearSource for RandomSource {
         if name.rsplit('.').next() == Some("bias") {
             return Ok(tensor);
         }
-        tch::manual_seed((name_seed(self.seed, name) >> 1) as i64);
         let mut tensor = tensor;
-        let _ = tensor.f_normal_(0.0, self.std).op("normal_")?;
+        let mut generator = Generator::new(self.device, name_seed(self.seed, name) >> 1).op("generator")?;
+        generator.normal_(&mut tensor, 0.0, self.std).op("normal_")?;
         Ok(tensor)
     }
 }

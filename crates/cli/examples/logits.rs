@@ -2,9 +2,9 @@
 //! programs.
 
 use anyhow::{Context, Result};
-use cli::base::Base;
-use nn_core::{Mode, TokenBatch};
-use tch::{Device, Kind, no_grad};
+use checkpoint::Base;
+use nn_core::{Dtype, Mode, TokenBatch};
+use tch::{Device, no_grad};
 
 // ANCHOR: readme
 fn main() -> Result<()> {
@@ -12,7 +12,7 @@ fn main() -> Result<()> {
     let usage = "usage: logits BASE_MODEL IDS";
     let (base, ids) = (args.next().context(usage)?, args.next().context(usage)?);
     let ids = ids.split(',').map(|id| Ok(id.trim().parse()?)).collect::<Result<Vec<i64>>>()?;
-    let model = Base::open(&base)?.load(Device::Cpu, Some(Kind::Float))?;
+    let model = Base::open(&base)?.load(Device::Cpu, Dtype::Float32)?;
     let batch = TokenBatch::from_sequences([(ids.as_slice(), ids.as_slice())]);
     let logits = no_grad(|| model.logits(&model.hidden_states(&batch, Mode::Eval)?))?; // [T, V]
     let rows = (0..logits.size()[0]).map(|row| Vec::<f32>::try_from(logits.get(row)));

@@ -5,14 +5,14 @@ use std::time::Instant;
 
 use alpaca_data::{BadRecords, PromptTemplate, TokenizeConfig, batch, load_records, tokenize_records};
 use anyhow::{Context, Result, bail};
+use checkpoint::Base;
 use clap::Parser;
 use llama_finetune::LoraModel;
 use lora::{LoraAdapters, LoraConfig, TargetModules};
 use serde::Serialize;
 use trainer::{AdamW, StepOutcome, StepSettings, StopFlag, TrainConfig, Trainable, optimizer_step};
 
-use crate::base::Base;
-use crate::device::{self, parse_kind};
+use crate::device;
 use crate::report::print;
 
 /// Time training steps: forward, backward, clip, update (the peer is `benches/train_step.py`).
@@ -77,7 +77,7 @@ pub fn steps(args: StepArgs) -> Result<()> {
     let records = load_records(&args.data_path, BadRecords::Refuse)?.records;
     let tokenize = TokenizeConfig { cutoff_len: args.cutoff_len, ..TokenizeConfig::default() };
     let (examples, _) = tokenize_records(&records, &PromptTemplate::load("alpaca")?, &tokenizer, &tokenize)?;
-    let mut model = base.load(device, parse_kind(&args.dtype)?)?;
+    let mut model = base.load(device, args.dtype.parse()?)?;
     model.set_gradient_checkpointing(args.gradient_checkpointing);
     let config = LoraConfig {
         r: args.lora_r,
@@ -146,7 +146,7 @@ pub fn load(args: LoadArgs) -> Result<()> {
     let LoadArgs { base_model, dtype } = args;
     let before = torch_ext::process_memory();
     let start = Instant::now();
-    let model = Base::open(&base_model)?.load(tch::Device::Cpu, parse_kind(&dtype)?)?;
+    let model = Base::open(&base_model)?.load(tch::Device::Cpu, dtype.parse()?)?;
     let load_s = start.elapsed().as_secs_f64();
     let after = torch_ext::process_memory();
     let mib = |bytes: u64| bytes >> 20;

@@ -13,11 +13,11 @@ use qlora_nf4::Quantization;
 use serde::Serialize;
 use tch::{Device, Tensor};
 
-use crate::base::Base;
-use crate::device::{self, parse_kind, peak_device_mib};
+use crate::device::{self, peak_device_mib};
 use crate::flags::parse_quantization;
 use crate::merge::linears;
 use crate::report::print;
+use checkpoint::Base;
 
 /// Time the continuation of a prompt, token by token (the peer is `benches/decode.py`).
 #[derive(Debug, Parser)]
@@ -99,7 +99,7 @@ pub fn run(args: DecodeArgs) -> Result<()> {
     let quantization = parse_quantization(&quantize, double_quant)?;
     let base = Base::open(&base_model)?;
     let loading = Instant::now();
-    let mut model = base.load_quantized(device, parse_kind(&dtype)?, quantization)?;
+    let mut model = base.load_quantized(device, dtype.parse()?, quantization)?;
     if let Some(dir) = &lora_weights {
         LoraAdapters::load(&mut model, dir)
             .with_context(|| format!("cannot load adapter `{}`", dir.display()))?;

@@ -12,11 +12,11 @@ use llama_model::Llama;
 use lora::LoraAdapters;
 use serde::Serialize;
 
-use crate::base::Base;
-use crate::device::{self, kind_name, parse_kind};
+use crate::device::{self, kind_name};
 use crate::exit::usage;
 use crate::flags::{parse_bool, parse_quantization};
 use crate::report::print;
+use checkpoint::Base;
 
 /// Compare a model with a reference on the records of a file: the logits of prompt and answer, and greedy tokens behind
 /// the prompt. Both are loaded one after the other and computed in the same precision.
@@ -110,7 +110,7 @@ pub fn run(args: CompareArgs) -> Result<()> {
     }
     device::set_threads(args.threads)?;
     let device = device::start(&args.device)?;
-    let kind = parse_kind(&args.dtype)?;
+    let dtype = args.dtype.parse()?;
     let quantization = parse_quantization(&args.quantize, args.double_quant)?;
     let template =
         PromptTemplate::load(&args.prompt_template_name).map_err(|error| usage(error.to_string()))?;
@@ -135,11 +135,11 @@ pub fn run(args: CompareArgs) -> Result<()> {
         ..GenerateConfig::default()
     };
     let vocab_size = reference.config.vocab_size;
-    let model = with_adapter(reference.load(device, kind)?, args.reference_lora.as_deref())?;
+    let model = with_adapter(reference.load(device, dtype)?, args.reference_lora.as_deref())?;
     let computed_in = kind_name(model.kind()).to_owned();
     let expected = ModelOutputs::collect(&model, &read, &prompts, &generate, vocab_size)?;
     drop(model);
-    let model = Base::open(&args.base_model)?.load_quantized(device, kind, quantization)?;
+    let model = Base::open(&args.base_model)?.load_quantized(device, dtype, quantization)?;
     let model = with_adapter(model, args.lora_weights.as_deref())?;
     let actual = ModelOutputs::collect(&model, &read, &prompts, &generate, vocab_size)?;
     let names = records.iter().map(|record| record.instruction.clone());

@@ -14,11 +14,11 @@ use llama_tokenizer::LlamaTokenizer;
 use lora::LoraAdapters;
 use serde::{Deserialize, Serialize};
 
-use crate::base::Base;
-use crate::device::{self, parse_kind, peak_device_mib, peak_host_mib};
+use crate::device::{self, peak_device_mib, peak_host_mib};
 use crate::exit::usage;
 use crate::flags::{parse_bool, parse_quantization};
 use crate::report::print;
+use checkpoint::Base;
 
 /// Answer the records of a file greedily and count the answers that equal the reference, for each kind of task.
 #[derive(Debug, Parser)]
@@ -125,7 +125,7 @@ pub fn run(args: EvaluateArgs) -> Result<()> {
     let kinds = read_kinds(&args.data_path)?;
     let quantization = parse_quantization(&args.quantize, args.double_quant)?;
     let loading = Instant::now();
-    let mut model = base.load_quantized(device, parse_kind(&args.dtype)?, quantization)?;
+    let mut model = base.load_quantized(device, args.dtype.parse()?, quantization)?;
     if let Some(dir) = &args.lora_weights {
         LoraAdapters::load(&mut model, dir)
             .with_context(|| format!("cannot load adapter `{}`", dir.display()))?;

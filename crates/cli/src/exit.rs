@@ -4,8 +4,10 @@ use std::ffi::OsString;
 use std::io::IsTerminal;
 use std::process::ExitCode;
 
+use checkpoint::CheckpointError;
 use clap::Parser;
 use llama_finetune::FinetuneError;
+use nn_core::UnknownDtype;
 
 use crate::flags::normalised;
 
@@ -17,6 +19,16 @@ pub struct Usage(pub String);
 /// A [`Usage`] error from a sentence.
 pub fn usage(text: impl Into<String>) -> anyhow::Error {
     Usage(text.into()).into()
+}
+
+/// Checks for an error of the caller: a [`Usage`], or one that a library reports as such.
+fn is_usage(error: &anyhow::Error) -> bool {
+    error.is::<Usage>()
+        || error.chain().any(|cause| {
+            cause.downcast_ref::<CheckpointError>().is_some_and(CheckpointError::is_usage)
+                || cause.downcast_ref::<FinetuneError>().is_some_and(FinetuneError::is_usage)
+                || cause.is::<UnknownDtype>()
+        })
 }
 
 /// Parses the command line in both spellings (`--base_model`, `--base-model`), runs the program, and reports a failure
@@ -44,11 +56,6 @@ pub fn main_with<Args: Parser>(run: impl FnOnce(Args) -> anyhow::Result<()>) -> 
             ExitCode::from(if is_usage(&error) { 2 } else { 1 })
         }
     }
-}
-
-/// Checks for an error of the caller: a [`Usage`], or one that a library reports as such.
-fn is_usage(error: &anyhow::Error) -> bool {
-    error.is::<Usage>() || error.downcast_ref::<FinetuneError>().is_some_and(FinetuneError::is_usage)
 }
 
 /// The arguments of the process, for programs that parse them themselves.

@@ -3,7 +3,6 @@
 //! This is where siblings meet: a model gets its adapter, its data and its trainer here, and nowhere else. Each program
 //! parses flags, resolves them to a configuration, composes the crates and reports.
 
-pub mod base;
 pub mod bench;
 pub mod bench_decode;
 pub mod bench_kernels;

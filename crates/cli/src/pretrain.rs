@@ -6,19 +6,19 @@ use std::path::{Path, PathBuf};
 
 use alpaca_data::pack_documents;
 use anyhow::{Context, Result};
+use checkpoint::copy_tokenizer_files;
 use clap::Parser;
 use llama_finetune::FullModel;
 use llama_model::{LlamaConfig, RandomSource, TokenIds, preset};
 use llama_tokenizer::LlamaTokenizer;
-use nn_core::LinearSource;
+use nn_core::{Dtype, LinearSource};
 use serde::{Deserialize, Serialize};
 use tch::{Device, Kind};
 use trainer::{Outcome, ProgressReporter, TrainConfig, Trainer, find_last_checkpoint};
 use weights::{AtomicDir, SafetensorsWriter, TensorSpec, pt_metadata};
 
-use crate::base::copy_tokenizer_files;
 use crate::data::Examples;
-use crate::device::{self, kind_name, parse_kind};
+use crate::device::{self, kind_name};
 use crate::exit::usage;
 use crate::report::{print, stop_on_signals};
 
@@ -106,7 +106,7 @@ pub fn run(args: PretrainArgs) -> Result<()> {
     config.train.seed = args.seed.unwrap_or(config.train.seed);
     device::set_threads(args.threads)?;
     let device = device::start(&args.device)?;
-    let kind = parse_kind(&config.dtype)?.unwrap_or(Kind::Float);
+    let kind = config.dtype.parse::<Dtype>()?.kind().unwrap_or(Kind::Float);
     let tokenizer = args.tokenizer.as_deref().map(open_tokenizer).transpose()?;
     let shape = shape(&config.preset, tokenizer.as_ref())?;
     if args.init_only {
@@ -191,7 +191,7 @@ fn train(
         .stop_flag(stop_on_signals()?);
     match trainer.run(resume.as_deref())? {
         Outcome::Finished(_) => {
-            let kind = parse_kind(&config.dtype)?.unwrap_or(Kind::Float);
+            let kind = config.dtype.parse::<Dtype>()?.kind().unwrap_or(Kind::Float);
             Ok(task.export(&args.output_dir, kind)?)
         }
         Outcome::Stopped { step, .. } => {

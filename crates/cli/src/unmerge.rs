@@ -12,11 +12,11 @@ use serde_json::json;
 use tch::{Device, Kind, no_grad};
 use weights::{AtomicDir, atomic_write};
 
-use crate::base::Base;
 use crate::device::set_threads;
 use crate::exit::usage;
 use crate::merge::linears;
 use crate::report::print;
+use checkpoint::Base;
 
 /// Extracts the adapter of rank r between two checkpoints, by singular value decomposition of the difference of each linear
 /// layer, and reports what rank r cannot hold.

@@ -6,7 +6,8 @@ mod common;
 use std::fs;
 
 use common::{Scene, adapter, metrics, names, run, workspace};
-use tch::{Device, Kind};
+use nn_core::Dtype;
+use tch::Device;
 use weights::TensorStore;
 
 /// The flags of alpaca-lora's `finetune.py`.
@@ -210,10 +211,10 @@ fn full_training_changes_every_tensor_and_writes_a_model() {
         let difference = (base.tensor(name).unwrap() - tuned.tensor(name).unwrap()).abs().max();
         assert!(difference.double_value(&[]) > 0.0, "{name} was not trained");
     }
-    let opened = cli::base::Base::open(scene.path("tuned").to_str().unwrap()).unwrap();
+    let opened = checkpoint::Base::open(scene.path("tuned").to_str().unwrap()).unwrap();
     assert_eq!(opened.config.num_parameters(), common::model_config().num_parameters());
     opened.tokenizer().unwrap();
-    opened.load(Device::Cpu, Some(Kind::Float)).unwrap();
+    opened.load(Device::Cpu, Dtype::Float32).unwrap();
     // What was written is a base like any other.
     run(&mut scene.finetune("again", &["--base_model", "tuned", "--max_steps", "3"])).ok();
 }

@@ -4,10 +4,11 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use cli::base::Base;
+use checkpoint::Base;
 use infer::{GenerateConfig, greedy};
+use nn_core::Dtype;
 use serde::Deserialize;
-use tch::{Device, Kind};
+use tch::Device;
 
 #[derive(Deserialize)]
 struct Continuation {
@@ -28,8 +29,7 @@ fn greedy_continuations_equal_transformers_alone_and_in_a_batch() {
     let goldens: BTreeMap<String, Vec<Continuation>> = serde_json::from_slice(&goldens).unwrap();
     for (name, golden) in goldens {
         let base = Base::open(shared.join(&name).to_str().unwrap()).unwrap();
-        let (tokenizer, model) =
-            (base.tokenizer().unwrap(), base.load(Device::Cpu, Some(Kind::Float)).unwrap());
+        let (tokenizer, model) = (base.tokenizer().unwrap(), base.load(Device::Cpu, Dtype::Float32).unwrap());
         let eos_ids = base.eos_ids(&tokenizer);
         let config = GenerateConfig { max_new_tokens: 48, eos_ids, ..GenerateConfig::default() };
         let prompts: Vec<Vec<i64>> =

@@ -15,11 +15,11 @@ use alpaca_data::{
     BadRecords, Example, PadSide, PromptTemplate, TokenizeConfig, batch, load_records, pad_batch,
     tokenize_records,
 };
-use cli::base::Base;
+use checkpoint::Base;
 use llama_finetune::LoraModel;
 use llama_model::Llama;
 use lora::{LoraAdapters, LoraConfig, delta_weight};
-use nn_core::{IGNORE_INDEX, LinearSource, Mode, NnError, TokenBatch};
+use nn_core::{Dtype, IGNORE_INDEX, LinearSource, Mode, NnError, TokenBatch};
 use serde::Deserialize;
 use tch::{Device, Kind, Tensor, no_grad};
 use trainer::{AdamW, AdamWConfig, BoxError, StepOutcome, StepSettings, StopFlag, Trainable, optimizer_step};
@@ -138,7 +138,7 @@ impl Trainable for LeftPadded {
 /// The adapted model with the initial adapter of the reference run.
 fn task(data: &Path, golden: &Golden) -> LoraModel {
     let base = Base::open(data.join("models/stories15M-hf").to_str().unwrap()).unwrap();
-    let mut model = base.load(Device::Cpu, Some(Kind::Float)).unwrap();
+    let mut model = base.load(Device::Cpu, Dtype::Float32).unwrap();
     let init = data.join("peft-golden-stories15M/adapter_init");
     let config = LoraConfig::from_dir(&init).unwrap();
     let Hyper { r, lora_alpha, dropout, .. } = golden.hparams;

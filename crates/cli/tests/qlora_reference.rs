@@ -5,13 +5,13 @@
 
 use std::path::Path;
 
-use cli::base::Base;
+use checkpoint::Base;
 use llama_finetune::LoraModel;
 use lora::{LoraAdapters, LoraConfig, TargetModules};
-use nn_core::TokenBatch;
+use nn_core::{Dtype, TokenBatch};
 use qlora_nf4::{Code4, Config4, Quantization, dequantized_bytes, reset_dequantized_peak};
 use serde::Deserialize;
-use tch::{Device, Kind, Tensor, no_grad};
+use tch::{Device, Tensor, no_grad};
 use trainer::{AdamW, AdamWConfig, StepOutcome, StepSettings, StopFlag, Trainable, optimizer_step};
 
 /// Mean loss of a step.
@@ -46,7 +46,7 @@ fn factor(shape: &[i64], stream: usize) -> Tensor {
 fn task(golden: &Golden, quantization: Quantization, checkpointing: bool) -> LoraModel {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let base = Base::open(root.join("../../datasets/tiny-llama").to_str().unwrap()).unwrap();
-    let mut model = base.load_quantized(Device::Cpu, Some(Kind::Float), Some(quantization)).unwrap();
+    let mut model = base.load_quantized(Device::Cpu, Dtype::Float32, Some(quantization)).unwrap();
     model.set_gradient_checkpointing(checkpointing);
     let config = LoraConfig {
         r: golden.r,

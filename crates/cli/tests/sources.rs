@@ -6,16 +6,17 @@ mod common;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use cli::base::Base;
+use checkpoint::Base;
 use common::{Scene, run, shared_data, workspace};
 use infer::{GenerateConfig, greedy};
-use tch::{Device, Kind};
+use nn_core::Dtype;
+use tch::Device;
 
 const PROMPTS: [&str; 3] = ["Once upon a time", "Lily and Ben went to the park. They saw a big", "The"];
 
 /// Greedy continuations of the prompts, as ids and as text.
 fn continuations(base: &Base) -> Vec<(Vec<i64>, String)> {
-    let (tokenizer, model) = (base.tokenizer().unwrap(), base.load(Device::Cpu, Some(Kind::Float)).unwrap());
+    let (tokenizer, model) = (base.tokenizer().unwrap(), base.load(Device::Cpu, Dtype::Float32).unwrap());
     let config =
         GenerateConfig { max_new_tokens: 48, eos_ids: base.eos_ids(&tokenizer), ..GenerateConfig::default() };
     let prompts: Vec<Vec<i64>> = PROMPTS.iter().map(|text| tokenizer.encode(text, true).unwrap()).collect();
@@ -77,7 +78,7 @@ fn full_fine_tuning_of_metas_weights_writes_hugging_faces_layout() {
 
 /// A two-layer GGUF model of the repository; of them only `tied_linear` has a tokenizer.
 fn gguf(name: &str) -> PathBuf {
-    workspace().join(format!("crates/llama-model/tests/goldens/gguf/{name}.gguf"))
+    workspace().join(format!("crates/checkpoint/tests/goldens/gguf/{name}.gguf"))
 }
 
 #[test]

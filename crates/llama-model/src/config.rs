@@ -3,7 +3,6 @@
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
-use tch::Kind;
 
 use crate::ModelError;
 
@@ -154,16 +153,6 @@ impl RawRope {
             })),
             other => Err(refuse("rope_scaling.rope_type", other, "default, linear and llama3 are supported")),
         }
-    }
-}
-
-/// PyTorch's name of a precision that weights are kept in.
-pub(crate) fn dtype_name(kind: Kind) -> Option<&'static str> {
-    match kind {
-        Kind::Float => Some("float32"),
-        Kind::Half => Some("float16"),
-        Kind::BFloat16 => Some("bfloat16"),
-        _ => None,
     }
 }
 

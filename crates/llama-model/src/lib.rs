@@ -1,8 +1,6 @@
 //! The LLaMA architecture (Touvron et al., 2023, arXiv 2302.13971 and 2307.09288; Llama 3, arXiv 2407.21783) on libtorch.
 //!
-//! Weights are named and laid out as Hugging Face checkpoints have them; [`MetaCheckpoint`] and [`GgufCheckpoint`] give
-//! those of Meta's and llama.cpp's files in this form; [`meta_params`], [`meta_parts`] and [`gguf_metadata`] say how such
-//! files are written. The model is built through a
+//! Weights are named and laid out as Hugging Face checkpoints have them. The model is built through a
 //! [`nn_core::LinearSource`], so it does not know where its weights come from or whether they are quantised, and shows
 //! its linear layers through [`nn_core::VisitLinears`], so it does not know of adapters.
 //!
@@ -15,11 +13,8 @@ mod config;
 mod decode;
 mod error;
 mod fixed_step;
-mod gguf;
 mod graphs;
-mod interleaved;
 mod layer;
-mod meta;
 mod mlp;
 mod model;
 mod norm;
@@ -30,10 +25,6 @@ mod sequences;
 
 pub use config::{LlamaConfig, RopeScaling, TokenIds};
 pub use error::ModelError;
-pub use gguf::{
-    GgufCheckpoint, GgufSource, gguf_metadata, gguf_rope_factors, gguf_tensor_name, has_rotated_rows,
-};
-pub use meta::{MetaCheckpoint, MetaPart, MetaSource, meta_params, meta_parts};
 pub use model::Llama;
 pub use presets::{PRESETS, preset};
 pub use random::RandomSource;

@@ -47,7 +47,7 @@ pub(crate) struct RotaryEmbedding {
 
 impl RotaryEmbedding {
     pub(crate) fn new(config: &LlamaConfig, device: Device) -> Result<Self, NnError> {
-        let frequencies: Vec<f32> = inverse_frequencies(config).into_iter().map(|f| f as f32).collect();
+        let frequencies: Vec<f32> = config.inverse_frequencies().into_iter().map(|f| f as f32).collect();
         Ok(Self { inv_freq: Tensor::f_from_slice(&frequencies).op("from_slice")?.f_to(device).op("to")? })
     }
 
@@ -62,11 +62,13 @@ impl RotaryEmbedding {
     }
 }
 
-/// `theta^(-2i/D)` for each pair of features, in radians per token, after scaling.
-pub(crate) fn inverse_frequencies(config: &LlamaConfig) -> Vec<f64> {
-    let width = config.head_dim as f64;
-    let plain = (0..config.head_dim / 2).map(|i| config.rope_theta.powf(-2.0 * i as f64 / width));
-    plain.map(|frequency| scale(frequency, config.rope_scaling.as_ref())).collect()
+impl LlamaConfig {
+    /// Returns `theta^(-2i/D)` for each pair of rotated features, in radians per token, after scaling: `D/2` numbers.
+    pub fn inverse_frequencies(&self) -> Vec<f64> {
+        let width = self.head_dim as f64;
+        let plain = (0..self.head_dim / 2).map(|i| self.rope_theta.powf(-2.0 * i as f64 / width));
+        plain.map(|frequency| scale(frequency, self.rope_scaling.as_ref())).collect()
+    }
 }
 
 fn scale(frequency: f64, scaling: Option<&RopeScaling>) -> f64 {

@@ -6,13 +6,13 @@ use std::path::{Path, PathBuf};
 use alpaca_data::TokenizeConfig;
 use anyhow::{Context, Result};
 use lora::{LoraConfig, TargetModules};
+use nn_core::Dtype;
 use qlora_nf4::Quantization;
 use serde::{Deserialize, Serialize};
 use tch::Kind;
 use trainer::{LrScheduler, TrainConfig};
 
 use super::recipe::Optim;
-use crate::device::parse_kind;
 use crate::exit::usage;
 use crate::flags::parse_quantization;
 
@@ -232,7 +232,7 @@ impl FinetuneConfig {
                 self.quantize
             ));
         }
-        let kind = parse_kind(&self.dtype)?;
+        let kind = self.dtype.parse::<Dtype>()?.kind();
         if self.full && !matches!(kind, None | Some(Kind::Float)) {
             return refuse(format!("dtype is `{}`; --full trains in float32", self.dtype));
         }

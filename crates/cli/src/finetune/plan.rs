@@ -3,12 +3,13 @@
 use std::fmt::Write as _;
 
 use anyhow::Result;
+use checkpoint::{Base, auto_kind, free_host_bytes};
 use llama_finetune::{MemoryPlan, RunShape, adapter_parameters};
+use nn_core::Dtype;
 use tch::Kind;
 
 use super::config::FinetuneConfig;
-use crate::base::Base;
-use crate::device::{auto_kind, free_gpu_bytes, free_host_bytes, kind_name, parse_kind};
+use crate::device::{free_gpu_bytes, kind_name};
 
 /// The text of the plan.
 ///
@@ -19,7 +20,7 @@ pub(crate) fn plan(run: &FinetuneConfig) -> Result<String> {
     let shape = &base.config;
     let cuda = run.device.starts_with("cuda") || (run.device == "auto" && free_gpu_bytes().is_some());
     let device = if cuda { tch::Device::Cuda(0) } else { tch::Device::Cpu };
-    let kind = if run.full { Some(Kind::Float) } else { parse_kind(&run.dtype)? };
+    let kind = if run.full { Some(Kind::Float) } else { run.dtype.parse::<Dtype>()?.kind() };
     let kind = kind.unwrap_or_else(|| auto_kind(device, shape.num_parameters()));
     let trainable = if run.full {
         shape.num_parameters()

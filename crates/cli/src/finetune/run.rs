@@ -18,11 +18,11 @@ use super::recipe::Recipe;
 use super::records::Data;
 use super::start::Start;
 use super::summary;
-use crate::base::{Base, LoadTimes};
-use crate::device::{self, kind_name, parse_kind};
+use crate::device::{self, kind_name};
 use crate::exit::usage;
 use crate::flags::load_in_bits;
 use crate::report::{print, stop_on_signals};
+use checkpoint::{Base, LoadTimes};
 
 /// Runs the program. What is wrong with flags, files or data shows before anything is written.
 ///
@@ -84,8 +84,8 @@ impl Job<'_> {
     fn adapter(&self) -> Result<()> {
         let Self { config, start, .. } = self;
         let quantization = config.quantization()?;
-        let kind = parse_kind(&config.dtype)?;
-        let (mut model, times) = self.base.load_timed(self.device, kind, quantization)?;
+        let dtype = config.dtype.parse()?;
+        let (mut model, times) = self.base.load_timed(self.device, dtype, quantization)?;
         let quantization = quantization.or(self.base.stored_quantization()?);
         if let Some(quantization) = quantization {
             tracing::info!("linear layers of the base are in {}", quantization.describe());

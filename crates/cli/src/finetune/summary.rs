@@ -8,8 +8,8 @@ use tch::Device;
 use trainer::Summary;
 use weights::atomic_write;
 
-use crate::base::LoadTimes;
 use crate::device::{peak_device_mib, peak_host_mib};
+use checkpoint::LoadTimes;
 
 /// The file in the output directory.
 pub(crate) const FILE: &str = "summary.json";

@@ -4,7 +4,7 @@ use anyhow::{Context, Result};
 use llama_tokenizer::LlamaTokenizer;
 use serve::ChatTemplate;
 
-use crate::base::Base;
+use checkpoint::Base;
 
 /// The template of a base, ready to lay out messages.
 ///

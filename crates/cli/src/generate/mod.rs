@@ -31,7 +31,7 @@ pub fn run(args: GenerateArgs) -> Result<()> {
     device::set_threads(settings.threads)?;
     let loader = Loader {
         device: device::start(&settings.device)?,
-        kind: device::parse_kind(&settings.dtype)?,
+        dtype: settings.dtype.parse()?,
         quantization: settings.quantization,
         template: settings.template,
     };

@@ -8,21 +8,22 @@ use infer::{BoxError, TokenText};
 use llama_model::Llama;
 use llama_tokenizer::LlamaTokenizer;
 use lora::LoraAdapters;
+use nn_core::Dtype;
 use qlora_nf4::Quantization;
 use serve::{ChatTemplate, SourceText};
-use tch::{Device, Kind};
+use tch::Device;
 
 use super::chat::chat_template;
 use super::prompts::Prompt;
 use super::settings::SourceSpec;
-use crate::base::Base;
 use crate::exit::usage;
+use checkpoint::Base;
 
 /// How sources are loaded.
 #[derive(Debug)]
 pub(crate) struct Loader {
     pub(crate) device: Device,
-    pub(crate) kind: Option<Kind>,
+    pub(crate) dtype: Dtype,
     pub(crate) quantization: Option<Quantization>,
     pub(crate) template: PromptTemplate,
 }
@@ -45,7 +46,7 @@ impl Loader {
         let base = Base::open(path)?;
         let tokenizer = base.tokenizer()?;
         let chat = chat_template(&base, &tokenizer)?;
-        let mut model = base.load_quantized(self.device, self.kind, self.quantization)?;
+        let mut model = base.load_quantized(self.device, self.dtype, self.quantization)?;
         if let Some(dir) = adapter {
             if !dir.is_dir() {
                 return Err(usage(format!(

@@ -49,7 +49,7 @@ fn fit_rows(sources: &[Loaded], limits: &mut Limits) {
     let row_bytes: f64 = sources.iter().map(|source| row_bytes(&source.model, limits) as f64).sum();
     let cuda = sources.iter().any(|source| source.model.device().is_cuda());
     let free =
-        if cuda { device::free_gpu_bytes() } else { device::free_host_bytes().map(|bytes| bytes as f64) };
+        if cuda { device::free_gpu_bytes() } else { checkpoint::free_host_bytes().map(|bytes| bytes as f64) };
     let Some(free) = free else { return };
     let rows = rows_that_fit(row_bytes, free).min(limits.rows);
     if rows < limits.rows {

@@ -11,7 +11,7 @@ use tch::{Device, Kind, Tensor};
 use weights::TensorStream;
 
 use super::adapters::linear_weights;
-use crate::base::BaseWeights;
+use checkpoint::BaseWeights;
 
 /// How often a long merge says how far it is.
 const TELL_EVERY: Duration = Duration::from_secs(10);

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use ::merge::{Layout, Placement, Proof, RowOrder, TensorPlan};
 use anyhow::{Context, Result};
-use llama_model::{gguf_metadata, gguf_rope_factors, gguf_tensor_name, has_rotated_rows};
+use checkpoint::{Base, gguf_metadata, gguf_rope_factors, gguf_tensor_name, has_rotated_rows};
 use llama_tokenizer::{Pieces, TokenizerParts};
 use tch::Kind;
 use weights::{GgmlType, GgufArray, GgufTensorSpec, GgufValue, GgufWriter};
@@ -12,7 +12,6 @@ use weights::{GgmlType, GgufArray, GgufTensorSpec, GgufValue, GgufWriter};
 use super::files::Flow;
 use super::plan::Plan;
 use super::settings::Precision;
-use crate::base::Base;
 
 /// The file.
 pub(crate) const FILE: &str = "model.gguf";

@@ -11,7 +11,7 @@ use weights::atomic_write;
 use super::files::Flow;
 use super::plan::Plan;
 use super::quantized;
-use crate::base::Base;
+use checkpoint::Base;
 
 /// Writes weights, configuration and the tokenizer's files into `dir`.
 pub(crate) fn write(

@@ -9,8 +9,8 @@ use tch::Kind;
 
 use super::adapters::linear_weights;
 use super::settings::Precision;
-use crate::base::{Base, BaseWeights};
 use crate::device::kind_name;
+use checkpoint::{Base, BaseWeights};
 
 /// A model that is about to be written.
 #[derive(Debug)]

@@ -13,10 +13,10 @@ use super::hf::write_text;
 use super::plan::Plan;
 use super::settings::{Settings, resolve};
 use super::{gguf, hf, report, state_dict, verify};
-use crate::base::Base;
 use crate::device;
 use crate::exit::usage;
 use crate::report::print;
+use checkpoint::Base;
 
 /// Runs the program. What is wrong with flags, base or adapters shows before anything is written; what the proof finds
 /// leaves nothing behind.

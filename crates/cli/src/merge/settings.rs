@@ -4,11 +4,11 @@ use std::path::{Path, PathBuf};
 
 use ::merge::Combination;
 use anyhow::Result;
+use nn_core::Dtype;
 use qlora_nf4::{Code4, Config4, Quantization};
 use tch::Kind;
 
 use super::args::{BasePrecision, CombinationArg, Format, MergeArgs};
-use crate::device::parse_kind;
 use crate::exit::usage;
 use crate::flags::parse_quantization;
 
@@ -157,7 +157,7 @@ fn parse_dtype(text: &str, format: Format) -> Result<Precision> {
     match (text.to_ascii_lowercase().as_str(), format) {
         ("q8_0", Format::Gguf) => Ok(Precision::Q8_0),
         ("q8_0", _) => Err(usage("dtype q8_0 is for --format gguf")),
-        (name, _) => Ok(parse_kind(name)?.map_or(Precision::AsBase, Precision::Of)),
+        (name, _) => Ok(name.parse::<Dtype>()?.kind().map_or(Precision::AsBase, Precision::Of)),
     }
 }
 

@@ -4,13 +4,13 @@ use std::path::Path;
 
 use ::merge::{Destination, Layout, Placement, Proof, RowOrder, TensorPlan};
 use anyhow::Result;
-use llama_model::{LlamaConfig, has_rotated_rows, meta_params, meta_parts};
+use checkpoint::{Base, has_rotated_rows, meta_params, meta_parts};
+use llama_model::LlamaConfig;
 use weights::{TensorSpec, TorchWriter};
 
 use super::files::Flow;
 use super::hf::write_text;
 use super::plan::Plan;
-use crate::base::Base;
 
 /// Writes weights, `params.json` and the tokenizer's files into `dir`.
 pub(crate) fn write(dir: &Path, base: &Base, plan: &Plan, flow: &Flow<'_>, shards: usize) -> Result<Proof> {

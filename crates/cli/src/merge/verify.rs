@@ -9,13 +9,14 @@ use anyhow::{Context, Result, bail};
 use infer::GenerateConfig;
 use llama_finetune::ModelOutputs;
 use lora::{LoraAdapters, LoraConfig};
+use nn_core::Dtype;
 use qlora_nf4::Quantization;
 use serde::Serialize;
 use tch::{Device, Kind};
 
 use super::settings::{Precision, Settings};
-use crate::base::Base;
-use crate::device::{auto_kind, kind_name};
+use crate::device::kind_name;
+use checkpoint::{Base, auto_kind};
 
 /// What is asked; each goes through the Alpaca template, and alone.
 const PROMPTS: [&str; 4] = [
@@ -76,13 +77,14 @@ pub(crate) fn verify(
     };
     // In float32 where both find room one after the other, so that what differs is the rounding of the files.
     let compute = auto_kind(Device::Cpu, base.config.num_parameters());
+    let dtype = Dtype::from_kind(compute).unwrap_or_default();
     let vocab_size = base.config.vocab_size;
-    let mut model = base.load_quantized(Device::Cpu, Some(compute), settings.base_quantization)?;
+    let mut model = base.load_quantized(Device::Cpu, dtype, settings.base_quantization)?;
     LoraAdapters::attach_layers(&mut model, &LoraConfig::default(), &deltas.layers()?)?;
     let expected = ModelOutputs::collect(&model, &prompts, &prompts, &generate, vocab_size)?;
     drop(model);
     let written = Base::open(&written.to_string_lossy())?;
-    let model = written.load(Device::Cpu, Some(compute))?;
+    let model = written.load(Device::Cpu, dtype)?;
     let actual = ModelOutputs::collect(&model, &prompts, &prompts, &generate, vocab_size)?;
     let distances = actual.distances(&expected)?;
     let compared = texts.into_iter().zip(distances).map(|(prompt, distance)| Compared {

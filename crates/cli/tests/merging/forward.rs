@@ -1,7 +1,8 @@
 //! The written model computes what base and adapter do.
 
-use cli::base::Base;
+use checkpoint::Base;
 use lora::LoraAdapters;
+use nn_core::Dtype;
 use serde_json::Value;
 use tch::{Device, Kind, Tensor};
 
@@ -14,7 +15,7 @@ const SAME: f64 = 1e-4;
 /// The logits with the adapters attached, never merged.
 fn adapted(scene: &Scene, adapters: &[&str]) -> Tensor {
     let base = Base::open(scene.path("model").to_str().unwrap()).unwrap();
-    let mut model = base.load(Device::Cpu, Some(Kind::Float)).unwrap();
+    let mut model = base.load(Device::Cpu, Dtype::Float32).unwrap();
     for dir in adapters {
         LoraAdapters::load(&mut model, &scene.path(dir)).unwrap();
     }

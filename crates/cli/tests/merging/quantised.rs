@@ -1,8 +1,9 @@
 //! Merging into the base that QLoRA saw, and quantised outputs.
 
-use cli::base::Base;
+use checkpoint::Base;
 use llama_model::LlamaConfig;
 use lora::LoraAdapters;
+use nn_core::Dtype;
 use qlora_nf4::{Code4, Config4, Quantization};
 use serde_json::Value;
 use tch::{Device, Kind, Tensor};
@@ -33,7 +34,7 @@ fn adapted_scene() -> Scene {
 /// Logits of what lies at `base`, quantised on loading, with the adapter beside it or not.
 fn quantised(scene: &Scene, base: &str, quantization: Quantization, adapted: bool) -> Tensor {
     let base = Base::open(scene.path(base).to_str().unwrap()).unwrap();
-    let mut model = base.load_quantized(Device::Cpu, Some(Kind::Float), Some(quantization)).unwrap();
+    let mut model = base.load_quantized(Device::Cpu, Dtype::Float32, Some(quantization)).unwrap();
     if adapted {
         LoraAdapters::load(&mut model, &scene.path("adapter")).unwrap();
     }

@@ -3,10 +3,10 @@
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use cli::base::Base;
+use checkpoint::Base;
 use llama_model::LlamaConfig;
 use lora::{AdapterLayer, LoraConfig, TargetModules, save_adapter};
-use nn_core::{Mode, ModulePath, TokenBatch};
+use nn_core::{Dtype, Mode, ModulePath, TokenBatch};
 use tch::{Device, Kind, Tensor, no_grad};
 
 use crate::common::{Scene, model_config, write_model_of};
@@ -103,7 +103,7 @@ pub(crate) fn logits(model: &llama_model::Llama) -> Tensor {
 
 /// Logits of what lies at `path`.
 pub(crate) fn logits_of(path: &Path) -> Tensor {
-    logits(&Base::open(path.to_str().unwrap()).unwrap().load(Device::Cpu, Some(Kind::Float)).unwrap())
+    logits(&Base::open(path.to_str().unwrap()).unwrap().load(Device::Cpu, Dtype::Float32).unwrap())
 }
 
 pub(crate) fn largest_difference(a: &Tensor, b: &Tensor) -> f64 {

@@ -4,5 +4,4 @@
 mod common;
 mod decoding;
 mod laws;
-mod sources;
 mod transformers;

@@ -2,10 +2,11 @@
 
 use std::ops::Range;
 
+use llama_model::{LlamaConfig, RopeScaling};
 use serde_json::{Map, Value, json};
 
 use super::names::{Cut, meta_name};
-use crate::{LlamaConfig, ModelError, RopeScaling};
+use crate::CheckpointError;
 
 /// A part of a tensor in one of Meta's shards.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,13 +25,13 @@ pub struct MetaPart {
 /// `ColumnParallelLinear`, `RowParallelLinear`, `ParallelEmbedding`; from Llama 3 on `VocabParallelEmbedding`).
 ///
 /// # Errors
-/// [`ModelError::Unwritable`] when Meta has no such tensor, or it cannot be cut so.
+/// [`CheckpointError::Unwritable`] when Meta has no such tensor, or it cannot be cut so.
 pub fn meta_parts(
     config: &LlamaConfig,
     name: &str,
     shape: &[i64],
     shards: usize,
-) -> Result<Vec<MetaPart>, ModelError> {
+) -> Result<Vec<MetaPart>, CheckpointError> {
     let (meta, cut) = meta_name(name)
         .ok_or_else(|| refuse(name, "a tensor of its own", "Meta's checkpoints have no place for it"))?;
     let cut = match cut {
@@ -74,8 +75,8 @@ fn is_llama_3(config: &LlamaConfig) -> bool {
     config.rope_theta >= 5e5
 }
 
-fn refuse(field: &str, actual: &str, expected: &str) -> ModelError {
-    ModelError::Unwritable {
+fn refuse(field: &str, actual: &str, expected: &str) -> CheckpointError {
+    CheckpointError::Unwritable {
         field: field.to_owned(),
         actual: actual.to_owned(),
         expected: expected.to_owned(),
@@ -86,9 +87,9 @@ fn refuse(field: &str, actual: &str, expected: &str) -> ModelError {
 /// size, as Meta's first releases do. What is Meta's default is left out, so that the code of each release reads it.
 ///
 /// # Errors
-/// [`ModelError::Unwritable`] for a shape that Meta's code cannot have: biases, heads of a width of their own, other ways
+/// [`CheckpointError::Unwritable`] for a shape that Meta's code cannot have: biases, heads of a width of their own, other ways
 /// of stretching rotary frequencies.
-pub fn meta_params(config: &LlamaConfig, vocab_of_tokenizer: bool) -> Result<String, ModelError> {
+pub fn meta_params(config: &LlamaConfig, vocab_of_tokenizer: bool) -> Result<String, CheckpointError> {
     let plain = "Meta's code has no setting for it";
     for (field, set) in [("attention_bias", config.attention_bias), ("mlp_bias", config.mlp_bias)] {
         if set {
@@ -170,7 +171,7 @@ pub(super) fn feed_forward_width(dim: i64, multiple_of: i64, multiplier: Option<
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{PRESETS, preset};
+    use llama_model::{PRESETS, preset};
 
     #[test]
     fn every_width_is_that_of_some_params() {

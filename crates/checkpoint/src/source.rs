@@ -1,10 +1,12 @@
 //! The weights of a base as the source of a model's layers.
 
-use llama_model::{GgufCheckpoint, GgufSource, MetaCheckpoint, MetaSource};
 use nn_core::{LinearSource, NnError};
 use qlora_nf4::{StoredSource, is_quantized};
 use tch::{Device, Kind, Tensor};
 use weights::{CheckpointSource, TensorStore};
+
+use crate::gguf::{GgufCheckpoint, GgufSource};
+use crate::meta::{MetaCheckpoint, MetaSource};
 
 /// Opened weights.
 #[derive(Debug)]

@@ -2,14 +2,15 @@
 
 use std::path::{Path, PathBuf};
 
-use nn_core::{LinearSource, NnError, TorchContext};
+use llama_model::LlamaConfig;
+use nn_core::{Dtype, LinearSource, NnError, TorchContext};
 use tch::{Device, Kind, Tensor};
 use weights::{TensorStore, WeightsError};
 
 use super::names::{Cut, meta_name};
 use super::params::Params;
+use crate::CheckpointError;
 use crate::interleaved::to_halves;
-use crate::{LlamaConfig, ModelError};
 
 /// The file that states the shape.
 const PARAMS: &str = "params.json";
@@ -30,13 +31,13 @@ impl MetaCheckpoint {
     /// Opens a directory: reads `params.json` and the shards' headers.
     ///
     /// # Errors
-    /// [`ModelError`] when the file or a shard is missing or damaged, or they do not fit each other.
-    pub fn open(dir: &Path) -> Result<Self, ModelError> {
+    /// [`CheckpointError`] when the file or a shard is missing or damaged, or they do not fit each other.
+    pub fn open(dir: &Path) -> Result<Self, CheckpointError> {
         let path = dir.join(PARAMS);
         let text = std::fs::read_to_string(&path)
-            .map_err(|source| ModelError::Read { path: path.clone(), source })?;
+            .map_err(|source| CheckpointError::Read { path: path.clone(), source })?;
         let params: Params = serde_json::from_str(&text)
-            .map_err(|source| ModelError::Params { path: path.clone(), source })?;
+            .map_err(|source| CheckpointError::Params { path: path.clone(), source })?;
         let shards = shard_paths(dir)?.into_iter().map(|path| TensorStore::open_file(&path));
         let shards = shards.collect::<Result<Vec<_>, _>>()?;
         let mut checkpoint = Self { config: params.config(None, None), shards };
@@ -45,8 +46,8 @@ impl MetaCheckpoint {
         checkpoint.config = params.config(Some(vocab_size), Some(intermediate_size));
         checkpoint.config.tie_word_embeddings = checkpoint.is_tied()?;
         let kind = checkpoint.shards[0].info("norm.weight")?.kind;
-        checkpoint.config.torch_dtype = crate::config::dtype_name(kind).map(str::to_owned);
-        checkpoint.config.validate().map_err(|error| error.in_file(&path))?;
+        checkpoint.config.torch_dtype = Dtype::from_kind(kind).map(|dtype| dtype.to_string());
+        checkpoint.config.validate().map_err(CheckpointError::in_file(&path))?;
         Ok(checkpoint)
     }
 
@@ -57,7 +58,7 @@ impl MetaCheckpoint {
 
     /// Whether the head is the embedding: it is not there, or lies where the embedding lies, as `torch.save` has it of
     /// weights that are one. (In several shards the two are cut in different ways, so a head is taken as its own there.)
-    fn is_tied(&self) -> Result<bool, ModelError> {
+    fn is_tied(&self) -> Result<bool, CheckpointError> {
         if self.shards.iter().all(|shard| !shard.contains("output.weight")) {
             return Ok(true);
         }
@@ -73,7 +74,7 @@ impl MetaCheckpoint {
     }
 
     /// The shape of a whole tensor that Hugging Face calls `name`.
-    fn whole_shape(&self, name: &str) -> Result<Vec<i64>, ModelError> {
+    fn whole_shape(&self, name: &str) -> Result<Vec<i64>, CheckpointError> {
         // Every name that is asked for has a translation; one that has none is reported as missing.
         let (meta, cut) = meta_name(name).unwrap_or_else(|| (name.to_owned(), Cut::Whole));
         let shapes = self.shapes(&meta)?;
@@ -122,7 +123,8 @@ pub struct MetaSource<'a> {
 
 impl LinearSource for MetaSource<'_> {
     fn tensor(&self, name: &str, shape: &[i64]) -> Result<Tensor, NnError> {
-        let failed = |source: ModelError| NnError::Source { name: name.to_owned(), source: Box::new(source) };
+        let failed =
+            |source: CheckpointError| NnError::Source { name: name.to_owned(), source: Box::new(source) };
         let (meta, cut) = meta_name(name).unwrap_or_else(|| (name.to_owned(), Cut::Whole));
         let actual = self.checkpoint.whole_shape(name).map_err(failed)?;
         if actual != shape {
@@ -151,9 +153,9 @@ fn shard_path(dir: &Path, index: usize) -> PathBuf {
 }
 
 /// The shards, in order: as many as the highest number says.
-fn shard_paths(dir: &Path) -> Result<Vec<PathBuf>, ModelError> {
+fn shard_paths(dir: &Path) -> Result<Vec<PathBuf>, CheckpointError> {
     let entries =
-        std::fs::read_dir(dir).map_err(|source| ModelError::Read { path: dir.to_owned(), source })?;
+        std::fs::read_dir(dir).map_err(|source| CheckpointError::Read { path: dir.to_owned(), source })?;
     let numbers = entries.flatten().filter_map(|entry| {
         let name = entry.file_name();
         name.to_str()?.strip_prefix("consolidated.")?.strip_suffix(".pth")?.parse::<usize>().ok()
@@ -162,6 +164,6 @@ fn shard_paths(dir: &Path) -> Result<Vec<PathBuf>, ModelError> {
     let paths: Vec<PathBuf> = (0..count.min(1000)).map(|index| shard_path(dir, index)).collect();
     match paths.iter().find(|path| !path.exists()) {
         None => Ok(paths),
-        Some(path) => Err(ModelError::ShardMissing { path: path.clone(), count }),
+        Some(path) => Err(CheckpointError::ShardMissing { path: path.clone(), count }),
     }
 }

@@ -2,13 +2,14 @@
 
 use std::path::Path;
 
+use llama_model::LlamaConfig;
 use nn_core::{LinearSource, NnError, TorchContext};
 use tch::{Device, Kind, Tensor};
 use weights::GgufFile;
 
 use super::{config, names::gguf_name};
+use crate::CheckpointError;
 use crate::interleaved::to_halves;
-use crate::{LlamaConfig, ModelError};
 
 /// An opened GGUF file of a LLaMA model.
 #[derive(Debug)]
@@ -21,8 +22,8 @@ impl GgufCheckpoint {
     /// Opens a file and reads its header.
     ///
     /// # Errors
-    /// [`ModelError`] when it is damaged, of another architecture, or lacks what a LLaMA model needs.
-    pub fn open(path: &Path) -> Result<Self, ModelError> {
+    /// [`CheckpointError`] when it is damaged, of another architecture, or lacks what a LLaMA model needs.
+    pub fn open(path: &Path) -> Result<Self, CheckpointError> {
         let file = GgufFile::open(path)?;
         let config = config::read(&file)?;
         Ok(Self { file, config })

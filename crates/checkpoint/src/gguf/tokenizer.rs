@@ -1,25 +1,24 @@
 //! The tokenizer in a GGUF file's metadata.
 
-use anyhow::{Context, Result, bail};
 use llama_tokenizer::{LlamaTokenizer, Pieces, TokenizerParts};
 use weights::{GgufFile, GgufValue};
+
+use crate::CheckpointError;
 
 /// Reads it.
 ///
 /// # Errors
 /// When the file has none, or one that is not known.
-pub(super) fn read(file: &GgufFile) -> Result<LlamaTokenizer> {
+pub(crate) fn read_tokenizer(file: &GgufFile) -> Result<LlamaTokenizer, CheckpointError> {
     Ok(LlamaTokenizer::from_parts(&parts(file)?)?)
 }
 
-fn parts(file: &GgufFile) -> Result<TokenizerParts> {
-    let path = file.path().display();
+fn parts(file: &GgufFile) -> Result<TokenizerParts, CheckpointError> {
+    let path = || file.path().to_owned();
     let get = |key: &str| file.metadata().get(&format!("tokenizer.ggml.{key}"));
-    let need = |key: &str| {
-        get(key).with_context(|| format!("GGUF file `{path}` has no tokenizer: no `tokenizer.ggml.{key}`"))
-    };
-    let wrong = |key: &str| format!("`{path}`: `tokenizer.ggml.{key}` is not of the type it has to be");
-    let texts = |key: &str| need(key)?.as_texts().map(<[String]>::to_vec).with_context(|| wrong(key));
+    let need = |key: &'static str| get(key).ok_or_else(|| CheckpointError::NoTokenizer { path: path(), key });
+    let wrong = |key: &'static str| CheckpointError::TokenizerValue { path: path(), key };
+    let texts = |key| need(key)?.as_texts().map(<[String]>::to_vec).ok_or_else(|| wrong(key));
     let flag = |key: &str| get(key).and_then(GgufValue::as_bool);
     let id = |key: &str| {
         let id = get(&format!("{key}_token_id")).and_then(GgufValue::as_i64);
@@ -31,14 +30,16 @@ fn parts(file: &GgufFile) -> Result<TokenizerParts> {
             scores: need("scores")?
                 .as_floats()
                 .map(|scores| scores.iter().map(|&score| score as f32).collect())
-                .with_context(|| wrong("scores"))?,
+                .ok_or_else(|| wrong("scores"))?,
             add_space_prefix: flag("add_space_prefix").unwrap_or(true),
         },
         "gpt2" => Pieces::Merges {
             merges: texts("merges")?,
             pre: get("pre").and_then(GgufValue::as_text).unwrap_or("default").to_owned(),
         },
-        other => bail!("`{path}` has a tokenizer of the model `{other}`; llama and gpt2 are supported"),
+        other => {
+            return Err(CheckpointError::TokenizerModel { path: path(), model: other.to_owned() });
+        }
     };
     Ok(TokenizerParts {
         path: file.path().to_owned(),

@@ -2,13 +2,14 @@
 
 use std::path::Path;
 
-use anyhow::{Context, Result};
 use llama_tokenizer::LlamaTokenizer;
 use serde_json::json;
 use weights::atomic_write;
 
+use crate::CheckpointError;
+
 /// Files beside the weights that belong to the tokenizer.
-pub(super) const TOKENIZER_FILES: [&str; 6] = [
+pub(crate) const TOKENIZER_FILES: [&str; 6] = [
     "tokenizer.json",
     "tokenizer.model",
     "tokenizer_config.json",
@@ -21,13 +22,16 @@ pub(super) const TOKENIZER_FILES: [&str; 6] = [
 ///
 /// # Errors
 /// When the disk refuses.
-pub fn copy_tokenizer_files(from: &Path, to: &Path) -> Result<()> {
+pub fn copy_tokenizer_files(from: &Path, to: &Path) -> Result<(), CheckpointError> {
     for name in TOKENIZER_FILES {
         let file = from.join(name);
         if file.exists() {
             let target = to.join(name);
-            std::fs::copy(&file, &target)
-                .with_context(|| format!("cannot copy `{}` to `{}`", file.display(), target.display()))?;
+            std::fs::copy(&file, &target).map_err(|source| CheckpointError::Copy {
+                from: file,
+                to: target,
+                source,
+            })?;
         }
     }
     Ok(())
@@ -37,7 +41,11 @@ pub fn copy_tokenizer_files(from: &Path, to: &Path) -> Result<()> {
 ///
 /// # Errors
 /// When the disk refuses.
-pub(super) fn write(tokenizer: &LlamaTokenizer, chat_template: Option<&str>, target: &Path) -> Result<()> {
+pub(crate) fn write(
+    tokenizer: &LlamaTokenizer,
+    chat_template: Option<&str>,
+    target: &Path,
+) -> Result<(), CheckpointError> {
     let token = |id: i64| tokenizer.token(id);
     let mut config = json!({
         "tokenizer_class": "PreTrainedTokenizerFast",
@@ -52,10 +60,9 @@ pub(super) fn write(tokenizer: &LlamaTokenizer, chat_template: Option<&str>, tar
     if let Some(template) = chat_template {
         config["chat_template"] = template.into();
     }
-    for (name, text) in [
-        ("tokenizer.json", tokenizer.to_json()?),
-        ("tokenizer_config.json", serde_json::to_string_pretty(&config)?),
-    ] {
+    for (name, text) in
+        [("tokenizer.json", tokenizer.to_json()?), ("tokenizer_config.json", format!("{config:#}"))]
+    {
         atomic_write(&target.join(name), |file| file.write_all(text.as_bytes()))?;
     }
     Ok(())

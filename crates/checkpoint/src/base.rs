@@ -1,29 +1,24 @@
 //! Opening a base model: a directory in Hugging Face's layout or in Meta's, a GGUF file, or the name of a model on the
 //! hub.
 
-mod chat;
-mod gguf_tokenizer;
-mod hub;
-mod source;
-mod tokenizer_files;
-
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use anyhow::{Context, Result};
-use llama_model::{GgufCheckpoint, Llama, LlamaConfig, MetaCheckpoint, TokenIds};
+use llama_model::{Llama, LlamaConfig, TokenIds};
 use llama_tokenizer::{LlamaTokenizer, check_special_ids};
+use nn_core::Dtype;
 use qlora_nf4::{
     QuantError, Quantization, QuantizingSource, StoredSource, is_quantized, read_quantization_config,
 };
 use tch::{Device, Kind};
 use weights::{GgufFile, TensorStore};
 
-pub use source::{BaseSource, BaseWeights};
-pub use tokenizer_files::copy_tokenizer_files;
-
-use crate::device::auto_kind;
-use crate::exit::usage;
+use crate::gguf::{GgufCheckpoint, read_tokenizer};
+use crate::memory::auto_kind;
+use crate::meta::MetaCheckpoint;
+use crate::source::BaseWeights;
+use crate::tokenizer_files::copy_tokenizer_files;
+use crate::{CheckpointError, chat, hub, tokenizer_files};
 
 /// A base model on disk, opened but not loaded.
 #[derive(Debug)]
@@ -53,19 +48,16 @@ enum Layout {
 }
 
 /// The one GGUF file of a directory that has nothing else to say what it is, such as `merge --format gguf` writes.
-fn only_gguf(dir: &Path) -> Result<Option<PathBuf>> {
+fn only_gguf(dir: &Path) -> Result<Option<PathBuf>, CheckpointError> {
     if !dir.is_dir() || dir.join("config.json").exists() || MetaCheckpoint::is_one(dir) {
         return Ok(None);
     }
-    let entries = dir.read_dir().with_context(|| format!("cannot read `{}`", dir.display()))?;
+    let entries = dir.read_dir().map_err(|source| CheckpointError::Read { path: dir.to_owned(), source })?;
     let mut files: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).collect();
     files.retain(|path| path.extension().is_some_and(|extension| extension == "gguf"));
     match files.len() {
         0 | 1 => Ok(files.pop()),
-        count => Err(usage(format!(
-            "`{}` holds {count} GGUF files; base_model has to name one of them",
-            dir.display()
-        ))),
+        count => Err(CheckpointError::SeveralGguf { dir: dir.to_owned(), count }),
     }
 }
 
@@ -74,7 +66,7 @@ impl Base {
     ///
     /// # Errors
     /// When it is no LLaMA model, or the hub cannot be asked.
-    pub fn open(base_model: &str) -> Result<Self> {
+    pub fn open(base_model: &str) -> Result<Self, CheckpointError> {
         let name = base_model.trim();
         let path = PathBuf::from(name);
         if path.exists() {
@@ -83,21 +75,14 @@ impl Base {
         if hub::is_id(name) {
             return Self::open_path(hub::fetch(name)?);
         }
-        Err(usage(format!(
-            "base_model `{base_model}` is not a directory or a file; it has to be a folder with config.json, the weights \
-             and the tokenizer, a folder of Meta's with params.json, a .gguf file, or the name of a model on the hub \
-             (`organisation/model`)"
-        )))
+        Err(CheckpointError::NotFound { base_model: base_model.to_owned() })
     }
 
-    fn open_path(dir: PathBuf) -> Result<Self> {
+    fn open_path(dir: PathBuf) -> Result<Self, CheckpointError> {
         let dir = only_gguf(&dir)?.unwrap_or(dir);
         let (config, layout) = if dir.is_file() {
             if !GgufFile::is_one(&dir) {
-                return Err(usage(format!(
-                    "base_model `{}` is a file, but not a GGUF file; expected that or a directory",
-                    dir.display()
-                )));
+                return Err(CheckpointError::NotGguf { path: dir });
             }
             let checkpoint = GgufCheckpoint::open(&dir)?;
             (checkpoint.config().clone(), Layout::Gguf(checkpoint))
@@ -114,9 +99,9 @@ impl Base {
     ///
     /// # Errors
     /// When the base has none, or one that cannot be read.
-    pub fn tokenizer(&self) -> Result<LlamaTokenizer> {
+    pub fn tokenizer(&self) -> Result<LlamaTokenizer, CheckpointError> {
         let tokenizer = match &self.layout {
-            Layout::Gguf(checkpoint) => gguf_tokenizer::read(checkpoint.file())?,
+            Layout::Gguf(checkpoint) => read_tokenizer(checkpoint.file())?,
             Layout::HuggingFace | Layout::Meta(_) => LlamaTokenizer::from_dir(self.tokenizer_dir())?,
         };
         let (bos, eos) = (self.config.bos_token_id, self.config.eos_ids());
@@ -140,7 +125,7 @@ impl Base {
     ///
     /// # Errors
     /// When a file that should hold it cannot be read.
-    pub fn chat_template(&self) -> Result<Option<String>> {
+    pub fn chat_template(&self) -> Result<Option<String>, CheckpointError> {
         match &self.layout {
             Layout::Gguf(checkpoint) => Ok(chat::in_metadata(checkpoint.file())),
             Layout::HuggingFace | Layout::Meta(_) => chat::in_dir(&self.dir),
@@ -151,7 +136,7 @@ impl Base {
     ///
     /// # Errors
     /// When their headers cannot be read.
-    pub fn weights(&self) -> Result<BaseWeights<'_>> {
+    pub fn weights(&self) -> Result<BaseWeights<'_>, CheckpointError> {
         Ok(match &self.layout {
             Layout::HuggingFace => BaseWeights::HuggingFace(TensorStore::open(&self.dir)?),
             Layout::Meta(checkpoint) => BaseWeights::Meta(checkpoint),
@@ -171,16 +156,16 @@ impl Base {
         })
     }
 
-    /// Loads the weights on `device` in `kind` (chosen by [`auto_kind`] when `None`). What is already in that precision
-    /// on the CPU is mapped, not read.
+    /// Loads the weights on `device` in `dtype` (chosen by [`auto_kind`] when it is `auto`). What is already in that
+    /// precision on the CPU is mapped, not read.
     ///
     /// # Errors
     /// When the weights cannot be read or do not have the shapes of the configuration.
-    pub fn load(&self, device: Device, kind: Option<Kind>) -> Result<Llama> {
-        self.load_quantized(device, kind, None)
+    pub fn load(&self, device: Device, dtype: Dtype) -> Result<Llama, CheckpointError> {
+        self.load_quantized(device, dtype, None)
     }
 
-    /// As [`Base::load`], with the linear layers quantised on the way where `asked` says so; `kind` is then that of the
+    /// As [`Base::load`], with the linear layers quantised on the way where `asked` says so; `dtype` is then that of the
     /// rest and of the computation. A base that is quantised already is opened as it is.
     ///
     /// # Errors
@@ -188,10 +173,10 @@ impl Base {
     pub fn load_quantized(
         &self,
         device: Device,
-        kind: Option<Kind>,
+        dtype: Dtype,
         asked: Option<Quantization>,
-    ) -> Result<Llama> {
-        self.load_timed(device, kind, asked).map(|(model, _)| model)
+    ) -> Result<Llama, CheckpointError> {
+        self.load_timed(device, dtype, asked).map(|(model, _)| model)
     }
 
     /// As [`Base::load_quantized`], with the time it took.
@@ -201,21 +186,21 @@ impl Base {
     pub fn load_timed(
         &self,
         device: Device,
-        kind: Option<Kind>,
+        dtype: Dtype,
         asked: Option<Quantization>,
-    ) -> Result<(Llama, LoadTimes)> {
+    ) -> Result<(Llama, LoadTimes), CheckpointError> {
         let begun = Instant::now();
         let mut quantise_s = 0.0;
         let weights = self.weights()?;
         let stored = self.stored_quantization()?;
         if let (Some(stored), Some(asked)) = (stored, asked) {
             let (stored, asked) = (stored.describe(), asked.describe());
-            return Err(usage(QuantError::AlreadyQuantised { stored, asked }.to_string()));
+            return Err(QuantError::AlreadyQuantised { stored, asked }.into());
         }
         let parameters = self.config.num_parameters();
         // Quantised layers take an eighth or a quarter of what float32 would.
         let parameters = if asked.or(stored).is_some() { parameters / 4 } else { parameters };
-        let kind = kind.unwrap_or_else(|| auto_kind(device, parameters));
+        let kind = dtype.kind().unwrap_or_else(|| auto_kind(device, parameters));
         let model = match (&weights, stored, asked) {
             (BaseWeights::HuggingFace(store), Some(_), None) => {
                 Llama::load(&self.config, &StoredSource::new(store, device, Some(kind)))
@@ -229,7 +214,8 @@ impl Base {
             }
             _ => Llama::load(&self.config, &weights.source(device, Some(kind))),
         };
-        let model = model.with_context(|| format!("cannot load `{}`", self.dir.display()))?;
+        let loading = CheckpointError::loading(&self.dir);
+        let model = model.map_err(|error| loading(error.into()))?;
         let load_s = begun.elapsed().as_secs_f64() - quantise_s;
         Ok((model, LoadTimes { load_s, quantise_s }))
     }
@@ -238,31 +224,25 @@ impl Base {
     ///
     /// # Errors
     /// When `config.json` names something else than bitsandbytes.
-    pub fn stated_quantization(&self) -> Result<Option<Quantization>> {
+    pub fn stated_quantization(&self) -> Result<Option<Quantization>, CheckpointError> {
         let Layout::HuggingFace = self.layout else { return Ok(None) };
         let path = self.dir.join("config.json");
-        let text =
-            std::fs::read_to_string(&path).with_context(|| format!("cannot read `{}`", path.display()))?;
-        let config =
-            serde_json::from_str(&text).with_context(|| format!("cannot read `{}`", path.display()))?;
-        read_quantization_config(&config).with_context(|| format!("cannot load `{}`", self.dir.display()))
+        let text = std::fs::read_to_string(&path)
+            .map_err(|source| CheckpointError::Read { path: path.clone(), source })?;
+        let config = serde_json::from_str(&text).map_err(|source| CheckpointError::Json { path, source })?;
+        let loading = CheckpointError::loading(&self.dir);
+        read_quantization_config(&config).map_err(|error| loading(error.into()))
     }
 
     /// How the base is quantised on disk; `None` where it is not, or in blocks of GGUF's.
     ///
     /// # Errors
     /// When `config.json` says something else than bitsandbytes, or than the weights.
-    pub fn stored_quantization(&self) -> Result<Option<Quantization>> {
+    pub fn stored_quantization(&self) -> Result<Option<Quantization>, CheckpointError> {
         let Layout::HuggingFace = self.layout else { return Ok(None) };
         match (self.stated_quantization()?, is_quantized(&TensorStore::open(&self.dir)?)) {
-            (Some(_), false) => Err(usage(format!(
-                "`{}` says that the weights are quantised, but they are not",
-                self.dir.join("config.json").display()
-            ))),
-            (None, true) => Err(usage(format!(
-                "the weights in `{}` are quantised, but `config.json` there has no quantization_config",
-                self.dir.display()
-            ))),
+            (Some(_), false) => Err(CheckpointError::NotQuantised { config: self.dir.join("config.json") }),
+            (None, true) => Err(CheckpointError::QuantisationNotStated { dir: self.dir.clone() }),
             (stated, _) => Ok(stated),
         }
     }
@@ -272,7 +252,7 @@ impl Base {
     ///
     /// # Errors
     /// As [`Self::tokenizer`].
-    pub fn complete_config(&self) -> Result<LlamaConfig> {
+    pub fn complete_config(&self) -> Result<LlamaConfig, CheckpointError> {
         let mut config = self.config.clone();
         if matches!(self.layout, Layout::Meta(_)) {
             let tokenizer = self.tokenizer()?;
@@ -286,7 +266,7 @@ impl Base {
     ///
     /// # Errors
     /// When the disk refuses.
-    pub fn copy_tokenizer(&self, target: &Path) -> Result<()> {
+    pub fn copy_tokenizer(&self, target: &Path) -> Result<(), CheckpointError> {
         match &self.layout {
             Layout::Gguf(_) => {
                 tokenizer_files::write(&self.tokenizer()?, self.chat_template()?.as_deref(), target)

@@ -2,10 +2,11 @@
 
 use std::path::Path;
 
+use llama_model::{LlamaConfig, RopeScaling, TokenIds};
+use nn_core::Dtype;
 use weights::{GgufFile, GgufMetadata, GgufValue};
 
-use crate::rope::inverse_frequencies;
-use crate::{LlamaConfig, ModelError, RopeScaling, TokenIds};
+use crate::CheckpointError;
 
 /// Divisors of the rotary frequencies, which is how Llama 3's stretching is stored.
 const ROPE_FREQS: &str = "rope_freqs.weight";
@@ -19,8 +20,8 @@ struct Fields<'a> {
 }
 
 impl<'a> Fields<'a> {
-    fn refuse(&self, field: &str, actual: impl Into<String>, expected: impl Into<String>) -> ModelError {
-        ModelError::Metadata {
+    fn refuse(&self, field: &str, actual: impl Into<String>, expected: impl Into<String>) -> CheckpointError {
+        CheckpointError::Metadata {
             path: self.path.to_owned(),
             field: field.to_owned(),
             actual: actual.into(),
@@ -33,30 +34,30 @@ impl<'a> Fields<'a> {
         field: &str,
         read: impl Fn(&'a GgufValue) -> Option<T>,
         expected: &str,
-    ) -> Result<Option<T>, ModelError> {
+    ) -> Result<Option<T>, CheckpointError> {
         let Some(value) = self.metadata.get(field) else { return Ok(None) };
         let unfit = || self.refuse(field, short(value), expected);
         read(value).ok_or_else(unfit).map(Some)
     }
 
-    fn integer(&self, field: &str) -> Result<Option<i64>, ModelError> {
+    fn integer(&self, field: &str) -> Result<Option<i64>, CheckpointError> {
         self.get(field, GgufValue::as_i64, "it has to be a whole number")
     }
 
-    fn number(&self, field: &str) -> Result<Option<f64>, ModelError> {
+    fn number(&self, field: &str) -> Result<Option<f64>, CheckpointError> {
         self.get(field, GgufValue::as_f64, "it has to be a number")
     }
 
-    fn text(&self, field: &str) -> Result<Option<&'a str>, ModelError> {
+    fn text(&self, field: &str) -> Result<Option<&'a str>, CheckpointError> {
         self.get(field, GgufValue::as_text, "it has to be a text")
     }
 
-    fn needed(&self, field: &str) -> Result<i64, ModelError> {
+    fn needed(&self, field: &str) -> Result<i64, CheckpointError> {
         self.integer(field)?.ok_or_else(|| self.refuse(field, "missing", "a LLaMA model needs it"))
     }
 
     /// A number of heads, which some files state for each layer.
-    fn heads(&self, field: &str) -> Result<Option<i64>, ModelError> {
+    fn heads(&self, field: &str) -> Result<Option<i64>, CheckpointError> {
         let read = |value: &GgufValue| match value.as_integers() {
             None => value.as_i64(),
             Some(layers) => layers.first().copied().filter(|first| layers.iter().all(|layer| layer == first)),
@@ -71,7 +72,7 @@ fn short(value: &GgufValue) -> String {
 }
 
 /// The shape that `file` states.
-pub(super) fn read(file: &GgufFile) -> Result<LlamaConfig, ModelError> {
+pub(super) fn read(file: &GgufFile) -> Result<LlamaConfig, CheckpointError> {
     let fields = Fields { path: file.path(), metadata: file.metadata() };
     let architecture = "general.architecture";
     match fields.text(architecture)? {
@@ -134,8 +135,8 @@ pub(super) fn read(file: &GgufFile) -> Result<LlamaConfig, ModelError> {
         _ => Some(TokenIds::Many(eos)),
     };
     let kind = file.info("blk.0.attn_q.weight").ok().and_then(|info| info.ggml_type.kind());
-    config.torch_dtype = Some(kind.and_then(crate::config::dtype_name).unwrap_or("float32").to_owned());
-    config.validate().map_err(|error| error.in_file(file.path()))?;
+    config.torch_dtype = Some(kind.and_then(Dtype::from_kind).unwrap_or(Dtype::Float32).to_string());
+    config.validate().map_err(CheckpointError::in_file(file.path()))?;
     config.rope_scaling = scaling(file, &fields, &config)?;
     Ok(config)
 }
@@ -145,7 +146,7 @@ fn scaling(
     file: &GgufFile,
     fields: &Fields<'_>,
     config: &LlamaConfig,
-) -> Result<Option<RopeScaling>, ModelError> {
+) -> Result<Option<RopeScaling>, CheckpointError> {
     if file.contains(ROPE_FREQS) {
         return llama3(file, fields, config).map(Some);
     }
@@ -163,7 +164,11 @@ fn scaling(
 }
 
 /// Llama 3's parameters, from the divisors they give.
-fn llama3(file: &GgufFile, fields: &Fields<'_>, config: &LlamaConfig) -> Result<RopeScaling, ModelError> {
+fn llama3(
+    file: &GgufFile,
+    fields: &Fields<'_>,
+    config: &LlamaConfig,
+) -> Result<RopeScaling, CheckpointError> {
     let tensor = file.tensor(ROPE_FREQS, Some(tch::Kind::Double))?;
     let unfit = |actual: String| fields.refuse(ROPE_FREQS, actual, "only Llama 3's factors are supported");
     let divisors = Vec::<f64>::try_from(&tensor).map_err(|_| unfit(format!("{:?}", tensor.size())))?;
@@ -182,10 +187,11 @@ fn llama3(file: &GgufFile, fields: &Fields<'_>, config: &LlamaConfig) -> Result<
         })
         .into_iter()
         .find(|scaling| {
-            let plain = inverse_frequencies(config);
+            let plain = config.inverse_frequencies();
             let scaled = LlamaConfig { rope_scaling: Some(scaling.clone()), ..config.clone() };
             let given = plain.iter().zip(&divisors).map(|(frequency, divisor)| frequency / divisor);
-            inverse_frequencies(&scaled)
+            scaled
+                .inverse_frequencies()
                 .iter()
                 .zip(given)
                 .all(|(scaled, given)| (scaled - given).abs() <= TOLERANCE * scaled)

@@ -4,13 +4,12 @@ use std::net::{TcpStream, ToSocketAddrs};
 use std::path::{Component, Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::{Context, Result};
 use hf_hub::api::sync::{Api, ApiBuilder, ApiError, ApiRepo};
 use hf_hub::{Cache, CacheRepo, Repo};
 use serde_json::Value;
 
-use super::tokenizer_files::TOKENIZER_FILES;
-use crate::exit::usage;
+use crate::CheckpointError;
+use crate::tokenizer_files::TOKENIZER_FILES;
 
 /// Where the hub is, unless `HF_ENDPOINT` says otherwise.
 const HUB: &str = "https://huggingface.co";
@@ -41,7 +40,7 @@ pub(super) fn is_id(name: &str) -> bool {
 ///
 /// # Errors
 /// When the hub cannot be asked, or does not give it; with what the user can do.
-pub(super) fn fetch(id: &str) -> Result<PathBuf> {
+pub(super) fn fetch(id: &str) -> Result<PathBuf, CheckpointError> {
     let (cache, token) = cache();
     let repo = Repo::model(id.to_owned());
     if let Some(dir) = whole(&cache.repo(repo.clone())) {
@@ -50,17 +49,17 @@ pub(super) fn fetch(id: &str) -> Result<PathBuf> {
     let endpoint = variable("HF_ENDPOINT").unwrap_or_else(|| HUB.to_owned());
     if variable("HF_HUB_OFFLINE").is_some_and(|value| !["0", "false", "no"].contains(&&*value.to_lowercase()))
     {
-        return Err(usage(not_fetched(id, "HF_HUB_OFFLINE is set", &cache)));
+        return Err(not_fetched(id, "HF_HUB_OFFLINE is set", &cache));
     }
     if let Err(reason) = reach(&endpoint) {
-        return Err(usage(not_fetched(id, &format!("{endpoint} cannot be reached ({reason})"), &cache)));
+        return Err(not_fetched(id, &format!("{endpoint} cannot be reached ({reason})"), &cache));
     }
     let api = ApiBuilder::from_cache(cache.clone())
         .with_endpoint(endpoint)
         .with_token(token)
         .with_retries(2)
         .build()
-        .context("cannot prepare to ask the hub")?;
+        .map_err(CheckpointError::Client)?;
     tracing::info!("fetching `{id}` into {}", cache.path().display());
     download(&api, &repo, id, &cache)
 }
@@ -86,13 +85,14 @@ fn whole(cache: &CacheRepo) -> Option<PathBuf> {
 }
 
 /// The shards that an index names; none of a single file.
-fn shards(path: &Path) -> Result<Vec<String>> {
+fn shards(path: &Path) -> Result<Vec<String>, CheckpointError> {
     if path.extension().is_none_or(|extension| extension != "json") {
         return Ok(Vec::new());
     }
-    let read = || format!("cannot read the shard index `{}`", path.display());
-    let index: Value = serde_json::from_slice(&std::fs::read(path).with_context(read)?).with_context(read)?;
-    let map = index["weight_map"].as_object().with_context(read)?;
+    let unread = |source| CheckpointError::ShardIndex { path: path.to_owned(), source };
+    let text = std::fs::read(path).map_err(|error| unread(Some(error.into())))?;
+    let index: Value = serde_json::from_slice(&text).map_err(|error| unread(Some(error.into())))?;
+    let map = index["weight_map"].as_object().ok_or_else(|| unread(None))?;
     let mut names: Vec<String> = map.values().filter_map(Value::as_str).map(str::to_owned).collect();
     names.sort_unstable();
     names.dedup();
@@ -102,7 +102,7 @@ fn shards(path: &Path) -> Result<Vec<String>> {
     };
     match names.iter().find(|name| !is_plain(name)) {
         None => Ok(names),
-        Some(name) => anyhow::bail!("{}: it names `{name}`, which is no plain file name", read()),
+        Some(name) => Err(CheckpointError::ShardName { path: path.to_owned(), name: name.clone() }),
     }
 }
 
@@ -128,16 +128,14 @@ fn reach(endpoint: &str) -> Result<(), String> {
 }
 
 /// Fetches what loading the model needs.
-fn download(api: &Api, repo: &Repo, id: &str, cache: &Cache) -> Result<PathBuf> {
+fn download(api: &Api, repo: &Repo, id: &str, cache: &Cache) -> Result<PathBuf, CheckpointError> {
     let hub = api.repo(repo.clone());
     let refused = |error| refusal(id, &error, cache);
     let info = hub.info().map_err(refused)?;
     let has = |name: &str| info.siblings.iter().any(|file| file.rfilename == name);
-    let weights = WEIGHTS.into_iter().find(|name| has(name)).filter(|_| has(CONFIG)).with_context(|| {
-        format!(
-            "the hub's `{id}` is no model in Hugging Face's layout: expected {CONFIG} and one of {}",
-            WEIGHTS.join(", ")
-        )
+    let weights = WEIGHTS.into_iter().find(|name| has(name)).filter(|_| has(CONFIG)).ok_or_else(|| {
+        let expected = format!("{CONFIG} and one of {}", WEIGHTS.join(", "));
+        CheckpointError::NotHuggingFace { id: id.to_owned(), expected }
     })?;
     let files: Vec<&str> =
         std::iter::once(CONFIG).chain(TOKENIZER_FILES.into_iter().filter(|name| has(name))).collect();
@@ -150,7 +148,7 @@ fn download(api: &Api, repo: &Repo, id: &str, cache: &Cache) -> Result<PathBuf> 
             return Ok(dir.clone());
         }
     }
-    anyhow::bail!("the hub's `{id}` changed while it was fetched; run this again")
+    Err(CheckpointError::Changed { id: id.to_owned() })
 }
 
 /// The folder of each file, after fetching what is not there.
@@ -158,11 +156,11 @@ fn fetch_all(
     hub: &ApiRepo,
     files: &[&str],
     weights: &str,
-    refused: &dyn Fn(ApiError) -> anyhow::Error,
-) -> Result<Vec<PathBuf>> {
+    refused: &dyn Fn(ApiError) -> CheckpointError,
+) -> Result<Vec<PathBuf>, CheckpointError> {
     let get = |name: &str| hub.get(name).map_err(refused);
     let weights = get(weights)?;
-    let mut paths = shards(&weights)?.iter().map(|shard| get(shard)).collect::<Result<Vec<_>>>()?;
+    let mut paths = shards(&weights)?.iter().map(|shard| get(shard)).collect::<Result<Vec<_>, _>>()?;
     paths.push(weights);
     for name in files {
         paths.push(get(name)?);
@@ -171,7 +169,7 @@ fn fetch_all(
 }
 
 /// What the hub's refusal means to the user.
-fn refusal(id: &str, error: &ApiError, cache: &Cache) -> anyhow::Error {
+fn refusal(id: &str, error: &ApiError, cache: &Cache) -> CheckpointError {
     let status = match error {
         ApiError::RequestError(error) => match **error {
             ureq::Error::StatusCode(status) => Some(status),
@@ -180,23 +178,14 @@ fn refusal(id: &str, error: &ApiError, cache: &Cache) -> anyhow::Error {
         _ => None,
     };
     match status {
-        Some(401 | 403) => usage(format!(
-            "the hub does not give `{id}` (status {}): it is private or gated, or there is no such model; ask for access \
-             on its page and set HF_TOKEN",
-            status.unwrap_or_default()
-        )),
-        Some(404) => usage(format!("there is neither a directory nor a model of the hub called `{id}`")),
-        _ => usage(not_fetched(id, &error.to_string(), cache)),
+        Some(status @ (401 | 403)) => CheckpointError::Gated { id: id.to_owned(), status },
+        Some(404) => CheckpointError::UnknownModel { id: id.to_owned() },
+        _ => not_fetched(id, &error.to_string(), cache),
     }
 }
 
-fn not_fetched(id: &str, reason: &str, cache: &Cache) -> String {
-    format!(
-        "base_model `{id}` is no local directory, and as a model of the hub it is not in the cache `{}` and cannot be \
-         fetched: {reason}; give a local directory, or fetch it on a machine with a connection (`hf download {id}`) and \
-         copy the cache (HF_HOME names another), or name a mirror by HF_ENDPOINT",
-        cache.path().display()
-    )
+fn not_fetched(id: &str, reason: &str, cache: &Cache) -> CheckpointError {
+    CheckpointError::NotFetched { id: id.to_owned(), cache: cache.path().clone(), reason: reason.to_owned() }
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-"""Remakes `meta/` and `gguf/`, with torch 2.11.0, transformers 4.57.1 and gguf 0.19.0; run `make.py` before.
+"""Remakes `meta/` and `gguf/`, with torch 2.11.0, transformers 4.57.1 and gguf 0.19.0; run llama-model's `make.py` before.
 
     python make_sources.py [OUTPUT_DIRECTORY]
 
@@ -15,10 +15,12 @@ from pathlib import Path
 import gguf
 import numpy as np
 import torch
-from make import rounded, randomise
 from transformers import LlamaConfig, LlamaForCausalLM
 
 HERE = Path(__file__).resolve().parent
+FAMILIES_DIR = HERE.parents[2] / "llama-model/tests/goldens"
+sys.path.insert(0, str(FAMILIES_DIR))
+from make import randomise, rounded  # noqa: E402
 FAMILIES = ["llama3", "tied_linear", "biased"]
 # The one that can be used as a whole.
 WITH_TOKENIZER = "tied_linear"
@@ -148,7 +150,7 @@ def add_tokenizer(writer, size):
 
 
 def gguf_family(out, family, seed):
-    model = LlamaForCausalLM.from_pretrained(HERE / family, torch_dtype=torch.float32, attn_implementation="eager")
+    model = LlamaForCausalLM.from_pretrained(FAMILIES_DIR / family, torch_dtype=torch.float32, attn_implementation="eager")
     config = model.config
     writer = gguf.GGUFWriter(out / f"{family}.gguf", "llama")
     writer.add_block_count(config.num_hidden_layers)

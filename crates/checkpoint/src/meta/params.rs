@@ -1,9 +1,9 @@
 //! `params.json`, Meta's statement of a shape.
 
+use llama_model::{LlamaConfig, RopeScaling};
 use serde::Deserialize;
 
 use super::write::feed_forward_width;
-use crate::{LlamaConfig, RopeScaling};
 
 /// What Meta's releases write (`llama/model.py` and `llama_models/llama3/args.py`, `ModelArgs`).
 #[derive(Debug, Clone, PartialEq, Deserialize)]
@@ -65,7 +65,7 @@ impl Params {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::preset;
+    use llama_model::preset;
 
     fn config(json: &str, vocab_size: i64) -> LlamaConfig {
         serde_json::from_str::<Params>(json).unwrap().config(Some(vocab_size), None)

@@ -1,12 +1,11 @@
 //! A shape as the metadata of a GGUF file (llama.cpp `gguf-py/gguf/constants.py`, `convert_hf_to_gguf.py`).
 
+use llama_model::{LlamaConfig, RopeScaling};
 use nn_core::{NnError, TorchContext};
 use tch::{Kind, Tensor};
 use weights::GgufValue;
 
 use super::names::gguf_name;
-use crate::rope::inverse_frequencies;
-use crate::{LlamaConfig, RopeScaling};
 
 /// The name that llama.cpp has for the tensor that Hugging Face calls `name`; `None` where it has none.
 pub fn gguf_tensor_name(name: &str) -> Option<String> {
@@ -54,9 +53,10 @@ pub fn gguf_rope_factors(config: &LlamaConfig) -> Result<Option<(String, Tensor)
         return Ok(None);
     }
     let plain = LlamaConfig { rope_scaling: None, ..config.clone() };
-    let divisors: Vec<f64> = inverse_frequencies(&plain)
+    let divisors: Vec<f64> = plain
+        .inverse_frequencies()
         .iter()
-        .zip(inverse_frequencies(config))
+        .zip(config.inverse_frequencies())
         .map(|(plain, scaled)| plain / scaled)
         .collect();
     let factors = Tensor::f_from_slice(&divisors).op("from_slice")?.f_to_kind(Kind::Float).op("to_kind")?;

@@ -2,25 +2,26 @@
 
 use std::path::Path;
 
-use anyhow::{Context, Result};
 use serde_json::Value;
 use weights::{GgufFile, GgufValue};
 
+use crate::CheckpointError;
+
 /// The template of a GGUF file.
-pub(super) fn in_metadata(file: &GgufFile) -> Option<String> {
+pub(crate) fn in_metadata(file: &GgufFile) -> Option<String> {
     file.metadata().get("tokenizer.chat_template").and_then(GgufValue::as_text).map(str::to_owned)
 }
 
 /// The template of a directory: `chat_template.jinja`, or in `tokenizer_config.json` one text, or several by name of
 /// which `default` counts, or else the first (transformers `PreTrainedTokenizerBase`).
-pub(super) fn in_dir(dir: &Path) -> Result<Option<String>> {
+pub(crate) fn in_dir(dir: &Path) -> Result<Option<String>, CheckpointError> {
     let read = |name: &str| {
         let path = dir.join(name);
         if !path.exists() {
             return Ok(None);
         }
         let text = std::fs::read_to_string(&path);
-        text.map(Some).with_context(|| format!("cannot read `{}`", path.display()))
+        text.map(Some).map_err(|source| CheckpointError::Read { path, source })
     };
     if let Some(text) = read("chat_template.jinja")? {
         return Ok(Some(text));

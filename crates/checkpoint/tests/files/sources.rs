@@ -4,13 +4,14 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use llama_model::{GgufCheckpoint, Llama, LlamaConfig, MetaCheckpoint, ModelError, RopeScaling};
+use checkpoint::{CheckpointError, GgufCheckpoint, MetaCheckpoint};
+use llama_model::{Llama, LlamaConfig, RopeScaling};
 use nn_core::LinearSource;
 use serde::Deserialize;
 use tch::{Device, Kind, Tensor};
 use weights::{GgufFile, TensorStore, pt_metadata, write_safetensors};
 
-use crate::common::{goldens, load, logits, matrix, max_difference};
+use crate::common::{family, goldens, load, logits, matrix, max_difference};
 
 /// Of logits up to about 10 in size: a few hundred roundings of float32 in another order.
 const TOLERANCE: f64 = 1e-4;
@@ -25,14 +26,13 @@ fn golden(name: &str) -> Golden {
     serde_json::from_str(&fs::read_to_string(goldens().join(name)).unwrap()).unwrap()
 }
 
-fn meta_model(dir: &Path) -> Result<Llama, ModelError> {
+fn meta_model(dir: &Path) -> Result<Llama, CheckpointError> {
     let checkpoint = MetaCheckpoint::open(dir)?;
-    Llama::load(checkpoint.config(), &checkpoint.source(Device::Cpu, Some(Kind::Float)))
+    Ok(Llama::load(checkpoint.config(), &checkpoint.source(Device::Cpu, Some(Kind::Float)))?)
 }
 
 fn assert_equals_golden(model: &Llama, golden: &Golden, name: &str) {
-    let difference =
-        max_difference(&logits(model, std::slice::from_ref(&golden.input_ids)), &matrix(&golden.logits));
+    let difference = max_difference(&logits(model, &golden.input_ids), &matrix(&golden.logits));
     assert!(difference < TOLERANCE, "{name}: {difference}");
 }
 
@@ -131,22 +131,21 @@ fn what_is_missing_or_does_not_fit_is_named() {
 
 #[test]
 fn gguf_files_make_the_models_that_transformers_has() {
-    for family in ["llama3", "tied_linear", "biased"] {
-        let checkpoint = GgufCheckpoint::open(&goldens().join(format!("gguf/{family}.gguf"))).unwrap();
+    for name in ["llama3", "tied_linear", "biased"] {
+        let checkpoint = GgufCheckpoint::open(&goldens().join(format!("gguf/{name}.gguf"))).unwrap();
         let model =
             Llama::load(checkpoint.config(), &checkpoint.source(Device::Cpu, Some(Kind::Float))).unwrap();
-        let expected = LlamaConfig::from_dir(&goldens().join(family)).unwrap();
+        let expected = LlamaConfig::from_dir(&family(name)).unwrap();
         // The others have no tokenizer.
-        let (bos, eos) =
-            if family == "tied_linear" { (Some(1), expected.eos_token_id) } else { (None, None) };
+        let (bos, eos) = if name == "tied_linear" { (Some(1), expected.eos_token_id) } else { (None, None) };
         let expected = LlamaConfig {
             bos_token_id: bos,
             eos_token_id: eos,
             torch_dtype: Some("float32".to_owned()),
             ..expected
         };
-        assert_eq!(checkpoint.config(), &expected, "{family}");
-        assert_equals_golden(&model, &golden(&format!("gguf/{family}.json")), family);
+        assert_eq!(checkpoint.config(), &expected, "{name}");
+        assert_equals_golden(&model, &golden(&format!("gguf/{name}.json")), name);
     }
 }
 
@@ -174,7 +173,7 @@ fn a_gguf_file_of_something_else_is_refused_by_what_it_says() {
     ] {
         let (_dir, path) = edited(from.as_bytes(), to.as_bytes());
         let model = GgufCheckpoint::open(&path).and_then(|checkpoint| {
-            Llama::load(checkpoint.config(), &checkpoint.source(Device::Cpu, Some(Kind::Float)))
+            Ok(Llama::load(checkpoint.config(), &checkpoint.source(Device::Cpu, Some(Kind::Float)))?)
         });
         let said = text(&model.unwrap_err());
         assert!(said.contains(expected), "{said}; expected {expected}");
@@ -202,7 +201,7 @@ fn metas_and_hugging_faces_weights_of_one_model_are_equal() {
     let twice = ["model.layers.0.self_attn.o_proj.weight"; 2]
         .map(|name| source.tensor(name, &[config.hidden_size, config.hidden_size]).unwrap().data_ptr());
     assert_eq!(twice[0], twice[1]);
-    let ids = vec![vec![1, 403, 407, 261, 378, 283, 366, 5, 17, 99]];
+    let ids = [1, 403, 407, 261, 378, 283, 366, 5, 17, 99];
     let [from_hf, from_meta] = [load(&hf, Kind::Float), meta_model(&meta).unwrap()].map(|m| logits(&m, &ids));
     assert!(from_hf.equal(&from_meta));
 }

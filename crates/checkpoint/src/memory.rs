@@ -1,0 +1,21 @@
+//! Precision that fits the memory of this machine.
+
+use sysinfo::{MemoryRefreshKind, RefreshKind, System};
+use tch::{Device, Kind};
+
+/// Chooses the precision of frozen weights that the user left open: bfloat16 on a GPU. On a CPU float32, which is the
+/// fastest there, where the model then takes at most half of the free memory; otherwise bfloat16, which needs no copy of
+/// a checkpoint in that precision.
+pub fn auto_kind(device: Device, num_parameters: i64) -> Kind {
+    if device.is_cuda() {
+        return Kind::BFloat16;
+    }
+    let fits = free_host_bytes().is_none_or(|free| num_parameters as u64 * 4 <= free / 2);
+    if fits { Kind::Float } else { Kind::BFloat16 }
+}
+
+/// Reads how much host memory can be had without swapping, in bytes; `None` where the system does not say.
+pub fn free_host_bytes() -> Option<u64> {
+    let ram = RefreshKind::nothing().with_memory(MemoryRefreshKind::nothing().with_ram());
+    Some(System::new_with_specifics(ram).available_memory()).filter(|&bytes| bytes > 0)
+}

@@ -1,0 +1,5 @@
+//! Models in the files of Meta and llama.cpp.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+mod common;
+mod sources;

@@ -37,7 +37,7 @@ fn may_import(name: &str) -> Option<May> {
             "weights",
         ],
         "serve" => &["infer", "nn-core"],
-        "cli" | "llama-finetune" => return Some(May::ImportAll),
+        "cli" | "benches" | "llama-finetune" => return Some(May::ImportAll),
         _ => return None,
     }))
 }
@@ -45,7 +45,7 @@ fn may_import(name: &str) -> Option<May> {
 /// Crates of others that only some of ours may import.
 fn reserved_for(dependency: &str) -> Option<&'static [&'static str]> {
     match dependency {
-        "clap" | "anyhow" => Some(&["cli", "xtask", "world"]),
+        "clap" | "anyhow" => Some(&["cli", "benches", "xtask", "world"]),
         "tokio" | "axum" => Some(&["serve"]),
         _ => None,
     }
@@ -206,7 +206,7 @@ mod tests {
         let named = |text: &str| violations(&[read(text)]);
         assert_eq!(
             named("package.name = 'lora'\n[dependencies]\nanyhow.workspace = true"),
-            ["`lora` imports `anyhow`, which is for `cli`, `xtask`, `world`"]
+            ["`lora` imports `anyhow`, which is for `cli`, `benches`, `xtask`, `world`"]
         );
         assert_eq!(
             named("package.name = 'cli'\n[dependencies]\ntokio = '1'"),

@@ -5,10 +5,11 @@ use std::time::Instant;
 
 use anyhow::{Result, bail};
 
-use crate::output::{note, say};
-use crate::process::{self, succeeds};
-use crate::workspace::Workspace;
-use crate::{arrows, book, setup};
+use crate::{arrows, book};
+use xtask::output::{note, say};
+use xtask::process::{self, succeeds};
+use xtask::setup;
+use xtask::workspace::Workspace;
 
 /// Answers with the reason when it was skipped.
 type Check = fn(&Workspace) -> Result<Option<&'static str>>;

@@ -8,10 +8,10 @@ use std::time::Instant;
 use anyhow::{Context, Result};
 
 use crate::demo_report::{Evaluation, accuracy_table, examples};
-use crate::output::{note, say};
-use crate::process::{self, run_to_stderr};
-use crate::setup;
-use crate::workspace::Workspace;
+use xtask::output::{note, say};
+use xtask::process::{self, run_to_stderr};
+use xtask::setup;
+use xtask::workspace::Workspace;
 
 /// The frozen model.
 const BASE_MODEL: &str = "datasets/tiny-llama";

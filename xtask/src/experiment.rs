@@ -9,8 +9,8 @@ use anyhow::{Context, Result};
 
 pub(crate) use args::ExperimentArgs;
 
-use crate::setup;
-use crate::workspace::Workspace;
+use xtask::setup;
+use xtask::workspace::Workspace;
 
 /// The workspace of experiments and reports.
 const MANIFEST: &str = "lab/Cargo.toml";

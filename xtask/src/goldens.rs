@@ -8,10 +8,10 @@ use anyhow::{Context, Result, bail};
 use clap::Args;
 use serde_json::Value;
 
-use crate::output::{note, say};
-use crate::process::run_to_stderr;
-use crate::python;
-use crate::workspace::Workspace;
+use xtask::output::{note, say};
+use xtask::process::run_to_stderr;
+use xtask::python;
+use xtask::workspace::Workspace;
 
 /// Numbers of a golden may differ by this much, relative to the larger: another machine's float32 sums.
 const RELATIVE_TOLERANCE: f64 = 1e-4;

@@ -4,11 +4,11 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail};
 
-use crate::output::say;
-use crate::process::{capture, run_to_stderr};
-use crate::programs::PYTHON;
-use crate::setup;
-use crate::workspace::Workspace;
+use xtask::output::say;
+use xtask::process::{capture, run_to_stderr};
+use xtask::python::PYTHON;
+use xtask::setup;
+use xtask::workspace::Workspace;
 
 /// The version that PyTorch's own CUDA packages ask for.
 const PACKAGE: &str = "nvidia-cuda-nvrtc==13.0.88";

@@ -1,22 +1,36 @@
-//! What a directory of libtorch is: which version, and whether it can drive a GPU.
+//! The libtorch in a directory: its version, and whether it can drive a GPU.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
 
 /// The one version that the binding `tch` is made for.
-pub(crate) const VERSION: &str = "2.11.0";
+pub const VERSION: &str = "2.11.0";
 
-/// Why a directory is not the libtorch that is needed.
+/// The reason why a directory is not the libtorch that is needed.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Unfit {
+pub enum Unfit {
     /// Nothing there.
-    Absent { dir: PathBuf },
+    Absent {
+        /// The directory.
+        dir: PathBuf,
+    },
     /// There, but neither of the two files that state a version.
-    NoVersion { dir: PathBuf },
+    NoVersion {
+        /// The directory.
+        dir: PathBuf,
+    },
     /// Another version.
-    OtherVersion { file: PathBuf, actual: String },
+    OtherVersion {
+        /// The file that states it.
+        file: PathBuf,
+        /// The version it states.
+        actual: String,
+    },
     /// A version file without the library.
-    NoLibrary { file: PathBuf },
+    NoLibrary {
+        /// The missing library.
+        file: PathBuf,
+    },
 }
 
 impl fmt::Display for Unfit {
@@ -43,7 +57,7 @@ impl fmt::Display for Unfit {
 ///
 /// # Errors
 /// With what is there instead.
-pub(crate) fn check(dir: &Path) -> Result<String, Unfit> {
+pub fn check(dir: &Path) -> Result<String, Unfit> {
     if !dir.is_dir() {
         return Err(Unfit::Absent { dir: dir.to_owned() });
     }
@@ -76,7 +90,7 @@ fn parse_version_py(text: &str) -> Option<String> {
 
 /// Whether a pip directory holds the CUDA libraries that PyTorch needs on a GPU, cuDNN among them. The small set lacks them,
 /// though its PyTorch is the same.
-pub(crate) fn has_cuda_packages(pip_dir: &Path) -> bool {
+pub fn has_cuda_packages(pip_dir: &Path) -> bool {
     let Ok(entries) = std::fs::read_dir(pip_dir) else { return false };
     entries.flatten().any(|entry| entry.file_name().to_string_lossy().starts_with("nvidia_cudnn"))
 }

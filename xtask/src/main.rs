@@ -3,7 +3,6 @@
 //! It links no libtorch, since fetching that is its first task.
 
 mod arrows;
-mod bench;
 mod book;
 mod check;
 mod demo;
@@ -11,27 +10,19 @@ mod demo_report;
 #[cfg(test)]
 mod excerpts;
 mod experiment;
-#[cfg(test)]
-#[path = "../../crates/cli/src/flag_page.rs"]
-mod flag_page;
 mod goldens;
 mod kernels;
-mod libtorch;
 mod neon;
-mod output;
-mod process;
-mod programs;
-mod python;
-mod setup;
 mod test;
 mod tiny_model;
-mod workspace;
 
+use std::ffi::OsString;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{Args, Parser, Subcommand};
 
-use crate::workspace::Workspace;
+use xtask::workspace::Workspace;
+use xtask::{process, setup};
 
 #[derive(Debug, Parser)]
 #[command(
@@ -61,13 +52,21 @@ enum Task {
     /// Remake datasets/tiny-llama: corpus, tokenizer, records, pre-training
     #[command(name = "tiny-model")]
     TinyModel,
-    /// Measure training or merging against Python, or on a GPU
-    #[command(subcommand)]
-    Bench(bench::Bench),
+    /// Measure training, decoding or merging against Python, or on a GPU (`bench --help` lists the benches)
+    #[command(disable_help_flag = true)]
+    Bench(BenchArgs),
     /// Compare ways of merging, or LoRA with QLoRA, and write a report
     Experiment(experiment::ExperimentArgs),
     /// Remake the golden files of the tests, or check that they can be remade
     Goldens(goldens::GoldensArgs),
+}
+
+/// Arguments of `bench`, a program of its own since it links libtorch.
+#[derive(Debug, Args)]
+struct BenchArgs {
+    /// Bench and its flags
+    #[arg(value_name = "ARGS", trailing_var_arg = true, allow_hyphen_values = true)]
+    args: Vec<OsString>,
 }
 
 fn main() -> ExitCode {
@@ -92,10 +91,16 @@ fn run(task: Task) -> anyhow::Result<ExitCode> {
         Task::Kernels => done(kernels::run(&workspace)),
         Task::Neon => done(neon::run(&workspace)),
         Task::TinyModel => done(tiny_model::run(&workspace)),
-        Task::Bench(args) => done(bench::run(&workspace, &args)),
+        Task::Bench(args) => done(bench(&workspace, &args)),
         Task::Experiment(args) => experiment::run(&workspace, &args),
         Task::Goldens(args) => done(goldens::run(&workspace, &args)),
     }
+}
+
+fn bench(workspace: &Workspace, args: &BenchArgs) -> anyhow::Result<()> {
+    setup::ensure(workspace)?;
+    let program = workspace.release_binaries()?.join("bench");
+    process::run(workspace.command(program).args(&args.args))
 }
 
 #[cfg(test)]
@@ -113,28 +118,16 @@ mod tests {
         let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
         let introduction =
             "Run in the root of a clone, as `cargo xtask COMMAND`. `--help` prints the flags of a command.";
-        let page = flag_page::page(Cli::command(), introduction, false);
-        assert_eq!(flag_page::compare(root, "xtask", &page), Ok(()));
+        let page = xtask::flag_page::page(Cli::command(), introduction, false);
+        assert_eq!(xtask::flag_page::compare(root, "xtask", &page), Ok(()));
     }
 
     #[test]
-    fn arguments_of_test_reach_the_runner_untouched() {
+    fn arguments_of_test_reach_the_runner_unchanged() {
         let Task::Test(args) = Cli::parse_from(["xtask", "test", "-p", "lora", "--no-fail-fast"]).task else {
             panic!("another task")
         };
         assert_eq!(args.runner_args, ["-p", "lora", "--no-fail-fast"]);
-    }
-
-    #[test]
-    fn a_flag_is_taken_with_either_separator() {
-        for flag in ["--with_7b", "--with-7b"] {
-            let Task::Bench(bench::Bench::Train(args)) =
-                Cli::parse_from(["xtask", "bench", "train", flag]).task
-            else {
-                panic!("another task")
-            };
-            assert!(args.with_7b, "{flag}");
-        }
     }
 
     #[test]

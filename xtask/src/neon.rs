@@ -7,9 +7,9 @@ use std::process::Command;
 
 use anyhow::{Context, Result};
 
-use crate::output::say;
-use crate::process::{self, capture, run_to_stderr, succeeds};
-use crate::workspace::Workspace;
+use xtask::output::say;
+use xtask::process::{self, capture, run_to_stderr, succeeds};
+use xtask::workspace::Workspace;
 
 /// Rust brings along all that a program for it is linked from.
 const TARGET: &str = "aarch64-unknown-linux-musl";

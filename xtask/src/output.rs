@@ -3,12 +3,12 @@
 use std::io::Write;
 
 /// Writes a line of results to stdout; a reader that has gone away is no failure.
-pub(crate) fn say(line: &str) {
+pub fn say(line: &str) {
     let mut stdout = std::io::stdout().lock();
     let _ = writeln!(stdout, "{line}").and_then(|()| stdout.flush());
 }
 
 /// Writes a line about what is going on to stderr.
-pub(crate) fn note(line: &str) {
+pub fn note(line: &str) {
     eprintln!("{line}");
 }

@@ -10,7 +10,7 @@ use crate::output::note;
 ///
 /// # Errors
 /// When it cannot be started or does not succeed.
-pub(crate) fn run(command: &mut Command) -> Result<()> {
+pub fn run(command: &mut Command) -> Result<()> {
     let line = command_line(command);
     note(&format!("$ {line}"));
     let status = command.status().with_context(|| format!("cannot start `{line}`"))?;
@@ -24,7 +24,7 @@ pub(crate) fn run(command: &mut Command) -> Result<()> {
 ///
 /// # Errors
 /// As [`run`].
-pub(crate) fn run_to_stderr(command: &mut Command) -> Result<()> {
+pub fn run_to_stderr(command: &mut Command) -> Result<()> {
     run(command.stdout(Stdio::from(std::io::stderr())))
 }
 
@@ -32,7 +32,7 @@ pub(crate) fn run_to_stderr(command: &mut Command) -> Result<()> {
 ///
 /// # Errors
 /// As [`run`], or when the output is not UTF-8.
-pub(crate) fn capture(command: &mut Command) -> Result<String> {
+pub fn capture(command: &mut Command) -> Result<String> {
     let line = command_line(command);
     let output =
         command.stderr(Stdio::inherit()).output().with_context(|| format!("cannot start `{line}`"))?;
@@ -43,13 +43,13 @@ pub(crate) fn capture(command: &mut Command) -> Result<String> {
 }
 
 /// Whether a command can be started and succeeds; nobody sees its output.
-pub(crate) fn succeeds(command: &mut Command) -> bool {
+pub fn succeeds(command: &mut Command) -> bool {
     let silent = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     silent.status().is_ok_and(|status| status.success())
 }
 
 /// Stdout and stderr of a command nobody sees, and whether it succeeded; `None` when it cannot be started.
-pub(crate) fn probe(command: &mut Command) -> Option<(bool, String)> {
+pub fn probe(command: &mut Command) -> Option<(bool, String)> {
     let output = command.stdin(Stdio::null()).output().ok()?;
     let text = [output.stdout, output.stderr].concat();
     Some((output.status.success(), String::from_utf8_lossy(&text).trim().to_owned()))

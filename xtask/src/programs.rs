@@ -3,9 +3,7 @@
 use std::process::Command;
 
 use crate::process::{probe, succeeds};
-
-/// The Python that pip runs in.
-pub(crate) const PYTHON: &str = "python3";
+use crate::python::PYTHON;
 
 /// The oldest Python that PyTorch 2.11.0 has a package for.
 const OLDEST_PYTHON: (u32, u32) = (3, 10);

@@ -6,6 +6,9 @@ use anyhow::{Result, bail};
 
 use crate::process::probe;
 
+/// The Python that pip runs in.
+pub const PYTHON: &str = "python3";
+
 /// Stands before the version: modules print warnings of their own, before and after it.
 const MARK: &str = "PyTorch ";
 
@@ -17,7 +20,7 @@ fn version(printed: &str) -> &str {
 ///
 /// # Errors
 /// With what it lacks and how to make one that has it all.
-pub(crate) fn check(python: &str, modules: &[&str]) -> Result<()> {
+pub fn check(python: &str, modules: &[&str]) -> Result<()> {
     let script = format!("import {}\nprint('{MARK}' + torch.__version__)", modules.join(", "));
     let how = format!(
         "make one outside the repository and name it with --python:\n         \

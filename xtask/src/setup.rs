@@ -11,14 +11,16 @@ use clap::Args;
 use crate::libtorch::{self, VERSION};
 use crate::output::note;
 use crate::process::{run_to_stderr, succeeds};
-use crate::programs::{self, PYTHON};
+use crate::programs;
+use crate::python::PYTHON;
 use crate::workspace::Workspace;
 
 /// What `libtorch_cpu.so` names besides its own files, even where no GPU is used.
 const CPU_SET: [&str; 2] = ["nvidia-cuda-runtime==13.0.96", "nvidia-cuda-cupti==13.0.85"];
 
+/// Arguments of `cargo xtask setup`.
 #[derive(Debug, Args)]
-pub(crate) struct SetupArgs {
+pub struct SetupArgs {
     /// Install the full set with every CUDA library (2.7 GB to fetch instead of 0.5); the default where an NVIDIA GPU is
     #[arg(long)]
     cuda: bool,
@@ -33,13 +35,20 @@ enum Set {
     Full,
 }
 
-pub(crate) fn run(workspace: &Workspace, args: &SetupArgs) -> Result<()> {
+/// Installs libtorch, or checks the one that `LIBTORCH` names.
+///
+/// # Errors
+/// When programs are missing or the installation fails.
+pub fn run(workspace: &Workspace, args: &SetupArgs) -> Result<()> {
     let set = if args.cuda || nvidia_gpu() { Set::Full } else { Set::Small };
     install_if_needed(workspace, set)
 }
 
-/// Sets up what another task needs, where that has not been done. Either set of packages will do then.
-pub(crate) fn ensure(workspace: &Workspace) -> Result<()> {
+/// Sets up libtorch for another task, unless that is done. Either set of packages will do then.
+///
+/// # Errors
+/// As [`run`].
+pub fn ensure(workspace: &Workspace) -> Result<()> {
     let ready = workspace.users_libtorch().is_none() && libtorch::check(&workspace.own_libtorch()).is_ok();
     if ready && programs::missing(false).is_empty() {
         return Ok(());
@@ -136,7 +145,7 @@ fn refuse_missing(needs_pip: bool) -> Result<()> {
 }
 
 /// Whether this machine has an NVIDIA GPU with its driver.
-pub(crate) fn nvidia_gpu() -> bool {
+pub fn nvidia_gpu() -> bool {
     Path::new("/proc/driver/nvidia").exists() || succeeds(Command::new("nvidia-smi").arg("-L"))
 }
 

@@ -5,10 +5,10 @@ use std::process::Command;
 use anyhow::Result;
 use clap::Args;
 
-use crate::output::note;
-use crate::process::{self, succeeds};
-use crate::setup;
-use crate::workspace::Workspace;
+use xtask::output::note;
+use xtask::process::{self, succeeds};
+use xtask::setup;
+use xtask::workspace::Workspace;
 
 /// One thread for each test: several tests run at a time, and libtorch processes that fight for cores crawl.
 const ONE_THREAD: [&str; 3] = ["OMP_NUM_THREADS", "MKL_NUM_THREADS", "RAYON_NUM_THREADS"];

@@ -5,10 +5,10 @@ use std::time::Instant;
 
 use anyhow::{Context, Result};
 
-use crate::output::note;
-use crate::process::run_to_stderr;
-use crate::setup;
-use crate::workspace::Workspace;
+use xtask::output::note;
+use xtask::process::run_to_stderr;
+use xtask::setup;
+use xtask::workspace::Workspace;
 
 /// Where the corpus, the tokenizer and the trained model are made.
 const WORK: &str = "target/tiny-model";

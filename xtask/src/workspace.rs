@@ -10,34 +10,37 @@ use crate::process::{capture, run_to_stderr};
 
 /// The checkout that this program belongs to.
 #[derive(Debug)]
-pub(crate) struct Workspace {
+pub struct Workspace {
     /// Its directory.
-    pub(crate) root: PathBuf,
+    pub root: PathBuf,
 }
 
 impl Workspace {
     /// Finds the checkout: cargo names the directory of the package it runs.
-    pub(crate) fn find() -> Result<Self> {
+    pub fn find() -> Result<Self> {
         let manifest_dir = std::env::var_os("CARGO_MANIFEST_DIR")
             .map_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")), PathBuf::from);
-        let root = manifest_dir.parent().context("xtask has to lie in the root of the workspace")?;
-        Ok(Self { root: root.to_owned() })
+        let has_xtask = |dir: &&Path| dir.join("xtask/Cargo.toml").exists();
+        let root = manifest_dir.ancestors().find(has_xtask);
+        Ok(Self {
+            root: root.context("not inside a checkout: no parent directory holds `xtask`")?.to_owned(),
+        })
     }
 
     /// A path in the checkout.
-    pub(crate) fn path(&self, relative: &str) -> PathBuf {
+    pub fn path(&self, relative: &str) -> PathBuf {
         self.root.join(relative)
     }
 
     /// A program that runs in the root of the checkout.
-    pub(crate) fn command(&self, program: impl AsRef<std::ffi::OsStr>) -> Command {
+    pub fn command(&self, program: impl AsRef<std::ffi::OsStr>) -> Command {
         let mut command = Command::new(program);
         command.current_dir(&self.root);
         command
     }
 
     /// The cargo that runs this program.
-    pub(crate) fn cargo(&self) -> Command {
+    pub fn cargo(&self) -> Command {
         let mut command = self.command(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
         if self.users_libtorch().is_none() {
             // The inner cargo sets it again, to exactly what a cargo called by hand sees: no crate is built twice.
@@ -47,26 +50,26 @@ impl Workspace {
     }
 
     /// The libtorch of `cargo xtask setup`.
-    pub(crate) fn own_libtorch(&self) -> PathBuf {
+    pub fn own_libtorch(&self) -> PathBuf {
         self.path(".libtorch/torch")
     }
 
     /// `LIBTORCH`, where the user set it; `.cargo/config.toml` sets it to [`Self::own_libtorch`] otherwise.
-    pub(crate) fn users_libtorch(&self) -> Option<PathBuf> {
+    pub fn users_libtorch(&self) -> Option<PathBuf> {
         users_libtorch(&self.own_libtorch(), std::env::var_os("LIBTORCH").map(PathBuf::from))
     }
 
     /// The directory of release binaries, built first; those of a prebuilt directory where `BIN` names one.
-    pub(crate) fn release_binaries(&self) -> Result<PathBuf> {
+    pub fn release_binaries(&self) -> Result<PathBuf> {
         if let Some(bin) = std::env::var_os("BIN") {
             return std::path::absolute(bin).context("cannot resolve BIN");
         }
-        run_to_stderr(self.cargo().args(["build", "--release", "--package", "cli"]))?;
+        run_to_stderr(self.cargo().args(["build", "--release", "--package", "cli", "--package", "benches"]))?;
         Ok(self.target_dir()?.join("release"))
     }
 
     /// Where release binaries lie if there are any; builds nothing.
-    pub(crate) fn prebuilt_binaries(&self) -> Result<PathBuf> {
+    pub fn prebuilt_binaries(&self) -> Result<PathBuf> {
         match std::env::var_os("BIN") {
             Some(bin) => std::path::absolute(bin).context("cannot resolve BIN"),
             None => Ok(self.target_dir()?.join("release")),
@@ -74,7 +77,7 @@ impl Workspace {
     }
 
     /// Where cargo puts what it builds.
-    pub(crate) fn target_dir(&self) -> Result<PathBuf> {
+    pub fn target_dir(&self) -> Result<PathBuf> {
         #[derive(Deserialize)]
         struct Metadata {
             target_directory: PathBuf,

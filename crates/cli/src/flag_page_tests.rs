@@ -3,8 +3,8 @@
 use std::path::Path;
 
 use clap::{CommandFactory, Parser};
+use xtask::flag_page::{compare, page};
 
-use crate::flag_page::{compare, page};
 use crate::{compare as comparing, evaluate, finetune, generate, merge, pretrain, unmerge};
 
 fn introduction(guide: Option<&str>) -> String {

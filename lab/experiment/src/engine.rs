@@ -12,7 +12,7 @@ use super::results::{CellResult, Measured, Store, write_tables};
 use super::run_file::Kind;
 use super::setting::Setting;
 use super::training;
-use crate::output::{note, say};
+use xtask::output::{note, say};
 
 /// Runs every cell that is not finished; how many failed. `results.jsonl` and `results.csv` are whole after every cell.
 ///

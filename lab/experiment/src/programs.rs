@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 use anyhow::{Context, Result, bail};
 use serde::de::DeserializeOwned;
 
-use crate::output::note;
+use xtask::output::note;
 
 /// The programs, and where what they say goes.
 #[derive(Debug)]

@@ -11,7 +11,7 @@ use nn_core::ModulePath;
 use super::settings::Settings;
 
 /// Every linear layer of a model of this shape that an adapter may be for.
-pub(crate) fn linears(config: &LlamaConfig) -> Vec<LinearShape> {
+pub fn linears(config: &LlamaConfig) -> Vec<LinearShape> {
     let layers = config.tensor_shapes().into_iter().filter_map(|(name, shape)| {
         let path = name.strip_suffix(".weight")?;
         match shape.as_slice() {

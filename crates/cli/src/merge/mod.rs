@@ -13,6 +13,6 @@ mod settings;
 mod state_dict;
 mod verify;
 
-pub(crate) use adapters::linears;
+pub use adapters::linears;
 pub use args::MergeArgs;
 pub use run::run;

@@ -1,19 +1,19 @@
-//! What the benches run: one training step over and over, and the opening of a large checkpoint.
+//! `bench-step`: one training step over and over.
 
 use std::path::PathBuf;
 use std::time::Instant;
 
 use alpaca_data::{BadRecords, PromptTemplate, TokenizeConfig, batch, load_records, tokenize_records};
 use anyhow::{Context, Result, bail};
-use checkpoint::Base;
 use clap::Parser;
-use llama_finetune::LoraModel;
 use lora::{LoraAdapters, LoraConfig, TargetModules};
 use serde::Serialize;
 use trainer::{AdamW, StepOutcome, StepSettings, StopFlag, TrainConfig, Trainable, optimizer_step};
 
-use crate::device;
-use crate::report::print;
+use checkpoint::Base;
+use cli::device;
+use cli::report::print;
+use llama_finetune::LoraModel;
 
 /// Time training steps: forward, backward, clip, update (the peer is `benches/train_step.py`).
 #[derive(Debug, Parser)]
@@ -69,7 +69,7 @@ const WARM_UP: usize = 2;
 ///
 /// # Errors
 /// When the model or the data cannot be read, or a step fails.
-pub fn steps(args: StepArgs) -> Result<()> {
+pub fn run(args: StepArgs) -> Result<()> {
     device::set_threads(args.threads)?;
     let device = device::start(&args.device)?;
     let base = Base::open(&args.base_model)?;
@@ -125,74 +125,5 @@ pub fn steps(args: StepArgs) -> Result<()> {
         return std::fs::write(&path, text).with_context(|| format!("cannot write `{}`", path.display()));
     }
     print(&format!("{text}\n"));
-    Ok(())
-}
-
-/// Time the opening of a checkpoint as a model, and the private memory it takes.
-#[derive(Debug, Parser)]
-#[command(name = "bench-load", version)]
-pub struct LoadArgs {
-    #[arg(long = "base_model")]
-    base_model: String,
-    #[arg(long, default_value = "bfloat16")]
-    dtype: String,
-}
-
-/// Runs `bench-load`.
-///
-/// # Errors
-/// When the checkpoint cannot be opened.
-pub fn load(args: LoadArgs) -> Result<()> {
-    let LoadArgs { base_model, dtype } = args;
-    let before = torch_ext::process_memory();
-    let start = Instant::now();
-    let model = Base::open(&base_model)?.load(tch::Device::Cpu, dtype.parse()?)?;
-    let load_s = start.elapsed().as_secs_f64();
-    let after = torch_ext::process_memory();
-    let mib = |bytes: u64| bytes >> 20;
-    print(&format!(
-        "{{\"load_s\": {load_s:.4}, \"private_mib\": {}, \"private_before_mib\": {}, \"parameters\": {}}}\n",
-        mib(after.private_bytes),
-        mib(before.private_bytes),
-        model.config().num_parameters()
-    ));
-    Ok(())
-}
-
-/// Time the tokenising of a file of records.
-#[derive(Debug, Parser)]
-#[command(name = "bench-tokenize", version)]
-pub struct TokenizeArgs {
-    #[arg(long = "base_model")]
-    base_model: String,
-    #[arg(long = "data_path")]
-    data_path: PathBuf,
-    #[arg(long = "cutoff_len", default_value_t = 256)]
-    cutoff_len: usize,
-    #[arg(long)]
-    threads: Option<usize>,
-}
-
-/// Runs `bench-tokenize`.
-///
-/// # Errors
-/// When the tokenizer or the records cannot be read.
-pub fn tokenize(args: TokenizeArgs) -> Result<()> {
-    let TokenizeArgs { base_model, data_path, cutoff_len, threads } = args;
-    device::set_threads(threads)?;
-    let tokenizer = Base::open(&base_model)?.tokenizer()?;
-    let template = PromptTemplate::load("alpaca")?;
-    let start = Instant::now();
-    let records = load_records(&data_path, BadRecords::Refuse)?.records;
-    let read_s = start.elapsed().as_secs_f64();
-    let config = TokenizeConfig { cutoff_len, ..TokenizeConfig::default() };
-    let start = Instant::now();
-    let (_, report) = tokenize_records(&records, &template, &tokenizer, &config)?;
-    let seconds = start.elapsed().as_secs_f64();
-    print(&format!(
-        "{{\"records\": {}, \"tokens\": {}, \"read_s\": {read_s:.4}, \"seconds\": {seconds:.4}}}\n",
-        records.len(),
-        report.tokens
-    ));
     Ok(())
 }

@@ -1,5 +1,6 @@
-//! `cargo xtask bench`: what the README's figures come from.
+//! Comparisons with the peers, and their bars.
 
+mod bars;
 mod decode;
 mod load;
 mod merge;
@@ -12,14 +13,21 @@ mod train;
 mod whole;
 
 use anyhow::Result;
-use clap::Subcommand;
+use clap::{Parser, Subcommand};
+use xtask::process::run as run_command;
+use xtask::setup;
+use xtask::workspace::Workspace;
 
-use crate::process::run as run_command;
-use crate::setup;
-use crate::workspace::Workspace;
+/// Measure training, decoding or merging against Python, or on a GPU.
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask bench", bin_name = "cargo xtask bench")]
+pub struct BenchArgs {
+    #[command(subcommand)]
+    bench: Bench,
+}
 
 #[derive(Debug, Subcommand)]
-pub(crate) enum Bench {
+enum Bench {
     /// Training on a CPU beside Python's transformers and peft, tokenising, and the loading of a 7B
     Train(train::TrainArgs),
     /// Decoding on a CPU beside Python's transformers, and beside what memory allows
@@ -32,8 +40,13 @@ pub(crate) enum Bench {
     Gpu,
 }
 
-pub(crate) fn run(workspace: &Workspace, bench: &Bench) -> Result<()> {
-    match bench {
+/// Runs the bench that `args` names.
+///
+/// # Errors
+/// When a side fails, or a bar is missed.
+pub fn run(args: &BenchArgs) -> Result<()> {
+    let workspace = &Workspace::find()?;
+    match &args.bench {
         Bench::Train(args) => train::run(workspace, args),
         Bench::Decode(args) => decode::run(workspace, args),
         Bench::Merge(args) => merge::run(workspace, args),
@@ -47,6 +60,36 @@ pub(crate) fn run(workspace: &Workspace, bench: &Bench) -> Result<()> {
             let tests = ["test", "--release", "--lib", "--test", "optimizer_8bit"].into_iter().chain(tests);
             run_command(workspace.cargo().args(tests).args(["--", "--nocapture", "on_a_gpu_"]))?;
             run_command(workspace.command("bash").arg("benches/gpu.sh").env("BIN", bin))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use clap::CommandFactory;
+    use xtask::flag_page;
+
+    use super::*;
+
+    #[test]
+    fn flag_page_of_bench_matches_its_flags() {
+        BenchArgs::command().debug_assert();
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+        let introduction = "Run in the root of a clone. The peers' scripts are in `benches/`; figures are in \
+                            [measurements](../measurements.md).";
+        let page = flag_page::page(BenchArgs::command(), introduction, false);
+        assert_eq!(flag_page::compare(root, "bench", &page), Ok(()));
+    }
+
+    #[test]
+    fn flags_take_either_separator() {
+        for flag in ["--with_7b", "--with-7b"] {
+            let Bench::Train(args) = BenchArgs::parse_from(["bench", "train", flag]).bench else {
+                panic!("another bench")
+            };
+            assert!(args.with_7b, "{flag}");
         }
     }
 }

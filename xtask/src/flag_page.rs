@@ -1,6 +1,4 @@
 //! A program's flags as a page of the book, made from its `clap::Command`.
-//!
-//! xtask, which imports none of our crates, compiles this file too.
 
 use std::fmt::Write as _;
 use std::path::Path;
@@ -8,10 +6,10 @@ use std::path::Path;
 use clap::{Arg, Command};
 
 /// How the pages are made anew.
-pub(crate) const REMAKE: &str = "WRITE_FLAG_PAGES=1 cargo test -p cli -p xtask flag_page";
+pub const REMAKE: &str = "WRITE_FLAG_PAGES=1 cargo test -p cli -p xtask -p benches flag_page";
 
 /// The page of `command` with all its subcommands. With `either_separator`, `-` and `_` are the same in every flag.
-pub(crate) fn page(command: Command, introduction: &str, either_separator: bool) -> String {
+pub fn page(command: Command, introduction: &str, either_separator: bool) -> String {
     let mut command = command;
     command.build();
     let mut text = format!("<!-- Made from the program's definition: {REMAKE} -->\n\n");
@@ -24,7 +22,7 @@ pub(crate) fn page(command: Command, introduction: &str, either_separator: bool)
 ///
 /// # Errors
 /// A sentence that names the page and the way to remake it.
-pub(crate) fn compare(root: &Path, name: &str, page: &str) -> Result<(), String> {
+pub fn compare(root: &Path, name: &str, page: &str) -> Result<(), String> {
     let relative = format!("docs/flags/{name}.md");
     let path = root.join(&relative);
     if std::env::var_os("WRITE_FLAG_PAGES").is_some() {

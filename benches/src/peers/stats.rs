@@ -1,17 +1,7 @@
-//! Medians, and two series beside each other.
+//! Two series of times beside each other.
 
 use serde::Serialize;
-
-/// The middle value; of an even number, the mean of the two in the middle. NaN of nothing.
-pub(super) fn median(values: &[f64]) -> f64 {
-    let mut sorted = values.to_vec();
-    sorted.sort_by(f64::total_cmp);
-    match sorted.len() {
-        0 => f64::NAN,
-        n if n % 2 == 1 => sorted[n / 2],
-        n => f64::midpoint(sorted[n / 2 - 1], sorted[n / 2]),
-    }
-}
+use xtask::measure::median;
 
 /// How long both sides took, a pair for each round.
 #[derive(Debug, Clone, Default, Serialize)]
@@ -69,14 +59,6 @@ impl std::fmt::Display for Comparison {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_median_does_not_mind_order_or_outliers() {
-        let bits = |values: &[f64]| median(values).to_bits();
-        assert_eq!(bits(&[3.0, 1000.0, 1.0]), 3.0_f64.to_bits());
-        assert_eq!(bits(&[4.0, 1.0, 2.0, 3.0]), 2.5_f64.to_bits());
-        assert!(median(&[]).is_nan());
-    }
 
     #[test]
     fn a_ratio_above_one_means_that_ours_is_faster() {

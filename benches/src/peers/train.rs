@@ -7,10 +7,12 @@ use anyhow::{Context, Result, bail};
 use clap::{Args, ValueEnum};
 use serde_json::{Map, Value, json};
 
+use super::bars::{Bar, report_bars};
 use super::{load, step, tokenize, whole};
-use crate::output::{note, say};
-use crate::workspace::Workspace;
-use crate::{python, setup};
+use xtask::measure::cpu_name;
+use xtask::output::{note, say};
+use xtask::workspace::Workspace;
+use xtask::{python, setup};
 
 /// Large models and data that are not committed lie here, where somebody has put them.
 const SHARED: &str = "../shared/data";
@@ -77,13 +79,6 @@ pub(crate) struct Setting<'a> {
     /// Where results go.
     pub(crate) out: PathBuf,
     pub(crate) threads: usize,
-}
-
-/// A figure of a part and whether it is good enough.
-#[derive(Debug)]
-pub(crate) struct Bar {
-    pub(crate) what: String,
-    pub(crate) met: bool,
 }
 
 /// What a part measured, for the file, and its bars.
@@ -157,18 +152,6 @@ pub(crate) fn run(workspace: &Workspace, args: &TrainArgs) -> Result<()> {
     report_bars(&setting.out.join("train.json"), &Value::Object(report), &bars)
 }
 
-/// Writes what a bench measured and says which bars are met; an error where one is missed.
-pub(crate) fn report_bars(file: &Path, report: &Value, bars: &[Bar]) -> Result<()> {
-    fs::write(file, serde_json::to_string_pretty(report)?)
-        .with_context(|| format!("cannot write `{}`", file.display()))?;
-    say(&format!("\nwritten to {}", file.display()));
-    for bar in bars {
-        say(&format!("{:<7} {}", if bar.met { "met" } else { "MISSED" }, bar.what));
-    }
-    let missed = bars.iter().filter(|bar| !bar.met).count();
-    if missed == 0 { Ok(()) } else { bail!("{missed} of {} bars are missed", bars.len()) }
-}
-
 impl Setting<'_> {
     /// One of our programs.
     pub(crate) fn program(&self, name: &str) -> std::process::Command {
@@ -188,10 +171,4 @@ impl Setting<'_> {
         let shared = self.workspace.path(SHARED).join("alpaca/alpaca_data.json");
         self.args.tokenize_path.clone().or_else(|| shared.exists().then_some(shared))
     }
-}
-
-pub(super) fn cpu_name() -> String {
-    let text = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-    let name = text.lines().find_map(|line| line.strip_prefix("model name")?.split_once(':'));
-    name.map_or_else(|| std::env::consts::ARCH.to_owned(), |(_, name)| name.trim().to_owned())
 }

@@ -8,8 +8,8 @@ use qlora_nf4::{Code4, Config4, QuantWeight, Tensor4, Tensor8, product};
 use serde::Serialize;
 use tch::{Device, Kind, Tensor, no_grad_guard};
 
-use crate::device;
-use crate::report::print;
+use cli::device;
+use cli::report::print;
 
 /// Time products with 4-bit and 8-bit weights. Prints milliseconds as JSON.
 #[derive(Debug, Clone, Copy, Parser)]

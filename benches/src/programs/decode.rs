@@ -13,11 +13,11 @@ use qlora_nf4::Quantization;
 use serde::Serialize;
 use tch::{Device, Tensor};
 
-use crate::device::{self, peak_device_mib};
-use crate::flags::parse_quantization;
-use crate::merge::linears;
-use crate::report::print;
 use checkpoint::Base;
+use cli::device::{self, peak_device_mib};
+use cli::flags::parse_quantization;
+use cli::merge::linears;
+use cli::report::print;
 
 /// Time the continuation of a prompt, token by token (the peer is `benches/decode.py`).
 #[derive(Debug, Parser)]

@@ -4,9 +4,10 @@ use anyhow::{Context, Result};
 use serde::Deserialize;
 use serde_json::json;
 
-use super::train::{Bar, Measured, Setting};
-use crate::output::{note, say};
-use crate::process;
+use super::bars::Bar;
+use super::train::{Measured, Setting};
+use xtask::output::{note, say};
+use xtask::process;
 
 /// What `bench-tokenize` prints.
 #[derive(Debug, Deserialize)]

@@ -8,8 +8,8 @@ use qlora_nf4::{Code4, Config4, QuantWeight, Tensor4, Tensor8, product};
 use serde::Serialize;
 use tch::{Cuda, Device, Kind, Tensor, no_grad_guard};
 
-use crate::device;
-use crate::report::print;
+use cli::device;
+use cli::report::print;
 
 /// Time dequantising, quantising and products of a few rows in bfloat16. Prints GB/s (10⁹) as JSON.
 #[derive(Debug, Parser)]

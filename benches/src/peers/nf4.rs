@@ -6,10 +6,10 @@ use anyhow::{Context, Result, bail};
 use clap::Args;
 use serde_json::Value;
 
-use crate::output::{note, say};
-use crate::process::capture;
-use crate::workspace::Workspace;
-use crate::{python, setup};
+use xtask::output::{note, say};
+use xtask::process::capture;
+use xtask::workspace::Workspace;
+use xtask::{python, setup};
 
 #[derive(Debug, Args)]
 pub(crate) struct Nf4Args {

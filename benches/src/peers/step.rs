@@ -8,11 +8,13 @@ use anyhow::{Context, Result, bail};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use super::bars::Bar;
 use super::side_by_side::interleaved;
-use super::stats::{Pairs, median};
-use super::train::{Bar, Measured, Setting};
-use crate::output::{note, say};
-use crate::process;
+use super::stats::Pairs;
+use super::train::{Measured, Setting};
+use xtask::measure::median;
+use xtask::output::{note, say};
+use xtask::process;
 
 /// What `bench-step` and `train_step.py` write.
 #[derive(Debug, Deserialize)]

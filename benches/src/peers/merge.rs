@@ -10,13 +10,14 @@ use anyhow::{Context, Result, bail};
 use clap::Args;
 use serde_json::{Value, json};
 
+use super::bars::{Bar, report_bars};
 use super::side_by_side::interleaved;
-use super::stats::{Pairs, median};
-use super::train::Bar;
-use crate::output::{note, say};
-use crate::process;
-use crate::workspace::Workspace;
-use crate::{python, setup};
+use super::stats::Pairs;
+use xtask::measure::median;
+use xtask::output::{note, say};
+use xtask::process;
+use xtask::workspace::Workspace;
+use xtask::{python, setup};
 
 #[derive(Debug, Clone, Args)]
 pub(crate) struct MergeArgs {
@@ -83,15 +84,7 @@ pub(crate) fn run(workspace: &Workspace, args: &MergeArgs) -> Result<()> {
         let measured = bench.shape(shape, &mut bars)?;
         report.insert(shape.name.to_owned(), measured);
     }
-    let file = bench.out.join("merge.json");
-    fs::write(&file, serde_json::to_string_pretty(&Value::Object(report))?)
-        .with_context(|| format!("cannot write `{}`", file.display()))?;
-    say(&format!("\nwritten to {}", file.display()));
-    for bar in &bars {
-        say(&format!("{:<7} {}", if bar.met { "met" } else { "MISSED" }, bar.what));
-    }
-    let missed = bars.iter().filter(|bar| !bar.met).count();
-    if missed == 0 { Ok(()) } else { bail!("{missed} of {} bars are missed", bars.len()) }
+    report_bars(&bench.out.join("merge.json"), &Value::Object(report), &bars)
 }
 
 struct MergeBench<'a> {

@@ -9,12 +9,13 @@ use clap::Args;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use super::bars::{Bar, report_bars};
 use super::side_by_side::interleaved;
-use super::stats::{Pairs, median};
-use super::train::{Bar, cpu_name, report_bars};
-use crate::output::{note, say};
-use crate::workspace::Workspace;
-use crate::{process, python, setup};
+use super::stats::Pairs;
+use xtask::measure::{cpu_name, median};
+use xtask::output::{note, say};
+use xtask::workspace::Workspace;
+use xtask::{process, python, setup};
 
 #[derive(Debug, Clone, Args)]
 pub(crate) struct DecodeArgs {

@@ -10,11 +10,12 @@ use anyhow::{Context, Result};
 use serde::Deserialize;
 use serde_json::json;
 
+use super::bars::Bar;
 use super::side_by_side::interleaved;
 use super::stats::Pairs;
-use super::train::{Bar, Measured, Setting};
-use crate::output::{note, say};
-use crate::process;
+use super::train::{Measured, Setting};
+use xtask::output::{note, say};
+use xtask::process;
 
 /// A line of `metrics.jsonl`; both sides write these two fields.
 #[derive(Debug, Deserialize)]

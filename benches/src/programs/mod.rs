@@ -1,0 +1,8 @@
+//! The programs that are timed: each does one thing over and over and prints seconds as JSON.
+
+pub mod decode;
+pub mod kernels;
+pub mod load;
+pub mod nf4;
+pub mod step;
+pub mod tokenize;

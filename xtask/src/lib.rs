@@ -1,0 +1,14 @@
+//! What the workspace's own tools share: the checkout and its cargo, child processes, the peers' Python, libtorch, flag pages.
+//!
+//! The binary of this crate is `cargo xtask`; `benches` and `lab` build on this library. It links no libtorch, since fetching
+//! that is its first task.
+
+pub mod flag_page;
+pub mod libtorch;
+pub mod measure;
+pub mod output;
+pub mod process;
+mod programs;
+pub mod python;
+pub mod setup;
+pub mod workspace;

@@ -6,7 +6,7 @@ use std::path::Path;
 use clap::{Arg, Command};
 
 /// How the pages are made anew.
-pub const REMAKE: &str = "WRITE_FLAG_PAGES=1 cargo test -p cli -p xtask -p benches flag_page";
+pub const REMAKE: &str = "WRITE_FLAG_PAGES=1 cargo xtask test flag_page";
 
 /// The page of `command` with all its subcommands. With `either_separator`, `-` and `_` are the same in every flag.
 pub fn page(command: Command, introduction: &str, either_separator: bool) -> String {

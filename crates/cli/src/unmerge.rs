@@ -3,7 +3,7 @@
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
 
-use ::merge::unmerge;
+use ::merge::{Extracted, unmerge};
 use anyhow::{Context, Result, bail};
 use clap::Parser;
 use lora::{AdapterLayer, LoraConfig, TargetModules, save_adapter};
@@ -43,13 +43,6 @@ pub struct UnmergeArgs {
     /// CPU threads [default: all cores]
     #[arg(long, value_name = "N")]
     threads: Option<usize>,
-}
-
-/// What was found of a layer.
-struct Found {
-    layer: AdapterLayer,
-    delta_norm: f64,
-    residual_norm: f64,
 }
 
 /// Runs the program.
@@ -102,7 +95,7 @@ pub fn run(args: UnmergeArgs) -> Result<()> {
 }
 
 /// The factors of every linear layer that differs.
-fn extract(base: &Base, merged: &Base, r: i64, scale: f64) -> Result<Vec<Found>> {
+fn extract(base: &Base, merged: &Base, r: i64, scale: f64) -> Result<Vec<Extracted>> {
     let (base_weights, merged_weights) = (base.weights()?, merged.weights()?);
     let (from, to) = (base_weights.source(Device::Cpu, None), merged_weights.source(Device::Cpu, None));
     let mut found = Vec::new();
@@ -113,9 +106,7 @@ fn extract(base: &Base, merged: &Base, r: i64, scale: f64) -> Result<Vec<Found>>
             format!("`{}` is not of the shape of `{}`", merged.dir.display(), base.dir.display())
         })?;
         if let Some(extracted) = unmerge(&name, &before, &after, r, scale)? {
-            let layer = AdapterLayer { path: linear.path, a: extracted.a, b: extracted.b, scale };
-            let (delta_norm, residual_norm) = (extracted.delta_norm, extracted.residual_norm);
-            found.push(Found { layer, delta_norm, residual_norm });
+            found.push(extracted);
         }
     }
     Ok(found)
@@ -148,7 +139,7 @@ fn changed_elsewhere(base: &Base, merged: &Base) -> Result<Vec<String>> {
 }
 
 /// Leaf names where all layers of these names differ, else every path.
-fn targets(base: &Base, found: &[Found]) -> TargetModules {
+fn targets(base: &Base, found: &[Extracted]) -> TargetModules {
     let mut leaves: Vec<&str> = found.iter().map(|found| found.layer.path.leaf()).collect();
     leaves.sort_unstable();
     leaves.dedup();
@@ -161,7 +152,7 @@ fn targets(base: &Base, found: &[Found]) -> TargetModules {
     TargetModules::Names(names)
 }
 
-fn write(dir: &Path, config: &LoraConfig, found: &[Found], elsewhere: &[String]) -> Result<()> {
+fn write(dir: &Path, config: &LoraConfig, found: &[Extracted], elsewhere: &[String]) -> Result<()> {
     let layers: Vec<AdapterLayer> = found.iter().map(|found| found.layer.shallow_clone()).collect();
     save_adapter(dir, config, &layers)?;
     let lines = found.iter().map(|found| {
@@ -175,10 +166,10 @@ fn write(dir: &Path, config: &LoraConfig, found: &[Found], elsewhere: &[String])
     Ok(atomic_write(&dir.join("unmerge_report.json"), |file| file.write_all(text.as_bytes()))?)
 }
 
-fn table(found: &[Found]) -> String {
+fn table(found: &[Extracted]) -> String {
     let mut text = String::new();
     let _ = writeln!(text, "{:<44} {:>14} {:>14} {:>9}", "layer", "norm of delta", "residual", "of delta");
-    for Found { layer, delta_norm, residual_norm } in found {
+    for Extracted { layer, delta_norm, residual_norm } in found {
         let part = 100.0 * residual_norm / delta_norm;
         let _ = writeln!(
             text,
@@ -186,7 +177,8 @@ fn table(found: &[Found]) -> String {
             layer.path.as_str()
         );
     }
-    let root = |values: &dyn Fn(&Found) -> f64| found.iter().map(|f| values(f).powi(2)).sum::<f64>().sqrt();
+    let root =
+        |values: &dyn Fn(&Extracted) -> f64| found.iter().map(|f| values(f).powi(2)).sum::<f64>().sqrt();
     let (delta, residual) = (root(&|f| f.delta_norm), root(&|f| f.residual_norm));
     let part = 100.0 * residual / delta;
     let _ = writeln!(text, "{:<44} {delta:>14.5} {residual:>14.2e} {part:>7.2} %", "all");

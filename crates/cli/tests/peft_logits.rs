@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use llama_model::{Llama, LlamaConfig};
-use lora::{ADAPTER_CONFIG, ADAPTER_WEIGHTS, LoraAdapters, delta_weight, verify_saved};
+use lora::{ADAPTER_CONFIG, ADAPTER_WEIGHTS, LoraAdapters, verify_saved};
 use nn_core::{IGNORE_INDEX, LinearSource, Mode, NnError, TokenBatch, VisitLinears};
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -79,7 +79,7 @@ impl LinearSource for Merged<'_> {
         let weight = self.base.tensor(name, shape)?;
         let path = name.trim_end_matches(".weight");
         match self.adapters.layers().iter().find(|layer| layer.path.as_str() == path) {
-            Some(layer) => Ok(weight + delta_weight(&layer.a, &layer.b, layer.scale)?),
+            Some(layer) => Ok(&weight + layer.delta_weight(&weight)?),
             None => Ok(weight),
         }
     }

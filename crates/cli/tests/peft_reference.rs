@@ -18,7 +18,7 @@ use alpaca_data::{
 use checkpoint::Base;
 use llama_finetune::LoraModel;
 use llama_model::Llama;
-use lora::{LoraAdapters, LoraConfig, delta_weight};
+use lora::{LoraAdapters, LoraConfig};
 use nn_core::{Dtype, IGNORE_INDEX, LinearSource, Mode, NnError, TokenBatch};
 use serde::Deserialize;
 use tch::{Device, Kind, Tensor, no_grad};
@@ -233,7 +233,7 @@ fn pefts_adapter_gives_pefts_logits_and_pefts_merged_weight() {
 
         let layer = &task.adapters().layers()[0];
         assert_eq!(layer.path.as_str(), "model.layers.0.self_attn.q_proj");
-        let merged = no_grad(|| &base + delta_weight(&layer.a, &layer.b, layer.scale).unwrap());
+        let merged = no_grad(|| &base + layer.delta_weight(&base).unwrap());
         for (index, expected) in (0..).zip(&golden.merged_q_proj0_first8) {
             let actual = merged.double_value(&[0, index]);
             assert!((actual - expected).abs() < 1e-6, "{dir}: merged [0, {index}] {actual}, PEFT {expected}");

@@ -56,7 +56,7 @@ fn task(golden: &Golden, quantization: Quantization, checkpointing: bool) -> Lor
     };
     let adapters = LoraAdapters::attach(&mut model, &config, 0).unwrap();
     for (stream, layer) in adapters.layers().iter().enumerate() {
-        no_grad(|| layer.a.shallow_clone().copy_(&factor(&layer.a.size(), stream)));
+        no_grad(|| layer.a().shallow_clone().copy_(&factor(&layer.a().size(), stream)));
     }
     LoraModel::new(model, adapters)
 }
@@ -75,7 +75,7 @@ fn train(golden: &Golden, quantization: Quantization, checkpointing: bool) -> (V
             other => panic!("{other:?}"),
         }
     }
-    let norms = task.adapters().layers().iter().map(|layer| layer.b.norm().double_value(&[]));
+    let norms = task.adapters().layers().iter().map(|layer| layer.b().norm().double_value(&[]));
     (losses, norms.collect())
 }
 

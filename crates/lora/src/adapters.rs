@@ -1,27 +1,18 @@
 //! Attaching adapters to a model, and the handle on what was attached.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use nn_core::{LinearOp, ModulePath, NnError, TorchContext, VisitLinears, name_seed};
-use tch::{Device, Kind, Tensor};
+use nn_core::{LinearOp, NnError, TorchContext, VisitLinears, name_seed};
+use tch::Tensor;
 
-use crate::linear::LoraLinear;
-use crate::target::{Target, resolve};
+use crate::layer::AdapterLayer;
+use crate::linear::AdaptedLinear;
+use crate::saved::{Adapter, save_adapter};
+use crate::target::{LinearShape, Target, resolve};
+use crate::variant::{LayerTensors, NewLayer, WeightCache};
 use crate::{LoraConfig, LoraError};
-
-/// The factors of one adapted layer; they share storage with the layer.
-#[derive(Debug)]
-pub struct AdapterLayer {
-    /// The layer, as the checkpoint names it.
-    pub path: ModulePath,
-    /// `lora_A`, `[r, in]`; float32 where it trains.
-    pub a: Tensor,
-    /// `lora_B`, `[out, r]`; float32 where it trains, zero at birth.
-    pub b: Tensor,
-    /// What `B A` is multiplied with.
-    pub scale: f64,
-}
 
 /// The adapters of a model: what is trained, saved and merged.
 #[derive(Debug)]
@@ -32,22 +23,58 @@ pub struct LoraAdapters {
 }
 
 impl LoraAdapters {
-    /// Wraps every layer of `model` that `config` names. Fresh factors are those of PEFT: `A` uniform within
-    /// `±1/sqrt(in)` (Kaiming with `a = sqrt 5`), `B` zero, in float32; each depends on `seed` and its path only.
+    /// Wraps every layer of `model` that `config` names in a new, trainable adapter with PEFT's initial values, float32;
+    /// those of a layer depend on `seed` and its path only. A new adapter changes nothing.
     ///
     /// # Errors
     /// [`LoraError`] when the configuration is wrong or a target matches nothing; the model is then unchanged.
     pub fn attach(model: &mut dyn VisitLinears, config: &LoraConfig, seed: u64) -> Result<Self, LoraError> {
         config.validate()?;
-        let mut paths = Vec::new();
-        model.visit_linears_mut(&mut |path, _| paths.push(path.clone()));
-        let targets = resolve(config, &paths)?;
+        let targets = resolve(config, &linears(model))?;
         let mut layers = Vec::with_capacity(targets.len());
         let mut failure = None;
         model.visit_linears_mut(&mut |path, slot| {
             if let Some(target) = targets.iter().find(|target| target.path == *path) {
-                match AdapterLayer::fresh(target, slot.get(), seed) {
+                match fresh(target, slot.get(), seed) {
                     Ok(layer) => layers.push(layer),
+                    Err(error) => failure = Some(error),
+                }
+            }
+        });
+        match failure {
+            Some(error) => Err(error.into()),
+            None => Ok(Self::wrap(model, config, layers)),
+        }
+    }
+
+    /// Attaches the adapter saved in `dir` to `model`, frozen.
+    ///
+    /// # Errors
+    /// [`LoraError::MissingKeys`] and [`LoraError::UnusedKeys`] when file and model do not name the same layers; other
+    /// [`LoraError`]s when the directory is no adapter.
+    pub fn load(model: &mut dyn VisitLinears, dir: &Path) -> Result<Self, LoraError> {
+        let adapter = Adapter::read(dir)?;
+        let layers = adapter.layers(&linears(model))?;
+        Self::attach_layers(model, adapter.config(), &layers)
+    }
+
+    /// Wraps the layers of `model` that `layers` names: copies of these tensors, in float32, frozen.
+    ///
+    /// # Errors
+    /// [`LoraError::UnknownTarget`] when the model lacks one of them.
+    pub fn attach_layers(
+        model: &mut dyn VisitLinears,
+        config: &LoraConfig,
+        layers: &[AdapterLayer],
+    ) -> Result<Self, LoraError> {
+        let mut ordered: Vec<AdapterLayer> = Vec::with_capacity(layers.len());
+        let mut known = Vec::new();
+        let mut failure = None;
+        model.visit_linears_mut(&mut |path, slot| {
+            known.push(path.clone());
+            if let Some(layer) = layers.iter().find(|layer| layer.path == *path) {
+                match layer.frozen_on(slot.get().device()) {
+                    Ok(layer) => ordered.push(layer),
                     Err(error) => failure = Some(error),
                 }
             }
@@ -55,24 +82,27 @@ impl LoraAdapters {
         if let Some(error) = failure {
             return Err(error.into());
         }
-        Ok(Self::wrap(model, config, layers))
+        if let Some(stray) = layers.iter().find(|layer| !known.contains(&layer.path)) {
+            let known = known.iter().map(|path| path.as_str()).collect::<Vec<_>>().join(", ");
+            return Err(LoraError::UnknownTarget { target: stray.path.to_string(), known });
+        }
+        Ok(Self::wrap(model, config, ordered))
     }
 
     /// Wraps the layers of `model` that `layers` names, which are in the model's order.
-    pub(crate) fn wrap(model: &mut dyn VisitLinears, config: &LoraConfig, layers: Vec<AdapterLayer>) -> Self {
+    fn wrap(model: &mut dyn VisitLinears, config: &LoraConfig, layers: Vec<AdapterLayer>) -> Self {
         let enabled = Arc::new(AtomicBool::new(true));
         let mut next = layers.iter().peekable();
         model.visit_linears_mut(&mut |path, slot| {
             if let Some(layer) = next.next_if(|layer| layer.path == *path) {
                 slot.wrap(|base| {
-                    Box::new(LoraLinear {
+                    Box::new(AdaptedLinear {
                         base,
-                        a: layer.a.shallow_clone(),
-                        b: layer.b.shallow_clone(),
-                        scale: layer.scale,
+                        layer: layer.shallow_clone(),
                         dropout: config.lora_dropout,
                         stream: name_seed(0, path.as_str()),
                         enabled: Arc::clone(&enabled),
+                        cache: WeightCache::default(),
                     })
                 });
             }
@@ -90,62 +120,70 @@ impl LoraAdapters {
         &self.layers
     }
 
-    /// Whether the adapters take part; without them the model is its base.
+    /// Switches all adapters on or off; without them the model is its base.
     pub fn set_enabled(&self, on: bool) {
         self.enabled.store(on, Ordering::Relaxed);
     }
 
-    /// The trainable tensors under the names of PEFT's file.
+    /// The tensors under the names of PEFT's file.
     pub fn parameters(&self) -> Vec<(String, Tensor)> {
-        self.layers
-            .iter()
-            .flat_map(|layer| {
-                [(layer.key("A"), layer.a.shallow_clone()), (layer.key("B"), layer.b.shallow_clone())]
-            })
-            .collect()
+        let named = self.layers.iter().flat_map(AdapterLayer::named_tensors);
+        named.map(|(name, tensor)| (name, tensor.shallow_clone())).collect()
     }
 
     /// Number of trainable numbers.
     pub fn num_parameters(&self) -> usize {
-        self.layers.iter().map(|layer| layer.a.numel() + layer.b.numel()).sum()
+        self.layers.iter().flat_map(AdapterLayer::named_tensors).map(|(_, tensor)| tensor.numel()).sum()
+    }
+
+    /// Writes `adapter_config.json` and `adapter_model.safetensors` into `dir`, each atomically.
+    ///
+    /// # Errors
+    /// [`LoraError`] when the disk refuses.
+    pub fn save(&self, dir: &Path) -> Result<(), LoraError> {
+        save_adapter(dir, &self.config, &self.layers)
+    }
+
+    /// Replaces the tensors by those saved in `dir`, of the same layers and ranks: all of them, or on an error none.
+    ///
+    /// # Errors
+    /// As [`LoraAdapters::load`]; [`LoraError::Frozen`] for an adapter that does not train.
+    pub fn restore(&self, dir: &Path) -> Result<(), LoraError> {
+        let parameters = self.parameters();
+        if !parameters.iter().all(|(_, parameter)| parameter.requires_grad()) {
+            return Err(LoraError::Frozen);
+        }
+        let saved = Adapter::read(dir)?.take(shapes(&parameters))?;
+        for ((_, parameter), saved) in parameters.iter().zip(saved) {
+            tch::no_grad(|| parameter.shallow_clone().f_copy_(&saved)).op("copy_")?;
+        }
+        Ok(())
     }
 }
 
-impl AdapterLayer {
-    fn fresh(target: &Target, base: &dyn LinearOp, seed: u64) -> Result<Self, NnError> {
-        let (inputs, outputs) = (base.in_features(), base.out_features());
-        let bound = 1.0 / (inputs as f64).sqrt();
-        // Drawn on the CPU, so that a run starts from the same adapter on every device.
-        tch::manual_seed((name_seed(seed, target.path.as_str()) >> 1) as i64);
-        let mut a = Tensor::f_empty([target.r, inputs], (Kind::Float, Device::Cpu)).op("empty")?;
-        let _ = a.f_uniform_(-bound, bound).op("uniform_")?;
-        let b = Tensor::f_zeros([outputs, target.r], (Kind::Float, base.device())).op("zeros")?;
-        Ok(Self {
-            path: target.path.clone(),
-            a: a.f_to(base.device()).op("to")?.f_set_requires_grad(true).op("set_requires_grad")?,
-            b: b.f_set_requires_grad(true).op("set_requires_grad")?,
-            scale: target.scale,
-        })
-    }
+/// Names and shapes of tensors.
+pub(crate) fn shapes(named: &[(String, Tensor)]) -> Vec<(String, Vec<i64>)> {
+    named.iter().map(|(name, tensor)| (name.clone(), tensor.size())).collect()
+}
 
-    /// The name of factor `A` or `B` in PEFT's file.
-    pub(crate) fn key(&self, factor: &str) -> String {
-        Self::key_of(&self.path, factor)
-    }
+/// Every linear layer of `model`, in its order.
+fn linears(model: &mut dyn VisitLinears) -> Vec<LinearShape> {
+    let mut linears = Vec::new();
+    model.visit_linears_mut(&mut |path, slot| {
+        let (in_features, out_features) = (slot.get().in_features(), slot.get().out_features());
+        linears.push(LinearShape { path: path.clone(), in_features, out_features });
+    });
+    linears
+}
 
-    /// The name of factor `A` or `B` of the layer at `path`.
-    pub(crate) fn key_of(path: &ModulePath, factor: &str) -> String {
-        format!("base_model.model.{path}.lora_{factor}.weight")
+/// A new layer that trains.
+fn fresh(target: &Target, base: &dyn LinearOp, seed: u64) -> Result<AdapterLayer, NnError> {
+    let Target { path, variant, shape, scale } = target;
+    let seed = name_seed(seed, path.as_str());
+    let mut tensors = variant.fresh(&NewLayer { shape: *shape, seed, base })?;
+    for tensor in &mut tensors {
+        *tensor = tensor.f_set_requires_grad(true).op("set_requires_grad")?;
     }
-
-    /// The same factors, not copied.
-    #[must_use]
-    pub fn shallow_clone(&self) -> Self {
-        Self {
-            path: self.path.clone(),
-            a: self.a.shallow_clone(),
-            b: self.b.shallow_clone(),
-            scale: self.scale,
-        }
-    }
+    let tensors = LayerTensors { tensors, scale: *scale };
+    Ok(AdapterLayer { path: path.clone(), variant: *variant, tensors })
 }

@@ -5,10 +5,13 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use crate::LoraError;
-use crate::files::ADAPTER_CONFIG;
+use crate::error::LoraError;
+use crate::variant_name::{VariantName, peft_field};
 
-/// Which layers are adapted, in PEFT's three spellings.
+/// The hyper-parameters of an adapter directory.
+pub const ADAPTER_CONFIG: &str = "adapter_config.json";
+
+/// The layers that are adapted, in PEFT's three spellings.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum TargetModules {
@@ -60,12 +63,12 @@ pub struct LoraConfig {
     pub init_lora_weights: serde_json::Value,
     /// Whole modules trained beside the adapter: not supported.
     pub modules_to_save: Option<Vec<String>>,
-    /// Weight-decomposed adapters: not supported.
-    #[serde(skip_serializing)]
-    pub use_dora: bool,
     /// Biases on `lora_B`: not supported.
     #[serde(skip_serializing)]
     pub lora_bias: bool,
+    /// Variant of LoRA; a field of its own in PEFT's file.
+    #[serde(flatten, with = "peft_field")]
+    pub variant: VariantName,
 }
 
 impl Default for LoraConfig {
@@ -89,8 +92,8 @@ impl Default for LoraConfig {
             alpha_pattern: BTreeMap::new(),
             init_lora_weights: serde_json::Value::Bool(true),
             modules_to_save: None,
-            use_dora: false,
             lora_bias: false,
+            variant: VariantName::default(),
         }
     }
 }
@@ -134,17 +137,16 @@ impl LoraConfig {
         }
         let unsupported = [
             ("fan_in_fan_out", self.fan_in_fan_out),
-            ("use_dora", self.use_dora),
             ("lora_bias", self.lora_bias),
             ("modules_to_save", self.modules_to_save.as_ref().is_some_and(|names| !names.is_empty())),
         ];
         match unsupported.into_iter().find(|&(_, set)| set) {
-            Some((field, _)) => refuse(field, &"set", "this adapter feature is not supported"),
-            None => Ok(()),
+            Some((name, _)) => Err(LoraError::Variant { name: name.to_owned() }),
+            None => self.variant.get().map(|_| ()),
         }
     }
 
-    /// What a delta of rank `r` is multiplied with.
+    /// Factor of a delta of rank `r`.
     pub(crate) fn scale(&self, alpha: f64, r: i64) -> f64 {
         let r = r as f64;
         alpha / if self.use_rslora { r.sqrt() } else { r }
@@ -178,6 +180,7 @@ mod tests {
     fn what_would_compute_something_else_is_refused_by_name() {
         for (text, field) in [
             (r#"{"use_dora": true}"#, "use_dora"),
+            (r#"{"use_qalora": true}"#, "use_qalora"),
             (r#"{"bias": "all"}"#, "bias"),
             (r#"{"modules_to_save": ["lm_head"]}"#, "modules_to_save"),
             (r#"{"peft_type": "IA3"}"#, "peft_type"),

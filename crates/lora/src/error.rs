@@ -27,6 +27,15 @@ pub enum LoraError {
         /// What it has to be.
         expected: &'static str,
     },
+    /// A variant of LoRA, or another feature of PEFT, that is not supported.
+    #[error("`{name}` is set, but this adapter feature is not supported")]
+    Variant {
+        /// The variant, or PEFT's field that asks for it.
+        name: String,
+    },
+    /// An adapter that was attached frozen cannot take other values.
+    #[error("the adapter is frozen; only one that trains can be restored")]
+    Frozen,
     /// A pattern is no regular expression.
     #[error("`{field}` holds `{pattern}`, which is not a regular expression")]
     Pattern {

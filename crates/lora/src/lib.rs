@@ -2,21 +2,27 @@
 //! Face PEFT.
 //!
 //! [`LoraAdapters::attach`] wraps the linear layers of a model that a [`LoraConfig`] names, and hands back the trainable
-//! factors; they share storage with the layers, so what the handle loads, saves or trains is what the model computes
-//! with. The model never hears of it. [`read_adapter`] gives the factors of an adapter that is not attached to anything.
+//! tensors; they share storage with the layers, so what the handle restores, saves or trains is what the model computes
+//! with. The model never hears of it. [`Adapter::read`] gives a saved adapter that is not attached to anything.
 
 mod adapters;
 mod config;
-mod delta;
 mod error;
-mod files;
-mod frozen;
+mod layer;
 mod linear;
+mod saved;
 mod target;
+mod variant;
+mod variant_name;
+mod variants;
+mod verify;
 
-pub use adapters::{AdapterLayer, LoraAdapters};
-pub use config::{LoraConfig, TargetModules};
-pub use delta::{delta_weight, factor_product};
+pub use adapters::LoraAdapters;
+pub use config::{ADAPTER_CONFIG, LoraConfig, TargetModules};
 pub use error::LoraError;
-pub use files::{ADAPTER_CONFIG, ADAPTER_WEIGHTS, SavedAdapter, save_adapter, verify_saved};
-pub use frozen::{LinearShape, read_adapter};
+pub use layer::AdapterLayer;
+pub use saved::{ADAPTER_WEIGHTS, Adapter, save_adapter};
+pub use target::LinearShape;
+pub use variant::RowsDelta;
+pub use variant_name::VariantName;
+pub use verify::{SavedAdapter, verify_saved};

@@ -1,9 +1,23 @@
-//! Which layers a configuration means.
+//! The layers that a configuration names.
 
 use nn_core::ModulePath;
 use regex::Regex;
 
-use crate::{LoraConfig, LoraError, TargetModules};
+use crate::config::{LoraConfig, TargetModules};
+use crate::error::LoraError;
+use crate::layer::tensor_name;
+use crate::variant::{LayerShape, Variant};
+
+/// A linear layer that an adapter may be for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LinearShape {
+    /// Its name in the checkpoint, without `.weight`.
+    pub path: ModulePath,
+    /// Input width.
+    pub in_features: i64,
+    /// Output width.
+    pub out_features: i64,
+}
 
 /// PEFT's word for every linear layer except the head.
 const ALL_LINEAR: &str = "all-linear";
@@ -46,7 +60,7 @@ impl Matcher {
     }
 
     /// A target that matches none of `paths`.
-    fn unmatched(&self, paths: &[ModulePath]) -> Option<String> {
+    fn unmatched(&self, paths: &[&ModulePath]) -> Option<String> {
         match self {
             Self::Names(targets) => {
                 targets.iter().find(|name| !paths.iter().any(|path| names(path.as_str(), name))).cloned()
@@ -60,44 +74,56 @@ impl Matcher {
     }
 }
 
-/// One adapted layer: its rank and the scale of its delta.
-#[derive(Debug, Clone, PartialEq)]
+/// One layer that is adapted.
+#[derive(Debug)]
 pub(crate) struct Target {
     pub(crate) path: ModulePath,
-    pub(crate) r: i64,
+    pub(crate) variant: &'static dyn Variant,
+    pub(crate) shape: LayerShape,
     pub(crate) scale: f64,
 }
 
-/// The adapted layers among `paths`, in their order.
-pub(crate) fn resolve(config: &LoraConfig, paths: &[ModulePath]) -> Result<Vec<Target>, LoraError> {
+impl Target {
+    /// Names in PEFT's file and shapes of the layer's tensors.
+    pub(crate) fn tensors(&self) -> impl Iterator<Item = (String, Vec<i64>)> {
+        let specs = self.variant.tensors().iter();
+        specs.map(|spec| (tensor_name(&self.path, spec.suffix), (spec.shape)(self.shape)))
+    }
+}
+
+/// The adapted layers among `linears`, in their order.
+pub(crate) fn resolve(config: &LoraConfig, linears: &[LinearShape]) -> Result<Vec<Target>, LoraError> {
+    let variant = config.variant.get()?;
+    let paths: Vec<&ModulePath> = linears.iter().map(|linear| &linear.path).collect();
     let llama_default = || TargetModules::Names(vec!["q_proj".to_owned(), "v_proj".to_owned()]);
     let targets = config.target_modules.clone().unwrap_or_else(llama_default);
     let targets = Matcher::new("target_modules", &targets)?;
     let excluded = config.exclude_modules.as_ref().map(|m| Matcher::new("exclude_modules", m)).transpose()?;
-    let mut leaves: Vec<&str> = paths.iter().map(ModulePath::leaf).collect();
+    let mut leaves: Vec<&str> = paths.iter().map(|path| path.leaf()).collect();
     leaves.sort_unstable();
     leaves.dedup();
     let unknown = |target: String| LoraError::UnknownTarget { target, known: leaves.join(", ") };
-    if let Some(target) = targets.unmatched(paths) {
+    if let Some(target) = targets.unmatched(&paths) {
         return Err(unknown(target));
     }
     let ranks = patterns("rank_pattern", &config.rank_pattern)?;
     let alphas = patterns("alpha_pattern", &config.alpha_pattern)?;
-    let wanted = |path: &&ModulePath| {
-        let path = path.as_str();
+    let wanted = |linear: &&LinearShape| {
+        let path = linear.path.as_str();
         let in_layer = config
             .layers_to_transform
             .as_ref()
             .is_none_or(|layers| layer_index(path).is_some_and(|index| layers.contains(&index)));
         in_layer && targets.matches(path) && !excluded.as_ref().is_some_and(|m| m.matches(path))
     };
-    let found: Vec<Target> = paths
+    let found: Vec<Target> = linears
         .iter()
         .filter(wanted)
-        .map(|path| {
+        .map(|LinearShape { path, in_features, out_features }| {
             let r = lookup(&ranks, path).unwrap_or(config.r);
             let alpha = lookup(&alphas, path).unwrap_or(config.lora_alpha);
-            Target { path: path.clone(), r, scale: config.scale(alpha, r) }
+            let shape = LayerShape { r, in_features: *in_features, out_features: *out_features };
+            Target { path: path.clone(), variant, shape, scale: config.scale(alpha, r) }
         })
         .collect();
     if found.is_empty() {
@@ -116,6 +142,18 @@ fn patterns<'a, V: Copy + 'a>(
         .collect()
 }
 
+impl LoraConfig {
+    /// Counts the numbers that train where the linear layers of a model are `linears`.
+    ///
+    /// # Errors
+    /// [`LoraError`] when a target matches nothing.
+    pub fn num_parameters(&self, linears: &[LinearShape]) -> Result<i64, LoraError> {
+        let targets = resolve(self, linears)?;
+        let shapes = targets.iter().flat_map(Target::tensors).map(|(_, shape)| shape);
+        Ok(shapes.map(|shape| shape.iter().product::<i64>()).sum())
+    }
+}
+
 fn lookup<V: Copy>(patterns: &[(Regex, V)], path: &ModulePath) -> Option<V> {
     patterns.iter().find(|(pattern, _)| pattern.is_match(path.as_str())).map(|&(_, value)| value)
 }
@@ -128,17 +166,21 @@ fn layer_index(path: &str) -> Option<usize> {
 mod tests {
     use super::*;
 
-    fn paths() -> Vec<ModulePath> {
+    fn linears() -> Vec<LinearShape> {
         ["q_proj", "v_proj"]
             .iter()
             .flat_map(|leaf| {
-                (0..2).map(move |i| ModulePath::new(format!("model.layers.{i}.self_attn.{leaf}")))
+                (0..2).map(move |i| LinearShape {
+                    path: ModulePath::new(format!("model.layers.{i}.self_attn.{leaf}")),
+                    in_features: 8,
+                    out_features: 6,
+                })
             })
             .collect()
     }
 
     fn found(config: &LoraConfig) -> Vec<String> {
-        resolve(config, &paths())
+        resolve(config, &linears())
             .unwrap()
             .iter()
             .map(|t| t.path.as_str().replace("model.layers.", ""))
@@ -154,7 +196,7 @@ mod tests {
         let names = |name: &str| with(TargetModules::Names(vec![name.to_owned()]));
         assert_eq!(found(&names("q_proj")), ["0.self_attn.q_proj", "1.self_attn.q_proj"]);
         assert_eq!(found(&names("model.layers.1.self_attn.v_proj")), ["1.self_attn.v_proj"]);
-        assert!(resolve(&names("proj"), &paths()).is_err());
+        assert!(resolve(&names("proj"), &linears()).is_err());
     }
 
     #[test]
@@ -162,9 +204,9 @@ mod tests {
         let pattern = |text: &str| with(TargetModules::Pattern(text.to_owned()));
         assert_eq!(found(&pattern(r".*\.0\..*(q|v)_proj")), ["0.self_attn.q_proj", "0.self_attn.v_proj"]);
         assert_eq!(found(&pattern("all-linear")).len(), 4);
-        let error = resolve(&pattern("q_proj"), &paths()).unwrap_err().to_string();
+        let error = resolve(&pattern("q_proj"), &linears()).unwrap_err().to_string();
         assert!(error.contains("`q_proj`") && error.contains("q_proj, v_proj"), "{error}");
-        assert!(matches!(resolve(&pattern("("), &paths()), Err(LoraError::Pattern { .. })));
+        assert!(matches!(resolve(&pattern("("), &linears()), Err(LoraError::Pattern { .. })));
     }
 
     #[test]
@@ -176,8 +218,8 @@ mod tests {
             alpha_pattern: [("v_proj".to_owned(), 10.0)].into(),
             ..LoraConfig::default()
         };
-        let targets = resolve(&config, &paths()).unwrap();
-        let pairs: Vec<(i64, f64)> = targets.iter().map(|t| (t.r, t.scale)).collect();
+        let targets = resolve(&config, &linears()).unwrap();
+        let pairs: Vec<(i64, f64)> = targets.iter().map(|t| (t.shape.r, t.scale)).collect();
         assert_eq!(pairs, [(2, 3.0), (4, 1.5), (4, 2.5), (4, 2.5)]);
     }
 

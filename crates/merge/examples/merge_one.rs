@@ -54,10 +54,6 @@ impl LinearSource for Ones {
 fn adapter() -> AdapterLayer {
     tch::manual_seed(1);
     let options = (Kind::Float, Device::Cpu);
-    AdapterLayer {
-        path: ModulePath::new(Q_PROJ),
-        a: Tensor::randn([2, 16], options),
-        b: Tensor::randn([8, 2], options),
-        scale: 2.0,
-    }
+    let (a, b) = (Tensor::randn([2, 16], options), Tensor::randn([8, 2], options));
+    AdapterLayer::low_rank(ModulePath::new(Q_PROJ), a, b, 2.0)
 }

@@ -49,8 +49,8 @@ impl Deltas {
     /// What `adapters` add together, all of it multiplied by `scale`.
     ///
     /// # Errors
-    /// [`MergeError::Value`] for a weight or scale that is 0 or no number, [`MergeError::Combination`] when
-    /// [`Combination::Linear`] meets different ranks.
+    /// [`MergeError::Value`] for a weight or scale that is 0 or no number; [`MergeError::Combination`] when
+    /// [`Combination::Linear`] meets different ranks, or a variant of LoRA that is no sum is weighted or combined.
     pub fn new(
         adapters: Vec<WeightedAdapter>,
         combination: Combination,
@@ -72,12 +72,33 @@ impl Deltas {
             }
         }
         let deltas = Self { parts, combination, scale };
+        deltas.check_variants()?;
         deltas.check_ranks()?;
         Ok(deltas)
     }
 
+    /// Checks that an adapter whose delta depends on the base is alone and in full.
+    fn check_variants(&self) -> Result<(), MergeError> {
+        for (path, parts) in &self.parts {
+            let Some((_, layer)) = parts.iter().find(|(_, layer)| !layer.is_additive()) else { continue };
+            if parts.len() == 1 && (parts[0].0, self.scale) == (1.0, 1.0) {
+                continue;
+            }
+            return Err(MergeError::Combination {
+                combination: self.combination.name(),
+                path: path.clone(),
+                actual: format!(
+                    "an adapter is a `{}`, which merges alone, with weight and scale 1",
+                    layer.variant()
+                ),
+                expected: "plain LoRA adapters",
+            });
+        }
+        Ok(())
+    }
+
     fn check_ranks(&self) -> Result<(), MergeError> {
-        let rank = |(_, layer): &(f64, AdapterLayer)| layer.a.size().first().copied();
+        let rank = |(_, layer): &(f64, AdapterLayer)| layer.a().size().first().copied();
         for (path, parts) in self.parts.iter().filter(|_| self.combination == Combination::Linear) {
             if parts.iter().any(|part| rank(part) != rank(&parts[0])) {
                 let ranks: Vec<String> = parts.iter().filter_map(rank).map(|rank| rank.to_string()).collect();
@@ -109,12 +130,11 @@ impl Deltas {
     pub fn layer(&self, path: &str) -> Result<Option<AdapterLayer>, MergeError> {
         let Some(parts) = self.parts.get(path) else { return Ok(None) };
         if let [(weight, layer)] = parts.as_slice() {
-            let scale = layer.scale * weight * self.scale;
-            return Ok(Some(AdapterLayer { scale, ..layer.shallow_clone() }));
+            return Ok(Some(layer.with_scale(layer.scale() * weight * self.scale)));
         }
         let (mut factors_a, mut factors_b) = (Vec::new(), Vec::new());
         for (weight, layer) in parts {
-            let amount = weight * layer.scale;
+            let amount = weight * layer.scale();
             let (of_a, of_b) = match self.combination {
                 Combination::Cat => (amount, 1.0),
                 Combination::Linear => (amount.abs().sqrt().copysign(amount), amount.abs().sqrt()),
@@ -123,8 +143,8 @@ impl Deltas {
                 let factor = factor.f_to_kind(Kind::Float).op("to_kind")?;
                 Ok(factor.f_mul_scalar(by).op("mul_scalar")?)
             };
-            factors_a.push(times(&layer.a, of_a)?);
-            factors_b.push(times(&layer.b, of_b)?);
+            factors_a.push(times(layer.a(), of_a)?);
+            factors_b.push(times(layer.b(), of_b)?);
         }
         let join = |factors: Vec<Tensor>, dim| -> Result<Tensor, MergeError> {
             if self.combination == Combination::Cat {
@@ -135,7 +155,7 @@ impl Deltas {
             factors.try_fold(first, |sum, factor| Ok(sum.f_add(&factor).op("add")?))
         };
         let (a, b) = (join(factors_a, 0)?, join(factors_b, 1)?);
-        Ok(Some(AdapterLayer { path: parts[0].1.path.clone(), a, b, scale: self.scale }))
+        Ok(Some(AdapterLayer::low_rank(parts[0].1.path.clone(), a, b, self.scale)))
     }
 
     /// The factors of every layer, combined.

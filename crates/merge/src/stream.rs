@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::mpsc::sync_channel;
 
-use lora::{AdapterLayer, factor_product};
+use lora::AdapterLayer;
 use nn_core::{LinearSource, NnError, TorchContext};
 use tch::{Kind, Tensor};
 use weights::TensorStream;
@@ -195,8 +195,8 @@ fn merge_one(
                 rounded
             }
             Some(layer) => {
-                let b = layer.b.f_narrow(0, start, end - start).op("narrow")?;
-                let (merged, sums) = add(&before, &factor_product(&layer.a, &b)?, layer.scale, plan.kind)?;
+                let delta = layer.delta_rows(&before, start..end)?;
+                let (merged, sums) = add(&before, &delta.product, delta.scale, plan.kind)?;
                 if !sums.finite {
                     check_finite(&plan.name, &before, &merged, true)?;
                 }
@@ -230,15 +230,12 @@ fn merge_one(
 }
 
 fn check_shape(layer: &AdapterLayer, shape: &[i64]) -> Result<(), MergeError> {
-    let actual = vec![
-        layer.b.size().first().copied().unwrap_or_default(),
-        layer.a.size().last().copied().unwrap_or_default(),
-    ];
+    let actual = layer.weight_shape();
     if actual == shape {
         return Ok(());
     }
     let name = format!("delta of {}", layer.path);
-    Err(NnError::Shape { name, actual, expected: shape.to_vec() }.into())
+    Err(NnError::Shape { name, actual: actual.to_vec(), expected: shape.to_vec() }.into())
 }
 
 /// Rows at which a tensor is cut: where a file ends, and often enough. Heads that change order stay whole.

@@ -1,6 +1,7 @@
 //! The adapter between two checkpoints.
 
-use nn_core::{TorchContext, name_seed};
+use lora::AdapterLayer;
+use nn_core::{ModulePath, TorchContext, name_seed};
 use tch::{Device, Kind, Tensor};
 
 use crate::MergeError;
@@ -12,13 +13,11 @@ const POWER_ITERATIONS: usize = 4;
 /// Up to this smaller dimension the decomposition is exact.
 const EXACT_UP_TO: i64 = 1024;
 
-/// What was found of one layer.
+/// The adapter of one layer.
 #[derive(Debug)]
 pub struct Extracted {
-    /// `lora_A`, `[r, in]`, float32.
-    pub a: Tensor,
-    /// `lora_B`, `[out, r]`, float32.
-    pub b: Tensor,
+    /// Its factors, float32.
+    pub layer: AdapterLayer,
     /// Frobenius norm of the difference.
     pub delta_norm: f64,
     /// Frobenius norm of what rank `r` cannot hold.
@@ -30,7 +29,7 @@ pub struct Extracted {
 /// in a range found at random (Halko, Martinsson and Tropp, 2011, arXiv 0909.4061, algorithm 4.4), from a seed that the
 /// name determines.
 ///
-/// `base`, `merged`: `[out, in]`, of any kind.
+/// `name`: of the weight, such as `model.layers.0.self_attn.q_proj.weight`; `base`, `merged`: `[out, in]`, of any kind.
 ///
 /// # Errors
 /// [`MergeError::NotFinite`] when a weight is no number, [`MergeError::Value`] when `r` is more than the matrix has.
@@ -61,14 +60,11 @@ pub fn unmerge(
     let root = s.f_narrow(0, 0, r).op("narrow")?.f_sqrt().op("sqrt")?;
     let a = vh.f_narrow(0, 0, r).op("narrow")?.f_mul(&root.f_unsqueeze(1).op("unsqueeze")?).op("mul")?;
     let b = u.f_narrow(1, 0, r).op("narrow")?.f_mul(&root).op("mul")?.f_div_scalar(scale).op("div")?;
-    let held = lora::delta_weight(&a, &b, scale)?;
-    let residual_norm = norm(&delta.f_sub(&held).op("sub")?)?;
-    Ok(Some(Extracted {
-        a: a.f_contiguous().op("contiguous")?,
-        b: b.f_contiguous().op("contiguous")?,
-        delta_norm,
-        residual_norm,
-    }))
+    let path = ModulePath::new(name.strip_suffix(".weight").unwrap_or(name));
+    let (a, b) = (a.f_contiguous().op("contiguous")?, b.f_contiguous().op("contiguous")?);
+    let layer = AdapterLayer::low_rank(path, a, b, scale);
+    let residual_norm = norm(&delta.f_sub(&layer.delta_weight(base)?).op("sub")?)?;
+    Ok(Some(Extracted { layer, delta_norm, residual_norm }))
 }
 
 fn norm(xs: &Tensor) -> Result<f64, MergeError> {

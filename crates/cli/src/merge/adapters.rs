@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use ::merge::{Deltas, WeightedAdapter};
 use anyhow::{Context, Result};
 use llama_model::LlamaConfig;
-use lora::{LinearShape, read_adapter};
+use lora::{Adapter, LinearShape};
 use nn_core::ModulePath;
 
 use super::settings::Settings;
@@ -34,7 +34,8 @@ pub(crate) fn read(settings: &Settings, config: &LlamaConfig) -> Result<Deltas> 
     let linears = linears(config);
     let mut adapters = Vec::with_capacity(settings.adapters.len());
     for spec in &settings.adapters {
-        let (_, layers) = read_adapter(&spec.dir, &linears).with_context(|| {
+        let layers = Adapter::read(&spec.dir).and_then(|adapter| adapter.trained_layers(&linears));
+        let layers = layers.with_context(|| {
             format!("adapter `{}` does not fit base `{}`", spec.dir.display(), settings.base_model)
         })?;
         adapters.push(WeightedAdapter { layers, weight: spec.weight });

@@ -67,12 +67,12 @@ pub(crate) fn write_adapter(dir: &Path, config: &LlamaConfig, targets: &[&str], 
             if targets.contains(&leaf) {
                 let block = if at < 4 { "self_attn" } else { "mlp" };
                 let from = seed + 100 * at + 1000 * index as i64;
-                layers.push(AdapterLayer {
-                    path: ModulePath::new(format!("model.layers.{index}.{block}.{leaf}")),
-                    a: numbers(&[r, inputs], from),
-                    b: numbers(&[outputs, r], from + 50),
-                    scale: ALPHA / r as f64,
-                });
+                layers.push(AdapterLayer::low_rank(
+                    ModulePath::new(format!("model.layers.{index}.{block}.{leaf}")),
+                    numbers(&[r, inputs], from),
+                    numbers(&[outputs, r], from + 50),
+                    ALPHA / r as f64,
+                ));
             }
         }
     }

@@ -1,19 +1,11 @@
 //! Two layers of two linears each, named as LLaMA's.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
-
-use lora::{LoraAdapters, LoraConfig, TargetModules};
+use lora::{LoraAdapters, LoraConfig, TargetModules, VariantName};
 use nn_core::{DenseLinear, LinearSlot, Mode, ModulePath, VisitLinears};
 use tch::{Device, Kind, Tensor};
 
 pub(crate) const WIDTH: i64 = 12;
 pub(crate) const OUT: i64 = 8;
-
-/// The random numbers of libtorch belong to the whole process: whoever draws them is alone.
-pub(crate) fn alone() -> MutexGuard<'static, ()> {
-    static DRAWING: Mutex<()> = Mutex::new(());
-    DRAWING.lock().unwrap_or_else(PoisonError::into_inner)
-}
 
 /// Numbers between -1 and 1 without a pattern.
 fn numbers(count: i64, from: usize) -> Tensor {
@@ -63,7 +55,12 @@ pub(crate) fn config() -> LoraConfig {
     }
 }
 
-/// Gives every factor numbers that are not zero, others in each layer.
+/// That of each variant.
+pub(crate) fn every_variant() -> impl Iterator<Item = LoraConfig> {
+    VariantName::known().map(|name| LoraConfig { variant: name.into(), ..config() })
+}
+
+/// Gives every tensor numbers that are not zero, others in each layer.
 pub(crate) fn fill(adapters: &LoraAdapters) {
     tch::no_grad(|| {
         for (index, (_, mut factor)) in adapters.parameters().into_iter().enumerate() {
@@ -75,7 +72,6 @@ pub(crate) fn fill(adapters: &LoraAdapters) {
 
 /// A toy with adapters that do something.
 pub(crate) fn adapted(config: &LoraConfig, kind: Kind) -> (Toy, LoraAdapters) {
-    let _alone = alone();
     let mut toy = Toy::new(kind);
     let adapters = LoraAdapters::attach(&mut toy, config, 1).unwrap();
     fill(&adapters);

@@ -4,7 +4,7 @@ use lora::{LoraAdapters, LoraConfig};
 use nn_core::Mode;
 use tch::{Kind, Tensor};
 
-use crate::common::{Toy, adapted, alone, config, inputs, max_difference};
+use crate::common::{Toy, adapted, config, every_variant, inputs, max_difference};
 
 fn dropping() -> (Toy, LoraAdapters) {
     adapted(&LoraConfig { lora_dropout: 0.5, ..config() }, Kind::Float)
@@ -12,13 +12,14 @@ fn dropping() -> (Toy, LoraAdapters) {
 
 #[test]
 fn a_pass_with_the_same_seed_gives_the_same_and_with_another_something_else() {
-    let (toy, _adapters) = dropping();
-    let _alone = alone();
-    let pass = |seed| toy.forward(0, &inputs(6), Mode::Train { seed });
-    let first = pass(3);
-    let other = pass(4);
-    assert_eq!(first, pass(3));
-    assert!(max_difference(&first, &other) > 0.01);
+    for config in every_variant() {
+        let (toy, _adapters) = adapted(&LoraConfig { lora_dropout: 0.5, ..config }, Kind::Float);
+        let pass = |seed| toy.forward(0, &inputs(6), Mode::Train { seed });
+        let first = pass(3);
+        let other = pass(4);
+        assert_eq!(first, pass(3));
+        assert!(max_difference(&first, &other) > 0.01);
+    }
 }
 
 #[test]
@@ -27,12 +28,11 @@ fn layers_drop_different_features_in_one_pass() {
     tch::no_grad(|| {
         let layers = adapters.layers();
         for layer in &layers[1..] {
-            layer.a.shallow_clone().copy_(&layers[0].a);
-            layer.b.shallow_clone().copy_(&layers[0].b);
+            layer.a().shallow_clone().copy_(layers[0].a());
+            layer.b().shallow_clone().copy_(layers[0].b());
         }
     });
     let base = Toy::new(Kind::Float);
-    let _alone = alone();
     // Without its base each layer computes the same function, but for dropout.
     let branch =
         |slot, mode| toy.forward(slot, &inputs(6), mode) - base.forward(slot, &inputs(6), Mode::Eval);
@@ -50,30 +50,28 @@ fn evaluation_drops_nothing() {
     let (toy, _adapters) = dropping();
     let (without, _plain) = adapted(&config(), Kind::Float);
     assert_eq!(toy.forward(1, &inputs(6), Mode::Eval), without.forward(1, &inputs(6), Mode::Eval));
-    let _alone = alone();
     let trained = toy.forward(1, &inputs(6), Mode::Train { seed: 3 });
     assert!(max_difference(&trained, &toy.forward(1, &inputs(6), Mode::Eval)) > 0.01);
 }
 
 #[test]
 fn on_average_dropout_changes_nothing() {
-    let (toy, _adapters) = dropping();
-    let _alone = alone();
-    let passes = 4000;
-    let sum: Tensor = tch::no_grad(|| {
-        (0..passes).map(|seed| toy.forward(0, &inputs(2), Mode::Train { seed })).reduce(|a, b| a + b).unwrap()
-    });
-    let mean = sum / passes as f64;
-    // Each output sums a dozen features of spread up to 1: four standard errors of 4000 passes.
-    let difference = max_difference(&mean, &toy.forward(0, &inputs(2), Mode::Eval));
-    assert!(difference < 0.2, "{difference}");
+    for config in every_variant() {
+        let (toy, _adapters) = adapted(&LoraConfig { lora_dropout: 0.5, ..config }, Kind::Float);
+        let passes = 4000;
+        let forward = |seed| toy.forward(0, &inputs(2), Mode::Train { seed });
+        let sum: Tensor = tch::no_grad(|| (0..passes).map(forward).reduce(|a, b| a + b).unwrap());
+        let mean = sum / passes as f64;
+        // Each output sums a dozen features of spread up to 1: four standard errors of 4000 passes.
+        let difference = max_difference(&mean, &toy.forward(0, &inputs(2), Mode::Eval));
+        assert!(difference < 0.2, "{difference}");
+    }
 }
 
 #[test]
 fn the_base_is_not_dropped() {
     let (toy, adapters) = dropping();
-    adapters.layers().iter().for_each(|layer| tch::no_grad(|| drop(layer.b.shallow_clone().zero_())));
-    let _alone = alone();
+    adapters.layers().iter().for_each(|layer| tch::no_grad(|| drop(layer.b().shallow_clone().zero_())));
     let base = Toy::new(Kind::Float).forward(0, &inputs(6), Mode::Eval);
     assert_eq!(toy.forward(0, &inputs(6), Mode::Train { seed: 3 }), base);
 }

@@ -3,21 +3,25 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use lora::{ADAPTER_CONFIG, ADAPTER_WEIGHTS, LoraAdapters, LoraConfig, LoraError, verify_saved};
+use lora::{ADAPTER_CONFIG, ADAPTER_WEIGHTS, LinearShape, LoraAdapters, LoraConfig, LoraError, verify_saved};
 use nn_core::Mode;
 use serde_json::Value;
 use tch::{Kind, Tensor};
 use tempfile::TempDir;
 use weights::{TensorStore, pt_metadata, write_safetensors};
 
-use crate::common::{OUT, Toy, WIDTH, adapted, alone, config, inputs};
+use crate::common::{OUT, Toy, WIDTH, adapted, config, every_variant, inputs};
 
 const FIRST_A: &str = "base_model.model.model.layers.0.self_attn.q_proj.lora_A.weight";
 const FIRST_B: &str = "base_model.model.model.layers.0.self_attn.q_proj.lora_B.weight";
 
 fn saved() -> (TempDir, Toy, LoraAdapters) {
+    saved_with(&config())
+}
+
+fn saved_with(config: &LoraConfig) -> (TempDir, Toy, LoraAdapters) {
     let dir = tempfile::tempdir().unwrap();
-    let (toy, adapters) = adapted(&config(), Kind::Float);
+    let (toy, adapters) = adapted(config, Kind::Float);
     adapters.save(dir.path()).unwrap();
     (dir, toy, adapters)
 }
@@ -34,7 +38,6 @@ fn change(dir: &Path, change: impl FnOnce(&mut BTreeMap<String, Tensor>)) {
 }
 
 fn load(dir: &Path) -> Result<(Toy, LoraAdapters), LoraError> {
-    let _alone = alone();
     let mut toy = Toy::new(Kind::Float);
     LoraAdapters::load(&mut toy, dir).map(|adapters| (toy, adapters))
 }
@@ -45,14 +48,19 @@ fn refusal(dir: &Path) -> String {
 
 #[test]
 fn a_saved_adapter_loads_as_what_it_was() {
-    let (dir, toy, adapters) = saved();
-    let (again, loaded) = load(dir.path()).unwrap();
-    for slot in 0..4 {
-        let ys = |toy: &Toy| toy.forward(slot, &inputs(5), Mode::Eval);
-        assert_eq!(ys(&again), ys(&toy));
+    for config in every_variant() {
+        let (dir, toy, adapters) = saved_with(&config);
+        let (again, loaded) = load(dir.path()).unwrap();
+        for slot in 0..4 {
+            let ys = |toy: &Toy| toy.forward(slot, &inputs(5), Mode::Eval);
+            // The second pass is that of weights which are known to be frozen.
+            assert_eq!(ys(&again), ys(&toy));
+            assert_eq!(ys(&again), ys(&toy));
+        }
+        let expected = LoraConfig { inference_mode: true, ..adapters.config().clone() };
+        assert_eq!(*loaded.config(), expected);
+        assert_eq!(loaded.config().variant, config.variant);
     }
-    let expected = LoraConfig { inference_mode: true, ..adapters.config().clone() };
-    assert_eq!(*loaded.config(), expected);
 }
 
 #[test]
@@ -134,13 +142,16 @@ fn an_adapter_that_does_nothing_is_told_after_saving() {
 
 #[test]
 fn keys_with_the_name_of_the_adapter_are_read() {
-    let (dir, toy, _adapters) = saved();
-    change(dir.path(), |tensors| {
-        let named = std::mem::take(tensors).into_iter();
-        *tensors = named.map(|(name, t)| (name.replace(".weight", ".default.weight"), t)).collect();
-    });
-    let (again, _adapters) = load(dir.path()).unwrap();
-    assert_eq!(again.forward(3, &inputs(5), Mode::Eval), toy.forward(3, &inputs(5), Mode::Eval));
+    for config in every_variant() {
+        let (dir, toy, _adapters) = saved_with(&config);
+        change(dir.path(), |tensors| {
+            let with_name = |name: String| format!("{}.default.weight", name.trim_end_matches(".weight"));
+            let named = std::mem::take(tensors).into_iter();
+            *tensors = named.map(|(name, t)| (with_name(name), t)).collect();
+        });
+        let (again, _adapters) = load(dir.path()).unwrap();
+        assert_eq!(again.forward(3, &inputs(5), Mode::Eval), toy.forward(3, &inputs(5), Mode::Eval));
+    }
 }
 
 #[test]
@@ -152,4 +163,37 @@ fn a_directory_that_is_no_adapter_is_told_with_the_file() {
     assert!(refusal(dir.path()).contains(ADAPTER_WEIGHTS));
     std::fs::write(dir.path().join(ADAPTER_CONFIG), "{").unwrap();
     assert!(refusal(dir.path()).contains("is not a PEFT adapter_config.json"));
+}
+
+#[test]
+fn an_adapter_that_trains_is_restored_and_a_frozen_one_is_not() {
+    for config in every_variant() {
+        let (dir, toy, _adapters) = saved_with(&config);
+        let mut again = Toy::new(Kind::Float);
+        let adapters = LoraAdapters::attach(&mut again, &config, 5).unwrap();
+        adapters.restore(dir.path()).unwrap();
+        assert_eq!(again.forward(1, &inputs(5), Mode::Eval), toy.forward(1, &inputs(5), Mode::Eval));
+        let (_toy, frozen) = load(dir.path()).unwrap();
+        assert!(matches!(frozen.restore(dir.path()), Err(LoraError::Frozen)));
+    }
+}
+
+#[test]
+fn the_number_of_parameters_is_known_without_a_model() {
+    for config in every_variant() {
+        let (_toy, adapters) = adapted(&config, Kind::Float);
+        let linears: Vec<LinearShape> = adapters
+            .layers()
+            .iter()
+            .map(|layer| LinearShape { path: layer.path.clone(), in_features: WIDTH, out_features: OUT })
+            .collect();
+        assert_eq!(config.num_parameters(&linears).unwrap(), adapters.num_parameters() as i64);
+    }
+}
+
+#[test]
+fn a_tensor_that_is_not_finite_is_named() {
+    let (dir, ..) = saved();
+    change(dir.path(), |tensors| drop(tensors.get_mut(FIRST_A).unwrap().fill_(f64::NAN)));
+    assert!(refusal(dir.path()).starts_with(&format!("`{FIRST_A}` in `")));
 }

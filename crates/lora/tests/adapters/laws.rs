@@ -4,7 +4,7 @@ use lora::{LoraAdapters, LoraConfig, TargetModules};
 use nn_core::Mode;
 use tch::{Kind, Tensor};
 
-use crate::common::{OUT, Toy, WIDTH, adapted, alone, config, fill, inputs, max_difference};
+use crate::common::{OUT, Toy, WIDTH, adapted, config, every_variant, fill, inputs, max_difference};
 
 /// Sums of a dozen products in float32.
 const SAME: f64 = 1e-5;
@@ -12,7 +12,7 @@ const SAME: f64 = 1e-5;
 #[test]
 fn the_adapted_layer_is_the_layer_of_its_dense_weight() {
     let rank_stabilised = LoraConfig { use_rslora: true, ..config() };
-    for config in [config(), rank_stabilised] {
+    for config in every_variant().chain([rank_stabilised]) {
         let (toy, _adapters) = adapted(&config, Kind::Float);
         let base = Toy::new(Kind::Float);
         for slot in 0..4 {
@@ -31,57 +31,62 @@ fn the_delta_is_b_times_a_times_alpha_over_r() {
     let base = Toy::new(Kind::Float);
     for (slot, layer) in adapters.layers().iter().enumerate() {
         let delta = toy.dense_weight(slot, Kind::Float) - base.dense_weight(slot, Kind::Float);
-        let expected = layer.b.matmul(&layer.a) * (7.0 / 3.0);
+        let expected = layer.b().matmul(layer.a()) * (7.0 / 3.0);
         assert!(max_difference(&delta, &expected) < SAME);
     }
 }
 
 #[test]
 fn leading_dimensions_change_nothing() {
-    let (toy, _adapters) = adapted(&config(), Kind::Float);
-    let xs = inputs(6);
-    let flat = toy.forward(1, &xs, Mode::Eval);
-    let nested = toy.forward(1, &xs.view([2, 3, WIDTH]), Mode::Eval);
-    assert_eq!(nested.size(), [2, 3, OUT]);
-    assert!(max_difference(&flat, &nested.view([6, OUT])) < SAME);
+    for config in every_variant() {
+        let (toy, _adapters) = adapted(&config, Kind::Float);
+        let xs = inputs(6);
+        let flat = toy.forward(1, &xs, Mode::Eval);
+        let nested = toy.forward(1, &xs.view([2, 3, WIDTH]), Mode::Eval);
+        assert_eq!(nested.size(), [2, 3, OUT]);
+        assert!(max_difference(&flat, &nested.view([6, OUT])) < SAME);
+    }
 }
 
 /// bfloat16 has 8 significant bits, and the outputs are up to about 8.
 #[test]
 fn a_base_in_half_precision_keeps_its_kind_and_its_factors_theirs() {
-    let (toy, adapters) = adapted(&config(), Kind::BFloat16);
-    let (exact, _) = adapted(&config(), Kind::Float);
-    assert!(adapters.parameters().iter().all(|(_, factor)| factor.kind() == Kind::Float));
-    let ys = toy.forward(0, &inputs(5).to_kind(Kind::BFloat16), Mode::Eval);
-    assert_eq!(ys.kind(), Kind::BFloat16);
-    assert!(max_difference(&ys.to_kind(Kind::Float), &exact.forward(0, &inputs(5), Mode::Eval)) < 0.1);
+    for config in every_variant() {
+        let (toy, adapters) = adapted(&config, Kind::BFloat16);
+        let (exact, _) = adapted(&config, Kind::Float);
+        assert!(adapters.parameters().iter().all(|(_, factor)| factor.kind() == Kind::Float));
+        let ys = toy.forward(0, &inputs(5).to_kind(Kind::BFloat16), Mode::Eval);
+        assert_eq!(ys.kind(), Kind::BFloat16);
+        assert!(max_difference(&ys.to_kind(Kind::Float), &exact.forward(0, &inputs(5), Mode::Eval)) < 0.1);
+    }
 }
 
 #[test]
 fn a_fresh_adapter_changes_nothing() {
-    let _alone = alone();
-    let mut toy = Toy::new(Kind::Float);
-    let adapters = LoraAdapters::attach(&mut toy, &config(), 1).unwrap();
-    let base = Toy::new(Kind::Float);
-    for slot in 0..4 {
-        assert_eq!(toy.forward(slot, &inputs(5), Mode::Eval), base.forward(slot, &inputs(5), Mode::Eval));
-    }
-    let bound = 1.0 / (WIDTH as f64).sqrt();
-    for layer in adapters.layers() {
-        let largest = layer.a.abs().max().double_value(&[]);
-        assert!(largest <= bound && largest > 0.8 * bound, "{largest} of {bound}");
-        assert_eq!(layer.b.count_nonzero(None).int64_value(&[]), 0);
+    for config in every_variant() {
+        let mut toy = Toy::new(Kind::Float);
+        let dropping = LoraConfig { lora_dropout: 0.5, ..config };
+        let adapters = LoraAdapters::attach(&mut toy, &dropping, 1).unwrap();
+        let base = Toy::new(Kind::Float);
+        for (slot, mode) in (0..4).flat_map(|slot| [(slot, Mode::Eval), (slot, Mode::Train { seed: 3 })]) {
+            assert_eq!(toy.forward(slot, &inputs(5), mode), base.forward(slot, &inputs(5), mode));
+        }
+        let bound = 1.0 / (WIDTH as f64).sqrt();
+        for layer in adapters.layers() {
+            let largest = layer.a().abs().max().double_value(&[]);
+            assert!(largest <= bound && largest > 0.8 * bound, "{largest} of {bound}");
+            assert_eq!(layer.b().count_nonzero(None).int64_value(&[]), 0);
+        }
     }
 }
 
 #[test]
 fn a_fresh_factor_depends_on_the_seed_and_its_own_layer_only() {
-    let _alone = alone();
     let attach = |names: &[&str], seed| {
         let names = names.iter().map(|&name| name.to_owned()).collect();
         let config = LoraConfig { target_modules: Some(TargetModules::Names(names)), ..config() };
         let adapters = LoraAdapters::attach(&mut Toy::new(Kind::Float), &config, seed).unwrap();
-        adapters.layers().iter().map(|layer| (layer.path.clone(), layer.a.copy())).collect::<Vec<_>>()
+        adapters.layers().iter().map(|layer| (layer.path.clone(), layer.a().copy())).collect::<Vec<_>>()
     };
     let (both, only_v, other) =
         (attach(&["q_proj", "v_proj"], 1), attach(&["v_proj"], 1), attach(&["v_proj"], 2));
@@ -95,43 +100,46 @@ fn a_fresh_factor_depends_on_the_seed_and_its_own_layer_only() {
 
 #[test]
 fn disabled_adapters_leave_the_base() {
-    let (toy, adapters) = adapted(&config(), Kind::Float);
-    let base = Toy::new(Kind::Float);
-    adapters.set_enabled(false);
-    for slot in 0..4 {
-        assert_eq!(toy.forward(slot, &inputs(5), Mode::Eval), base.forward(slot, &inputs(5), Mode::Eval));
-        assert_eq!(toy.dense_weight(slot, Kind::Float), base.dense_weight(slot, Kind::Float));
+    for config in every_variant() {
+        let (toy, adapters) = adapted(&config, Kind::Float);
+        let base = Toy::new(Kind::Float);
+        let forward = |toy: &Toy, slot| toy.forward(slot, &inputs(5), Mode::Eval);
+        adapters.set_enabled(false);
+        for slot in 0..4 {
+            assert_eq!(forward(&toy, slot), forward(&base, slot));
+            assert_eq!(toy.dense_weight(slot, Kind::Float), base.dense_weight(slot, Kind::Float));
+        }
+        adapters.set_enabled(true);
+        assert!(max_difference(&forward(&toy, 0), &forward(&base, 0)) > 0.1);
     }
-    adapters.set_enabled(true);
-    assert!(
-        max_difference(&toy.forward(0, &inputs(5), Mode::Eval), &base.forward(0, &inputs(5), Mode::Eval))
-            > 0.1
-    );
 }
 
 #[test]
 fn gradients_are_those_of_the_dense_form() {
-    let (toy, adapters) = adapted(&config(), Kind::Float);
-    let gradients = |loss: Tensor| {
-        loss.backward();
-        let layer = &adapters.layers()[2];
-        let found = (layer.a.grad().copy(), layer.b.grad().copy());
-        let _ = layer.a.grad().zero_();
-        let _ = layer.b.grad().zero_();
-        found
-    };
-    let xs = inputs(5);
-    let through_factors = gradients(toy.forward(2, &xs, Mode::Eval).square().sum(Kind::Float));
-    let weight = toy.dense_weight(2, Kind::Float);
-    let through_weight = gradients(xs.linear(&weight, None::<&Tensor>).square().sum(Kind::Float));
-    assert!(through_factors.0.abs().max().double_value(&[]) > 1.0);
-    assert!(max_difference(&through_factors.0, &through_weight.0) < 100.0 * SAME);
-    assert!(max_difference(&through_factors.1, &through_weight.1) < 100.0 * SAME);
+    for config in every_variant() {
+        let (toy, adapters) = adapted(&config, Kind::Float);
+        let gradients = |loss: Tensor| -> Vec<Tensor> {
+            loss.backward();
+            let gradient_of = |(_, tensor): (String, &Tensor)| {
+                let gradient = tensor.grad().copy();
+                let _ = tensor.grad().zero_();
+                gradient
+            };
+            adapters.layers()[2].named_tensors().map(gradient_of).collect()
+        };
+        let xs = inputs(5);
+        let through_factors = gradients(toy.forward(2, &xs, Mode::Eval).square().sum(Kind::Float));
+        let weight = toy.dense_weight(2, Kind::Float);
+        let through_weight = gradients(xs.linear(&weight, None::<&Tensor>).square().sum(Kind::Float));
+        for (of_factors, of_weight) in through_factors.iter().zip(&through_weight) {
+            let largest = of_weight.abs().max().double_value(&[]);
+            assert!(largest > 1.0 && max_difference(of_factors, of_weight) < largest * SAME, "{config:?}");
+        }
+    }
 }
 
 #[test]
 fn a_target_that_matches_nothing_is_named_and_the_model_is_left_alone() {
-    let _alone = alone();
     let mut toy = Toy::new(Kind::Float);
     let names = vec!["q_proj".to_owned(), "k_proj".to_owned()];
     let config = LoraConfig { target_modules: Some(TargetModules::Names(names)), ..config() };

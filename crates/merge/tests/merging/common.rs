@@ -53,12 +53,8 @@ pub(crate) const UP: &str = "model.layers.0.mlp.up_proj";
 /// An adapter layer for `path` of `weights`, of rank `r`.
 pub(crate) fn layer(weights: &Weights, path: &str, r: i64, from: i64) -> AdapterLayer {
     let shape = weights.0[&format!("{path}.weight")].size();
-    AdapterLayer {
-        path: ModulePath::new(path),
-        a: numbers(&[r, shape[1]], from),
-        b: numbers(&[shape[0], r], from + 1),
-        scale: ALPHA / r as f64,
-    }
+    let (a, b) = (numbers(&[r, shape[1]], from), numbers(&[shape[0], r], from + 1));
+    AdapterLayer::low_rank(ModulePath::new(path), a, b, ALPHA / r as f64)
 }
 
 /// One adapter, in full.

@@ -1,6 +1,8 @@
 //! What comes out.
 
+use lora::{AdapterLayer, LoraAdapters, LoraConfig, TargetModules, VariantName};
 use merge::{Base, Destination, HfLayout, Layout, Placement, RowOrder, TensorPlan, merge, to_pairs};
+use nn_core::{DenseLinear, LinearSlot, ModulePath, VisitLinears};
 use proptest::prelude::*;
 use tch::{Kind, Tensor};
 use weights::{TensorSpec, TensorStore, TorchWriter};
@@ -24,17 +26,62 @@ fn the_merged_layer_computes_what_the_adapted_one_does() {
         let xs = numbers(&[5, before.size()[1]], 7);
         // Through the factors, never through a product of them.
         let adapted =
-            xs.matmul(&before.tr()) + xs.matmul(&adapter.a.tr()).matmul(&adapter.b.tr()) * (ALPHA / 3.0);
+            xs.matmul(&before.tr()) + xs.matmul(&adapter.a().tr()).matmul(&adapter.b().tr()) * (ALPHA / 3.0);
         // Of sums of up to 900 products.
         assert!(largest_difference(&xs.matmul(&after.tr()), &adapted) < 100.0 * SAME, "{name}");
         assert!(largest_difference(&xs.matmul(&before.tr()), &adapted) > 1.0, "{name}");
         let norm_of = |xs: &Tensor| xs.to_kind(Kind::Double).norm().double_value(&[]);
-        let norm = norm_of(&adapter.b.matmul(&adapter.a)) * ALPHA / 3.0;
+        let norm = norm_of(&adapter.b().matmul(adapter.a())) * ALPHA / 3.0;
         assert_eq!(seen.name, name);
         assert!((seen.delta_norm / norm - 1.0).abs() < SAME && seen.changed == seen.elements, "{seen:?}");
         assert!((seen.base_norm / norm_of(before) - 1.0).abs() < SAME, "{seen:?}");
     }
     assert_eq!((proof.targets.len(), proof.untouched), (2, 2));
+}
+
+/// A model of the two linear layers.
+struct Linears(Vec<(ModulePath, LinearSlot)>);
+
+impl VisitLinears for Linears {
+    fn visit_linears_mut(&mut self, visit: &mut dyn FnMut(&ModulePath, &mut LinearSlot)) {
+        self.0.iter_mut().for_each(|(path, slot)| visit(path, slot));
+    }
+}
+
+/// A few rows at a time on one side, all of them on the other.
+#[test]
+fn every_variant_merges_into_the_dense_weight_of_its_layer() {
+    let weights = base(Kind::Float);
+    for variant in VariantName::known() {
+        let slot = |path: &str| {
+            let weight = weights.0[&format!("{path}.weight")].shallow_clone();
+            (ModulePath::new(path), LinearSlot::new(Box::new(DenseLinear::new(weight, None))))
+        };
+        let mut model = Linears([Q, UP].map(slot).into());
+        let names = ["q_proj", "up_proj"].map(str::to_owned).to_vec();
+        let target_modules = Some(TargetModules::Names(names));
+        let config = LoraConfig {
+            r: R,
+            lora_alpha: ALPHA,
+            target_modules,
+            variant: variant.into(),
+            ..LoraConfig::default()
+        };
+        let adapters = LoraAdapters::attach(&mut model, &config, 1).unwrap();
+        for (from, (_, mut tensor)) in (1..).zip(adapters.parameters()) {
+            tch::no_grad(|| tensor.copy_(&numbers(&tensor.size(), from)));
+        }
+        let layers = adapters.layers().iter().map(AdapterLayer::shallow_clone).collect();
+        let dir = tempfile::tempdir().unwrap();
+        let (store, proof) =
+            merged(dir.path(), &weights, &deltas(layers), &plans(&weights, Kind::Float)).unwrap();
+        assert_eq!(proof.targets.len(), 2);
+        for (path, slot) in &model.0 {
+            let after = store.tensor(&format!("{path}.weight")).unwrap();
+            let expected = tch::no_grad(|| slot.get().dense_weight(Kind::Float).unwrap());
+            assert!(largest_difference(&after, &expected) < SAME, "{variant}, {path}");
+        }
+    }
 }
 
 #[test]
@@ -56,7 +103,7 @@ fn the_sum_is_rounded_once_to_the_precision_of_the_files() {
     let weights = base(Kind::Float);
     let adapter = layer(&weights, UP, R, 9);
     let exact = weights.0[&format!("{UP}.weight")].to_kind(Kind::Double)
-        + adapter.b.to_kind(Kind::Double).matmul(&adapter.a.to_kind(Kind::Double)) * (ALPHA / 3.0);
+        + adapter.b().to_kind(Kind::Double).matmul(&adapter.a().to_kind(Kind::Double)) * (ALPHA / 3.0);
     for kind in [Kind::BFloat16, Kind::Half, Kind::Float] {
         let dir = tempfile::tempdir().unwrap();
         let (store, _) =
@@ -95,7 +142,7 @@ fn a_delta_is_added_to_what_the_base_was_prepared_to_be() {
     )
     .unwrap();
     let name = format!("{Q}.weight");
-    let expected = coarse(&weights.0[&name]) + adapter.b.matmul(&adapter.a) * (ALPHA / 3.0);
+    let expected = coarse(&weights.0[&name]) + adapter.b().matmul(adapter.a()) * (ALPHA / 3.0);
     assert!(largest_difference(&store.tensor(&name).unwrap(), &expected) < SAME);
     let up = format!("{UP}.weight");
     assert_eq!(store.tensor(&up).unwrap(), coarse(&weights.0[&up]));

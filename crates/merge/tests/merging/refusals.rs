@@ -18,15 +18,13 @@ fn refused(weights: &Weights, layers: Vec<lora::AdapterLayer>, kind: Kind) -> Me
 #[test]
 fn a_target_that_rounding_leaves_unchanged_is_named_with_its_norms() {
     let weights = base(Kind::BFloat16);
-    let mut tiny = layer(&weights, Q, R, 1);
-    tiny.scale = 1e-12;
+    let tiny = layer(&weights, Q, R, 1).with_scale(1e-12);
     let error = refused(&weights, vec![tiny, layer(&weights, UP, R, 2)], Kind::BFloat16);
     let text = error.to_string();
     assert!(matches!(error, MergeError::Unchanged { count: 1, expected: 2, .. }), "{text}");
     assert!(text.contains(Q) && text.contains("bfloat16"), "{text}");
     // In float32 twelve orders of magnitude are out of reach too, six are not.
-    let mut small = layer(&weights, Q, R, 1);
-    small.scale = 1e-6;
+    let small = layer(&weights, Q, R, 1).with_scale(1e-6);
     let dir = tempfile::tempdir().unwrap();
     let plans = plans(&weights, Kind::Float);
     let (_, proof) = merged(dir.path(), &weights, &deltas(vec![small]), &plans).unwrap();
@@ -36,8 +34,8 @@ fn a_target_that_rounding_leaves_unchanged_is_named_with_its_norms() {
 #[test]
 fn an_adapter_of_zeros_is_no_merge() {
     let weights = base(Kind::Float);
-    let mut zero = layer(&weights, Q, R, 1);
-    zero.b = zero.b.zeros_like();
+    let zero = layer(&weights, Q, R, 1);
+    let _ = zero.b().shallow_clone().zero_();
     assert!(matches!(refused(&weights, vec![zero], Kind::Float), MergeError::Unchanged { .. }));
 }
 
@@ -76,8 +74,9 @@ fn a_weight_that_is_no_number_is_named_with_its_place() {
 #[test]
 fn factors_of_another_shape_are_told_with_both() {
     let weights = base(Kind::Float);
-    let mut wide = layer(&weights, Q, R, 1);
-    wide.a = crate::common::numbers(&[R, 9], 1);
+    let own = layer(&weights, Q, R, 1);
+    let a = crate::common::numbers(&[R, 9], 1);
+    let wide = lora::AdapterLayer::low_rank(own.path.clone(), a, own.b().shallow_clone(), own.scale());
     let text = refused(&weights, vec![wide], Kind::Float).to_string();
     assert!(text.contains("[12, 9]") && text.contains("[12, 8]"), "{text}");
 }

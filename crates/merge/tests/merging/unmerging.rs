@@ -15,8 +15,11 @@ fn a_difference_of_rank_r_comes_back_whole() {
         let (a, b) = (numbers(&[3, shape[1]], 1), numbers(&[shape[0], 3], 2));
         let (delta, base) = (b.matmul(&a), numbers(&shape, 5));
         let found = unmerge("w", &base, &(&base + &delta), 3, 7.0 / 3.0).unwrap().unwrap();
-        assert_eq!((found.a.size(), found.b.size()), (vec![3, shape[1]], vec![shape[0], 3]));
-        assert!(largest_difference(&(found.b.matmul(&found.a) * (7.0 / 3.0)), &delta) < SAME, "{shape:?}");
+        assert_eq!((found.layer.a().size(), found.layer.b().size()), (vec![3, shape[1]], vec![shape[0], 3]));
+        assert!(
+            largest_difference(&(found.layer.b().matmul(found.layer.a()) * (7.0 / 3.0)), &delta) < SAME,
+            "{shape:?}"
+        );
         assert!(found.residual_norm < 1e-4 * found.delta_norm, "{}", found.residual_norm);
     }
 }

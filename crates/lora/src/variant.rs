@@ -1,0 +1,167 @@
+//! The interface of an adapter variant.
+
+use std::fmt;
+use std::ops::Range;
+
+use nn_core::{LinearOp, NnError};
+use tch::Tensor;
+
+/// A way in which an adapter changes a linear layer: LoRA itself, or one of the variants of it that PEFT knows.
+///
+/// A variant owns tensors. The first two of every variant are [`LORA_A`] and [`LORA_B`].
+pub(crate) trait Variant: fmt::Debug + Sync {
+    /// Name in settings and on command lines, such as `lora`.
+    fn name(&self) -> &'static str;
+
+    /// The field of `adapter_config.json` that is `true` for this variant; `None` for plain LoRA.
+    fn config_field(&self) -> Option<&'static str>;
+
+    /// The tensors that a layer has, in the order of [`LayerTensors::tensors`].
+    fn tensors(&self) -> &'static [TensorSpec];
+
+    /// Draws the tensors of a new adapter: float32, on the base's device.
+    ///
+    /// # Errors
+    /// [`NnError`] when libtorch fails.
+    fn fresh(&self, layer: &NewLayer<'_>) -> Result<Vec<Tensor>, NnError>;
+
+    /// Computes the adapted layer's output, `[.., out]`, in the kind of the base's output.
+    ///
+    /// # Errors
+    /// [`NnError`] when libtorch fails.
+    fn forward(&self, layer: &LayerTensors, pass: Pass<'_>) -> Result<Tensor, NnError>;
+
+    /// Computes what is added to some rows of the base's weight.
+    ///
+    /// `base_rows`: rows `rows` of the weight, `[rows, in]`, of any kind.
+    ///
+    /// # Errors
+    /// [`NnError`] when libtorch fails.
+    fn delta_rows(
+        &self,
+        layer: &LayerTensors,
+        base_rows: &Tensor,
+        rows: Range<i64>,
+    ) -> Result<RowsDelta, NnError>;
+
+    /// Tells that a delta is `scale · B A` whatever the base: deltas may then be weighted and added.
+    fn is_additive(&self) -> bool {
+        false
+    }
+}
+
+/// One tensor of an adapted layer.
+#[derive(Debug)]
+pub(crate) struct TensorSpec {
+    /// Its name in PEFT's file, behind the path of the layer.
+    pub(crate) suffix: &'static str,
+    /// Its shape.
+    pub(crate) shape: fn(LayerShape) -> Vec<i64>,
+    /// Zero in a new adapter: where a saved one is still all zero, nothing was learnt.
+    pub(crate) starts_at_zero: bool,
+}
+
+/// `lora_A`, `[r, in]`.
+pub(crate) const LORA_A: TensorSpec = TensorSpec {
+    suffix: "lora_A.weight",
+    shape: |layer| vec![layer.r, layer.in_features],
+    starts_at_zero: false,
+};
+
+/// `lora_B`, `[out, r]`.
+pub(crate) const LORA_B: TensorSpec = TensorSpec {
+    suffix: "lora_B.weight",
+    shape: |layer| vec![layer.out_features, layer.r],
+    starts_at_zero: true,
+};
+
+/// Dimensions of an adapted layer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct LayerShape {
+    pub(crate) r: i64,
+    pub(crate) in_features: i64,
+    pub(crate) out_features: i64,
+}
+
+/// What the tensors of a new adapter are drawn from.
+pub(crate) struct NewLayer<'a> {
+    pub(crate) shape: LayerShape,
+    /// The layer's own seed.
+    pub(crate) seed: u64,
+    /// The layer that is adapted.
+    pub(crate) base: &'a dyn LinearOp,
+}
+
+/// The tensors of one adapted layer.
+#[derive(Debug)]
+pub(crate) struct LayerTensors {
+    /// In the order of [`Variant::tensors`].
+    pub(crate) tensors: Vec<Tensor>,
+    /// Factor of `B A`.
+    pub(crate) scale: f64,
+}
+
+impl LayerTensors {
+    /// `lora_A`, `[r, in]`.
+    pub(crate) fn a(&self) -> &Tensor {
+        &self.tensors[0]
+    }
+
+    /// `lora_B`, `[out, r]`.
+    pub(crate) fn b(&self) -> &Tensor {
+        &self.tensors[1]
+    }
+
+    /// The same tensors, not copied.
+    pub(crate) fn shallow_clone(&self) -> Self {
+        Self { tensors: self.tensors.iter().map(Tensor::shallow_clone).collect(), scale: self.scale }
+    }
+}
+
+/// One forward pass through an adapted layer.
+pub(crate) struct Pass<'a> {
+    /// The base's output, `[.., out]`.
+    pub(crate) base_out: Tensor,
+    /// The layer's input after dropout, `[.., in]`, in the kind of `lora_A`.
+    pub(crate) xs: Tensor,
+    /// Set when dropout changed `xs`.
+    pub(crate) dropped: bool,
+    /// The layer that is adapted.
+    pub(crate) base: &'a dyn LinearOp,
+    /// Keeps what depends on the weights alone.
+    pub(crate) cache: &'a WeightCache,
+}
+
+/// A tensor that depends on weights alone, computed once while those are frozen.
+#[derive(Debug, Default)]
+pub(crate) struct WeightCache(std::cell::OnceCell<Tensor>);
+
+impl WeightCache {
+    /// Returns the kept tensor, or computes it; keeps it only when no tensor of `layer` can train.
+    ///
+    /// # Errors
+    /// That of `compute`.
+    pub(crate) fn get(
+        &self,
+        layer: &LayerTensors,
+        compute: impl FnOnce() -> Result<Tensor, NnError>,
+    ) -> Result<Tensor, NnError> {
+        if layer.tensors.iter().any(Tensor::requires_grad) {
+            return compute();
+        }
+        if let Some(kept) = self.0.get() {
+            return Ok(kept.shallow_clone());
+        }
+        let tensor = compute()?;
+        Ok(self.0.get_or_init(|| tensor).shallow_clone())
+    }
+}
+
+/// What an adapter adds to some rows of a weight: `scale · product`.
+#[derive(Debug)]
+pub struct RowsDelta {
+    /// `[rows, in]`, float32.
+    pub product: Tensor,
+    /// What it is multiplied with.
+    pub scale: f64,
+}

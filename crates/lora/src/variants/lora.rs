@@ -1,0 +1,66 @@
+//! Plain LoRA: `y = base(x) + scale · B A dropout(x)`.
+
+use std::ops::Range;
+
+use nn_core::{NnError, TorchContext};
+use tch::{Device, Kind, Tensor};
+
+use crate::variant::{LORA_A, LORA_B, LayerTensors, NewLayer, Pass, RowsDelta, TensorSpec, Variant};
+
+/// Low-rank adaptation (Hu et al., 2021, arXiv 2106.09685).
+#[derive(Debug)]
+pub(crate) struct Lora;
+
+impl Variant for Lora {
+    fn name(&self) -> &'static str {
+        "lora"
+    }
+
+    fn config_field(&self) -> Option<&'static str> {
+        None
+    }
+
+    fn tensors(&self) -> &'static [TensorSpec] {
+        &[LORA_A, LORA_B]
+    }
+
+    /// `A` uniform within `±1/sqrt(in)` (Kaiming with `a = sqrt 5`, PEFT's default), `B` zero.
+    fn fresh(&self, layer: &NewLayer<'_>) -> Result<Vec<Tensor>, NnError> {
+        let device = layer.base.device();
+        let bound = 1.0 / (layer.shape.in_features as f64).sqrt();
+        // Drawn on the CPU, so that a run starts from the same adapter on every device.
+        tch::manual_seed((layer.seed >> 1) as i64);
+        let mut a = Tensor::f_empty((LORA_A.shape)(layer.shape), (Kind::Float, Device::Cpu)).op("empty")?;
+        let _ = a.f_uniform_(-bound, bound).op("uniform_")?;
+        let b = Tensor::f_zeros((LORA_B.shape)(layer.shape), (Kind::Float, device)).op("zeros")?;
+        Ok(vec![a.f_to(device).op("to")?, b])
+    }
+
+    fn forward(&self, layer: &LayerTensors, pass: Pass<'_>) -> Result<Tensor, NnError> {
+        let base = pass.base_out;
+        let low = pass.xs.f_linear(layer.a(), None::<&Tensor>).op("lora_A")?; // [.., r]
+        let low = low.f_mul_scalar(layer.scale).op("mul_scalar")?;
+        if base.kind() == low.kind() && base.dim() == 2 {
+            let b = layer.b().f_tr().op("tr")?;
+            return Ok(base.f_addmm(&low, &b).op("lora_B")?);
+        }
+        let delta = low.f_linear(layer.b(), None::<&Tensor>).op("lora_B")?; // [.., out]
+        Ok(base.f_add(&delta.f_to_kind(base.kind()).op("to_kind")?).op("add")?)
+    }
+
+    fn delta_rows(&self, layer: &LayerTensors, _: &Tensor, rows: Range<i64>) -> Result<RowsDelta, NnError> {
+        let b = layer.b().f_narrow(0, rows.start, rows.end - rows.start).op("narrow")?;
+        Ok(RowsDelta { product: product(layer.a(), &b)?, scale: layer.scale })
+    }
+
+    fn is_additive(&self) -> bool {
+        true
+    }
+}
+
+/// `B A` in float32, whatever the kind of the factors (`peft/tuners/lora/layer.py`, `get_delta_weight`).
+fn product(a: &Tensor, b: &Tensor) -> Result<Tensor, NnError> {
+    let a = a.f_to_kind(Kind::Float).op("to_kind")?;
+    let b = b.f_to_kind(Kind::Float).op("to_kind")?;
+    Ok(b.f_matmul(&a).op("matmul")?)
+}

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use nn_core::{LinearOp, Mode, NnError, TorchContext, mix_seed};
 use tch::{Device, Kind, Tensor};
+use torch_ext::Generator;
 
 use crate::layer::AdapterLayer;
 use crate::variant::{Pass, WeightCache};
@@ -27,8 +28,9 @@ impl AdaptedLinear {
     fn dropped(&self, xs: Tensor, mode: Mode) -> Result<(Tensor, bool), NnError> {
         match mode {
             Mode::Train { seed } if self.dropout > 0.0 => {
-                tch::manual_seed((mix_seed(seed, self.stream) >> 1) as i64);
-                Ok((xs.f_dropout(self.dropout, true).op("dropout")?, true))
+                let seed = mix_seed(seed, self.stream) >> 1;
+                let mut generator = Generator::new(xs.device(), seed).op("generator")?;
+                Ok((generator.dropout(&xs, self.dropout).op("dropout")?, true))
             }
             _ => Ok((xs, false)),
         }

@@ -3,6 +3,7 @@
 use lora::AdapterLayer;
 use nn_core::{ModulePath, TorchContext, name_seed};
 use tch::{Device, Kind, Tensor};
+use torch_ext::Generator;
 
 use crate::MergeError;
 
@@ -81,9 +82,9 @@ fn svd(xs: &Tensor) -> Result<(Tensor, Tensor, Tensor), MergeError> {
 fn near_svd(name: &str, xs: &Tensor, rank: i64) -> Result<(Tensor, Tensor, Tensor), MergeError> {
     let (rows, columns) = (xs.size()[0], xs.size()[1]);
     let rank = rank.min(rows).min(columns);
-    tch::manual_seed((name_seed(0, name) >> 1) as i64);
     let mut probe = Tensor::f_empty([columns, rank], (Kind::Float, Device::Cpu)).op("empty")?;
-    let _ = probe.f_normal_(0.0, 1.0).op("normal_")?;
+    let mut generator = Generator::new(Device::Cpu, name_seed(0, name) >> 1).op("generator")?;
+    generator.normal_(&mut probe, 0.0, 1.0).op("normal_")?;
     let basis =
         |xs: &Tensor| -> Result<Tensor, MergeError> { Ok(Tensor::f_linalg_qr(xs, "reduced").op("qr")?.0) };
     let transposed = xs.f_tr().op("tr")?;

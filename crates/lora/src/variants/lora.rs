@@ -4,6 +4,7 @@ use std::ops::Range;
 
 use nn_core::{NnError, TorchContext};
 use tch::{Device, Kind, Tensor};
+use torch_ext::Generator;
 
 use crate::variant::{LORA_A, LORA_B, LayerTensors, NewLayer, Pass, RowsDelta, TensorSpec, Variant};
 
@@ -29,9 +30,9 @@ impl Variant for Lora {
         let device = layer.base.device();
         let bound = 1.0 / (layer.shape.in_features as f64).sqrt();
         // Drawn on the CPU, so that a run starts from the same adapter on every device.
-        tch::manual_seed((layer.seed >> 1) as i64);
         let mut a = Tensor::f_empty((LORA_A.shape)(layer.shape), (Kind::Float, Device::Cpu)).op("empty")?;
-        let _ = a.f_uniform_(-bound, bound).op("uniform_")?;
+        let mut generator = Generator::new(Device::Cpu, layer.seed >> 1).op("generator")?;
+        generator.uniform_(&mut a, -bound, bound).op("uniform_")?;
         let b = Tensor::f_zeros((LORA_B.shape)(layer.shape), (Kind::Float, device)).op("zeros")?;
         Ok(vec![a.f_to(device).op("to")?, b])
     }

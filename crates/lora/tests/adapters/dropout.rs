@@ -75,3 +75,14 @@ fn the_base_is_not_dropped() {
     let base = Toy::new(Kind::Float).forward(0, &inputs(6), Mode::Eval);
     assert_eq!(toy.forward(0, &inputs(6), Mode::Train { seed: 3 }), base);
 }
+
+#[test]
+fn the_generator_of_the_process_is_left_alone() {
+    let draw = || Tensor::rand([40], tch::kind::FLOAT_CPU);
+    tch::manual_seed(11);
+    let undisturbed = draw();
+    tch::manual_seed(11);
+    let (toy, _adapters) = dropping();
+    let _ = toy.forward(0, &inputs(6), Mode::Train { seed: 3 });
+    assert_eq!(draw(), undisturbed);
+}

@@ -3,7 +3,8 @@
 use std::ffi::OsString;
 
 use anyhow::Result;
-use lora::TargetModules;
+use clap::builder::{PossibleValuesParser, TypedValueParser};
+use lora::{TargetModules, VariantName};
 use qlora_nf4::{Code4, Config4, Quantization};
 
 use crate::exit::usage;
@@ -88,6 +89,11 @@ pub fn parse_targets(text: &str) -> Result<TargetModules, String> {
     } else {
         Ok(TargetModules::Names(names))
     }
+}
+
+/// Parses the name of an adapter variant; help lists those there are.
+pub fn parse_variant() -> impl TypedValueParser<Value = VariantName> {
+    PossibleValuesParser::new(VariantName::known()).map(|name| name.as_str().into())
 }
 
 #[cfg(test)]

@@ -1,7 +1,8 @@
 //! The memory of a training run, estimated from the model's shape and the settings alone.
 
 use llama_model::LlamaConfig;
-use lora::TargetModules;
+use lora::{LinearShape, LoraConfig, TargetModules};
+use nn_core::ModulePath;
 use qlora_nf4::Quantization;
 use tch::Kind;
 use trainer::AdamW;
@@ -113,29 +114,33 @@ pub fn base_bytes(model: &LlamaConfig, kind: Kind, quantization: Option<Quantiza
     (model.num_parameters() as f64 - linear) * bytes + linear * each
 }
 
-/// Counts the values of an adapter of rank `r` on the layers that `targets` names.
+/// Counts the values that train in the adapter that `config` describes.
 ///
 /// # Errors
 /// [`FinetuneError::UnknownTarget`] for a name of no layer, [`FinetuneError::PatternNeedsModel`] for a regular expression.
-pub fn adapter_parameters(
-    model: &LlamaConfig,
-    r: i64,
-    targets: &TargetModules,
-) -> Result<i64, FinetuneError> {
-    let linears = model.layer_linears();
-    let adapted: Vec<_> = match targets {
-        TargetModules::Names(names) => {
-            let known = linears.map(|(leaf, ..)| leaf);
+pub fn adapter_parameters(model: &LlamaConfig, config: &LoraConfig) -> Result<i64, FinetuneError> {
+    let known = model.layer_linears().map(|(leaf, ..)| leaf);
+    match &config.target_modules {
+        Some(TargetModules::Names(names)) => {
             if let Some(name) = names.iter().find(|name| !known.contains(&name.as_str())) {
                 return Err(FinetuneError::UnknownTarget { target: name.clone(), known: known.join(", ") });
             }
-            linears.into_iter().filter(|(leaf, ..)| names.iter().any(|name| name == leaf)).collect()
         }
-        TargetModules::Pattern(pattern) if pattern == "all-linear" => linears.to_vec(),
-        TargetModules::Pattern(_) => return Err(FinetuneError::PatternNeedsModel),
-    };
-    let layer: i64 = adapted.iter().map(|&(_, inputs, outputs)| r * (inputs + outputs)).sum();
-    Ok(layer * model.num_hidden_layers as i64)
+        Some(TargetModules::Pattern(pattern)) if pattern != "all-linear" => {
+            return Err(FinetuneError::PatternNeedsModel);
+        }
+        _ => {}
+    }
+    let layer_linears = model.tensor_shapes().into_iter().filter_map(|(name, shape)| {
+        let path = name.strip_suffix(".weight")?;
+        match shape.as_slice() {
+            &[out_features, in_features] if path.starts_with("model.layers.") => {
+                Some(LinearShape { path: ModulePath::new(path), in_features, out_features })
+            }
+            _ => None,
+        }
+    });
+    Ok(config.num_parameters(&layer_linears.collect::<Vec<_>>())?)
 }
 
 #[cfg(test)]
@@ -163,7 +168,8 @@ mod tests {
     fn alpaca_loras_adapter_of_7b_has_its_published_size() {
         let model = llama_model::preset("7b").unwrap();
         let targets = TargetModules::Names(vec!["q_proj".to_owned(), "v_proj".to_owned()]);
-        assert_eq!(adapter_parameters(&model, 8, &targets).unwrap(), 4_194_304);
+        let config = LoraConfig { target_modules: Some(targets), ..LoraConfig::default() };
+        assert_eq!(adapter_parameters(&model, &config).unwrap(), 4_194_304);
     }
 
     #[test]

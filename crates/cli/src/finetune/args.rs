@@ -6,12 +6,12 @@ use std::num::NonZeroU32;
 use std::path::PathBuf;
 
 use clap::Parser;
-use lora::TargetModules;
+use lora::{TargetModules, VariantName};
 use serde::Serialize;
 use trainer::LrScheduler;
 
 use super::recipe::{Optim, Recipe};
-use crate::flags::{parse_bool, parse_targets};
+use crate::flags::{parse_bool, parse_targets, parse_variant};
 
 /// Fine-tune a LLaMA checkpoint on Alpaca records: a LoRA adapter that PEFT loads, or the whole model.
 ///
@@ -174,6 +174,9 @@ pub struct Settings {
     /// Scale the adapter by alpha / sqrt(r) [default: false]
     #[arg(long = "use_rslora", value_name = "BOOL", num_args = 0..=1, default_missing_value = "true", value_parser = parse_bool)]
     use_rslora: Option<bool>,
+    /// Variant of LoRA [default: lora]
+    #[arg(long = "lora_variant", value_name = "NAME", value_parser = parse_variant())]
+    lora_variant: Option<VariantName>,
     /// Keep only each layer's input and compute the rest again: less memory, a third more time [default: false]
     #[arg(long = "gradient_checkpointing", value_name = "BOOL", num_args = 0..=1, default_missing_value = "true", value_parser = parse_bool)]
     gradient_checkpointing: Option<bool>,

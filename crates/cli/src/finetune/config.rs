@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use alpaca_data::TokenizeConfig;
 use anyhow::{Context, Result};
-use lora::{LoraConfig, TargetModules};
+use lora::{LoraConfig, TargetModules, VariantName};
 use nn_core::Dtype;
 use qlora_nf4::Quantization;
 use serde::{Deserialize, Serialize};
@@ -99,6 +99,8 @@ pub struct FinetuneConfig {
     pub max_grad_norm: f64,
     /// Scale `alpha / sqrt(r)`.
     pub use_rslora: bool,
+    /// Variant of LoRA.
+    pub lora_variant: VariantName,
     /// Keep only each layer's input for the backward pass.
     pub gradient_checkpointing: bool,
     /// File of validation records, instead of `val_set_size`.
@@ -154,6 +156,7 @@ impl Default for FinetuneConfig {
             adam_beta2: train.adam_beta2,
             max_grad_norm: train.max_grad_norm,
             use_rslora: false,
+            lora_variant: VariantName::default(),
             gradient_checkpointing: false,
             val_data_path: None,
             load_best_model_at_end: train.load_best_model_at_end,
@@ -285,6 +288,7 @@ impl FinetuneConfig {
             lora_dropout: self.lora_dropout,
             target_modules: Some(self.lora_target_modules.clone()),
             use_rslora: self.use_rslora,
+            variant: self.lora_variant.clone(),
             ..LoraConfig::default()
         }
     }
@@ -352,6 +356,7 @@ mod tests {
             ("lora_rank = 3", "lora_rank"),
             ("num_epochs = 0", "num_epochs"),
             ("learning_rate = -1.0", "learning_rate"),
+            ("lora_variant = 'ia3'", "`ia3` is set"),
         ] {
             let table = flags(&format!("base_model = 'a'\n{setting}"));
             let error = FinetuneConfig::resolve(table, None).unwrap_err().to_string();

@@ -25,7 +25,7 @@ pub(crate) fn plan(run: &FinetuneConfig) -> Result<String> {
     let trainable = if run.full {
         shape.num_parameters()
     } else {
-        adapter_parameters(shape, run.lora_r, &run.lora_target_modules)?
+        adapter_parameters(shape, &run.lora())?
     };
     let quantization = run.quantization()?.or(base.stated_quantization()?);
     let planned = RunShape {

@@ -8,7 +8,7 @@ use anyhow::{Context, Result, bail};
 use clap::Parser;
 use lora::{LoraAdapters, LoraConfig, TargetModules};
 use serde::Serialize;
-use trainer::{AdamW, StepOutcome, StepSettings, StopFlag, TrainConfig, Trainable, optimizer_step};
+use trainer::{Optimizer, StepOutcome, StepSettings, StopFlag, TrainConfig, Trainable, optimizer_step};
 
 use checkpoint::Base;
 use cli::device;
@@ -88,7 +88,7 @@ pub fn run(args: StepArgs) -> Result<()> {
     };
     let adapters = LoraAdapters::attach(&mut model, &config, 0)?;
     let task = LoraModel::new(model, adapters);
-    let mut optimizer = AdamW::new(task.parameters(), TrainConfig::default().adamw())?;
+    let mut optimizer = Optimizer::from_config(task.parameters(), &TrainConfig::default())?;
     let mut result = Steps {
         seconds_per_step: Vec::new(),
         tokens_per_step: Vec::new(),
@@ -101,8 +101,12 @@ pub fn run(args: StepArgs) -> Result<()> {
         let indices: Vec<usize> =
             (0..args.batch_size).map(|i| (step * args.batch_size + i) % examples.len()).collect();
         let batch = batch(&examples, &indices);
-        let settings =
-            StepSettings { seed: step as u64, learning_rate: args.learning_rate, max_grad_norm: 1.0 };
+        let settings = StepSettings {
+            seed: step as u64,
+            learning_rate: args.learning_rate,
+            max_grad_norm: 1.0,
+            time_phases: false,
+        };
         let start = Instant::now();
         let outcome = optimizer_step(&task, &mut optimizer, &[batch], &settings, &StopFlag::new())?;
         if let tch::Device::Cuda(index) = device {

@@ -6,6 +6,7 @@ use anyhow::Result;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use lora::{TargetModules, VariantName};
 use qlora_nf4::{Code4, Config4, Quantization};
+use trainer::{OPTIMIZERS, OptimizerKind};
 
 use crate::exit::usage;
 
@@ -31,6 +32,11 @@ pub fn parse_bool(text: &str) -> Result<bool, String> {
         "false" | "0" | "no" => Ok(false),
         _ => Err("expected true or false".to_owned()),
     }
+}
+
+/// Parses the name of an optimiser; help texts list the names.
+pub fn optimizer_parser() -> impl TypedValueParser<Value = OptimizerKind> {
+    PossibleValuesParser::new(OPTIMIZERS.iter().map(OptimizerKind::name)).try_map(|name| name.parse())
 }
 
 /// How linear layers are quantised, by name: `nf4`, `fp4`, `int8` or `none`.

@@ -187,9 +187,13 @@ fn train(
     let data = Examples { examples, group_by_length: false, batch_size: 1 };
     let resume = if args.resume { find_last_checkpoint(&args.output_dir)? } else { None };
     let mut reporter = ProgressReporter::new();
-    let trainer = Trainer::new(config.train.clone(), &task, &data, None, &args.output_dir, &mut reporter)
+    let mut trainer = Trainer::new(&task, &data, config.train.clone())
+        .reporter(&mut reporter)
         .stop_flag(stop_on_signals()?);
-    match trainer.run(resume.as_deref())? {
+    if let Some(checkpoint) = resume {
+        trainer = trainer.resume_from(checkpoint);
+    }
+    match trainer.run(&args.output_dir)? {
         Outcome::Finished(_) => {
             let kind = config.dtype.parse::<Dtype>()?.kind().unwrap_or(Kind::Float);
             Ok(task.export(&args.output_dir, kind)?)

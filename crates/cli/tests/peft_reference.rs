@@ -22,7 +22,9 @@ use lora::{LoraAdapters, LoraConfig};
 use nn_core::{Dtype, IGNORE_INDEX, LinearSource, Mode, NnError, TokenBatch};
 use serde::Deserialize;
 use tch::{Device, Kind, Tensor, no_grad};
-use trainer::{AdamW, AdamWConfig, BoxError, StepOutcome, StepSettings, StopFlag, Trainable, optimizer_step};
+use trainer::{
+    BoxError, Optimizer, StepOutcome, StepSettings, StopFlag, TrainConfig, Trainable, optimizer_step,
+};
 use weights::{CheckpointSource, TensorStore};
 
 /// Mean loss of a step. Float32 sums in another order, over 20 steps that each build on the one before.
@@ -179,12 +181,23 @@ fn twenty_steps_are_those_of_peft() {
     let task = LeftPadded::new(task(&data, &golden), &data);
     let Hyper { lr, betas: (beta1, beta2), eps, weight_decay, clip_grad_norm, batch: size, .. } =
         golden.hparams;
-    let adamw = AdamWConfig { beta1, beta2, epsilon: eps, weight_decay };
-    let mut optimizer = AdamW::new(task.parameters(), adamw).unwrap();
+    let config = TrainConfig {
+        adam_beta1: Some(beta1),
+        adam_beta2: Some(beta2),
+        adam_epsilon: eps,
+        weight_decay,
+        ..TrainConfig::default()
+    };
+    let mut optimizer = Optimizer::from_config(task.parameters(), &config).unwrap();
     for (step, (loss, norm)) in golden.losses.iter().zip(&golden.grad_norms_before_clip).enumerate() {
         let start = size * step % examples.len();
         let micro_batch = LeftPadded::batch(&examples[start..start + size]);
-        let settings = StepSettings { seed: step as u64, learning_rate: lr, max_grad_norm: clip_grad_norm };
+        let settings = StepSettings {
+            seed: step as u64,
+            learning_rate: lr,
+            max_grad_norm: clip_grad_norm,
+            time_phases: false,
+        };
         let stop = StopFlag::new();
         let outcome = optimizer_step(&task, &mut optimizer, &[micro_batch], &settings, &stop).unwrap();
         let StepOutcome::Updated(stats) = outcome else { panic!("step {step}: {outcome:?}") };

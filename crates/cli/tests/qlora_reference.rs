@@ -12,7 +12,7 @@ use nn_core::{Dtype, TokenBatch};
 use qlora_nf4::{Code4, Config4, Quantization, dequantized_bytes, reset_dequantized_peak};
 use serde::Deserialize;
 use tch::{Device, Tensor, no_grad};
-use trainer::{AdamW, AdamWConfig, StepOutcome, StepSettings, StopFlag, Trainable, optimizer_step};
+use trainer::{Optimizer, StepOutcome, StepSettings, StopFlag, TrainConfig, Trainable, optimizer_step};
 
 /// Mean loss of a step.
 const NF4_LOSS: f64 = 1e-3;
@@ -64,9 +64,9 @@ fn task(golden: &Golden, quantization: Quantization, checkpointing: bool) -> Lor
 /// Losses of all steps, and the norms of the final `lora_B`.
 fn train(golden: &Golden, quantization: Quantization, checkpointing: bool) -> (Vec<f64>, Vec<f64>) {
     let task = task(golden, quantization, checkpointing);
-    let config = AdamWConfig { beta1: 0.9, beta2: 0.999, epsilon: 1e-8, weight_decay: 0.0 };
-    let mut optimizer = AdamW::new(task.parameters(), config).unwrap();
-    let settings = StepSettings { seed: 0, learning_rate: golden.learning_rate, max_grad_norm: 0.0 };
+    let mut optimizer = Optimizer::from_config(task.parameters(), &TrainConfig::default()).unwrap();
+    let settings =
+        StepSettings { seed: 0, learning_rate: golden.learning_rate, max_grad_norm: 0.0, time_phases: false };
     let mut losses = Vec::new();
     for rows in &golden.input_ids {
         let batch = TokenBatch::from_sequences(rows.iter().map(|ids| (ids.as_slice(), ids.as_slice())));

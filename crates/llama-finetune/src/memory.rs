@@ -5,15 +5,12 @@ use lora::{LinearShape, LoraConfig, TargetModules};
 use nn_core::ModulePath;
 use qlora_nf4::Quantization;
 use tch::Kind;
-use trainer::AdamW;
+use trainer::OptimizerKind;
 
 use crate::FinetuneError;
 
 /// Bytes of the logits that the fused head and loss hold at one time, twice for the temporaries.
 const LOGITS_BYTES: f64 = 2.0 * 4.0 * (4 << 20) as f64;
-
-/// GPU memory of one paged-optimiser bucket: both moments and the update's temporaries.
-const BUCKET_BYTES: f64 = 4.0 * 4.0 * AdamW::BUCKET_ELEMENTS as f64;
 
 /// Bytes of the tile that one product of a quantised layer dequantises.
 const TILE_BYTES: f64 = (1 << 23) as f64;
@@ -37,10 +34,8 @@ pub struct RunShape {
     pub micro_batch_size: u32,
     /// Tokens of the longest record.
     pub cutoff_len: usize,
-    /// Keep the optimiser's state in 8 bits.
-    pub optimizer_8bit: bool,
-    /// Keep the optimiser's state in host memory while a GPU trains.
-    pub optimizer_paged: bool,
+    /// The optimiser.
+    pub optimizer: OptimizerKind,
 }
 
 /// Bytes of one run, by what holds them.
@@ -54,8 +49,8 @@ pub struct MemoryPlan {
     pub gradients: f64,
     /// State of the optimiser.
     pub optimizer: f64,
-    /// The optimiser's state lies in host memory and visits the device bucket by bucket.
-    pub paged: bool,
+    /// Device memory of one page of the optimiser's state, when the state itself lies in host memory.
+    pub page: Option<f64>,
     /// Activations kept for the backward pass.
     pub activations: f64,
     /// Logits of one chunk of the fused head and loss.
@@ -83,8 +78,8 @@ impl MemoryPlan {
             weights: base_bytes(model, run.kind, run.quantization) + tile,
             adapter: if run.full { 0.0 } else { trainable * 4.0 },
             gradients: trainable * 4.0,
-            optimizer: trainable * if run.optimizer_8bit { 2.0 + 8.0 / 256.0 } else { 8.0 },
-            paged: cuda && run.optimizer_paged,
+            optimizer: run.optimizer.state_bytes(trainable),
+            page: (cuda && run.optimizer.is_paged()).then(|| run.optimizer.page_bytes()),
             activations: tokens * activations,
             logits: LOGITS_BYTES,
         }
@@ -92,7 +87,7 @@ impl MemoryPlan {
 
     /// Returns the bytes that the device has to hold.
     pub fn total(&self) -> f64 {
-        let optimizer = if self.paged { BUCKET_BYTES } else { self.optimizer };
+        let optimizer = self.page.unwrap_or(self.optimizer);
         self.weights + self.adapter + self.gradients + optimizer + self.activations + self.logits
     }
 }
@@ -159,8 +154,7 @@ mod tests {
             gradient_checkpointing: false,
             micro_batch_size: 4,
             cutoff_len: 256,
-            optimizer_8bit: false,
-            optimizer_paged: false,
+            optimizer: OptimizerKind::default(),
         }
     }
 
@@ -191,9 +185,12 @@ mod tests {
     #[test]
     fn a_paged_state_counts_one_bucket_on_the_gpu() {
         let model = llama_model::preset("7b").unwrap();
-        let run = RunShape { trainable: 159_907_840, optimizer_paged: true, ..run() };
+        let optimizer = "paged_adamw_32bit".parse().unwrap();
+        let run = RunShape { trainable: 159_907_840, optimizer, ..run() };
+        // Both moments and two temporaries of 2^22 elements.
+        let page = 4.0 * 4.0 * f64::from(1 << 22);
         let [kept, paged] = [false, true].map(|cuda| MemoryPlan::estimate(&model, &run, cuda));
         let saved = kept.total() - paged.total();
-        assert!((saved - (159_907_840.0 * 8.0 - BUCKET_BYTES)).abs() < 1.0, "{saved}");
+        assert!((saved - (159_907_840.0 * 8.0 - page)).abs() < 1.0, "{saved}");
     }
 }

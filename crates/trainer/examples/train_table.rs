@@ -3,29 +3,26 @@
 
 use std::collections::BTreeMap;
 use std::error::Error;
-use std::num::NonZeroU32;
 use std::path::Path;
 
 use nn_core::{Mode, TokenBatch};
 use tch::{Device, Kind, Reduction, Tensor, no_grad};
-use trainer::{BoxError, Dataset, Outcome, Silent, TrainConfig, Trainable, Trainer};
+use trainer::{BoxError, Dataset, Outcome, TrainConfig, Trainable, Trainer};
 use weights::{TensorStore, write_safetensors};
 
 // ANCHOR: readme
 fn main() -> Result<(), Box<dyn Error>> {
     let table = Table(Tensor::zeros([10, 10], (Kind::Float, Device::Cpu)).set_requires_grad(true));
     let config = TrainConfig {
-        micro_batch_size: NonZeroU32::new(2).ok_or("0")?,
-        gradient_accumulation_steps: NonZeroU32::MIN,
-        max_steps: NonZeroU32::new(60),
+        micro_batch_size: 2,
+        gradient_accumulation_steps: 1,
+        max_steps: Some(60),
         learning_rate: 0.3,
         warmup_steps: 5,
         ..TrainConfig::default()
     };
     let dir = std::env::temp_dir().join(format!("example-run-{}", std::process::id()));
-    let mut reporter = Silent;
-    let trainer = Trainer::new(config, &table, &Cycles, None, &dir, &mut reporter);
-    if let Outcome::Finished(summary) = trainer.run(None)? {
+    if let Outcome::Finished(summary) = Trainer::new(&table, &Cycles, config).run(&dir)? {
         println!("{} steps, {} tokens, last loss {:.3?}", summary.steps, summary.tokens, summary.final_loss);
     }
     print!("{}", std::fs::read_to_string(dir.join("metrics.jsonl"))?);

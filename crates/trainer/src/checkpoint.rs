@@ -8,20 +8,22 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::process;
 
+use nn_core::Trainable;
 use weights::AtomicDir;
 
+use crate::TrainError;
 use crate::error::IoContext;
+use crate::optim::Optimizer;
 use crate::state::TrainerState;
-use crate::{AdamW, TrainError, Trainable};
 
 const PREFIX: &str = "checkpoint-";
 
-/// Where the checkpoint after `step` steps lies.
+/// Returns the path of the checkpoint after `step` steps.
 pub(crate) fn checkpoint_path(output_dir: &Path, step: u64) -> PathBuf {
     output_dir.join(format!("{PREFIX}{step}"))
 }
 
-/// The newest checkpoint in `output_dir`, if there is one.
+/// Finds the newest checkpoint in `output_dir`.
 ///
 /// # Errors
 /// [`TrainError::Io`] when the directory cannot be read.
@@ -29,7 +31,7 @@ pub fn find_last_checkpoint(output_dir: &Path) -> Result<Option<PathBuf>, TrainE
     Ok(list(output_dir)?.pop().map(|(_, path)| path))
 }
 
-/// All checkpoints, oldest first.
+/// Lists all checkpoints, oldest first.
 pub(crate) fn list(output_dir: &Path) -> Result<Vec<(u64, PathBuf)>, TrainError> {
     let entries = match fs::read_dir(output_dir) {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
@@ -54,7 +56,7 @@ pub(crate) fn list(output_dir: &Path) -> Result<Vec<(u64, PathBuf)>, TrainError>
 pub(crate) fn save(
     output_dir: &Path,
     trainable: &dyn Trainable,
-    optimizer: &AdamW,
+    optimizer: &Optimizer,
     state: &TrainerState,
 ) -> Result<PathBuf, TrainError> {
     let target = checkpoint_path(output_dir, state.step);
@@ -66,17 +68,17 @@ pub(crate) fn save(
     Ok(target)
 }
 
-/// Puts parameters and optimiser back to where `checkpoint` stands.
+/// Restores parameters and optimiser from `checkpoint`.
 pub(crate) fn restore(
     checkpoint: &Path,
     trainable: &dyn Trainable,
-    optimizer: &mut AdamW,
+    optimizer: &mut Optimizer,
 ) -> Result<(), TrainError> {
     restore_parameters(checkpoint, trainable)?;
     optimizer.load(&checkpoint.join("optimizer.safetensors"))
 }
 
-/// Puts the parameters back to where `checkpoint` stands.
+/// Restores the parameters from `checkpoint`.
 pub(crate) fn restore_parameters(checkpoint: &Path, trainable: &dyn Trainable) -> Result<(), TrainError> {
     let failed = |source| TrainError::Restore { path: checkpoint.to_owned(), source };
     trainable.restore(checkpoint).map_err(failed)
@@ -98,10 +100,10 @@ pub(crate) fn delete_after(output_dir: &Path, step: u64) -> Result<(), TrainErro
     later.into_iter().try_for_each(|(step, path)| delete(output_dir, *step, path))
 }
 
-/// Deletes one checkpoint. It first takes a name that [`AtomicDir::clean_stale`] clears away, so that a half-deleted one is
-/// never taken for a checkpoint and does not stay.
+/// Deletes one checkpoint. It is first renamed to something that [`AtomicDir::clean_stale`] removes, so that a half-deleted
+/// one is never mistaken for a checkpoint and does not stay.
 fn delete(output_dir: &Path, step: u64, path: &Path) -> Result<(), TrainError> {
-    let nameless = output_dir.join(format!(".{PREFIX}{step}.tmp-{}", process::id()));
-    fs::rename(path, &nameless).at("delete", path)?;
-    fs::remove_dir_all(&nameless).at("delete", &nameless)
+    let stale = output_dir.join(format!(".{PREFIX}{step}.tmp-{}", process::id()));
+    fs::rename(path, &stale).at("delete", path)?;
+    fs::remove_dir_all(&stale).at("delete", &stale)
 }

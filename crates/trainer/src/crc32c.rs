@@ -21,7 +21,7 @@ const fn table() -> [u32; 256] {
     table
 }
 
-/// The checksum of `bytes`.
+/// Computes the checksum of `bytes`.
 pub(crate) fn crc32c(bytes: impl IntoIterator<Item = u8>) -> u32 {
     !bytes.into_iter().fold(!0, |crc, byte| (crc >> 8) ^ TABLE[((crc as u8) ^ byte) as usize])
 }

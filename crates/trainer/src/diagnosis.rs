@@ -1,11 +1,6 @@
-//! Why a step cannot be used.
+//! The report on a step that cannot be used.
 
 use std::fmt;
-
-use nn_core::TorchContext;
-use tch::Tensor;
-
-use crate::{AdamW, TrainError};
 
 /// The numbers of a step that cannot be used, and where they are wrong.
 #[derive(Debug, Clone, PartialEq)]
@@ -23,36 +18,7 @@ pub struct BadNumbers {
     pub gradients: Vec<String>,
 }
 
-impl BadNumbers {
-    /// Looks for the place. `loss_sums`: micro-batch and its loss.
-    pub(crate) fn find(
-        optimizer: &AdamW,
-        loss: f64,
-        grad_norm: f64,
-        loss_sums: Vec<(usize, f64)>,
-    ) -> Result<Self, TrainError> {
-        let any_bad = loss_sums.iter().any(|(_, sum)| !sum.is_finite());
-        let suspects = loss_sums.into_iter().filter(|(_, sum)| !any_bad || !sum.is_finite());
-        let (mut parameters, mut gradients) = (Vec::new(), Vec::new());
-        for (name, tensor) in optimizer.parameters() {
-            if !all_finite(tensor)? {
-                parameters.push(name.clone());
-            }
-            if !all_finite(&tensor.f_grad().op("grad")?)? {
-                gradients.push(name.clone());
-            }
-        }
-        let micro_batches = suspects.map(|(index, _)| index).collect();
-        Ok(Self { loss, grad_norm, micro_batches, parameters, gradients })
-    }
-}
-
-fn all_finite(tensor: &Tensor) -> Result<bool, TrainError> {
-    let finite = tensor.f_isfinite().op("isfinite")?.f_all().op("all")?;
-    Ok(finite.f_int64_value(&[]).op("int64_value")? == 1)
-}
-
-/// A step that ended a run: what was seen, and what to try.
+/// A step that ended a run: its numbers, and advice.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct Diagnosis {
@@ -62,7 +28,7 @@ pub struct Diagnosis {
     pub learning_rate: f64,
     /// Indices of the records it read, in the training data; only those of the micro-batches at fault, where known.
     pub records: Vec<usize>,
-    /// What was wrong.
+    /// Loss, gradient norm, and where they are wrong.
     pub numbers: BadNumbers,
 }
 
@@ -102,7 +68,7 @@ impl fmt::Display for Diagnosis {
     }
 }
 
-/// The first few of a list.
+/// Lists the first few items.
 fn some_of(items: &[impl fmt::Display]) -> String {
     const SHOWN: usize = 8;
     let shown: Vec<String> = items.iter().take(SHOWN).map(ToString::to_string).collect();

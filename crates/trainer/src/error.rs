@@ -1,12 +1,12 @@
-//! What can go wrong in a run.
+//! Failures of training.
 
 use std::io::{self, ErrorKind};
 use std::path::PathBuf;
 
-use nn_core::{NnError, TorchFailure};
+use nn_core::{BoxError, NnError, TorchFailure};
 use weights::WeightsError;
 
-use crate::{BoxError, Diagnosis};
+use crate::diagnosis::Diagnosis;
 
 /// A failure of training.
 #[derive(Debug, thiserror::Error)]
@@ -19,7 +19,7 @@ pub enum TrainError {
         field: &'static str,
         /// Its value.
         actual: String,
-        /// What it may be.
+        /// Its range.
         expected: &'static str,
     },
     /// There is no record to train on.
@@ -197,4 +197,14 @@ impl<T> IoContext<T> for io::Result<T> {
             _ => TrainError::Io { action, path, source },
         })
     }
+}
+
+/// Fails with [`TrainError::Setting`] unless `fits`.
+pub(crate) fn check_setting(
+    fits: bool,
+    field: &'static str,
+    actual: impl ToString,
+    expected: &'static str,
+) -> Result<(), TrainError> {
+    if fits { Ok(()) } else { Err(TrainError::Setting { field, actual: actual.to_string(), expected }) }
 }

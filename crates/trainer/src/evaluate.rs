@@ -1,19 +1,20 @@
-//! The loss on data that is not trained on.
+//! Validation loss.
 
-use nn_core::Mode;
+use nn_core::{Dataset, Mode, Trainable};
 use tch::no_grad_guard;
 
+use crate::TrainError;
 use crate::step::{loss_sum, to_host, to_number};
-use crate::{Dataset, StopFlag, TrainError, Trainable};
+use crate::stop::StopFlag;
 
-/// Mean cross-entropy over every target of `dataset`, each target counting the same, or `None` when a stop was requested
-/// on the way. `on_batch` is told how many records are done.
+/// Computes the mean cross-entropy over all targets of `dataset`, or `None` when a stop was requested before the end.
+/// `on_batch` receives the number of records done.
 ///
 /// Only one number per batch is kept, and the host waits for the device once, at the end.
 ///
 /// # Errors
 /// [`TrainError::NoValidationTargets`] when no label counts, [`TrainError::Loss`] when the model fails.
-pub fn evaluate(
+pub(crate) fn evaluate(
     trainable: &dyn Trainable,
     dataset: &dyn Dataset,
     batch_size: usize,

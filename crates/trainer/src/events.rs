@@ -21,7 +21,7 @@ pub(crate) struct EventWriter {
 }
 
 impl EventWriter {
-    /// Starts a new file in `dir`. What older files there say about `first_step` and later is void.
+    /// Starts a new file in `dir`, which voids the values that older files hold for `first_step` and later.
     pub(crate) fn create(dir: &Path, first_step: u64) -> Result<Self, TrainError> {
         fs::create_dir_all(dir).at("create", dir)?;
         let now = now();
@@ -49,12 +49,12 @@ impl EventWriter {
         self.append(step, &bytes_field(5, &summary))
     }
 
-    /// Adds an event whose content is `what`, an encoded field.
-    fn append(&mut self, step: u64, what: &[u8]) -> Result<(), TrainError> {
+    /// Adds an event with `content`, an encoded field.
+    fn append(&mut self, step: u64, content: &[u8]) -> Result<(), TrainError> {
         let mut event = vec![key(1, 1)];
         event.extend(now().as_secs_f64().to_le_bytes());
         event.extend(varint_field(2, step));
-        event.extend(what);
+        event.extend(content);
         self.file.write_all(&record(&event)).at("write", &self.path)
     }
 }
@@ -73,12 +73,12 @@ fn record(data: &[u8]) -> Vec<u8> {
     framed
 }
 
-/// A checksum that may itself be part of checksummed data.
+/// Masks a checksum so that it may itself be part of checksummed data.
 fn masked_crc(data: &[u8]) -> u32 {
     crc32c(data.iter().copied()).rotate_right(15).wrapping_add(0xA282_EAD8)
 }
 
-/// The key of a protobuf field: its number (below 16) and wire type.
+/// Encodes the key of a protobuf field: its number (below 16) and wire type.
 fn key(field: u8, wire_type: u8) -> u8 {
     field << 3 | wire_type
 }

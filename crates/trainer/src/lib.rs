@@ -1,18 +1,24 @@
 //! The training loop, for anything that is trained.
 //!
-//! The loop knows two contracts: a [`Trainable`] gives parameters and a loss and can save and restore itself; a
-//! [`Dataset`] gives batches in an order that is a function of the epoch. It knows no model, no adapter and no record
+//! The loop knows two contracts of `nn-core`: a [`Trainable`] gives parameters and a loss and can save and restore itself; a
+//! [`Dataset`] gives batches in an order that depends on the epoch and the seed. It knows no model, no adapter and no record
 //! format.
 //!
-//! - [`Trainer`] runs a [`TrainConfig`] to its end: steps, evaluation, checkpoints, metrics. [`optimizer_step`] is one of
-//!   its steps, for benchmarks and for loops of one's own.
-//! - [`AdamW`] and [`LrSchedule`] follow PyTorch and transformers to the last formula.
+//! - [`Trainer`] runs a [`TrainConfig`] to its end: steps, evaluation, checkpoints, metrics.
+//! - [`OPTIMIZERS`] lists the optimisers; an [`UpdateRule`] adds one. `AdamW` and the learning rate follow PyTorch and
+//!   transformers to the last formula.
 //! - A run that is killed at any moment and resumed from [`find_last_checkpoint`] ends in the same bytes as one that was
 //!   not: everything random is a function of the seed, the step and the micro-batch, so a checkpoint holds parameters,
 //!   optimiser state and a few counters, and nothing else.
-//! - `metrics.jsonl` and `runs/` (TensorBoard) in the output directory record what happened; a [`Reporter`] shows it.
+//! - `metrics.jsonl` and `runs/` (TensorBoard) in the output directory record the run; a [`Reporter`] shows it.
+//!
+//! Feature `testing` adds the parts of the loop, for tests and benchmarks: `optimizer_step`, `Optimizer`, `LrSchedule`.
 
-mod adamw;
+#![cfg_attr(
+    not(feature = "testing"),
+    allow(unreachable_pub, dead_code, reason = "exported by the feature `testing`")
+)]
+
 mod checkpoint;
 mod config;
 mod crc32c;
@@ -20,7 +26,10 @@ mod diagnosis;
 mod error;
 mod evaluate;
 mod events;
+mod fingerprint;
 mod metrics;
+mod optim;
+mod outcome;
 mod phases;
 mod plan;
 mod progress;
@@ -32,20 +41,25 @@ mod step;
 mod stop;
 mod trainer;
 
-pub use adamw::{AdamW, AdamWConfig, AdamWState, Gradients};
 pub use checkpoint::find_last_checkpoint;
 pub use config::TrainConfig;
 pub use diagnosis::Diagnosis;
 pub use error::TrainError;
-pub use evaluate::evaluate;
 pub use metrics::{EvalRecord, StepRecord};
 pub use nn_core::{BoxError, Dataset, Trainable};
+pub use optim::{OPTIMIZERS, OptimizerKind, OptimizerSettings, StateTensor, UpdateRule, UpdateStep};
+pub use outcome::{Outcome, Summary};
 pub use phases::Phases;
-pub use plan::StepPlan;
 pub use progress::ProgressReporter;
-pub use report::{Reporter, RunInfo, Silent, StepProgress};
-pub use schedule::{LrSchedule, LrScheduler};
+pub use report::{Reporter, RunInfo, StepProgress};
+pub use schedule::LrScheduler;
 pub use state::Best;
-pub use step::{StepOutcome, StepSettings, StepStats, optimizer_step};
 pub use stop::StopFlag;
-pub use trainer::{Outcome, Summary, Trainer};
+pub use trainer::Trainer;
+
+#[cfg(feature = "testing")]
+pub use optim::{Gradients, Optimizer};
+#[cfg(feature = "testing")]
+pub use schedule::LrSchedule;
+#[cfg(feature = "testing")]
+pub use step::{StepOutcome, StepSettings, StepStats, optimizer_step};

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::TrainError;
 use crate::error::IoContext;
 
-/// What happened since the line before.
+/// Figures since the line before.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct StepRecord {
     /// Optimiser steps done.
@@ -49,12 +49,12 @@ pub struct EvalRecord {
     pub elapsed_s: f64,
 }
 
-/// The lines a checkpoint stands behind.
+/// The lines that a checkpoint covers.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct KeepUpTo {
     /// Steps done in the checkpoint.
     pub(crate) step: u64,
-    /// Whether the evaluation after that step belongs to it.
+    /// Set when the evaluation after that step belongs to it.
     pub(crate) evaluated: bool,
 }
 
@@ -75,7 +75,7 @@ impl KeepUpTo {
     }
 }
 
-/// The open file. Every line is handed to the system at once, so a killed process loses at most half a line.
+/// The open `metrics.jsonl`. Every line is handed to the system at once, so a killed process loses at most half a line.
 #[derive(Debug)]
 pub(crate) struct MetricsFile {
     path: PathBuf,
@@ -109,7 +109,7 @@ impl MetricsFile {
         self.file.sync_data().at("write", &self.path)
     }
 
-    /// Where `metrics.jsonl` lies.
+    /// Returns the path of `metrics.jsonl`.
     pub(crate) fn path_in(output_dir: &Path) -> PathBuf {
         output_dir.join("metrics.jsonl")
     }

@@ -1,4 +1,4 @@
-//! Where the time of a step goes.
+//! Timing the phases of a step.
 
 use std::ops::AddAssign;
 use std::time::Instant;
@@ -8,8 +8,8 @@ use tch::{Cuda, Device};
 
 /// Seconds of each part of training steps.
 ///
-/// A GPU works behind the host, so that without [`crate::TrainConfig::time_phases`] its forward pass ends for the clock when
-/// it is handed over, and the wait for both passes counts as backward.
+/// A GPU runs asynchronously: without [`crate::TrainConfig::time_phases`] its forward pass ends for the clock when it has been
+/// launched, and the wait for both passes counts as backward.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 pub struct Phases {
     /// Forward passes and losses.
@@ -37,7 +37,7 @@ pub(crate) struct Stopwatch {
 }
 
 impl Stopwatch {
-    /// Starts. With `exact`, `device` is waited for at each reading.
+    /// Starts the clock. With `exact`, `device` is waited for at each reading.
     pub(crate) fn start(device: Device, exact: bool) -> Self {
         let wait_for = match device {
             Device::Cuda(index) if exact => Some(index as i64),
@@ -46,7 +46,7 @@ impl Stopwatch {
         Self { wait_for, last: Instant::now() }
     }
 
-    /// Seconds since the last reading.
+    /// Returns the seconds since the last reading.
     pub(crate) fn lap(&mut self) -> f64 {
         if let Some(index) = self.wait_for {
             Cuda::synchronize(index);

@@ -1,54 +1,54 @@
-//! Which records each step reads.
+//! Steps of a run, and the records each of them reads.
 
 use std::ops::Range;
 
-use crate::TrainConfig;
+use crate::config::TrainConfig;
 
-/// How many steps a run has, and where in the data each one stands. A pure function of the configuration and the number
+/// Number of steps of a run, and the records of each. A pure function of the configuration and the number
 /// of records, so that a step's number is all that a resumed run needs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct StepPlan {
+pub(crate) struct StepPlan {
     records: usize,
     micro_batch_size: usize,
     accumulation: usize,
     /// Optimiser steps in one epoch. The last one may accumulate fewer micro-batches, and the last micro-batch may be
     /// smaller: no record is left out and no step crosses into the next epoch (`Trainer` of newer transformers; older ones left the rest out).
-    pub steps_per_epoch: u64,
+    pub(crate) steps_per_epoch: u64,
     /// Optimiser steps of the run.
-    pub total_steps: u64,
+    pub(crate) total_steps: u64,
 }
 
 impl StepPlan {
     /// Plans `config` over `records` records. Without records there are no steps.
-    pub fn new(config: &TrainConfig, records: usize) -> Self {
-        let micro_batch_size = config.micro_batch_size.get() as usize;
-        let accumulation = config.gradient_accumulation_steps.get() as usize;
+    pub(crate) fn new(config: &TrainConfig, records: usize) -> Self {
+        let micro_batch_size = config.micro_batch_size.max(1) as usize;
+        let accumulation = config.gradient_accumulation_steps.max(1) as usize;
         let steps_per_epoch = records.div_ceil(micro_batch_size).div_ceil(accumulation) as u64;
         let total_steps = match config.max_steps {
             _ if records == 0 => 0,
-            Some(max_steps) => u64::from(max_steps.get()),
-            None => u64::from(config.num_epochs.get()) * steps_per_epoch,
+            Some(max_steps) => u64::from(max_steps),
+            None => u64::from(config.num_epochs) * steps_per_epoch,
         };
         Self { records, micro_batch_size, accumulation, steps_per_epoch, total_steps }
     }
 
-    /// The epoch (from 0) that the step after `steps_done` steps belongs to.
-    pub fn epoch(&self, steps_done: u64) -> u64 {
+    /// Returns the epoch (from 0) that the step after `steps_done` steps belongs to.
+    pub(crate) fn epoch(&self, steps_done: u64) -> u64 {
         steps_done / self.steps_per_epoch.max(1)
     }
 
-    /// Epochs done after `steps_done` steps, with their fraction.
-    pub fn epochs_done(&self, steps_done: u64) -> f64 {
+    /// Returns the epochs done after `steps_done` steps, with their fraction.
+    pub(crate) fn epochs_done(&self, steps_done: u64) -> f64 {
         steps_done as f64 / self.steps_per_epoch.max(1) as f64
     }
 
-    /// Micro-batches of the running epoch that lie behind after `steps_done` steps.
-    pub fn micro_batches_done(&self, steps_done: u64) -> usize {
+    /// Returns the micro-batches of the current epoch done after `steps_done` steps.
+    pub(crate) fn micro_batches_done(&self, steps_done: u64) -> usize {
         (steps_done % self.steps_per_epoch.max(1)) as usize * self.accumulation
     }
 
-    /// The micro-batches of the step after `steps_done` steps, as ranges of the epoch's order.
-    pub fn micro_batches(&self, steps_done: u64) -> Vec<Range<usize>> {
+    /// Returns the micro-batches of the step after `steps_done` steps, as ranges of the epoch's order.
+    pub(crate) fn micro_batches(&self, steps_done: u64) -> Vec<Range<usize>> {
         let first = self.micro_batches_done(steps_done);
         (first..first + self.accumulation)
             .map(|i| i * self.micro_batch_size)
@@ -58,19 +58,23 @@ impl StepPlan {
     }
 }
 
+impl TrainConfig {
+    /// Returns the number of optimiser steps of a run over `records` records.
+    pub fn total_steps(&self, records: usize) -> u64 {
+        StepPlan::new(self, records).total_steps
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use std::num::NonZeroU32;
-
     use super::StepPlan;
     use crate::TrainConfig;
 
     fn plan(records: usize, micro: u32, accumulation: u32, epochs: u32) -> StepPlan {
-        let count = |n| NonZeroU32::new(n).unwrap();
         let config = TrainConfig {
-            micro_batch_size: count(micro),
-            gradient_accumulation_steps: count(accumulation),
-            num_epochs: count(epochs),
+            micro_batch_size: micro,
+            gradient_accumulation_steps: accumulation,
+            num_epochs: epochs,
             ..TrainConfig::default()
         };
         StepPlan::new(&config, records)

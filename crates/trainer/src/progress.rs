@@ -1,4 +1,4 @@
-//! The report on stderr.
+//! Progress on stderr.
 
 use std::io::{IsTerminal, stderr};
 use std::path::Path;
@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressStyle};
 
-use crate::{EvalRecord, Reporter, RunInfo, StepProgress, StepRecord};
+use crate::metrics::{EvalRecord, StepRecord};
+use crate::report::{Reporter, RunInfo, StepProgress};
 
 /// A progress bar where stderr is a terminal, else one line for each line of metrics.
 #[derive(Debug)]
@@ -18,7 +19,7 @@ pub struct ProgressReporter {
 }
 
 impl ProgressReporter {
-    /// A reporter of a run that is about to start.
+    /// Creates a reporter for a run that is about to start.
     pub fn new() -> Self {
         let bar = stderr().is_terminal().then(|| ProgressBar::new(0));
         Self { bar, started: Instant::now(), first_step: 0, total_steps: 0 }
@@ -31,7 +32,7 @@ impl ProgressReporter {
         }
     }
 
-    /// Time left if the steps to come are like those of this process.
+    /// Estimates the time left from the steps of this process.
     fn time_left(&self, step: u64) -> Duration {
         let done = step.saturating_sub(self.first_step).max(1);
         self.started.elapsed().mul_f64(self.total_steps.saturating_sub(step) as f64 / done as f64)

@@ -1,10 +1,10 @@
-//! Telling somebody how a run goes.
+//! Watching a run.
 
 use std::path::Path;
 
-use crate::{EvalRecord, StepRecord};
+use crate::metrics::{EvalRecord, StepRecord};
 
-/// What is about to run.
+/// Size of a run that is about to start.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RunInfo {
     /// Optimiser steps already done, by the run that is resumed.
@@ -19,7 +19,7 @@ pub struct RunInfo {
     pub trained_elements: usize,
 }
 
-/// Where a run stands after a step.
+/// Progress of a run after a step.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct StepProgress {
     /// Optimiser steps done.
@@ -36,28 +36,28 @@ pub struct StepProgress {
     pub memory_mib: u64,
 }
 
-/// Watches a run. Everything it is told is in the metrics files too.
+/// Watches a run. Everything it receives is in the metrics files too.
 pub trait Reporter {
-    /// The run begins.
+    /// Called when the run begins.
     fn started(&mut self, _info: &RunInfo) {}
-    /// A step is done.
+    /// Called after every step.
     fn stepped(&mut self, _progress: &StepProgress) {}
-    /// A line was added to the metrics.
+    /// Called when a line was added to the metrics.
     fn logged(&mut self, _record: &StepRecord) {}
-    /// `done` of `total` validation records are evaluated.
+    /// Called when `done` of `total` validation records are evaluated.
     fn evaluating(&mut self, _done: usize, _total: usize) {}
-    /// An evaluation is done; `is_best` when no earlier loss was lower.
+    /// Called after an evaluation; `is_best` when no earlier loss was lower.
     fn evaluated(&mut self, _record: &EvalRecord, _is_best: bool) {}
-    /// A checkpoint was written.
+    /// Called when a checkpoint was written.
     fn saved(&mut self, _checkpoint: &Path) {}
-    /// Something a person should know.
+    /// Called with a message for the user.
     fn note(&mut self, _text: &str) {}
-    /// The loop has ended, well or not.
+    /// Called when the loop has ended, successfully or not.
     fn ended(&mut self) {}
 }
 
 /// Reports nothing.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct Silent;
+pub(crate) struct Silent;
 
 impl Reporter for Silent {}

@@ -1,20 +1,27 @@
-//! The loop.
+//! The training loop.
 
 use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::time::Instant;
 
-use nn_core::{TokenBatch, mix_seed};
+use nn_core::{Dataset, TokenBatch, Trainable, mix_seed};
 use tch::Device;
 
+use crate::TrainError;
 use crate::checkpoint::{self, checkpoint_path};
+use crate::config::TrainConfig;
+use crate::diagnosis::Diagnosis;
+use crate::evaluate::evaluate;
 use crate::events::EventWriter;
-use crate::metrics::MetricsFile;
-use crate::state::TrainerState;
-use crate::step::timed_step;
-use crate::{AdamW, Best, Dataset, Diagnosis, EvalRecord, LrSchedule, Outcome, Reporter, StepOutcome};
-use crate::{StepPlan, StepProgress, StepRecord, StepSettings, StopFlag, Summary, TrainConfig, TrainError};
-use crate::{Trainable, evaluate};
+use crate::metrics::{EvalRecord, MetricsFile, StepRecord};
+use crate::optim::Optimizer;
+use crate::outcome::{Outcome, Summary};
+use crate::plan::StepPlan;
+use crate::report::{Reporter, StepProgress};
+use crate::schedule::LrSchedule;
+use crate::state::{Best, TrainerState};
+use crate::step::{StepOutcome, StepSettings, optimizer_step};
+use crate::stop::StopFlag;
 
 /// A checkpoint on the disk.
 #[derive(Debug, Clone)]
@@ -23,7 +30,7 @@ pub(crate) struct Checkpoint {
     pub(crate) path: PathBuf,
 }
 
-/// A run under way.
+/// A run in progress.
 pub(crate) struct Run<'a> {
     pub(crate) config: TrainConfig,
     pub(crate) plan: StepPlan,
@@ -34,20 +41,20 @@ pub(crate) struct Run<'a> {
     pub(crate) output_dir: PathBuf,
     pub(crate) reporter: &'a mut dyn Reporter,
     pub(crate) stop: StopFlag,
-    pub(crate) optimizer: AdamW,
+    pub(crate) optimizer: Optimizer,
     pub(crate) state: TrainerState,
     pub(crate) metrics: MetricsFile,
     pub(crate) events: EventWriter,
-    /// An epoch and its order.
+    /// An epoch, and the order of its records.
     pub(crate) order: Option<(u64, Vec<usize>)>,
     pub(crate) last_checkpoint: Option<Checkpoint>,
-    /// Started with this process.
+    /// Start of this process's part of the run.
     pub(crate) clock: Instant,
-    /// Seconds the run took before this process.
+    /// Seconds of the run before this process.
     pub(crate) earlier_s: f64,
 }
 
-/// Whether the run goes on or was asked to stop.
+/// Continues, or breaks when a stop was requested.
 type Flow = ControlFlow<()>;
 
 impl Run<'_> {
@@ -72,13 +79,13 @@ impl Run<'_> {
             if self.step()?.is_break() {
                 return self.stopped();
             }
-            if self.is_due(self.config.logging_steps.get()) {
+            if self.is_due(self.config.logging_steps) {
                 self.log()?;
             }
         }
     }
 
-    /// Whether something done every so many steps, and after the last one, is due.
+    /// Checks for something that is due every `every` steps and after the last one.
     fn is_due(&self, every: u32) -> bool {
         let step = self.state.step;
         step > 0 && (step.is_multiple_of(u64::from(every)) || step == self.plan.total_steps)
@@ -87,22 +94,22 @@ impl Run<'_> {
     fn evaluation_is_due(&self) -> bool {
         self.validation.is_some()
             && self.state.evaluated_step != Some(self.state.step)
-            && self.is_due(self.config.eval_steps.get())
+            && self.is_due(self.config.eval_steps)
     }
 
     fn checkpoint_is_due(&self) -> bool {
         let step = self.state.step;
         let is_best = self.best_to_load().is_some_and(|best| best.step == step);
         let is_saved = self.last_checkpoint.as_ref().is_some_and(|last| last.step == step);
-        !is_saved && (is_best || self.is_due(self.config.save_steps.get()))
+        !is_saved && (is_best || self.is_due(self.config.save_steps))
     }
 
-    /// The lowest validation loss, where the run is to end with its parameters.
+    /// Returns the lowest validation loss where the run is to end with its parameters.
     fn best_to_load(&self) -> Option<Best> {
         self.state.best.filter(|_| self.config.load_best_model_at_end)
     }
 
-    /// One optimiser step.
+    /// Takes one optimiser step.
     fn step(&mut self) -> Result<Flow, TrainError> {
         let clock = Instant::now();
         let done = self.state.step;
@@ -113,10 +120,10 @@ impl Run<'_> {
             seed: mix_seed(self.config.seed, done),
             learning_rate: self.schedule.at(done),
             max_grad_norm: self.config.max_grad_norm,
+            time_phases: self.config.time_phases,
         };
-        let exact = self.config.time_phases;
         let stats =
-            match timed_step(self.trainable, &mut self.optimizer, &batches, &settings, &self.stop, exact)? {
+            match optimizer_step(self.trainable, &mut self.optimizer, &batches, &settings, &self.stop)? {
                 StepOutcome::Updated(stats) => Some(stats),
                 StepOutcome::NoTargets => None,
                 StepOutcome::Interrupted => return Ok(Flow::Break(())),
@@ -145,7 +152,7 @@ impl Run<'_> {
         Ok(Flow::Continue(()))
     }
 
-    /// The records of each micro-batch of the step after `done` steps.
+    /// Returns the records of each micro-batch of the step after `done` steps.
     fn micro_batches(&mut self, done: u64) -> Result<Vec<Vec<usize>>, TrainError> {
         let epoch = self.plan.epoch(done);
         let order = match self.order.take() {
@@ -187,7 +194,7 @@ impl Run<'_> {
     fn evaluate(&mut self) -> Result<Flow, TrainError> {
         let Some(validation) = self.validation else { return Ok(Flow::Continue(())) };
         let clock = Instant::now();
-        let batch_size = self.config.micro_batch_size.get() as usize;
+        let batch_size = self.config.micro_batch_size as usize;
         let mut on_batch = |done| self.reporter.evaluating(done, validation.len());
         let Some(eval_loss) = evaluate(self.trainable, validation, batch_size, &self.stop, &mut on_batch)?
         else {
@@ -216,7 +223,7 @@ impl Run<'_> {
         self.last_checkpoint = Some(Checkpoint { step: self.state.step, path });
         if let Some(limit) = self.config.save_total_limit {
             let best = self.best_to_load().map(|best| best.step);
-            checkpoint::prune(&self.output_dir, limit.get() as usize, best)?;
+            checkpoint::prune(&self.output_dir, limit as usize, best)?;
         }
         Ok(())
     }
@@ -257,7 +264,7 @@ impl Run<'_> {
         self.earlier_s + self.clock.elapsed().as_secs_f64()
     }
 
-    /// As [`StepRecord::memory_mib`] says.
+    /// Measures [`StepRecord::memory_mib`].
     fn memory_mib(&self) -> u64 {
         let on_cuda = match self.optimizer.parameters().first().map(|(_, tensor)| tensor.device()) {
             Some(Device::Cuda(index)) => torch_ext::cuda::memory(index).ok().map(|memory| memory.peak_bytes),
@@ -267,7 +274,7 @@ impl Run<'_> {
     }
 }
 
-/// The order of an epoch, checked to be one.
+/// Asks for the order of an epoch and checks that it is a permutation.
 fn epoch_order(dataset: &dyn Dataset, epoch: u64, seed: u64) -> Result<Vec<usize>, TrainError> {
     let order = dataset.epoch_order(epoch, seed);
     let mut sorted = order.clone();

@@ -21,10 +21,10 @@ pub enum LrScheduler {
 }
 
 impl LrScheduler {
-    /// All of them.
+    /// All schedules.
     pub const ALL: [Self; 4] = [Self::Linear, Self::Cosine, Self::Constant, Self::ConstantWithWarmup];
 
-    /// The name transformers gives it.
+    /// Returns its name in transformers.
     pub fn name(self) -> &'static str {
         match self {
             Self::Linear => "linear",
@@ -63,12 +63,12 @@ pub struct LrSchedule {
 }
 
 impl LrSchedule {
-    /// A schedule that reaches `peak` after `warmup_steps` of `total_steps`.
+    /// Creates a schedule that reaches `peak` after `warmup_steps` of `total_steps`.
     pub fn new(kind: LrScheduler, peak: f64, warmup_steps: u64, total_steps: u64) -> Self {
         Self { kind, peak, warmup_steps: warmup_steps as f64, total_steps: total_steps as f64 }
     }
 
-    /// The learning rate with which the step after `steps_done` steps is taken. With warm-up the first step is taken with
+    /// Returns the learning rate of the step after `steps_done` steps. With warm-up the first one is
     /// 0, as in transformers.
     pub fn at(&self, steps_done: u64) -> f64 {
         let step = steps_done as f64;

@@ -1,16 +1,17 @@
-//! What a run remembers besides its tensors.
+//! Counters of a run.
 
-use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
-use tch::Tensor;
 
-use crate::crc32c::crc32c;
+use crate::TrainError;
+use crate::config::TrainConfig;
 use crate::error::IoContext;
-use crate::{Dataset, Phases, StepPlan, StepStats, TrainConfig, TrainError};
+use crate::fingerprint::Fingerprint;
+use crate::phases::Phases;
+use crate::plan::StepPlan;
+use crate::step::StepStats;
 
 /// The lowest validation loss so far.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -40,7 +41,7 @@ pub(crate) struct TrainerState {
     pub(crate) skipped_steps: u64,
     /// Seconds since the start of the run, interruptions left out.
     pub(crate) elapsed_s: f64,
-    /// Seconds of it in optimiser steps, and where they went.
+    /// Seconds of it in optimiser steps, in all and by phase.
     #[serde(default)]
     pub(crate) train_s: f64,
     #[serde(default)]
@@ -51,9 +52,9 @@ pub(crate) struct TrainerState {
     pub(crate) best: Option<Best>,
     /// The last loss written to the metrics.
     pub(crate) logged_loss: Option<f64>,
-    /// What was summed up since then.
+    /// Sums since then.
     pub(crate) window: LogWindow,
-    /// What must be the same in a run that resumes this one.
+    /// Values that must be the same in a run that resumes this one.
     pub(crate) fingerprint: Fingerprint,
 }
 
@@ -81,20 +82,6 @@ impl LogWindow {
         if self.seconds > 0.0 { self.tokens as f64 / self.seconds } else { 0.0 }
     }
 }
-
-/// Name and value of all that shapes a run.
-pub(crate) type Fingerprint = BTreeMap<String, Value>;
-
-/// Settings that change what is written or where it is kept, but no number in it; and the length of a run, which may be changed on purpose.
-const FREE_SETTINGS: [&str; 7] = [
-    "adam_paged",
-    "logging_steps",
-    "save_steps",
-    "save_total_limit",
-    "num_epochs",
-    "max_steps",
-    "time_phases",
-];
 
 impl TrainerState {
     pub(crate) fn new(config: &TrainConfig, plan: &StepPlan, fingerprint: Fingerprint) -> Self {
@@ -132,7 +119,7 @@ impl TrainerState {
             .map_err(|source| TrainError::NotACheckpoint { path: checkpoint.to_owned(), source })
     }
 
-    /// Takes over the length of the run that resumes this one; whether it is another.
+    /// Adopts the length of the run that resumes this one; returns true when it differs.
     pub(crate) fn set_length(&mut self, plan: &StepPlan, checkpoint: &Path) -> Result<bool, TrainError> {
         if self.step > plan.total_steps {
             let (step, total_steps) = (self.step, plan.total_steps);
@@ -141,54 +128,4 @@ impl TrainerState {
         let old = std::mem::replace(&mut self.total_steps, plan.total_steps);
         Ok(old != plan.total_steps)
     }
-
-    /// Compares the run that wrote `checkpoint` with the one that is to resume it.
-    pub(crate) fn check_same_run(&self, expected: &Fingerprint, checkpoint: &Path) -> Result<(), TrainError> {
-        let saved = &self.fingerprint;
-        let names = expected.keys().chain(saved.keys());
-        let differing = names.into_iter().find(|&name| expected.get(name) != saved.get(name));
-        let show = |value: Option<&Value>| value.map_or("absent".to_owned(), Value::to_string);
-        differing.map_or(Ok(()), |name| {
-            Err(TrainError::ResumeMismatch {
-                path: checkpoint.to_owned(),
-                field: name.clone(),
-                actual: show(expected.get(name)),
-                expected: show(saved.get(name)),
-            })
-        })
-    }
-}
-
-/// The fingerprint of a run: its settings, the size of its data and a checksum of the first records, the shapes of its
-/// parameters, and what the caller says of it.
-pub(crate) fn fingerprint(
-    config: &TrainConfig,
-    train: &dyn Dataset,
-    validation: Option<&dyn Dataset>,
-    parameters: &[(String, Tensor)],
-    identity: &Fingerprint,
-) -> Fingerprint {
-    let Ok(Value::Object(mut settings)) = serde_json::to_value(config) else {
-        unreachable!("a struct of numbers is a JSON object");
-    };
-    settings.retain(|name, _| !FREE_SETTINGS.contains(&name.as_str()));
-    let mut fingerprint: Fingerprint = settings.into_iter().collect();
-    fingerprint.insert("train_records".into(), train.len().into());
-    fingerprint.insert("train_checksum".into(), checksum(train, config.seed).into());
-    fingerprint.insert("validation_records".into(), validation.map(Dataset::len).into());
-    fingerprint.extend(identity.iter().map(|(name, value)| (name.clone(), value.clone())));
-    for (name, tensor) in parameters {
-        fingerprint.insert(format!("parameters.{name}"), tensor.size().into());
-    }
-    fingerprint
-}
-
-/// Checksum of the order of the first epoch and of the tokens and labels of its first records.
-fn checksum(dataset: &dyn Dataset, seed: u64) -> u32 {
-    const RECORDS: usize = 16;
-    let order = dataset.epoch_order(0, seed);
-    let batch = dataset.batch(&order[..order.len().min(RECORDS)]);
-    let order = order.iter().map(|&index| index as i64);
-    let numbers = order.chain(batch.input_ids).chain(batch.labels);
-    crc32c(numbers.flat_map(i64::to_le_bytes))
 }

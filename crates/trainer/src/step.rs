@@ -1,13 +1,15 @@
 //! One optimiser step.
 
-use nn_core::{Mode, TokenBatch, TorchContext, mix_seed};
+use nn_core::{Mode, TokenBatch, TorchContext, Trainable, mix_seed};
 use tch::{Device, Kind, Tensor};
 
+use crate::TrainError;
 use crate::diagnosis::BadNumbers;
-use crate::phases::Stopwatch;
-use crate::{AdamW, Phases, StopFlag, TrainError, Trainable};
+use crate::optim::Optimizer;
+use crate::phases::{Phases, Stopwatch};
+use crate::stop::StopFlag;
 
-/// What a step needs besides its data.
+/// Settings of one step.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct StepSettings {
     /// Seed of this step; micro-batch `i` runs under `mix_seed(seed, i)`.
@@ -16,9 +18,11 @@ pub struct StepSettings {
     pub learning_rate: f64,
     /// Global gradient norm above which gradients are scaled down; 0 turns clipping off.
     pub max_grad_norm: f64,
+    /// Wait for a GPU after every pass, so that [`Phases`] are exact.
+    pub time_phases: bool,
 }
 
-/// What a step did.
+/// Figures of one step.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct StepStats {
     /// Mean cross-entropy over the step's targets, before the update.
@@ -29,11 +33,11 @@ pub struct StepStats {
     pub tokens: usize,
     /// Labels that counted in the loss.
     pub targets: usize,
-    /// Where the time went.
+    /// Seconds by phase.
     pub phases: Phases,
 }
 
-/// How a step ended.
+/// The end of a step.
 #[derive(Debug)]
 pub enum StepOutcome {
     /// The parameters were updated.
@@ -51,30 +55,17 @@ pub enum StepOutcome {
 ///
 /// The gradient is that of the mean loss over all targets of all micro-batches, however they are spread: each micro-batch's
 /// sum is divided by the number of targets in the whole step, which is known before the first forward pass
-/// (transformers since 4.46, `num_items_in_batch`). The host waits for the device once.
+/// (transformers since 4.46, `num_items_in_batch`). The host waits for the device once, unless phases are timed.
 ///
 /// # Errors
 /// [`TrainError::Loss`] when the model fails, [`TrainError::NoGradient`] when a parameter is not reached,
 /// [`TrainError::Batch`] for a batch that does not add up.
 pub fn optimizer_step(
     trainable: &dyn Trainable,
-    optimizer: &mut AdamW,
+    optimizer: &mut Optimizer,
     micro_batches: &[TokenBatch],
     settings: &StepSettings,
     stop: &StopFlag,
-) -> Result<StepOutcome, TrainError> {
-    timed_step(trainable, optimizer, micro_batches, settings, stop, false)
-}
-
-/// As [`optimizer_step`]; with `exact`, the host waits for the device after every pass too, so that the phases are told
-/// apart.
-pub(crate) fn timed_step(
-    trainable: &dyn Trainable,
-    optimizer: &mut AdamW,
-    micro_batches: &[TokenBatch],
-    settings: &StepSettings,
-    stop: &StopFlag,
-    exact: bool,
 ) -> Result<StepOutcome, TrainError> {
     let counts: Vec<usize> = micro_batches.iter().map(TokenBatch::num_targets).collect();
     let targets: usize = counts.iter().sum();
@@ -84,7 +75,7 @@ pub(crate) fn timed_step(
 
     optimizer.zero_grad()?;
     let device = optimizer.parameters().first().map_or(Device::Cpu, |(_, tensor)| tensor.device());
-    let mut watch = Stopwatch::start(device, exact);
+    let mut watch = Stopwatch::start(device, settings.time_phases);
     let mut phases = Phases::default();
     let mut tokens = 0;
     let mut used = Vec::new();
@@ -114,7 +105,7 @@ pub(crate) fn timed_step(
     // A loss of 0 whose gradient is not 0 is a model that is sure, not one that is broken.
     if !loss.is_finite() || !grad_norm.is_finite() || (loss == 0.0 && grad_norm == 0.0) {
         let loss_sums = used.into_iter().zip(loss_sums).collect();
-        return Ok(StepOutcome::Unusable(BadNumbers::find(optimizer, loss, grad_norm, loss_sums)?));
+        return Ok(StepOutcome::Unusable(find_bad_numbers(optimizer, loss, grad_norm, loss_sums)?));
     }
 
     if settings.max_grad_norm > 0.0 {
@@ -128,7 +119,34 @@ pub(crate) fn timed_step(
     Ok(StepOutcome::Updated(StepStats { loss, grad_norm, tokens, targets, phases }))
 }
 
-/// [`Trainable::loss_sum`] of a batch that is known to add up.
+/// Finds where a step's numbers are wrong. `loss_sums`: micro-batch and its loss.
+fn find_bad_numbers(
+    optimizer: &Optimizer,
+    loss: f64,
+    grad_norm: f64,
+    loss_sums: Vec<(usize, f64)>,
+) -> Result<BadNumbers, TrainError> {
+    let any_bad = loss_sums.iter().any(|(_, sum)| !sum.is_finite());
+    let suspects = loss_sums.into_iter().filter(|(_, sum)| !any_bad || !sum.is_finite());
+    let (mut parameters, mut gradients) = (Vec::new(), Vec::new());
+    for (name, tensor) in optimizer.parameters() {
+        if !all_finite(tensor)? {
+            parameters.push(name.clone());
+        }
+        if !all_finite(&tensor.f_grad().op("grad")?)? {
+            gradients.push(name.clone());
+        }
+    }
+    let micro_batches = suspects.map(|(index, _)| index).collect();
+    Ok(BadNumbers { loss, grad_norm, micro_batches, parameters, gradients })
+}
+
+fn all_finite(tensor: &Tensor) -> Result<bool, TrainError> {
+    let finite = tensor.f_isfinite().op("isfinite")?.f_all().op("all")?;
+    Ok(finite.f_int64_value(&[]).op("int64_value")? == 1)
+}
+
+/// Computes the loss of a batch after checking that its parts fit.
 pub(crate) fn loss_sum(
     trainable: &dyn Trainable,
     batch: &TokenBatch,
@@ -139,13 +157,13 @@ pub(crate) fn loss_sum(
     trainable.loss_sum(batch, mode).map_err(|source| TrainError::Loss { sequences, tokens, source })
 }
 
-/// A tensor of one element as float64 `[1]`, outside the graph, on its device.
+/// Converts a tensor of one element to float64 `[1]`, outside the graph, on its device.
 pub(crate) fn to_number(tensor: &Tensor) -> Result<Tensor, TrainError> {
     let number = tensor.f_detach().op("detach")?.f_to_kind(Kind::Double).op("to_kind")?;
     Ok(number.f_reshape([1]).op("reshape")?)
 }
 
-/// Waits for the device and brings over numbers of shape `[1]`.
+/// Waits for the device and copies numbers of shape `[1]` to the host.
 pub(crate) fn to_host(numbers: &[Tensor]) -> Result<Vec<f64>, TrainError> {
     let all = Tensor::f_cat(numbers, 0).op("cat")?.f_to_device(Device::Cpu).op("to_device")?;
     Ok(Vec::try_from(&all).op("to_vec")?)

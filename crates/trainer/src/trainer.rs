@@ -1,145 +1,153 @@
-//! Starting a run.
+//! Setting up a run.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use nn_core::{Dataset, Trainable};
+
+use crate::TrainError;
 use crate::checkpoint::{self, find_last_checkpoint};
+use crate::config::TrainConfig;
 use crate::error::IoContext;
 use crate::events::EventWriter;
+use crate::fingerprint::{Fingerprint, check_same_run, fingerprint};
 use crate::metrics::{KeepUpTo, MetricsFile};
+use crate::optim::Optimizer;
+use crate::outcome::Outcome;
+use crate::plan::StepPlan;
+use crate::report::{Reporter, RunInfo, Silent};
 use crate::run::{Checkpoint, Run};
-use crate::state::{Fingerprint, TrainerState, fingerprint};
-use crate::{AdamW, Best, Dataset, LrSchedule, Phases, Reporter, RunInfo, StepPlan, StopFlag};
-use crate::{TrainConfig, TrainError, Trainable};
+use crate::schedule::LrSchedule;
+use crate::state::TrainerState;
+use crate::stop::StopFlag;
 
-/// How a run ended.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Outcome {
-    /// All steps are done and the result is saved in the output directory.
-    Finished(Summary),
-    /// A stop was requested.
-    Stopped {
-        /// Optimiser steps done.
-        step: u64,
-        /// The checkpoint to resume from; none if no step was done.
-        checkpoint: Option<PathBuf>,
-        /// What was done so far.
-        summary: Summary,
-    },
-}
-
-/// What a run did, from its start and not from the last resume.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Summary {
-    /// Optimiser steps done.
-    pub steps: u64,
-    /// The last loss in the metrics.
-    pub final_loss: Option<f64>,
-    /// Tokens that went through the model in training.
-    pub tokens: u64,
-    /// Steps that had no target and changed nothing.
-    pub skipped_steps: u64,
-    /// Seconds, interruptions left out.
-    pub elapsed_s: f64,
-    /// Seconds of them in optimiser steps; evaluation and saving are not counted.
-    pub train_s: f64,
-    /// Where these went.
-    pub phases: Phases,
-    /// The lowest validation loss. Its parameters are the result where `load_best_model_at_end` is set.
-    pub best: Option<Best>,
-}
-
-/// A run that is to be.
+/// Trains something on a dataset.
+///
+/// `Trainer::new(&mut model, &data, config).validation(&held_out).run("out")?` trains to the end, with evaluation, metrics
+/// and checkpoints in `out`.
 pub struct Trainer<'a> {
-    config: TrainConfig,
     trainable: &'a dyn Trainable,
     train: &'a dyn Dataset,
+    config: TrainConfig,
     validation: Option<&'a dyn Dataset>,
-    output_dir: PathBuf,
-    reporter: &'a mut dyn Reporter,
+    reporter: Option<&'a mut dyn Reporter>,
     stop: StopFlag,
     identity: Fingerprint,
+    resume_from: Option<PathBuf>,
+}
+
+/// The beginning of a run, worked out before anything is written.
+struct Beginning {
+    plan: StepPlan,
+    state: TrainerState,
+    /// Set for a run of another length than the one it resumes.
+    new_length: bool,
 }
 
 impl<'a> Trainer<'a> {
-    /// Puts a run together. Everything it writes goes to `output_dir`.
-    pub fn new(
-        config: TrainConfig,
-        trainable: &'a dyn Trainable,
-        train: &'a dyn Dataset,
-        validation: Option<&'a dyn Dataset>,
-        output_dir: impl Into<PathBuf>,
-        reporter: &'a mut dyn Reporter,
-    ) -> Self {
-        let output_dir = output_dir.into();
-        let (stop, identity) = (StopFlag::new(), Fingerprint::new());
-        Self { config, trainable, train, validation, output_dir, reporter, stop, identity }
+    /// Sets up a run that trains `trainable` on `train`.
+    pub fn new(trainable: &'a dyn Trainable, train: &'a dyn Dataset, config: TrainConfig) -> Self {
+        Self {
+            trainable,
+            train,
+            config,
+            validation: None,
+            reporter: None,
+            stop: StopFlag::new(),
+            identity: Fingerprint::new(),
+            resume_from: None,
+        }
     }
 
-    /// Adds what shapes the run and is not in its configuration (a scale, a precision): a checkpoint of a run of which it
-    /// was different is refused by this name.
+    /// Evaluates on `data` every `eval_steps` steps and after the last one.
     #[must_use]
-    pub fn identity(mut self, name: impl Into<String>, value: impl Into<serde_json::Value>) -> Self {
-        self.identity.insert(name.into(), value.into());
+    pub fn validation(mut self, data: &'a dyn Dataset) -> Self {
+        self.validation = Some(data);
         self
     }
 
-    /// Lets `stop` end the run: it is looked at after every micro-batch, a step under way is given up, and a checkpoint is
-    /// saved.
+    /// Shows the run's progress through `reporter`.
+    #[must_use]
+    pub fn reporter(mut self, reporter: &'a mut dyn Reporter) -> Self {
+        self.reporter = Some(reporter);
+        self
+    }
+
+    /// Ends the run early when `stop` is requested. The flag is read before every micro-batch; the current step is
+    /// abandoned, and a checkpoint is saved.
     #[must_use]
     pub fn stop_flag(mut self, stop: StopFlag) -> Self {
         self.stop = stop;
         self
     }
 
-    /// Checks that the run can begin, from the beginning or from the checkpoint `resume`, before anything is written. What
-    /// the output directory holds is left to [`Trainer::run`].
+    /// Adds a value that shapes the run and is not in its configuration (a scale, a precision). A checkpoint of a run with
+    /// another value is refused, and the message names it.
+    #[must_use]
+    pub fn identity(mut self, name: impl Into<String>, value: impl Into<serde_json::Value>) -> Self {
+        self.identity.insert(name.into(), value.into());
+        self
+    }
+
+    /// Resumes the run that wrote `checkpoint`.
+    ///
+    /// Lines of metrics and checkpoints after `checkpoint` are dropped, and then written again. The run may be longer or
+    /// shorter than the one that wrote the checkpoint; the learning rate then follows the new length from there on.
+    #[must_use]
+    pub fn resume_from(mut self, checkpoint: impl Into<PathBuf>) -> Self {
+        self.resume_from = Some(checkpoint.into());
+        self
+    }
+
+    /// Checks that the run can begin, before anything is written. [`Trainer::run`] also checks that `output_dir` does not
+    /// hold another run.
     ///
     /// # Errors
     /// [`TrainError`] for the first thing that is wrong with settings, data or checkpoint.
-    pub fn check(&self, resume: Option<&Path>) -> Result<(), TrainError> {
-        self.begin(resume).map(|_| ())
+    pub fn check(&self, output_dir: impl AsRef<Path>) -> Result<(), TrainError> {
+        self.begin(output_dir.as_ref()).map(|_| ())
     }
 
-    /// Trains to the end, from the beginning or from the checkpoint `resume`, and saves the result in the output directory.
-    ///
-    /// A resumed run drops the lines of metrics and the checkpoints that lie after `resume`, and then writes the same ones
-    /// again. It may be longer or shorter than the run that wrote the checkpoint; the learning rate then follows the new
-    /// length from there on.
+    /// Trains to the end and saves the result in `output_dir`, where checkpoints and metrics go too.
     ///
     /// # Errors
     /// [`TrainError::BadStep`] when loss or gradient cannot be used; [`TrainError::EarlierRun`] when the output directory
     /// holds checkpoints that are not resumed; [`TrainError::ResumeMismatch`] when the checkpoint is of another run; and
     /// every other [`TrainError`]. Checkpoints written before stay as they are.
-    pub fn run(self, resume: Option<&Path>) -> Result<Outcome, TrainError> {
-        Run::train(self.start(resume)?)
+    pub fn run(mut self, output_dir: impl Into<PathBuf>) -> Result<Outcome, TrainError> {
+        let mut silent = Silent;
+        let reporter = self.reporter.take();
+        self.start(output_dir.into(), reporter.unwrap_or(&mut silent))?.train()
     }
 
-    /// What the run begins with; whether it is of another length than the one it resumes.
-    fn begin(&self, resume: Option<&Path>) -> Result<(StepPlan, TrainerState, bool), TrainError> {
+    fn begin(&self, output_dir: &Path) -> Result<Beginning, TrainError> {
         let Self { config, train, validation, .. } = self;
         config.validate()?;
         check_data(*train, *validation)?;
         let plan = StepPlan::new(config, train.len());
         let parameters = self.trainable.parameters();
         let fingerprint = fingerprint(config, *train, *validation, &parameters, &self.identity);
-        let Some(path) = resume else {
-            return Ok((plan, TrainerState::new(config, &plan, fingerprint), false));
+        let Some(path) = &self.resume_from else {
+            let state = TrainerState::new(config, &plan, fingerprint);
+            return Ok(Beginning { plan, state, new_length: false });
         };
         let mut state = TrainerState::load(path)?;
-        state.check_same_run(&fingerprint, path)?;
-        check_best(config, &state, &self.output_dir)?;
+        check_same_run(&fingerprint, &state.fingerprint, path)?;
+        check_best(config, &state, output_dir)?;
         let new_length = state.set_length(&plan, path)?;
-        Ok((plan, state, new_length))
+        Ok(Beginning { plan, state, new_length })
     }
 
-    fn start(self, resume: Option<&Path>) -> Result<Run<'a>, TrainError> {
-        let (plan, state, new_length) = self.begin(resume)?;
-        let Self { config, trainable, train, validation, output_dir, reporter, stop, .. } = self;
-        check_directory(&output_dir, resume)?;
+    fn start<'r>(self, output_dir: PathBuf, reporter: &'r mut dyn Reporter) -> Result<Run<'r>, TrainError>
+    where
+        'a: 'r,
+    {
+        let Beginning { plan, state, new_length } = self.begin(&output_dir)?;
+        let Self { config, trainable, train, validation, stop, resume_from, .. } = self;
+        check_directory(&output_dir, resume_from.as_deref())?;
         fs::create_dir_all(&output_dir).at("create", &output_dir)?;
-        let mut optimizer = AdamW::with_state(trainable.parameters(), config.adamw(), config.adamw_state())?;
-        if let Some(path) = resume {
+        let mut optimizer = Optimizer::from_config(trainable.parameters(), &config)?;
+        if let Some(path) = &resume_from {
             checkpoint::restore(path, trainable, &mut optimizer)?;
             checkpoint::delete_after(&output_dir, state.step)?;
         }
@@ -148,9 +156,10 @@ impl<'a> Trainer<'a> {
             LrSchedule::new(config.lr_scheduler, config.learning_rate, warmup_steps, plan.total_steps);
         weights::AtomicDir::clean_stale(&output_dir)?;
         let keep = KeepUpTo { step: state.step, evaluated: state.evaluated_step == Some(state.step) };
-        let metrics = MetricsFile::open(MetricsFile::path_in(&output_dir), resume.map(|_| keep))?;
+        let metrics =
+            MetricsFile::open(MetricsFile::path_in(&output_dir), resume_from.as_ref().map(|_| keep))?;
         let events = EventWriter::create(&output_dir.join("runs"), state.step + 1)?;
-        let last_checkpoint = resume.map(|path| Checkpoint { step: state.step, path: path.to_owned() });
+        let last_checkpoint = resume_from.map(|path| Checkpoint { step: state.step, path });
 
         if new_length {
             let (step, total) = (state.step, plan.total_steps);
@@ -186,7 +195,7 @@ impl<'a> Trainer<'a> {
     }
 }
 
-/// There is something to train on and, where it is wanted, something to evaluate on.
+/// Checks that there is something to train on and, where validation is wanted, something to evaluate on.
 fn check_data(train: &dyn Dataset, validation: Option<&dyn Dataset>) -> Result<(), TrainError> {
     if train.is_empty() {
         return Err(TrainError::EmptyDataset);
@@ -199,7 +208,7 @@ fn check_data(train: &dyn Dataset, validation: Option<&dyn Dataset>) -> Result<(
     }
 }
 
-/// The output directory holds no checkpoints but those of the run that is resumed.
+/// Checks that the output directory holds no checkpoints but those of the run that is resumed.
 fn check_directory(output_dir: &Path, resume: Option<&Path>) -> Result<(), TrainError> {
     let Some(path) = find_last_checkpoint(output_dir)? else { return Ok(()) };
     let same_place = |resume: &Path| {
@@ -213,7 +222,7 @@ fn check_directory(output_dir: &Path, resume: Option<&Path>) -> Result<(), Train
     }
 }
 
-/// The checkpoint that the run may end with is there.
+/// Checks that the checkpoint the run may end with exists.
 fn check_best(config: &TrainConfig, state: &TrainerState, output_dir: &Path) -> Result<(), TrainError> {
     match state.best {
         Some(best) if config.load_best_model_at_end && best.step != state.step => {

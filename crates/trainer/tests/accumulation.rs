@@ -6,19 +6,22 @@ mod common;
 
 use common::*;
 use nn_core::{IGNORE_INDEX, TokenBatch};
-use trainer::{AdamW, Dataset, StepOutcome, StepSettings, StepStats, StopFlag, Trainable, optimizer_step};
+use trainer::{
+    Dataset, Optimizer, StepOutcome, StepSettings, StepStats, StopFlag, TrainConfig, Trainable,
+    optimizer_step,
+};
 
 /// Sums in another order differ by float32 rounding.
 const TOLERANCE: f64 = 1e-6;
 
 fn settings() -> StepSettings {
-    StepSettings { seed: 3, learning_rate: 0.1, max_grad_norm: 0.0 }
+    StepSettings { seed: 3, learning_rate: 0.1, max_grad_norm: 0.0, time_phases: false }
 }
 
 /// One step of a fresh model without dropout: its numbers, the gradients, the parameters after it.
 fn step(micro_batches: &[TokenBatch]) -> (StepStats, Vec<f32>, Vec<f32>) {
     let model = Bigram { dropout: 0.0, ..Bigram::new() };
-    let mut optimizer = AdamW::new(model.parameters(), config().adamw()).unwrap();
+    let mut optimizer = Optimizer::from_config(model.parameters(), &config()).unwrap();
     let outcome =
         optimizer_step(&model, &mut optimizer, micro_batches, &settings(), &StopFlag::new()).unwrap();
     let StepOutcome::Updated(stats) = outcome else { panic!("no update: {outcome:?}") };
@@ -64,7 +67,7 @@ fn micro_batches_without_a_target_count_for_nothing() {
 
     let model = Bigram::new();
     let before = model.values();
-    let mut optimizer = AdamW::new(model.parameters(), config().adamw()).unwrap();
+    let mut optimizer = Optimizer::from_config(model.parameters(), &config()).unwrap();
     let outcome = optimizer_step(&model, &mut optimizer, &[silent], &settings(), &StopFlag::new()).unwrap();
     assert!(matches!(outcome, StepOutcome::NoTargets));
     assert_eq!(model.values(), before);
@@ -75,11 +78,17 @@ fn clipping_scales_the_whole_gradient_to_the_norm() {
     let data = Sentences::new(4, 4);
     let batch = [data.batch(&[0, 1, 2, 3])];
     // Without momentum and with an epsilon far above the gradients, AdamW's step is proportional to the gradient.
-    let adamw = trainer::AdamWConfig { beta1: 0.0, beta2: 0.0, epsilon: 1e6, weight_decay: 0.0 };
+    let adamw = TrainConfig {
+        adam_beta1: Some(0.0),
+        adam_beta2: Some(0.0),
+        adam_epsilon: 1e6,
+        weight_decay: 0.0,
+        ..TrainConfig::default()
+    };
     let change = |max_grad_norm: f64| {
         let model = Bigram { dropout: 0.0, ..Bigram::new() };
         let before = model.values();
-        let mut optimizer = AdamW::new(model.parameters(), adamw).unwrap();
+        let mut optimizer = Optimizer::from_config(model.parameters(), &adamw).unwrap();
         let settings = StepSettings { max_grad_norm, learning_rate: 1e6, ..settings() };
         let outcome = optimizer_step(&model, &mut optimizer, &batch, &settings, &StopFlag::new()).unwrap();
         let StepOutcome::Updated(stats) = outcome else { panic!("no update") };

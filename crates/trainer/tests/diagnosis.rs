@@ -5,7 +5,7 @@ mod common;
 
 use common::*;
 use tch::{Tensor, no_grad};
-use trainer::{Diagnosis, Silent, TrainConfig, TrainError, Trainable, Trainer, find_last_checkpoint};
+use trainer::{Diagnosis, TrainConfig, TrainError, Trainable, Trainer, find_last_checkpoint};
 
 /// Data in which one record, and one only, holds the token that spoils a loss; and the step that reads it, from 1.
 fn spoilt() -> (Sentences, usize, u64) {
@@ -20,10 +20,7 @@ fn spoilt() -> (Sentences, usize, u64) {
 /// Trains `model` on spoilt data, without validation, and returns what ended the run.
 fn diagnosis(model: &Bigram, config: &TrainConfig, dir: &std::path::Path) -> Diagnosis {
     let (data, _, _) = spoilt();
-    let mut silent = Silent;
-    let _alone = alone();
-    let trainer = Trainer::new(config.clone(), model, &data, None, dir, &mut silent);
-    match trainer.run(None) {
+    match Trainer::new(model, &data, config.clone()).run(dir) {
         Err(TrainError::BadStep(diagnosis)) => *diagnosis,
         other => panic!("expected a bad step, got {other:?}"),
     }
@@ -38,7 +35,7 @@ fn a_loss_that_is_no_number_names_its_step_and_its_records() {
     {
         let dir = tempfile::tempdir().unwrap();
         let model = Bigram { broken: Broken::Factor(factor), ..Bigram::new() };
-        let config = TrainConfig { save_steps: count(1), ..config() };
+        let config = TrainConfig { save_steps: 1, ..config() };
         let found = diagnosis(&model, &config, dir.path());
         assert_eq!(found.step, step);
         assert!(found.records.contains(&record) && found.records.len() <= 3, "{:?}", found.records);
@@ -58,10 +55,8 @@ fn a_loss_that_is_no_number_names_its_step_and_its_records() {
 
         // With the fault mended, the run goes on from there.
         let mended = Bigram::new();
-        let mut silent = Silent;
-        let _alone = alone();
-        let trainer = Trainer::new(config.clone(), &mended, &data, None, dir.path(), &mut silent);
-        assert!(matches!(trainer.run(Some(&last)).unwrap(), trainer::Outcome::Finished(_)));
+        let trainer = Trainer::new(&mended, &data, config.clone()).resume_from(&last);
+        assert!(matches!(trainer.run(dir.path()).unwrap(), trainer::Outcome::Finished(_)));
     }
 }
 
@@ -93,9 +88,7 @@ fn a_gradient_that_overflows_under_a_finite_loss_is_told_apart() {
     let dir = tempfile::tempdir().unwrap();
     let (data, model) = (Sentences::new(RECORDS, 1), Overflowing(Bigram::new()));
     let before = model.0.values();
-    let mut silent = Silent;
-    let _alone = alone();
-    let error = Trainer::new(config(), &model, &data, None, dir.path(), &mut silent).run(None).unwrap_err();
+    let error = Trainer::new(&model, &data, config()).run(dir.path()).unwrap_err();
     let text = error.to_string();
     assert!(text.contains("all parameters are finite, but not the gradient of head;"), "{text}");
     assert!(text.contains("the backward pass overflowed"), "{text}");
@@ -108,9 +101,7 @@ fn a_loss_of_zero_without_a_gradient_stops_the_run() {
     let model = Bigram { broken: Broken::Factor(0.0), ..Bigram::new() };
     let (mut data, _, _) = spoilt();
     data.0.iter_mut().for_each(|sentence| sentence.push(BAD_TOKEN));
-    let mut silent = Silent;
-    let _alone = alone();
-    let error = Trainer::new(config(), &model, &data, None, dir.path(), &mut silent).run(None).unwrap_err();
+    let error = Trainer::new(&model, &data, config()).run(dir.path()).unwrap_err();
     let text = error.to_string();
     assert!(text.contains("before step 1: loss 0, gradient norm 0"), "{text}");
     assert!(text.contains("carry no information"), "{text}");

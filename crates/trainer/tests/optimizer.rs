@@ -4,7 +4,7 @@
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use tch::{Tensor, no_grad};
-use trainer::{AdamW, AdamWConfig, LrSchedule, LrScheduler};
+use trainer::{LrSchedule, LrScheduler, Optimizer, TrainConfig};
 
 type Values = BTreeMap<String, Vec<f32>>;
 
@@ -49,14 +49,21 @@ fn leaves(case: &Case, shapes: &BTreeMap<String, Vec<i64>>) -> Vec<(String, Tens
     shapes.iter().map(leaf).collect()
 }
 
-fn optimizer(case: &Case, leaves: &[(String, Tensor)]) -> AdamW {
+fn optimizer(case: &Case, leaves: &[(String, Tensor)]) -> Optimizer {
     let leaves = leaves.iter().map(|(name, tensor)| (name.clone(), tensor.shallow_clone())).collect();
     let Case { beta1, beta2, epsilon, weight_decay, .. } = *case;
-    AdamW::new(leaves, AdamWConfig { beta1, beta2, epsilon, weight_decay }).unwrap()
+    let config = TrainConfig {
+        adam_beta1: Some(beta1),
+        adam_beta2: Some(beta2),
+        adam_epsilon: epsilon,
+        weight_decay,
+        ..TrainConfig::default()
+    };
+    Optimizer::from_config(leaves, &config).unwrap()
 }
 
 /// Brings a step's gradients about by a backward pass, and takes the step as the trainer does. Returns the norm.
-fn take(step: &Step, max_norm: f64, optimizer: &mut AdamW, leaves: &[(String, Tensor)]) -> f64 {
+fn take(step: &Step, max_norm: f64, optimizer: &mut Optimizer, leaves: &[(String, Tensor)]) -> f64 {
     optimizer.zero_grad().unwrap();
     for (name, tensor) in leaves {
         let gradient = Tensor::from_slice(&step.gradients[name]).view_as(tensor);

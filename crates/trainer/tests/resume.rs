@@ -6,7 +6,9 @@ mod common;
 use std::fs;
 
 use common::*;
-use trainer::{Outcome, Reporter, Silent, StopFlag, TrainConfig, TrainError, Trainer, find_last_checkpoint};
+use trainer::{
+    OPTIMIZERS, Outcome, Reporter, StopFlag, TrainConfig, TrainError, Trainer, find_last_checkpoint,
+};
 
 /// The uninterrupted run: its bytes and its metrics.
 fn uninterrupted(config: &TrainConfig) -> (Vec<u8>, Vec<serde_json::Value>) {
@@ -18,8 +20,9 @@ fn uninterrupted(config: &TrainConfig) -> (Vec<u8>, Vec<serde_json::Value>) {
 
 #[test]
 fn resuming_any_checkpoint_gives_the_same_losses_and_the_same_bytes() {
-    for best in [true, false] {
-        let config = TrainConfig { load_best_model_at_end: best, ..config() };
+    let optimizers = OPTIMIZERS.iter().map(|&optimizer| (optimizer, true));
+    for (optimizer, best) in optimizers.chain([(OPTIMIZERS[0], false)]) {
+        let config = TrainConfig { optimizer, load_best_model_at_end: best, ..config() };
         let expected = uninterrupted(&config);
         assert_eq!(expected.1.iter().filter(|line| line.get("eval_loss").is_some()).count(), 3);
         let whole = tempfile::tempdir().unwrap();
@@ -32,7 +35,11 @@ fn resuming_any_checkpoint_gives_the_same_losses_and_the_same_bytes() {
             let outcome = train(&config, &Bigram::new(), dir.path(), Some(&checkpoint)).unwrap();
             let Outcome::Finished(summary) = outcome else { panic!("not finished") };
             assert_eq!(summary.steps, 12);
-            assert_eq!((result(dir.path()), metrics(dir.path())), expected, "from step {step}, best: {best}");
+            assert_eq!(
+                (result(dir.path()), metrics(dir.path())),
+                expected,
+                "from step {step}, {optimizer}, best: {best}"
+            );
         }
     }
 }
@@ -75,12 +82,7 @@ fn a_stop_before_the_first_step_saves_nothing() {
 #[test]
 fn the_newest_and_the_best_checkpoint_outlive_the_limit() {
     for (limit, learning_rate) in [(1, 0.05), (2, 0.05), (1, 3.0)] {
-        let config = TrainConfig {
-            save_total_limit: Some(count(limit)),
-            eval_steps: count(1),
-            learning_rate,
-            ..config()
-        };
+        let config = TrainConfig { save_total_limit: Some(limit), eval_steps: 1, learning_rate, ..config() };
         let dir = tempfile::tempdir().unwrap();
         let Outcome::Finished(summary) = train(&config, &Bigram::new(), dir.path(), None).unwrap() else {
             panic!("not finished");
@@ -110,20 +112,20 @@ fn a_checkpoint_of_another_run_is_refused_by_the_name_of_what_differs() {
     };
     refuse(&TrainConfig { learning_rate: 0.5, ..config() }, "learning_rate", "0.5", "0.05");
     refuse(&TrainConfig { seed: 1, ..config() }, "seed", "1", "42");
-    refuse(&TrainConfig { micro_batch_size: count(2), ..config() }, "micro_batch_size", "2", "3");
+    refuse(&TrainConfig { micro_batch_size: 2, ..config() }, "micro_batch_size", "2", "3");
 
     let other = Sentences::new(RECORDS, 7);
     let (model, validation) = (Bigram::new(), Sentences::new(5, 2));
-    let mut silent = Silent;
-    let trainer = Trainer::new(config(), &model, &other, Some(&validation), dir.path(), &mut silent);
-    let error = trainer.run(Some(&checkpoint)).unwrap_err().to_string();
+    let trainer = Trainer::new(&model, &other, config()).validation(&validation).resume_from(&checkpoint);
+    let error = trainer.run(dir.path()).unwrap_err().to_string();
     assert!(error.contains("`train_checksum`"), "{error}");
 
     let data = Sentences::new(RECORDS, 1);
-    let mut silent = Silent;
-    let trainer = Trainer::new(config(), &model, &data, Some(&validation), dir.path(), &mut silent)
+    let trainer = Trainer::new(&model, &data, config())
+        .validation(&validation)
+        .resume_from(&checkpoint)
         .identity("lora_alpha", 16.0);
-    let error = trainer.check(Some(&checkpoint)).unwrap_err().to_string();
+    let error = trainer.check(dir.path()).unwrap_err().to_string();
     assert!(error.contains("`lora_alpha` is 16.0 in this run, but absent in the checkpoint"), "{error}");
 
     assert_eq!((result(dir.path()), metrics(dir.path()), checkpoints(dir.path())), before);
@@ -154,13 +156,13 @@ fn a_finished_run_can_be_made_longer_but_not_shorter_than_it_is() {
     let dir = tempfile::tempdir().unwrap();
     train(&config(), &Bigram::new(), dir.path(), None).unwrap();
     let checkpoint = dir.path().join("checkpoint-12");
-    let longer = TrainConfig { num_epochs: count(4), ..config() };
+    let longer = TrainConfig { num_epochs: 4, ..config() };
     let mut notes = Notes::default();
     let outcome = train_with(&longer, &Bigram::new(), dir.path(), Some(&checkpoint), &mut notes).unwrap();
     let Outcome::Finished(summary) = outcome else { panic!("not finished") };
     assert_eq!((summary.steps, checkpoints(dir.path()).last()), (16, Some(&16)));
     assert!(notes.0.iter().any(|note| note.contains("run of 16 steps")), "{:?}", notes.0);
-    let shorter = TrainConfig { max_steps: Some(count(5)), ..config() };
+    let shorter = TrainConfig { max_steps: Some(5), ..config() };
     let error = train(&shorter, &Bigram::new(), dir.path(), Some(&checkpoint)).unwrap_err().to_string();
     assert!(error.contains("12 steps are done there, but this run has 5"), "{error}");
 }

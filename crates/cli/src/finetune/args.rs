@@ -8,10 +8,10 @@ use std::path::PathBuf;
 use clap::Parser;
 use lora::{TargetModules, VariantName};
 use serde::Serialize;
-use trainer::LrScheduler;
+use trainer::{LrScheduler, OptimizerKind};
 
-use super::recipe::{Optim, Recipe};
-use crate::flags::{parse_bool, parse_targets, parse_variant};
+use super::recipe::Recipe;
+use crate::flags::{optimizer_parser, parse_bool, parse_targets, parse_variant};
 
 /// Fine-tune a LLaMA checkpoint on Alpaca records: a LoRA adapter that PEFT loads, or the whole model.
 ///
@@ -144,9 +144,9 @@ pub struct Settings {
     /// Quantise the scales of nf4 and fp4 too [default: false]
     #[arg(long = "double_quant", value_name = "BOOL", num_args = 0..=1, default_missing_value = "true", value_parser = parse_bool)]
     double_quant: Option<bool>,
-    /// adamw, adamw_8bit, paged_adamw_32bit or paged_adamw_8bit [default: adamw]
-    #[arg(long, value_name = "NAME")]
-    optim: Option<Optim>,
+    /// Optimiser [default: adamw]
+    #[arg(long, value_name = "NAME", value_parser = optimizer_parser())]
+    optim: Option<OptimizerKind>,
     /// CPU threads [default: all cores]
     #[arg(long, value_name = "N")]
     threads: Option<usize>,
@@ -159,13 +159,13 @@ pub struct Settings {
     /// linear, cosine, constant or constant_with_warmup [default: linear]
     #[arg(long = "lr_scheduler", value_name = "NAME")]
     lr_scheduler: Option<LrScheduler>,
-    /// Weight decay of AdamW [default: 0]
+    /// Weight decay of the optimiser [default: 0]
     #[arg(long = "weight_decay", value_name = "X")]
     weight_decay: Option<f64>,
-    /// First beta of AdamW [default: 0.9]
+    /// First beta of the optimiser [default: its own, 0.9 for AdamW]
     #[arg(long = "adam_beta1", value_name = "X")]
     adam_beta1: Option<f64>,
-    /// Second beta of AdamW [default: 0.999]
+    /// Second beta of the optimiser [default: its own, 0.999 for AdamW]
     #[arg(long = "adam_beta2", value_name = "X")]
     adam_beta2: Option<f64>,
     /// Norm the gradient is clipped to, 0 for none [default: 1]

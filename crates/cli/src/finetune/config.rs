@@ -10,9 +10,8 @@ use nn_core::Dtype;
 use qlora_nf4::Quantization;
 use serde::{Deserialize, Serialize};
 use tch::Kind;
-use trainer::{LrScheduler, TrainConfig};
+use trainer::{LrScheduler, OptimizerKind, TrainConfig};
 
-use super::recipe::Optim;
 use crate::exit::usage;
 use crate::flags::parse_quantization;
 
@@ -80,7 +79,7 @@ pub struct FinetuneConfig {
     /// Quantise the scales of 4-bit blocks too.
     pub double_quant: bool,
     /// The optimiser.
-    pub optim: Optim,
+    pub optim: OptimizerKind,
     /// Threads; all cores when absent.
     pub threads: Option<usize>,
     /// Seed of everything random.
@@ -89,12 +88,12 @@ pub struct FinetuneConfig {
     pub max_steps: Option<NonZeroU32>,
     /// Shape of the learning rate over the run.
     pub lr_scheduler: LrScheduler,
-    /// `AdamW`'s weight decay.
+    /// Weight decay.
     pub weight_decay: f64,
-    /// `AdamW`'s first beta.
-    pub adam_beta1: f64,
-    /// `AdamW`'s second beta.
-    pub adam_beta2: f64,
+    /// First beta of the optimiser.
+    pub adam_beta1: Option<f64>,
+    /// Second beta of the optimiser.
+    pub adam_beta2: Option<f64>,
     /// Norm the gradient is clipped to; 0 for none.
     pub max_grad_norm: f64,
     /// Scale `alpha / sqrt(r)`.
@@ -118,13 +117,14 @@ pub struct FinetuneConfig {
 impl Default for FinetuneConfig {
     fn default() -> Self {
         let train = TrainConfig::default();
+        let count = |n: u32| NonZeroU32::new(n).unwrap_or(NonZeroU32::MIN);
         Self {
             base_model: String::new(),
             data_path: "yahma/alpaca-cleaned".to_owned(),
             output_dir: "./lora-alpaca".into(),
             batch_size: 128,
             micro_batch_size: 4,
-            num_epochs: train.num_epochs,
+            num_epochs: count(train.num_epochs),
             learning_rate: 3e-4,
             cutoff_len: 256,
             val_set_size: 2000,
@@ -138,15 +138,15 @@ impl Default for FinetuneConfig {
             resume_from_checkpoint: None,
             prompt_template_name: "alpaca".to_owned(),
             warmup_steps: train.warmup_steps,
-            logging_steps: train.logging_steps,
-            eval_steps: train.eval_steps,
-            save_steps: train.save_steps,
-            save_total_limit: train.save_total_limit,
+            logging_steps: count(train.logging_steps),
+            eval_steps: count(train.eval_steps),
+            save_steps: count(train.save_steps),
+            save_total_limit: train.save_total_limit.map(count),
             device: "auto".to_owned(),
             dtype: "auto".to_owned(),
             quantize: "none".to_owned(),
             double_quant: false,
-            optim: Optim::Adamw,
+            optim: train.optimizer,
             threads: None,
             seed: train.seed,
             max_steps: None,
@@ -196,11 +196,15 @@ impl FinetuneConfig {
         };
         recipe.extend(table);
         recipe.extend(flags);
-        let config: Self = recipe.try_into().map_err(|error: toml::de::Error| {
+        let mut config: Self = recipe.try_into().map_err(|error: toml::de::Error| {
             // The name of the field is in the last line.
             let text = error.to_string();
             usage(format!("wrong setting: {}", text.trim().lines().collect::<Vec<_>>().join(" ")))
         })?;
+        // Decided here, so that `run.toml` says what was used.
+        let (beta1, beta2) = config.optim.default_betas();
+        config.adam_beta1.get_or_insert(beta1);
+        config.adam_beta2.get_or_insert(beta2);
         config.validate()?;
         Ok(config)
     }
@@ -253,25 +257,23 @@ impl FinetuneConfig {
 
     /// The trainer's share.
     pub fn train(&self) -> TrainConfig {
-        let count = |n: u32| NonZeroU32::new(n).unwrap_or(NonZeroU32::MIN);
         TrainConfig {
-            micro_batch_size: count(self.micro_batch_size),
-            gradient_accumulation_steps: count(self.batch_size / self.micro_batch_size.max(1)),
-            num_epochs: self.num_epochs,
-            max_steps: self.max_steps,
+            micro_batch_size: self.micro_batch_size,
+            gradient_accumulation_steps: self.batch_size / self.micro_batch_size.max(1),
+            num_epochs: self.num_epochs.get(),
+            max_steps: self.max_steps.map(NonZeroU32::get),
             learning_rate: self.learning_rate,
             lr_scheduler: self.lr_scheduler,
             warmup_steps: self.warmup_steps,
             weight_decay: self.weight_decay,
             adam_beta1: self.adam_beta1,
             adam_beta2: self.adam_beta2,
-            adam_8bit: self.optim.is_8bit(),
-            adam_paged: self.optim.is_paged(),
+            optimizer: self.optim,
             max_grad_norm: self.max_grad_norm,
-            logging_steps: self.logging_steps,
-            eval_steps: self.eval_steps,
-            save_steps: self.save_steps,
-            save_total_limit: self.save_total_limit,
+            logging_steps: self.logging_steps.get(),
+            eval_steps: self.eval_steps.get(),
+            save_steps: self.save_steps.get(),
+            save_total_limit: self.save_total_limit.map(NonZeroU32::get),
             seed: self.seed,
             load_best_model_at_end: self.load_best_model_at_end,
             time_phases: self.time_phases,
@@ -343,7 +345,7 @@ mod tests {
     fn the_labs_own_line_is_accepted() {
         let line = "base_model = 'a'\nbatch_size = 2\nmicro_batch_size = 1\nval_set_size = 2";
         let config = FinetuneConfig::resolve(flags(line), None).unwrap();
-        assert_eq!(config.train().gradient_accumulation_steps.get(), 2);
+        assert_eq!(config.train().gradient_accumulation_steps, 2);
     }
 
     #[test]

@@ -37,8 +37,7 @@ pub(crate) fn plan(run: &FinetuneConfig) -> Result<String> {
         gradient_checkpointing: run.gradient_checkpointing,
         micro_batch_size: run.micro_batch_size,
         cutoff_len: run.cutoff_len,
-        optimizer_8bit: run.optim.is_8bit(),
-        optimizer_paged: run.optim.is_paged(),
+        optimizer: run.optim,
     };
     let memory = MemoryPlan::estimate(shape, &planned, cuda);
 
@@ -65,9 +64,9 @@ pub(crate) fn plan(run: &FinetuneConfig) -> Result<String> {
     line("  weights", format!("{}{weights_note}", size(memory.weights)));
     line("  adapter", size(memory.adapter));
     line("  gradients", size(memory.gradients));
-    let optimizer = if run.optim.is_8bit() { "  optimiser (8-bit AdamW)" } else { "  optimiser (AdamW)" };
-    let place = if memory.paged { " (in the host's memory, not counted)" } else { "" };
-    line(optimizer, format!("{}{place}", size(memory.optimizer)));
+    let optimizer = format!("  optimiser ({})", run.optim.title());
+    let place = if memory.page.is_some() { " (in the host's memory, not counted)" } else { "" };
+    line(&optimizer, format!("{}{place}", size(memory.optimizer)));
     line("  activations", size(memory.activations));
     line("  logits", size(memory.logits));
     line("  total", size(memory.total()));

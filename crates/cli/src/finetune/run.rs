@@ -8,7 +8,7 @@ use llama_model::Llama;
 use lora::verify_saved;
 use qlora_nf4::Quantization;
 use tch::{Device, Kind};
-use trainer::{Outcome, ProgressReporter, StepPlan, Summary, TrainConfig, Trainable, Trainer};
+use trainer::{Outcome, ProgressReporter, Summary, TrainConfig, Trainable, Trainer};
 
 use super::args::FinetuneArgs;
 use super::config::FinetuneConfig;
@@ -151,7 +151,7 @@ impl Job<'_> {
             100.0 * trainable as f64 / total as f64
         );
         let train: TrainConfig = config.train();
-        let steps = StepPlan::new(&train, data.train.examples.len()).total_steps;
+        let steps = train.total_steps(data.train.examples.len());
         tracing::info!(
             "run: {steps} steps of {} records ({} x {} accumulated), learning rate {}",
             config.batch_size,
@@ -172,11 +172,16 @@ impl Job<'_> {
     fn train(&self, task: &dyn Trainable, kind: Kind) -> Result<Option<Summary>> {
         let Self { config, start, data, .. } = self;
         let mut reporter = ProgressReporter::new();
-        let validation = data.validation.as_ref().map(|examples| examples as &dyn trainer::Dataset);
-        let mut trainer =
-            Trainer::new(config.train(), task, &data.train, validation, &config.output_dir, &mut reporter)
-                .stop_flag(stop_on_signals()?)
-                .identity("dtype", kind_name(kind));
+        let mut trainer = Trainer::new(task, &data.train, config.train())
+            .reporter(&mut reporter)
+            .stop_flag(stop_on_signals()?)
+            .identity("dtype", kind_name(kind));
+        if let Some(examples) = &data.validation {
+            trainer = trainer.validation(examples);
+        }
+        if let Some(checkpoint) = start.checkpoint() {
+            trainer = trainer.resume_from(checkpoint);
+        }
         if !config.full {
             trainer = trainer
                 .identity("lora_alpha", config.lora_alpha)
@@ -185,10 +190,10 @@ impl Job<'_> {
                 .identity("quantize", &*config.quantize)
                 .identity("double_quant", config.double_quant);
         }
-        trainer.check(start.checkpoint())?;
+        trainer.check(&config.output_dir)?;
         output::take(&config.output_dir, self.claim)?;
         write_run_file(&config.output_dir, &config.to_toml()?)?;
-        match trainer.run(start.checkpoint())? {
+        match trainer.run(&config.output_dir)? {
             Outcome::Finished(summary) => Ok(Some(summary)),
             Outcome::Stopped { step, checkpoint, .. } => {
                 if let Some(path) = checkpoint {

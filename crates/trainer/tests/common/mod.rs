@@ -5,14 +5,12 @@
 use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::fs;
-use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use nn_core::{Mode, TokenBatch, mix_seed};
 use serde_json::Value;
-use tch::{Device, Kind, Reduction, Tensor, no_grad};
-use trainer::{BoxError, Dataset, Outcome, Reporter, Silent, StopFlag, TrainConfig, Trainable, Trainer};
+use tch::{Kind, Reduction, Tensor, no_grad};
+use trainer::{BoxError, Dataset, Outcome, Reporter, StopFlag, TrainConfig, Trainable, Trainer};
 use weights::{TensorStore, write_safetensors};
 
 /// Tokens of the toy language.
@@ -22,10 +20,11 @@ pub(crate) const BAD_TOKEN: i64 = 10;
 
 const WIDTH: i64 = 6;
 
-/// The random numbers of libtorch belong to the whole process: whoever draws them is alone.
-pub(crate) fn alone() -> MutexGuard<'static, ()> {
-    static DRAWING: Mutex<()> = Mutex::new(());
-    DRAWING.lock().unwrap_or_else(PoisonError::into_inner)
+/// Draws `shape` numbers evenly from 0 up to 1, from `seed` alone.
+fn uniform(shape: &[i64], seed: u64) -> Tensor {
+    let count = shape.iter().product::<i64>() as u64;
+    let draw = |at| (mix_seed(seed, at) >> 40) as f32 / (1_u32 << 24) as f32;
+    Tensor::from_slice(&(0..count).map(draw).collect::<Vec<_>>()).reshape(shape)
 }
 
 /// What a [`Bigram`] does with a batch that holds [`BAD_TOKEN`].
@@ -51,15 +50,11 @@ pub(crate) struct Bigram {
 
 impl Bigram {
     pub(crate) fn new() -> Self {
-        let _alone = alone();
-        tch::manual_seed(5);
-        let leaf = |shape: &[i64]| {
-            (Tensor::randn(shape, (Kind::Float, Device::Cpu)) * 0.5).detach().set_requires_grad(true)
-        };
+        let leaf = |shape: &[i64], seed| ((uniform(shape, seed) - 0.5) * 1.7).set_requires_grad(true);
         Self {
-            table: leaf(&[VOCAB, WIDTH]),
-            head: leaf(&[WIDTH, VOCAB]),
-            bias: leaf(&[VOCAB]),
+            table: leaf(&[VOCAB, WIDTH], 1),
+            head: leaf(&[WIDTH, VOCAB], 2),
+            bias: leaf(&[VOCAB], 3),
             dropout: 0.2,
             broken: Broken::No,
             stop_in: None,
@@ -99,8 +94,8 @@ impl Trainable for Bigram {
         if let Mode::Train { seed } = mode
             && self.dropout > 0.0
         {
-            tch::manual_seed((mix_seed(seed, 0) >> 1) as i64);
-            hidden = hidden.dropout(self.dropout, true);
+            let kept = uniform(&hidden.size(), seed).ge(self.dropout).to_kind(Kind::Float);
+            hidden = hidden * kept / (1.0 - self.dropout);
         }
         let logits = hidden.matmul(&self.head) + &self.bias; // [targets, V]
         let labels = Tensor::from_slice(&labels);
@@ -164,23 +159,19 @@ impl Dataset for Sentences {
     }
 }
 
-pub(crate) fn count(n: u32) -> NonZeroU32 {
-    NonZeroU32::new(n).unwrap()
-}
-
 /// 22 records in micro-batches of 3, 2 of them a step: 4 steps an epoch, of which the last has one micro-batch and that
 /// one record too few. 12 steps in all.
 pub(crate) fn config() -> TrainConfig {
     TrainConfig {
-        micro_batch_size: count(3),
-        gradient_accumulation_steps: count(2),
-        num_epochs: count(3),
+        micro_batch_size: 3,
+        gradient_accumulation_steps: 2,
+        num_epochs: 3,
         learning_rate: 0.05,
         warmup_steps: 2,
         weight_decay: 0.01,
-        logging_steps: count(3),
-        eval_steps: count(4),
-        save_steps: count(2),
+        logging_steps: 3,
+        eval_steps: 4,
+        save_steps: 2,
         save_total_limit: None,
         ..TrainConfig::default()
     }
@@ -189,6 +180,11 @@ pub(crate) fn config() -> TrainConfig {
 /// Records for [`config`].
 pub(crate) const RECORDS: usize = 22;
 
+/// Ignores everything.
+struct Unwatched;
+
+impl Reporter for Unwatched {}
+
 /// Trains `model` in `dir` on the usual data.
 pub(crate) fn train(
     config: &TrainConfig,
@@ -196,7 +192,7 @@ pub(crate) fn train(
     dir: &Path,
     resume: Option<&Path>,
 ) -> Result<Outcome, trainer::TrainError> {
-    train_with(config, model, dir, resume, &mut Silent)
+    train_with(config, model, dir, resume, &mut Unwatched)
 }
 
 /// [`train`], watched by `reporter`.
@@ -208,12 +204,14 @@ pub(crate) fn train_with(
     reporter: &mut dyn Reporter,
 ) -> Result<Outcome, trainer::TrainError> {
     let (data, validation) = (Sentences::new(RECORDS, 1), Sentences::new(5, 2));
-    let mut trainer = Trainer::new(config.clone(), model, &data, Some(&validation), dir, reporter);
+    let mut trainer = Trainer::new(model, &data, config.clone()).validation(&validation).reporter(reporter);
+    if let Some(checkpoint) = resume {
+        trainer = trainer.resume_from(checkpoint);
+    }
     if let Some((_, stop)) = &model.stop_in {
         trainer = trainer.stop_flag(stop.clone());
     }
-    let _alone = alone();
-    trainer.run(resume)
+    trainer.run(dir)
 }
 
 /// The file of what was trained.

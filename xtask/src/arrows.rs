@@ -1,45 +1,54 @@
-//! Who may import whom. The table is that of ARCHITECTURE.md; a crate that is not in it has no place yet.
+//! Checks that crates import each other only as the table of ARCHITECTURE.md allows. That table is the rule, read from the page.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use toml::{Table, Value};
 
-/// Crates of ours that a crate may import.
+/// The crates of ours that a crate may import.
+#[derive(Debug, Clone, PartialEq, Eq)]
 enum May {
     /// These.
-    Import(&'static [&'static str]),
-    /// Any: it is where siblings meet.
-    ImportAll,
+    Import(Vec<String>),
+    /// All others but these.
+    ImportAllBut(Vec<String>),
 }
+
+/// Each crate of the table with what it may import.
+type Rules = BTreeMap<String, May>;
+
+/// Page and heading of the table.
+const PAGE: &str = "ARCHITECTURE.md";
+const HEADING: &str = "## Who may import whom";
+
+/// A build dependency of every crate that links libtorch.
+const BUILD_HELPER: &str = "link-libtorch";
 
 /// The sections of a manifest that make one crate import another. Tests are no way round.
 const SECTIONS: [&str; 3] = ["dependencies", "dev-dependencies", "build-dependencies"];
 
-/// The table, with crates that are still to come.
-fn may_import(name: &str) -> Option<May> {
-    Some(May::Import(match name {
-        "torch-ext" | "llama-tokenizer" | "world" | "xtask" => &[],
-        "nn-core" => &["torch-ext"],
-        "weights" | "infer" => &["nn-core", "torch-ext"],
-        "alpaca-data" => &["nn-core", "llama-tokenizer"],
-        "llama-model" | "lora" | "qlora-nf4" | "trainer" => &["nn-core", "weights", "torch-ext"],
-        "merge" => &["nn-core", "weights", "lora", "qlora-nf4", "torch-ext"],
-        "checkpoint" => &[
-            "llama-model",
-            "llama-tokenizer",
-            "lora",
-            "merge",
-            "nn-core",
-            "qlora-nf4",
-            "torch-ext",
-            "weights",
-        ],
-        "serve" => &["infer", "nn-core"],
-        "cli" | "benches" | "llama-finetune" => return Some(May::ImportAll),
-        _ => return None,
-    }))
+/// Reads the table below [`HEADING`]: importing crates in the first column, imported ones (or `anything`) in the second.
+fn read_rules(page: &str) -> Result<Rules> {
+    let (_, section) = page.split_once(HEADING).with_context(|| format!("`{PAGE}` has no `{HEADING}`"))?;
+    let section = section.split("\n## ").next().unwrap_or_default();
+    let mut rules = Rules::new();
+    for row in section.lines().filter(|line| line.starts_with("| `")) {
+        let Some((crates, imports)) = row.trim_matches('|').split_once('|') else {
+            bail!("`{PAGE}`: row `{row}` has no second column");
+        };
+        let may = match imports.trim() {
+            text if text.starts_with("anything") => May::ImportAllBut(code_spans(text)),
+            text => May::Import(code_spans(text)),
+        };
+        rules.extend(code_spans(crates).into_iter().map(|name| (name, may.clone())));
+    }
+    Ok(rules)
+}
+
+/// The texts between backticks.
+fn code_spans(text: &str) -> Vec<String> {
+    text.split('`').skip(1).step_by(2).map(str::to_owned).collect()
 }
 
 /// Crates of others that only some of ours may import.
@@ -52,7 +61,7 @@ fn reserved_for(dependency: &str) -> Option<&'static [&'static str]> {
 }
 
 /// Crates that have to be built before there is a libtorch, or need none.
-const WITHOUT_LIBTORCH: [&str; 3] = ["xtask", "world", "llama-tokenizer"];
+const WITHOUT_LIBTORCH: [&str; 4] = ["link-libtorch", "llama-tokenizer", "world", "xtask"];
 
 /// One crate of the workspace and what its manifest names, by the names of the packages.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -66,31 +75,33 @@ struct Member {
 /// # Errors
 /// When a manifest cannot be read.
 pub(crate) fn check(root: &Path) -> Result<Vec<String>> {
-    Ok(violations(&read_members(root)?))
+    let page = root.join(PAGE);
+    let page = std::fs::read_to_string(&page).with_context(|| format!("cannot read `{}`", page.display()))?;
+    Ok(violations(&read_rules(&page)?, &read_members(root)?))
 }
 
-fn violations(members: &[Member]) -> Vec<String> {
+fn violations(rules: &Rules, members: &[Member]) -> Vec<String> {
     let ours = |name: &str| members.iter().any(|member| member.name == name);
     let mut found = Vec::new();
     for Member { name, dependencies } in members {
-        let Some(may) = may_import(name) else {
-            found.push(format!(
-                "crate `{name}` is not in the table of arrows (xtask/src/arrows.rs, ARCHITECTURE.md)"
-            ));
+        let Some(may) = rules.get(name) else {
+            found.push(format!("crate `{name}` is not in the table of arrows ({PAGE})"));
             continue;
         };
-        for dependency in dependencies {
-            // A crate's tests may turn on its own features.
-            if dependency == name {
-                continue;
-            }
-            if let (true, May::Import(allowed)) = (ours(dependency), &may)
-                && !allowed.contains(&dependency.as_str())
-            {
-                found.push(format!("`{name}` imports `{dependency}`; it may import {}", list(allowed)));
+        // A crate's tests may turn on its own features, by a dependency on itself.
+        for dependency in dependencies.iter().filter(|dependency| *dependency != name) {
+            let (allowed, what_it_may) = match may {
+                May::Import(these) => (these.contains(dependency), list(these)),
+                May::ImportAllBut(these) => {
+                    (!these.contains(dependency), format!("anything but {}", list(these)))
+                }
+            };
+            if ours(dependency) && !allowed && dependency != BUILD_HELPER {
+                found.push(format!("`{name}` imports `{dependency}`; it may import {what_it_may}"));
             }
             if let Some(owners) = reserved_for(dependency).filter(|owners| !owners.contains(&name.as_str())) {
-                found.push(format!("`{name}` imports `{dependency}`, which is for {}", list(owners)));
+                let owners: Vec<String> = owners.iter().map(ToString::to_string).collect();
+                found.push(format!("`{name}` imports `{dependency}`, which is for {}", list(&owners)));
             }
             let libtorch = ["tch", "torch-sys"].contains(&dependency.as_str());
             if libtorch && WITHOUT_LIBTORCH.contains(&name.as_str()) {
@@ -101,7 +112,7 @@ fn violations(members: &[Member]) -> Vec<String> {
     found
 }
 
-fn list(names: &[&str]) -> String {
+fn list(names: &[String]) -> String {
     if names.is_empty() { "none of ours".to_owned() } else { format!("`{}`", names.join("`, `")) }
 }
 
@@ -166,6 +177,12 @@ fn read_toml(path: &Path) -> Result<Table> {
 mod tests {
     use super::*;
 
+    fn rules() -> Rules {
+        let page = "# A\n\n## Who may import whom (held)\n\n| crate | may import |\n|---|---|\n| `lora` | none of ours |\n\
+                    | `trainer`, `merge` | `nn-core`, `weights` |\n| `cli`, `xtask` | anything; it composes |\n\n## Next\n\n| `x` | `y` |\n";
+        read_rules(page).unwrap()
+    }
+
     fn read(text: &str) -> Member {
         member(&text.parse().unwrap(), &BTreeMap::from([("adapters", "lora")])).unwrap()
     }
@@ -194,20 +211,16 @@ mod tests {
             "[dependencies]\nadapters.workspace = true",
         ] {
             let trainer = read(&format!("package.name = 'trainer'\n{manifest}"));
-            let found = violations(&[trainer, lora.clone()]);
-            assert_eq!(
-                found,
-                ["`trainer` imports `lora`; it may import `nn-core`, `weights`, `torch-ext`"],
-                "{manifest}"
-            );
+            let found = violations(&rules(), &[trainer, lora.clone()]);
+            assert_eq!(found, ["`trainer` imports `lora`; it may import `nn-core`, `weights`"], "{manifest}");
         }
         let cli = read("package.name = 'cli'\n[dependencies]\nlora.workspace = true\nclap.workspace = true");
-        assert_eq!(violations(&[cli, lora]), Vec::<String>::new());
+        assert_eq!(violations(&rules(), &[cli, lora]), Vec::<String>::new());
     }
 
     #[test]
     fn a_reserved_dependency_and_a_libtorch_where_none_is_are_caught() {
-        let named = |text: &str| violations(&[read(text)]);
+        let named = |text: &str| violations(&rules(), &[read(text)]);
         assert_eq!(
             named("package.name = 'lora'\n[dependencies]\nanyhow.workspace = true"),
             ["`lora` imports `anyhow`, which is for `cli`, `benches`, `xtask`, `world`"]
@@ -224,7 +237,7 @@ mod tests {
 
     #[test]
     fn a_crate_without_a_place_is_caught() {
-        let found = violations(&[read("package.name = 'stray'")]);
+        let found = violations(&rules(), &[read("package.name = 'stray'")]);
         assert!(found.len() == 1 && found[0].contains("`stray` is not in the table"), "{found:?}");
     }
 }

@@ -22,11 +22,7 @@ pub(crate) fn plan(run: &FinetuneConfig) -> Result<String> {
     let device = if cuda { tch::Device::Cuda(0) } else { tch::Device::Cpu };
     let kind = if run.full { Some(Kind::Float) } else { run.dtype.parse::<Dtype>()?.kind() };
     let kind = kind.unwrap_or_else(|| auto_kind(device, shape.num_parameters()));
-    let trainable = if run.full {
-        shape.num_parameters()
-    } else {
-        adapter_parameters(shape, &run.lora())?
-    };
+    let trainable = if run.full { shape.num_parameters() } else { adapter_parameters(shape, &run.lora())? };
     let quantization = run.quantization()?.or(base.stated_quantization()?);
     let planned = RunShape {
         kind,

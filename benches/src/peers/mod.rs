@@ -5,6 +5,7 @@ mod decode;
 mod load;
 mod merge;
 mod nf4;
+mod setting;
 mod side_by_side;
 mod stats;
 mod step;
@@ -29,7 +30,7 @@ pub struct BenchArgs {
 #[derive(Debug, Subcommand)]
 enum Bench {
     /// Training on a CPU beside Python's transformers and peft, tokenising, and the loading of a 7B
-    Train(train::TrainArgs),
+    Train(setting::TrainArgs),
     /// Decoding on a CPU beside Python's transformers, and beside what memory allows
     Decode(decode::DecodeArgs),
     /// Merging beside Python's `merge_and_unload` and a copy of the same bytes: time and private memory

@@ -9,9 +9,9 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::bars::Bar;
+use super::setting::{Measured, Setting};
 use super::side_by_side::interleaved;
 use super::stats::Pairs;
-use super::train::{Measured, Setting};
 use xtask::measure::median;
 use xtask::output::{note, say};
 use xtask::process;

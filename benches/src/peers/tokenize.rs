@@ -5,7 +5,7 @@ use serde::Deserialize;
 use serde_json::json;
 
 use super::bars::Bar;
-use super::train::{Measured, Setting};
+use super::setting::{Measured, Setting};
 use xtask::output::{note, say};
 use xtask::process;
 

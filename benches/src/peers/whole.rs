@@ -11,9 +11,9 @@ use serde::Deserialize;
 use serde_json::json;
 
 use super::bars::Bar;
+use super::setting::{Measured, Setting};
 use super::side_by_side::interleaved;
 use super::stats::Pairs;
-use super::train::{Measured, Setting};
 use xtask::output::{note, say};
 use xtask::process;
 

@@ -1,8 +1,17 @@
-//! What is needed of Markdown: links, includes, code blocks and the anchors of headings.
+//! The parts of Markdown that the checks need: links, includes, code blocks and the anchors of headings.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::Path;
 
-/// A fenced block: what stands behind its fence, and its lines.
+use anyhow::{Context, Result};
+
+/// Reads a page; the error names it.
+pub(super) fn read(path: &Path) -> Result<String> {
+    fs::read_to_string(path).with_context(|| format!("cannot read `{}`", path.display()))
+}
+
+/// A fenced block: the text behind its fence, and its lines.
 pub(super) struct Block<'a> {
     pub(super) info: &'a str,
     pub(super) text: String,

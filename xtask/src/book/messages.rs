@@ -7,8 +7,8 @@ use std::path::Path;
 
 use anyhow::Result;
 
-use super::markdown::split;
-use super::{examples, read};
+use super::examples;
+use super::markdown::{read, split};
 
 const PAGE: &str = "docs/troubleshooting.md";
 

@@ -11,7 +11,7 @@ use std::path::{Component, Path, PathBuf};
 
 use anyhow::{Context, Result};
 
-use markdown::{anchors, includes, links};
+use markdown::{anchors, includes, links, read};
 
 /// The book's pages.
 const BOOK: &str = "docs";
@@ -109,10 +109,6 @@ fn not_in_summary(root: &Path, pages: &[PathBuf]) -> Result<Vec<String>> {
     let missing =
         pages.iter().filter(|page| page.starts_with(BOOK) && **page != summary && !listed.contains(*page));
     Ok(missing.map(|page| format!("`{}` is not in `{}`", page.display(), summary.display())).collect())
-}
-
-fn read(path: &Path) -> Result<String> {
-    fs::read_to_string(path).with_context(|| format!("cannot read `{}`", path.display()))
 }
 
 #[cfg(test)]

@@ -5,10 +5,10 @@ use std::path::Path;
 
 use clap::{Arg, Command};
 
-/// How the pages are made anew.
+/// The command that makes the pages again.
 pub const REMAKE: &str = "WRITE_FLAG_PAGES=1 cargo xtask test flag_page";
 
-/// The page of `command` with all its subcommands. With `either_separator`, `-` and `_` are the same in every flag.
+/// Returns the page of `command` with all its subcommands. With `either_separator`, `-` and `_` are the same in every flag.
 pub fn page(command: Command, introduction: &str, either_separator: bool) -> String {
     let mut command = command;
     command.build();
@@ -41,8 +41,8 @@ fn section(text: &mut String, command: &Command, either: bool) {
     let _ = writeln!(text, "\n{}", escaped(about.unwrap_or_default().trim()));
     let mut groups: Vec<(String, Vec<&Arg>)> = Vec::new();
     for arg in command.get_arguments().filter(|arg| !["help", "version"].contains(&arg.get_id().as_str())) {
-        let heading =
-            if arg.is_hide_set() { "Accepted, without effect" } else { arg.get_help_heading().unwrap_or("") };
+        let default = if arg.is_hide_set() { "Accepted, without effect" } else { "" };
+        let heading = arg.get_help_heading().unwrap_or(default);
         match groups.iter_mut().find(|(of, _)| of == heading) {
             Some((_, args)) => args.push(arg),
             None => groups.push((heading.to_owned(), vec![arg])),
@@ -65,7 +65,7 @@ fn section(text: &mut String, command: &Command, either: bool) {
     }
 }
 
-/// Every spelling of an argument.
+/// Returns every spelling of an argument.
 fn names(arg: &Arg, either: bool) -> String {
     let Some(long) = arg.get_long() else { return format!("`{}`", arg.get_id().as_str().to_uppercase()) };
     let mut names = vec![long.to_owned()];
@@ -77,7 +77,7 @@ fn names(arg: &Arg, either: bool) -> String {
     names.iter().map(|name| format!("`--{name}`")).collect::<Vec<_>>().join("<br>")
 }
 
-/// What follows an argument, and what it may be.
+/// Returns the value that follows an argument, or its choices.
 fn value(arg: &Arg) -> String {
     let name = arg.get_value_names().and_then(|names| names.first()).map_or("VALUE", |name| name.as_str());
     let choices = arg.get_possible_values();
@@ -94,7 +94,7 @@ fn value(arg: &Arg) -> String {
     }
 }
 
-/// The help without `[default: …]` or `[required]` at its end, and that.
+/// Splits the help into the text without `[default: …]` or `[required]` at its end, and that default.
 fn help_and_default(arg: &Arg) -> (String, String) {
     let help = arg.get_long_help().or_else(|| arg.get_help()).map(ToString::to_string).unwrap_or_default();
     let mut help = help.split_whitespace().collect::<Vec<_>>().join(" ");

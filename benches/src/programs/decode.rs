@@ -14,10 +14,10 @@ use serde::Serialize;
 use tch::{Device, Tensor};
 
 use checkpoint::Base;
-use cli::device::{self, peak_device_mib};
-use cli::flags::parse_quantization;
+use cli::compute::Quantize;
 use cli::merge::linears;
-use cli::report::print;
+use cli::output::print;
+use llama_finetune::{DeviceChoice, peak_device_mib, set_threads};
 
 /// Time the continuation of a prompt, token by token (the peer is `benches/decode.py`).
 #[derive(Debug, Parser)]
@@ -44,7 +44,7 @@ pub struct DecodeArgs {
     #[arg(long = "double_quant")]
     double_quant: bool,
     #[arg(long, default_value = "cpu")]
-    device: String,
+    device: DeviceChoice,
     #[arg(long)]
     threads: Option<usize>,
     /// Measure too how fast this many MiB of memory are read
@@ -94,9 +94,9 @@ pub fn run(args: DecodeArgs) -> Result<()> {
     if prompt_tokens == 0 || new_tokens == 0 || repeats == 0 {
         bail!("prompt_tokens, new_tokens and repeats have to be at least 1");
     }
-    device::set_threads(threads)?;
-    let device = device::start(&device)?;
-    let quantization = parse_quantization(&quantize, double_quant)?;
+    set_threads(threads)?;
+    let device = device.start()?;
+    let quantization = quantize.parse::<Quantize>()?.with_double_quant(double_quant)?;
     let base = Base::open(&base_model)?;
     let loading = Instant::now();
     let mut model = base.load_quantized(device, dtype.parse()?, quantization)?;

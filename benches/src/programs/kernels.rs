@@ -8,8 +8,8 @@ use qlora_nf4::{Code4, Config4, QuantWeight, Tensor4, Tensor8, product};
 use serde::Serialize;
 use tch::{Cuda, Device, Kind, Tensor, no_grad_guard};
 
-use cli::device;
-use cli::report::print;
+use cli::output::print;
+use llama_finetune::{DeviceChoice, set_threads};
 
 /// Time dequantising, quantising and products of a few rows in bfloat16. Prints GB/s (10⁹) as JSON.
 #[derive(Debug, Parser)]
@@ -28,7 +28,7 @@ pub struct KernelsArgs {
     #[arg(long, default_value_t = 10)]
     repeats: usize,
     #[arg(long, default_value = "cuda")]
-    device: String,
+    device: DeviceChoice,
     #[arg(long)]
     threads: Option<usize>,
 }
@@ -66,8 +66,8 @@ pub fn run(args: KernelsArgs) -> Result<()> {
     if outputs < 1 || inputs < 1 || weights == 0 || repeats == 0 {
         bail!("outputs, inputs, weights and repeats have to be at least 1");
     }
-    device::set_threads(threads)?;
-    let device = device::start(&device)?;
+    set_threads(threads)?;
+    let device = device.start()?;
     let _guard = no_grad_guard();
     let bench = Bench { device, weights, repeats };
     let random = |shape: [i64; 2]| Tensor::f_randn(shape, (Kind::BFloat16, device));
@@ -102,7 +102,7 @@ pub fn run(args: KernelsArgs) -> Result<()> {
     }
     let both = dense_bytes + four[0].num_bytes();
     let rates = Rates {
-        device: device::name(device),
+        device: DeviceChoice::from(device).to_string(),
         copy_gb_per_s: rate(2 * dense_bytes, copy_s),
         quantize_gb_per_s: rate(both, quantize_s),
         dequantize_gb_per_s: rate(both, dequantize_s),

@@ -8,8 +8,8 @@ use qlora_nf4::{Code4, Config4, QuantWeight, Tensor4, Tensor8, product};
 use serde::Serialize;
 use tch::{Device, Kind, Tensor, no_grad_guard};
 
-use cli::device;
-use cli::report::print;
+use cli::output::print;
+use llama_finetune::set_threads;
 
 /// Time products with 4-bit and 8-bit weights. Prints milliseconds as JSON.
 #[derive(Debug, Clone, Copy, Parser)]
@@ -57,7 +57,7 @@ struct Times {
 /// When there is not the memory.
 pub fn run(args: Args) -> Result<()> {
     let Args { size, weights, rows, repeats, threads } = args;
-    device::set_threads(threads)?;
+    set_threads(threads)?;
     let _guard = no_grad_guard();
     let options = (Kind::Float, Device::Cpu);
     let random = || Ok::<_, anyhow::Error>(Tensor::f_randn([size, size], options)?.f_mul_scalar(0.02)?);

@@ -11,9 +11,8 @@ use serde::Serialize;
 use trainer::{Optimizer, StepOutcome, StepSettings, StopFlag, TrainConfig, Trainable, optimizer_step};
 
 use checkpoint::Base;
-use cli::device;
-use cli::report::print;
-use llama_finetune::LoraModel;
+use cli::output::print;
+use llama_finetune::{DeviceChoice, LoraModel, set_threads};
 
 /// Time training steps: forward, backward, clip, update (the peer is `benches/train_step.py`).
 #[derive(Debug, Parser)]
@@ -42,7 +41,7 @@ pub struct StepArgs {
     #[arg(long, default_value = "float32")]
     dtype: String,
     #[arg(long, default_value = "cpu")]
-    device: String,
+    device: DeviceChoice,
     #[arg(long)]
     threads: Option<usize>,
     #[arg(long = "gradient_checkpointing")]
@@ -70,8 +69,8 @@ const WARM_UP: usize = 2;
 /// # Errors
 /// When the model or the data cannot be read, or a step fails.
 pub fn run(args: StepArgs) -> Result<()> {
-    device::set_threads(args.threads)?;
-    let device = device::start(&args.device)?;
+    set_threads(args.threads)?;
+    let device = args.device.start()?;
     let base = Base::open(&args.base_model)?;
     let tokenizer = base.tokenizer()?;
     let records = load_records(&args.data_path, BadRecords::Refuse)?.records;

@@ -7,8 +7,8 @@ use alpaca_data::{BadRecords, PromptTemplate, TokenizeConfig, load_records, toke
 use anyhow::Result;
 use checkpoint::Base;
 use clap::Parser;
-use cli::device;
-use cli::report::print;
+use cli::output::print;
+use llama_finetune::set_threads;
 
 /// Time the tokenising of a file of records.
 #[derive(Debug, Parser)]
@@ -30,7 +30,7 @@ pub struct TokenizeArgs {
 /// When the tokenizer or the records cannot be read.
 pub fn run(args: TokenizeArgs) -> Result<()> {
     let TokenizeArgs { base_model, data_path, cutoff_len, threads } = args;
-    device::set_threads(threads)?;
+    set_threads(threads)?;
     let tokenizer = Base::open(&base_model)?.tokenizer()?;
     let template = PromptTemplate::load("alpaca")?;
     let start = Instant::now();

@@ -1,34 +1,25 @@
-//! How a program ends: 0 done, 1 the run failed, 2 a wrong flag or run file.
+//! The end of a program: exit code 0 when done, 1 when the run failed, 2 for a wrong flag or run file.
 
-use std::ffi::OsString;
+use std::error::Error;
 use std::io::IsTerminal;
 use std::process::ExitCode;
 
 use checkpoint::CheckpointError;
 use clap::Parser;
+use clap::error::ErrorKind;
 use llama_finetune::FinetuneError;
 use nn_core::UnknownDtype;
 
-use crate::flags::normalised;
+use crate::spelling::normalised;
 
-/// The user asked for something that cannot be: exit code 2.
+/// A request that cannot be met as it was made: exit code 2.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub struct Usage(pub String);
 
-/// A [`Usage`] error from a sentence.
-pub fn usage(text: impl Into<String>) -> anyhow::Error {
+/// Makes a [`Usage`] error from a sentence.
+pub(crate) fn usage(text: impl Into<String>) -> anyhow::Error {
     Usage(text.into()).into()
-}
-
-/// Checks for an error of the caller: a [`Usage`], or one that a library reports as such.
-fn is_usage(error: &anyhow::Error) -> bool {
-    error.is::<Usage>()
-        || error.chain().any(|cause| {
-            cause.downcast_ref::<CheckpointError>().is_some_and(CheckpointError::is_usage)
-                || cause.downcast_ref::<FinetuneError>().is_some_and(FinetuneError::is_usage)
-                || cause.is::<UnknownDtype>()
-        })
 }
 
 /// Parses the command line in both spellings (`--base_model`, `--base-model`), runs the program, and reports a failure
@@ -36,11 +27,7 @@ fn is_usage(error: &anyhow::Error) -> bool {
 pub fn main_with<Args: Parser>(run: impl FnOnce(Args) -> anyhow::Result<()>) -> ExitCode {
     let args = match Args::try_parse_from(normalised(std::env::args_os())) {
         Ok(args) => args,
-        Err(error) => {
-            // Help and version are printed to stdout and are no failure.
-            let _ = error.print();
-            return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
-        }
+        Err(error) => return refuse(&error),
     };
     tracing_subscriber::fmt()
         .without_time()
@@ -53,12 +40,30 @@ pub fn main_with<Args: Parser>(run: impl FnOnce(Args) -> anyhow::Result<()>) -> 
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {error:#}");
-            ExitCode::from(if is_usage(&error) { 2 } else { 1 })
+            ExitCode::from(if error.chain().any(is_usage) { 2 } else { 1 })
         }
     }
 }
 
-/// The arguments of the process, for programs that parse them themselves.
-pub fn arguments() -> impl Iterator<Item = OsString> {
-    normalised(std::env::args_os())
+/// Reports a command line that cannot be parsed. A value that one of our types refuses is told in its words, which name
+/// the setting, as a wrong value in a run file is.
+fn refuse(error: &clap::Error) -> ExitCode {
+    match error.source() {
+        Some(source) if error.kind() == ErrorKind::ValueValidation && is_usage(source) => {
+            eprintln!("error: {source}");
+        }
+        // Help and version are printed to stdout and are no failure.
+        _ => {
+            let _ = error.print();
+        }
+    }
+    ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2))
+}
+
+/// Checks for a mistake of the caller: a [`Usage`], or an error that a library reports as one.
+fn is_usage(error: &(dyn Error + 'static)) -> bool {
+    error.is::<Usage>()
+        || error.is::<UnknownDtype>()
+        || error.downcast_ref::<CheckpointError>().is_some_and(CheckpointError::is_usage)
+        || error.downcast_ref::<FinetuneError>().is_some_and(FinetuneError::is_usage)
 }

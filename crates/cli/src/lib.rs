@@ -4,16 +4,17 @@
 //! parses flags, resolves them to a configuration, composes the crates and reports.
 
 pub mod compare;
+pub mod compute;
 pub mod data;
-pub mod device;
 pub mod evaluate;
 pub mod exit;
 pub mod finetune;
 #[cfg(test)]
 mod flag_page_tests;
-pub mod flags;
 pub mod generate;
 pub mod merge;
+pub mod output;
 pub mod pretrain;
-pub mod report;
+mod signals;
+mod spelling;
 pub mod unmerge;

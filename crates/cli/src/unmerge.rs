@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use ::merge::{Extracted, unmerge};
 use anyhow::{Context, Result, bail};
+use checkpoint::Base;
 use clap::Parser;
 use lora::{AdapterLayer, LoraConfig, TargetModules, save_adapter};
 use nn_core::{LinearSource, ModulePath};
@@ -12,11 +13,10 @@ use serde_json::json;
 use tch::{Device, Kind, no_grad};
 use weights::{AtomicDir, atomic_write};
 
-use crate::device::set_threads;
 use crate::exit::usage;
 use crate::merge::linears;
-use crate::report::print;
-use checkpoint::Base;
+use crate::output::print;
+use llama_finetune::set_threads;
 
 /// Extracts the adapter of rank r between two checkpoints, by singular value decomposition of the difference of each linear
 /// layer, and reports what rank r cannot hold.

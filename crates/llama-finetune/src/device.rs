@@ -4,12 +4,14 @@ use std::fmt;
 use std::str::FromStr;
 
 use rayon::ThreadPoolBuilder;
+use serde::{Deserialize, Serialize};
 use tch::{Cuda, Device};
 
 use crate::FinetuneError;
 
 /// A device as it is asked for: `auto`, `cpu`, `cuda` or `cuda:N`.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(into = "String", try_from = "String")]
 pub enum DeviceChoice {
     /// The first GPU where there is one, the CPU otherwise.
     #[default]
@@ -77,6 +79,29 @@ impl fmt::Display for DeviceChoice {
     }
 }
 
+impl From<Device> for DeviceChoice {
+    fn from(device: Device) -> Self {
+        match device {
+            Device::Cuda(index) => Self::Cuda(Some(index)),
+            _ => Self::Cpu,
+        }
+    }
+}
+
+impl From<DeviceChoice> for String {
+    fn from(device: DeviceChoice) -> Self {
+        device.to_string()
+    }
+}
+
+impl TryFrom<String> for DeviceChoice {
+    type Error = FinetuneError;
+
+    fn try_from(text: String) -> Result<Self, FinetuneError> {
+        text.parse()
+    }
+}
+
 /// Returns the most memory that tensors held at one time on a CUDA device, in MiB; `None` on any other device.
 ///
 /// # Errors
@@ -91,6 +116,16 @@ pub fn peak_device_mib(device: Device) -> Result<Option<u64>, FinetuneError> {
 /// Returns the most memory that this process has held, in MiB.
 pub fn peak_host_mib() -> u64 {
     torch_ext::process_memory().peak_bytes >> 20
+}
+
+/// Reads the free memory of the first NVIDIA GPU, in bytes; `None` without a GPU or its driver's tools.
+pub fn free_gpu_bytes() -> Option<f64> {
+    let output = std::process::Command::new("nvidia-smi")
+        .args(["--query-gpu=memory.free", "--format=csv,noheader,nounits"])
+        .output()
+        .ok()?;
+    let text = String::from_utf8(output.stdout).ok()?;
+    Some(text.lines().next()?.trim().parse::<f64>().ok()? * f64::from(1 << 20))
 }
 
 /// Sets the number of CPU threads of libtorch and of tokenising; all cores when `threads` is absent.

@@ -81,7 +81,16 @@ pub enum FinetuneError {
     /// The model cannot be built.
     #[error(transparent)]
     Model(#[from] ModelError),
-    /// The adapter cannot be attached, read or written.
+    /// A saved adapter cannot be read, or does not fit the model.
+    #[error("cannot load adapter `{dir}`")]
+    Adapter {
+        /// Directory of the adapter.
+        dir: PathBuf,
+        /// The reason.
+        #[source]
+        source: LoraError,
+    },
+    /// The adapter cannot be attached or written.
     #[error(transparent)]
     Lora(#[from] LoraError),
     /// A layer or libtorch failed.
@@ -107,6 +116,7 @@ impl FinetuneError {
             Self::Lora(error) => {
                 matches!(error, LoraError::UnknownTarget { .. } | LoraError::Pattern { .. })
             }
+            Self::Model(error) => matches!(error, ModelError::UnknownPreset { .. }),
             _ => false,
         }
     }

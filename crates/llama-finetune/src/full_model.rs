@@ -4,7 +4,8 @@ use std::path::Path;
 
 use llama_model::{Llama, LlamaConfig};
 use nn_core::{
-    BoxError, CausalLm, DecodeSession, LinearSource, Mode, NnError, TokenBatch, TorchContext, Trainable,
+    BoxError, CausalLm, DecodeSession, Dtype, LinearSource, Mode, NnError, TokenBatch, TorchContext,
+    Trainable,
 };
 use tch::{Kind, Tensor};
 use weights::{TensorStore, atomic_write, pt_metadata, write_safetensors};
@@ -12,7 +13,7 @@ use weights::{TensorStore, atomic_write, pt_metadata, write_safetensors};
 use crate::FinetuneError;
 
 /// The file of the weights.
-const MODEL_WEIGHTS: &str = "model.safetensors";
+pub(crate) const MODEL_WEIGHTS: &str = "model.safetensors";
 
 /// A model of which every parameter trains, in float32.
 #[derive(Debug)]
@@ -60,9 +61,8 @@ impl FullModel {
         let named: Vec<(String, &Tensor)> =
             tensors.iter().map(|(name, tensor)| (name.clone(), tensor)).collect();
         write_safetensors(&dir.join(MODEL_WEIGHTS), &named, &pt_metadata())?;
-        let mut config = self.model.config().clone();
-        config.torch_dtype = Some(kind_name(kind).to_owned());
-        Ok(atomic_write(&dir.join("config.json"), |file| file.write_all(config.to_json().as_bytes()))?)
+        let text = config_json(self.model.config(), kind);
+        Ok(atomic_write(&dir.join("config.json"), |file| file.write_all(text.as_bytes()))?)
     }
 }
 
@@ -103,12 +103,7 @@ impl CausalLm for FullModel {
     }
 }
 
-/// PyTorch's name of a precision.
-fn kind_name(kind: Kind) -> &'static str {
-    match kind {
-        Kind::Float => "float32",
-        Kind::BFloat16 => "bfloat16",
-        Kind::Half => "float16",
-        _ => "another dtype",
-    }
+/// Returns the text of a `config.json` for weights in `kind`.
+pub(crate) fn config_json(config: &LlamaConfig, kind: Kind) -> String {
+    LlamaConfig { torch_dtype: Some(Dtype::name_of(kind).to_owned()), ..config.clone() }.to_json()
 }

@@ -5,6 +5,8 @@
 mod comparison;
 mod device;
 mod error;
+mod evaluation;
+mod fresh_model;
 mod full_model;
 mod lora_model;
 mod memory;
@@ -12,10 +14,12 @@ mod perplexity;
 mod scores;
 
 pub use comparison::{Distance, ModelOutputs};
-pub use device::{DeviceChoice, peak_device_mib, peak_host_mib, set_threads};
+pub use device::{DeviceChoice, free_gpu_bytes, peak_device_mib, peak_host_mib, set_threads};
 pub use error::FinetuneError;
+pub use evaluation::{Evaluation, Sample, Score, evaluate};
+pub use fresh_model::{fresh_config, write_random_model};
 pub use full_model::FullModel;
-pub use lora_model::LoraModel;
+pub use lora_model::{LoraModel, with_adapter};
 pub use memory::{MemoryPlan, RunShape, adapter_parameters, base_bytes};
 pub use perplexity::{answer_perplexity, text_perplexity};
 pub use scores::{exact_match, rouge_l};

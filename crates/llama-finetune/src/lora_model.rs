@@ -45,10 +45,13 @@ impl LoraModel {
     /// Attaches the adapter saved in the directory `dir`.
     ///
     /// # Errors
-    /// [`FinetuneError::Lora`] when it cannot be read or does not fit the model.
-    pub fn load(mut model: Llama, dir: &Path) -> Result<Self, FinetuneError> {
-        let adapters = LoraAdapters::load(&mut model, dir)?;
-        Ok(Self { model, adapters })
+    /// [`FinetuneError::Adapter`] when it cannot be read or does not fit the model.
+    pub fn load(mut model: Llama, dir: impl AsRef<Path>) -> Result<Self, FinetuneError> {
+        let dir = dir.as_ref();
+        match LoraAdapters::load(&mut model, dir) {
+            Ok(adapters) => Ok(Self { model, adapters }),
+            Err(source) => Err(FinetuneError::Adapter { dir: dir.to_owned(), source }),
+        }
     }
 
     /// Returns the model, adapter included.
@@ -108,4 +111,15 @@ impl CausalLm for LoraModel {
     fn open(&self, rows: usize, capacity: usize) -> Result<Box<dyn DecodeSession + '_>, NnError> {
         self.model.open(rows, capacity)
     }
+}
+
+/// Attaches the adapter saved in `dir` where there is one, for a model that only computes.
+///
+/// # Errors
+/// As [`LoraModel::load`].
+pub fn with_adapter(model: Llama, dir: Option<&Path>) -> Result<Llama, FinetuneError> {
+    Ok(match dir {
+        Some(dir) => LoraModel::load(model, dir)?.into_model(),
+        None => model,
+    })
 }

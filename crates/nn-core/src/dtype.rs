@@ -47,6 +47,11 @@ impl Dtype {
         }
     }
 
+    /// Returns PyTorch's name of `kind`, or `another dtype` where no weight has it.
+    pub fn name_of(kind: Kind) -> &'static str {
+        Self::from_kind(kind).map_or("another dtype", Self::name)
+    }
+
     /// Returns PyTorch's name, or `auto`.
     pub fn name(self) -> &'static str {
         match self {

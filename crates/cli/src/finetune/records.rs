@@ -6,7 +6,7 @@ use alpaca_data::{BadRecords, Example, PromptTemplate, Record, load_records, spl
 use anyhow::Result;
 use llama_tokenizer::LlamaTokenizer;
 
-use super::config::FinetuneConfig;
+use super::settings::FinetuneConfig;
 use crate::data::Examples;
 use crate::exit::usage;
 

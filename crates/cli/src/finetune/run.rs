@@ -1,28 +1,26 @@
-//! From a resolved configuration to a saved adapter.
+//! From decided settings to a saved adapter.
 
 use std::time::Instant;
 
 use anyhow::{Context, Result};
-use llama_finetune::{FinetuneError, FullModel, LoraModel, base_bytes};
-use llama_model::Llama;
+use checkpoint::{Base, LoadTimes};
+use llama_finetune::{FinetuneError, FullModel, LoraModel, base_bytes, set_threads};
 use lora::verify_saved;
-use qlora_nf4::Quantization;
+use nn_core::Dtype;
 use tch::{Device, Kind};
-use trainer::{Outcome, ProgressReporter, Summary, TrainConfig, Trainable, Trainer};
+use trainer::{Outcome, ProgressReporter, Summary, Trainable, Trainer};
 
 use super::args::FinetuneArgs;
-use super::config::FinetuneConfig;
-use super::output::{self, Claim, write_run_file};
-use super::plan::{grouped, plan};
-use super::recipe::Recipe;
+use super::output_dir::{self, OutputMode};
+use super::plan::plan;
 use super::records::Data;
+use super::resolve::resolve;
+use super::settings::FinetuneConfig;
 use super::start::Start;
-use super::summary;
-use crate::device::{self, kind_name};
+use super::{report, summary};
 use crate::exit::usage;
-use crate::flags::load_in_bits;
-use crate::report::{print, stop_on_signals};
-use checkpoint::{Base, LoadTimes};
+use crate::output::{count, print};
+use crate::signals::stop_on_signals;
 
 /// Runs the program. What is wrong with flags, files or data shows before anything is written.
 ///
@@ -30,25 +28,18 @@ use checkpoint::{Base, LoadTimes};
 /// With what the user can do about it.
 #[expect(clippy::needless_pass_by_value, reason = "the arguments end with the program")]
 pub fn run(args: FinetuneArgs) -> Result<()> {
-    let mut flags = toml::Table::try_from(&args.settings).context("cannot read the flags")?;
-    if let Some(asked) = load_in_bits(args.load_in_4bit, args.load_in_8bit)? {
-        let name = if asked == Quantization::Eight { "int8" } else { "nf4" };
-        flags.entry("quantize").or_insert_with(|| name.into());
-    }
-    let recipe = args.recipe.map(Recipe::settings).unwrap_or_default();
-    let config = FinetuneConfig::resolve_over(recipe, flags, args.config.as_deref())?;
+    let config = resolve(&args)?;
     if args.plan {
         print(&plan(&config)?);
         return Ok(());
     }
-    let wandb = [&args.wandb_project, &args.wandb_run_name, &args.wandb_watch, &args.wandb_log_model];
-    if wandb.iter().any(|flag| flag.as_ref().is_some_and(|value| !value.is_empty())) {
+    if args.wandb.is_asked_for() {
         tracing::info!(
             "wandb is not used: metrics.jsonl and TensorBoard events (runs/) in output_dir hold the curves"
         );
     }
-    device::set_threads(config.threads)?;
-    let device = device::start(&config.device)?;
+    set_threads(config.threads)?;
+    let device = config.device.start()?;
     let base = Base::open(&config.base_model)?;
     if std::fs::canonicalize(&base.dir).ok() == std::fs::canonicalize(&config.output_dir).ok() {
         return Err(usage(format!(
@@ -57,25 +48,25 @@ pub fn run(args: FinetuneArgs) -> Result<()> {
         )));
     }
     let start = Start::find(&config)?;
-    let claim = start.claim(args.overwrite_output_dir);
-    output::check(&config.output_dir, claim)?;
+    let mode = start.output_mode(args.overwrite_output_dir);
+    output_dir::check(&config.output_dir, mode)?;
     let tokenizer = base.tokenizer()?;
     let data = Data::load(&config, &tokenizer)?;
     start.announce(&config.output_dir);
     if config.optim.is_paged() && !device.is_cuda() {
         tracing::info!("optim: nothing is paged on a CPU, the state stays where the weights are");
     }
-    let job = Job { config: &config, base: &base, device, start: &start, claim, data: &data };
+    let job = Job { config: &config, base: &base, device, start: &start, mode, data: &data };
     if config.full { job.full() } else { job.adapter() }
 }
 
-/// All that a run is made of, checked but for the weights.
+/// All parts of a run, checked but for the weights.
 struct Job<'a> {
     config: &'a FinetuneConfig,
     base: &'a Base,
     device: Device,
     start: &'a Start,
-    claim: Claim,
+    mode: OutputMode,
     data: &'a Data,
 }
 
@@ -84,8 +75,7 @@ impl Job<'_> {
     fn adapter(&self) -> Result<()> {
         let Self { config, start, .. } = self;
         let quantization = config.quantization()?;
-        let dtype = config.dtype.parse()?;
-        let (mut model, times) = self.base.load_timed(self.device, dtype, quantization)?;
+        let (mut model, times) = self.base.load_timed(self.device, config.dtype, quantization)?;
         let quantization = quantization.or(self.base.stored_quantization()?);
         if let Some(quantization) = quantization {
             tracing::info!("linear layers of the base are in {}", quantization.describe());
@@ -95,20 +85,19 @@ impl Job<'_> {
         if let Start::Weights(dir) = start {
             model.adapters().restore(dir)?;
         }
-        self.describe(model.model(), model.adapters().num_parameters());
         let kind = model.model().kind();
+        let trainable = model.adapters().num_parameters();
+        report::describe(config, model.model(), trainable, self.data.train.examples.len());
         let Some(summary) = self.train(&model, kind)? else { return Ok(()) };
         let saved = verify_saved(model.adapters(), &config.output_dir)
             .context("the adapter was trained and saved, but reading it back found it wanting")?;
         tracing::info!(
             "read back: {} tensors, {} parameters, no lora_B is zero",
             saved.num_tensors,
-            grouped(saved.num_parameters as i64)
+            count(saved.num_parameters as i64)
         );
         let bytes = base_bytes(&self.base.config, kind, quantization);
-        summary::write(&config.output_dir, &summary, times, bytes, self.device)?;
-        finish(config, &summary);
-        Ok(())
+        self.finish(&summary, times, bytes)
     }
 
     /// Trains every parameter.
@@ -129,53 +118,20 @@ impl Job<'_> {
         if let Start::Weights(dir) = start {
             model.restore(dir).map_err(FinetuneError::from)?;
         }
-        self.describe(model.model(), model.num_parameters());
+        report::describe(config, model.model(), model.num_parameters(), self.data.train.examples.len());
         let Some(summary) = self.train(&model, Kind::Float)? else { return Ok(()) };
         base.copy_tokenizer(&config.output_dir)?;
-        let bytes = base_bytes(&base.config, Kind::Float, None);
-        summary::write(&config.output_dir, &summary, times, bytes, self.device)?;
-        finish(config, &summary);
-        Ok(())
-    }
-
-    /// Says what is about to run.
-    fn describe(&self, model: &Llama, trainable: usize) {
-        let Self { config, data, .. } = self;
-        let total = model.config().num_parameters();
-        tracing::info!(
-            "model: {} parameters in {} on {}; {} trainable ({:.4} %)",
-            grouped(total),
-            kind_name(model.kind()),
-            device::name(model.device()),
-            grouped(trainable as i64),
-            100.0 * trainable as f64 / total as f64
-        );
-        let train: TrainConfig = config.train();
-        let steps = train.total_steps(data.train.examples.len());
-        tracing::info!(
-            "run: {steps} steps of {} records ({} x {} accumulated), learning rate {}",
-            config.batch_size,
-            config.micro_batch_size,
-            train.gradient_accumulation_steps,
-            config.learning_rate
-        );
-        if u64::from(config.warmup_steps) >= steps && steps > 0 {
-            tracing::warn!(
-                "warmup_steps {} is not shorter than the run of {steps} steps: the learning rate never reaches {}",
-                config.warmup_steps,
-                config.learning_rate
-            );
-        }
+        self.finish(&summary, times, base_bytes(&base.config, Kind::Float, None))
     }
 
     /// Runs the loop; `None` when it was stopped.
-    fn train(&self, task: &dyn Trainable, kind: Kind) -> Result<Option<Summary>> {
+    fn train(&self, trainable: &dyn Trainable, kind: Kind) -> Result<Option<Summary>> {
         let Self { config, start, data, .. } = self;
         let mut reporter = ProgressReporter::new();
-        let mut trainer = Trainer::new(task, &data.train, config.train())
+        let mut trainer = Trainer::new(trainable, &data.train, config.train())
             .reporter(&mut reporter)
             .stop_flag(stop_on_signals()?)
-            .identity("dtype", kind_name(kind));
+            .identity("dtype", Dtype::name_of(kind));
         if let Some(examples) = &data.validation {
             trainer = trainer.validation(examples);
         }
@@ -187,37 +143,26 @@ impl Job<'_> {
                 .identity("lora_alpha", config.lora_alpha)
                 .identity("lora_dropout", config.lora_dropout)
                 .identity("use_rslora", config.use_rslora)
-                .identity("quantize", &*config.quantize)
+                .identity("quantize", config.quantize.to_string())
                 .identity("double_quant", config.double_quant);
         }
-        trainer.check(&config.output_dir)?;
-        output::take(&config.output_dir, self.claim)?;
-        write_run_file(&config.output_dir, &config.to_toml()?)?;
-        match trainer.run(&config.output_dir)? {
+        let output_dir = &config.output_dir;
+        trainer.check(output_dir)?;
+        output_dir::prepare(output_dir, self.mode)?;
+        output_dir::write_run_file(output_dir, &config.to_toml()?)?;
+        match trainer.run(output_dir)? {
             Outcome::Finished(summary) => Ok(Some(summary)),
             Outcome::Stopped { step, checkpoint, .. } => {
-                if let Some(path) = checkpoint {
-                    let path = path.display();
-                    tracing::info!("stopped after step {step}; go on with --resume_from_checkpoint {path}");
-                } else {
-                    tracing::info!("stopped before the first step was done; nothing was saved");
-                }
+                report::stopped(step, checkpoint.as_deref());
                 Ok(None)
             }
         }
     }
-}
 
-fn finish(config: &FinetuneConfig, summary: &Summary) {
-    let loss = summary.final_loss.map_or_else(String::new, |loss| format!(", training loss {loss:.4}"));
-    let best = summary.best.map_or_else(String::new, |best| {
-        format!(", best validation loss {:.4} at step {}", best.eval_loss, best.step)
-    });
-    tracing::info!(
-        "{} steps, {} tokens in {:.1} s{loss}{best}",
-        summary.steps,
-        grouped(summary.tokens as i64),
-        summary.elapsed_s
-    );
-    print(&format!("{}\n", config.output_dir.display()));
+    /// Writes and reports the figures of a finished run.
+    fn finish(&self, summary: &Summary, times: LoadTimes, base_bytes: f64) -> Result<()> {
+        summary::write(&self.config.output_dir, summary, times, base_bytes, self.device)?;
+        report::finished(self.config, summary);
+        Ok(())
+    }
 }

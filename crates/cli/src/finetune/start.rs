@@ -1,29 +1,29 @@
-//! Where a run begins.
+//! The starting point of a run.
 
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use trainer::find_last_checkpoint;
 
-use super::config::FinetuneConfig;
-use super::output::Claim;
+use super::output_dir::OutputMode;
+use super::settings::FinetuneConfig;
 use crate::exit::usage;
 
-/// Where a run begins.
+/// The starting point of a run.
 #[derive(Debug)]
 pub(crate) enum Start {
-    /// With fresh factors.
+    /// A fresh adapter.
     Fresh,
-    /// With fresh factors, for the run to go on with has saved nothing.
-    Again,
-    /// At a checkpoint of this run, which lies in the output directory or elsewhere.
+    /// A fresh adapter, since the run to resume has saved no checkpoint.
+    NoCheckpoint,
+    /// A checkpoint of this run, in the output directory or elsewhere.
     Resume { checkpoint: PathBuf, in_place: bool },
-    /// With the weights of a saved adapter or model, as step 0 of a new run.
+    /// The weights of a saved adapter or model, as step 0 of a new run.
     Weights(PathBuf),
 }
 
 impl Start {
-    /// What `resume_from_checkpoint` asks for.
+    /// Finds the starting point that `resume_from_checkpoint` names.
     ///
     /// # Errors
     /// When it names neither a checkpoint nor saved weights.
@@ -34,7 +34,7 @@ impl Start {
         if from == "latest" {
             return Ok(match find_last_checkpoint(&config.output_dir)? {
                 Some(checkpoint) => Self::Resume { checkpoint, in_place: true },
-                None => Self::Again,
+                None => Self::NoCheckpoint,
             });
         }
         let path = PathBuf::from(from);
@@ -53,29 +53,31 @@ impl Start {
         )))
     }
 
-    /// The checkpoint to resume.
+    /// Returns the checkpoint to resume.
     pub(crate) fn checkpoint(&self) -> Option<&Path> {
         match self {
             Self::Resume { checkpoint, .. } => Some(checkpoint),
-            Self::Fresh | Self::Again | Self::Weights(_) => None,
+            Self::Fresh | Self::NoCheckpoint | Self::Weights(_) => None,
         }
     }
 
-    /// How the output directory is taken.
-    pub(crate) fn claim(&self, overwrite: bool) -> Claim {
+    /// Returns the use that the run makes of its output directory.
+    pub(crate) fn output_mode(&self, overwrite: bool) -> OutputMode {
         match self {
-            Self::Resume { in_place: true, .. } => Claim::GoOn,
-            _ if overwrite => Claim::Overwrite,
-            Self::Again => Claim::Again,
-            Self::Fresh | Self::Resume { .. } | Self::Weights(_) => Claim::New,
+            Self::Resume { in_place: true, .. } => OutputMode::Resume,
+            _ if overwrite => OutputMode::Overwrite,
+            Self::NoCheckpoint => OutputMode::Restart,
+            Self::Fresh | Self::Resume { .. } | Self::Weights(_) => OutputMode::New,
         }
     }
 
-    /// Says what is not as one might expect.
+    /// Reports a starting point that one might not expect.
     pub(crate) fn announce(&self, output_dir: &Path) {
         match self {
             Self::Fresh | Self::Resume { .. } => {}
-            Self::Again => tracing::info!("no checkpoint in `{}` yet: starting anew", output_dir.display()),
+            Self::NoCheckpoint => {
+                tracing::info!("no checkpoint in `{}` yet: starting anew", output_dir.display())
+            }
             Self::Weights(from) => tracing::info!(
                 "`{}` holds weights without a trainer's state: they are the start of a new run",
                 from.display()

@@ -1,4 +1,4 @@
-//! `summary.json`: what a finished run took, beside its result.
+//! `summary.json`: the resources that a finished run took, beside its result.
 
 use std::path::Path;
 
@@ -8,8 +8,8 @@ use tch::Device;
 use trainer::Summary;
 use weights::atomic_write;
 
-use crate::device::{peak_device_mib, peak_host_mib};
 use checkpoint::LoadTimes;
+use llama_finetune::{peak_device_mib, peak_host_mib};
 
 /// The file in the output directory.
 pub(crate) const FILE: &str = "summary.json";
@@ -34,7 +34,7 @@ struct Report {
     peak_host_mib: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
     peak_device_mib: Option<u64>,
-    /// What the base's weights take where they are computed with, by their shapes.
+    /// Memory of the base's weights on the device, by their shapes.
     base_bytes: f64,
 }
 

@@ -9,7 +9,7 @@ use super::answer::answer;
 use super::interrupt::Interrupt;
 use super::prompts::Prompt;
 use super::source::Loaded;
-use crate::report::print;
+use crate::output::print;
 
 /// Reads instructions, each ended by an empty line, and answers them until the input ends.
 pub(crate) fn run(source: &Loaded, sampling: &GenerateConfig) -> Result<()> {

@@ -17,7 +17,6 @@ pub use args::GenerateArgs;
 
 use anyhow::Result;
 
-use crate::device;
 use crate::exit::usage;
 use settings::Mode;
 use source::Loader;
@@ -28,13 +27,8 @@ use source::Loader;
 /// With what the user can do about it.
 pub fn run(args: GenerateArgs) -> Result<()> {
     let settings = settings::resolve(args)?;
-    device::set_threads(settings.threads)?;
-    let loader = Loader {
-        device: device::start(&settings.device)?,
-        dtype: settings.dtype.parse()?,
-        quantization: settings.quantization,
-        template: settings.template,
-    };
+    let loader =
+        Loader { device: settings.compute.start()?, compute: settings.compute, template: settings.template };
     let mut sources = settings.sources.into_iter();
     let first = sources.next().ok_or_else(|| usage("there is no source"))?;
     if let Mode::Web(web) = settings.mode {

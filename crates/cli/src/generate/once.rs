@@ -8,7 +8,7 @@ use super::interrupt::Interrupt;
 use super::prompts::Prompt;
 use super::source::Loaded;
 use crate::exit::usage;
-use crate::report::print;
+use crate::output::print;
 
 /// Answers `prompt`; with `stream`, text is shown while it is written.
 pub(crate) fn run(source: &Loaded, prompt: &Prompt, stream: bool, sampling: &GenerateConfig) -> Result<()> {

@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 use llama_finetune::{answer_perplexity, text_perplexity};
 
 use super::source::Loaded;
-use crate::report::print;
+use crate::output::print;
 
 /// Prints the perplexity of a file: the answers of Alpaca records when its name ends in `.json` or `.jsonl`, a text
 /// otherwise, read in windows of the model's context that overlap by half.

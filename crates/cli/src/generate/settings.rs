@@ -1,4 +1,4 @@
-//! From flags to what is to be done.
+//! Flags to decided settings.
 
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 use std::path::{Path, PathBuf};
@@ -7,13 +7,13 @@ use std::time::Duration;
 use alpaca_data::PromptTemplate;
 use anyhow::Result;
 use infer::{GenerateConfig, SamplingConfig};
-use qlora_nf4::Quantization;
+use nn_core::Dtype;
 use serve::{Limits, PageDefaults, ServeConfig};
 
 use super::args::{Compat, GenerateArgs};
 use super::prompts::Prompt;
+use crate::compute::Compute;
 use crate::exit::usage;
-use crate::flags::load_in_bits;
 
 /// The program, fully decided.
 #[derive(Debug)]
@@ -21,16 +21,13 @@ pub(crate) struct Settings {
     pub(crate) sources: Vec<SourceSpec>,
     pub(crate) template: PromptTemplate,
     pub(crate) mode: Mode,
-    /// How answers are written; their end tokens are the source's.
+    /// Settings of decoding; the end tokens are the source's.
     pub(crate) sampling: GenerateConfig,
-    /// How linear layers are quantised while they are loaded.
-    pub(crate) quantization: Option<Quantization>,
-    pub(crate) device: String,
-    pub(crate) dtype: String,
-    pub(crate) threads: Option<usize>,
+    /// Device, precision and quantisation.
+    pub(crate) compute: Compute,
 }
 
-/// What to load, under which name.
+/// A model to load, and its name.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct SourceSpec {
     pub(crate) name: String,
@@ -38,7 +35,7 @@ pub(crate) struct SourceSpec {
     pub(crate) adapter: Option<PathBuf>,
 }
 
-/// What to do.
+/// The task of the program.
 #[derive(Debug)]
 pub(crate) enum Mode {
     Once { prompt: Prompt, stream: bool },
@@ -48,10 +45,10 @@ pub(crate) enum Mode {
     Web(ServeConfig),
 }
 
-/// Seed of the draws when none is given.
+/// Seed of sampling when none is given.
 const SEED: u64 = 42;
 
-/// Flags to settings.
+/// Decides every setting.
 ///
 /// # Errors
 /// When two flags exclude each other or a value cannot be.
@@ -64,12 +61,8 @@ pub(crate) fn resolve(args: GenerateArgs) -> Result<Settings> {
         lora_weights,
         compare,
         prompt_template,
-        load_8bit,
-        load_4bit,
         share_gradio,
-        device,
-        dtype,
-        threads,
+        compute,
         prompt: _,
         instruction: _,
         input: _,
@@ -98,7 +91,7 @@ pub(crate) fn resolve(args: GenerateArgs) -> Result<Settings> {
         max_answer_tokens: _,
         max_seconds: _,
     } = args;
-    let quantization = load_in_bits(load_4bit, load_8bit)?;
+    let compute = compute.resolve(Dtype::Auto)?;
     if share_gradio {
         tracing::warn!(
             "share_gradio: there is no public link; use `--server_name 0.0.0.0 --api_key …` to let others in"
@@ -116,7 +109,7 @@ pub(crate) fn resolve(args: GenerateArgs) -> Result<Settings> {
     if !matches!(mode, Mode::Web(_)) && !compare.is_empty() {
         return Err(usage("compare is for the server; leave it out or start without the other mode"));
     }
-    Ok(Settings { sources, template, mode, sampling, quantization, device, dtype, threads })
+    Ok(Settings { sources, template, mode, sampling, compute })
 }
 
 fn mode(args: &GenerateArgs) -> Result<Mode> {
@@ -227,7 +220,7 @@ fn web(args: &GenerateArgs) -> Result<ServeConfig> {
     })
 }
 
-/// An address by number or by a name that has one.
+/// Resolves an address, given by number or by name.
 fn address(name: &str, port: u16) -> Result<SocketAddr> {
     if let Ok(ip) = name.parse::<IpAddr>() {
         return Ok((ip, port).into());
@@ -238,7 +231,7 @@ fn address(name: &str, port: u16) -> Result<SocketAddr> {
     })
 }
 
-/// The last part of a path, or of a hub id.
+/// Returns the last part of a path, or of a hub id.
 fn last_part(path: &str) -> String {
     let name = Path::new(path).file_name().map(|name| name.to_string_lossy().into_owned());
     name.unwrap_or_else(|| path.to_owned())
@@ -249,7 +242,7 @@ fn default_name(base: &str, adapter: Option<&Path>) -> String {
     adapter.map_or_else(|| base.clone(), |dir| format!("{base}+{}", last_part(&dir.to_string_lossy())))
 }
 
-/// `NAME=MODEL` or `NAME=MODEL+ADAPTER`; a `+` that belongs to an existing path is part of it.
+/// Parses `NAME=MODEL` or `NAME=MODEL+ADAPTER`; a `+` that belongs to an existing path is part of it.
 fn parse_source(text: &str) -> Result<SourceSpec> {
     let parts = text.split_once('=').filter(|(name, path)| !name.is_empty() && !path.is_empty());
     let (name, path) = parts

@@ -11,7 +11,7 @@ fn refusal(args: &[&str]) -> String {
 }
 
 #[test]
-fn the_defaults_are_those_of_alpaca_loras_evaluate_and_the_sliders_count() {
+fn defaults_are_those_of_alpaca_loras_evaluate_with_sampling_on() {
     let settings = resolved(&[]).unwrap();
     let SamplingConfig { do_sample, temperature, top_p, top_k, num_beams, .. } = settings.sampling.sampling;
     assert!(do_sample);
@@ -23,7 +23,7 @@ fn the_defaults_are_those_of_alpaca_loras_evaluate_and_the_sliders_count() {
 }
 
 #[test]
-fn compat_is_four_beams_and_no_draw() {
+fn compat_is_beam_search_with_four_beams() {
     let settings = resolved(&["--compat", "alpaca-lora", "--temperature", "0.9"]).unwrap();
     let SamplingConfig { do_sample, num_beams, .. } = settings.sampling.sampling;
     assert_eq!((do_sample, num_beams), (false, 4));
@@ -32,14 +32,14 @@ fn compat_is_four_beams_and_no_draw() {
 }
 
 #[test]
-fn nothing_is_drawn_at_temperature_0_or_with_beams() {
+fn temperature_0_and_beam_search_do_not_sample() {
     for args in [["--temperature", "0"], ["--num_beams", "2"]] {
         assert!(!resolved(&args).unwrap().sampling.sampling.do_sample, "{args:?}");
     }
 }
 
 #[test]
-fn sources_have_the_names_of_their_files_or_their_own() {
+fn sources_are_named_after_their_files_or_as_given() {
     let args = ["--lora_weights", "runs/demo/", "--compare", "base=models/tiny", "--compare", "b=m+a/x"];
     let sources = resolved(&args).unwrap().sources;
     let names: Vec<&str> = sources.iter().map(|source| source.name.as_str()).collect();
@@ -49,7 +49,7 @@ fn sources_have_the_names_of_their_files_or_their_own() {
 }
 
 #[test]
-fn what_excludes_each_other_or_cannot_be_is_refused() {
+fn conflicting_flags_are_rejected() {
     for (args, part) in [
         (&["--prompt", "a", "--interactive"][..], "prompt and interactive"),
         (&["--input", "a"], "input belongs to an instruction"),
@@ -76,7 +76,7 @@ fn what_excludes_each_other_or_cannot_be_is_refused() {
 }
 
 #[test]
-fn alpaca_loras_line_is_understood() {
+fn alpaca_loras_command_line_is_accepted() {
     let args =
         ["--load_8bit=False", "--share_gradio", "False", "--server_name", "0.0.0.0", "--prompt_template", ""];
     let Mode::Web(web) = resolved(&args).unwrap().mode else { panic!("the server is the default") };

@@ -3,28 +3,27 @@
 use std::sync::Arc;
 
 use alpaca_data::PromptTemplate;
-use anyhow::{Context, Result};
+use anyhow::Result;
 use infer::{BoxError, TokenText};
+use llama_finetune::with_adapter;
 use llama_model::Llama;
 use llama_tokenizer::LlamaTokenizer;
-use lora::LoraAdapters;
 use nn_core::Dtype;
-use qlora_nf4::Quantization;
 use serve::{ChatTemplate, SourceText};
 use tch::Device;
 
 use super::chat::chat_template;
 use super::prompts::Prompt;
 use super::settings::SourceSpec;
+use crate::compute::Compute;
 use crate::exit::usage;
 use checkpoint::Base;
 
-/// How sources are loaded.
+/// Loads models with the same settings.
 #[derive(Debug)]
 pub(crate) struct Loader {
     pub(crate) device: Device,
-    pub(crate) dtype: Dtype,
-    pub(crate) quantization: Option<Quantization>,
+    pub(crate) compute: Compute,
     pub(crate) template: PromptTemplate,
 }
 
@@ -40,25 +39,20 @@ pub(crate) struct Loaded {
 }
 
 impl Loader {
-    /// Loads a base, and its adapter if it has one.
+    /// Loads a base and its adapter, if it has one.
     pub(crate) fn load(&self, spec: &SourceSpec) -> Result<Loaded> {
         let SourceSpec { name, base: path, adapter } = spec;
         let base = Base::open(path)?;
         let tokenizer = base.tokenizer()?;
         let chat = chat_template(&base, &tokenizer)?;
-        let mut model = base.load_quantized(self.device, self.dtype, self.quantization)?;
-        if let Some(dir) = adapter {
-            if !dir.is_dir() {
-                return Err(usage(format!(
-                    "adapter `{}` of source `{name}` is not a directory",
-                    dir.display()
-                )));
-            }
-            LoraAdapters::load(&mut model, dir)
-                .with_context(|| format!("cannot load adapter `{}`", dir.display()))?;
+        let Compute { dtype, quantization, .. } = self.compute;
+        let model = base.load_quantized(self.device, dtype, quantization)?;
+        if let Some(dir) = adapter.as_ref().filter(|dir| !dir.is_dir()) {
+            return Err(usage(format!("adapter `{}` of source `{name}` is not a directory", dir.display())));
         }
-        let kind = crate::device::kind_name(model.kind());
-        let kind = match self.quantization.or(base.stored_quantization()?) {
+        let model = with_adapter(model, adapter.as_deref())?;
+        let kind = Dtype::name_of(model.kind());
+        let kind = match quantization.or(base.stored_quantization()?) {
             Some(quantization) => format!("{}, {kind}", quantization.describe()),
             None => kind.to_owned(),
         };
@@ -80,7 +74,7 @@ pub(crate) struct ModelText {
 }
 
 impl ModelText {
-    /// Token ids of a prompt.
+    /// Tokenises a prompt.
     pub(crate) fn ids(&self, prompt: &Prompt) -> Result<Vec<i64>> {
         let text = match prompt {
             Prompt::Raw(text) => text.clone(),

@@ -6,8 +6,9 @@ use nn_core::CausalLm;
 use serve::{Limits, ServeConfig, Server, Source};
 
 use super::source::Loaded;
-use crate::device;
 use crate::exit::usage;
+use checkpoint::free_host_bytes;
+use llama_finetune::free_gpu_bytes;
 
 /// Part of the free memory that keys and values may take.
 const CACHE_PART: f64 = 0.6;
@@ -48,8 +49,7 @@ pub(crate) fn run(sources: Vec<Loaded>, mut config: ServeConfig) -> Result<()> {
 fn fit_rows(sources: &[Loaded], limits: &mut Limits) {
     let row_bytes: f64 = sources.iter().map(|source| row_bytes(&source.model, limits) as f64).sum();
     let cuda = sources.iter().any(|source| source.model.device().is_cuda());
-    let free =
-        if cuda { device::free_gpu_bytes() } else { checkpoint::free_host_bytes().map(|bytes| bytes as f64) };
+    let free = if cuda { free_gpu_bytes() } else { free_host_bytes().map(|bytes| bytes as f64) };
     let Some(free) = free else { return };
     let rows = rows_that_fit(row_bytes, free).min(limits.rows);
     if rows < limits.rows {

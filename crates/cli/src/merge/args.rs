@@ -6,7 +6,8 @@ use std::path::PathBuf;
 
 use clap::{Parser, ValueEnum};
 
-use crate::flags::parse_bool;
+use crate::compute::Quantize;
+use crate::spelling::parse_bool;
 
 /// A base model and its adapters into weights that other tools load: a Hugging Face directory, Meta's state dict, or a
 /// GGUF file. Without an adapter the base is converted.
@@ -71,7 +72,7 @@ pub struct MergeArgs {
     pub(crate) base_precision: BasePrecision,
     /// Quantise the linear layers of what format hf writes, as bitsandbytes has them: nf4, fp4, int8 or none
     #[arg(long, value_name = "NAME", default_value = "none", help_heading = "Quantised bases")]
-    pub(crate) quantize: String,
+    pub(crate) quantize: Quantize,
     /// The scales of 4-bit blocks are quantised too, in what --base_precision and --quantize name
     #[arg(long = "double_quant", value_name = "BOOL", num_args = 0..=1, default_missing_value = "true", default_value = "false", value_parser = parse_bool, help_heading = "Quantised bases")]
     pub(crate) double_quant: bool,

@@ -5,11 +5,11 @@ use std::collections::BTreeSet;
 use ::merge::TensorPlan;
 use anyhow::Result;
 use llama_model::LlamaConfig;
+use nn_core::Dtype;
 use tch::Kind;
 
 use super::adapters::linear_weights;
 use super::settings::Precision;
-use crate::device::kind_name;
 use checkpoint::{Base, BaseWeights};
 
 /// A model that is about to be written.
@@ -80,7 +80,7 @@ impl Plan {
 
     /// PyTorch's name of the precision of the linear layers.
     pub(crate) fn dtype(&self) -> &'static str {
-        kind_name(self.kind())
+        Dtype::name_of(self.kind())
     }
 
     /// The precision of the linear layers.

@@ -4,6 +4,7 @@ use std::path::Path;
 use std::time::Instant;
 
 use anyhow::Result;
+use checkpoint::Base;
 use weights::AtomicDir;
 
 use super::adapters;
@@ -13,10 +14,9 @@ use super::hf::write_text;
 use super::plan::Plan;
 use super::settings::{Settings, resolve};
 use super::{gguf, hf, report, state_dict, verify};
-use crate::device;
 use crate::exit::usage;
-use crate::report::print;
-use checkpoint::Base;
+use crate::output::print;
+use llama_finetune::set_threads;
 
 /// Runs the program. What is wrong with flags, base or adapters shows before anything is written; what the proof finds
 /// leaves nothing behind.
@@ -27,7 +27,7 @@ pub fn run(args: MergeArgs) -> Result<()> {
     let settings = resolve(args)?;
     // One core is for the thread that writes: the others wait for each other in a spin, and would take its time.
     let spare = std::thread::available_parallelism().map_or(1, |cores| cores.get().saturating_sub(1).max(1));
-    device::set_threads(settings.threads.or(Some(spare)))?;
+    set_threads(settings.threads.or(Some(spare)))?;
     check_output(&settings)?;
     let started = Instant::now();
     let base = Base::open(&settings.base_model)?;

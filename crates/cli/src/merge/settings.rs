@@ -9,8 +9,8 @@ use qlora_nf4::{Code4, Config4, Quantization};
 use tch::Kind;
 
 use super::args::{BasePrecision, CombinationArg, Format, MergeArgs};
+use crate::compute::Quantize;
 use crate::exit::usage;
-use crate::flags::parse_quantization;
 
 /// The program, fully decided.
 #[derive(Debug)]
@@ -102,7 +102,7 @@ pub(crate) fn resolve(args: MergeArgs) -> Result<Settings> {
         return Err(usage("shards is for --format state-dict; --max_shard_size cuts Hugging Face's files"));
     }
     let (base_quantization, quantization) =
-        quantizations(base_precision, &quantize, double_quant, format, !adapters.is_empty())?;
+        quantizations(base_precision, quantize, double_quant, format, !adapters.is_empty())?;
     Ok(Settings {
         base_model,
         adapters,
@@ -127,7 +127,7 @@ pub(crate) fn resolve(args: MergeArgs) -> Result<Settings> {
 /// What the base goes through, and how the output is quantised.
 fn quantizations(
     base_precision: BasePrecision,
-    quantize: &str,
+    quantize: Quantize,
     double_quant: bool,
     format: Format,
     adapted: bool,
@@ -139,13 +139,11 @@ fn quantizations(
         ));
     }
     // Beside an nf4 base, int8 and none leave double_quant to the base.
-    let nested = double_quant && !(nf4_base && matches!(quantize, "int8" | "none"));
-    let quantization = match quantize {
-        "none" if nested => {
-            return Err(usage("double_quant needs --base_precision nf4, or --quantize nf4 or fp4"));
-        }
-        _ => parse_quantization(quantize, nested)?,
-    };
+    let nested = double_quant && (!nf4_base || quantize.has_blocks());
+    if nested && quantize.is_none() {
+        return Err(usage("double_quant needs --base_precision nf4, or --quantize nf4 or fp4"));
+    }
+    let quantization = quantize.with_double_quant(nested)?;
     if quantization.is_some() && format != Format::Hf {
         return Err(usage("quantize is for --format hf; GGUF files have --dtype q8_0"));
     }
@@ -204,11 +202,11 @@ mod tests {
 
     fn resolved(args: &[&str]) -> Result<Settings> {
         let own = ["merge", "--base_model", "m", "--output_dir", "out"];
-        resolve(MergeArgs::try_parse_from(own.iter().chain(args)).unwrap())
+        resolve(MergeArgs::try_parse_from(own.iter().chain(args))?)
     }
 
     #[test]
-    fn sizes_in_every_unit() {
+    fn sizes_are_read_in_every_unit() {
         for (text, bytes) in
             [("5GB", 5_000_000_000), ("500MB", 500_000_000), ("2GiB", 2 << 30), ("1.5kb", 1500), ("77", 77)]
         {
@@ -220,7 +218,7 @@ mod tests {
     }
 
     #[test]
-    fn an_adapter_has_a_weight_behind_a_colon() {
+    fn an_adapter_takes_a_weight_after_a_colon() {
         let spec = |text: &str| parse_adapter(text).unwrap();
         assert_eq!(spec("a:0.7"), AdapterSpec { dir: "a".into(), weight: 0.7 });
         assert_eq!(spec("c:/a:-1"), AdapterSpec { dir: "c:/a".into(), weight: -1.0 });
@@ -229,7 +227,7 @@ mod tests {
     }
 
     #[test]
-    fn double_quant_is_of_whatever_has_blocks() {
+    fn double_quant_applies_to_whatever_has_blocks() {
         let nested = Some(Quantization::Four(Config4::new(Code4::Nf4, true)));
         for (base, quantize, expected) in [
             (BasePrecision::Nf4, "none", (nested, None)),
@@ -237,12 +235,15 @@ mod tests {
             (BasePrecision::Nf4, "nf4", (nested, nested)),
             (BasePrecision::Original, "nf4", (None, nested)),
         ] {
-            assert_eq!(quantizations(base, quantize, true, Format::Hf, true).unwrap(), expected);
+            assert_eq!(
+                quantizations(base, quantize.parse().unwrap(), true, Format::Hf, true).unwrap(),
+                expected
+            );
         }
     }
 
     #[test]
-    fn what_cannot_be_or_does_not_go_together_is_said() {
+    fn conflicting_flags_are_rejected() {
         for (args, part) in [
             (&["--base_precision", "nf4"] as &[&str], "an adapter was trained over"),
             (&["--quantize", "int4"], "expected nf4, fp4, int8 or none"),

@@ -15,7 +15,6 @@ use serde::Serialize;
 use tch::{Device, Kind};
 
 use super::settings::{Precision, Settings};
-use crate::device::kind_name;
 use checkpoint::{Base, auto_kind};
 
 /// What is asked; each goes through the Alpaca template, and alone.
@@ -95,7 +94,7 @@ pub(crate) fn verify(
         first_diverging_token: distance.first_diverging_token,
     });
     let verification = Verification {
-        computed_in: kind_name(compute).to_owned(),
+        computed_in: Dtype::name_of(compute).to_owned(),
         kl_limit: kl_limit(kind, settings, compute),
         prompts: compared.collect(),
     };

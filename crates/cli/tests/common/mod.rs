@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use llama_model::{LlamaConfig, RandomSource};
-use nn_core::LinearSource;
+use nn_core::{Dtype, LinearSource};
 use serde_json::{Value, json};
 use tch::{Device, Kind, Tensor};
 
@@ -177,7 +177,7 @@ pub(crate) fn write_model(dir: &Path) {
 /// As [`write_model`], of another shape and precision.
 pub(crate) fn write_model_of(dir: &Path, config: &LlamaConfig, kind: Kind) {
     fs::create_dir_all(dir).unwrap();
-    let dtype = cli::device::kind_name(kind).to_owned();
+    let dtype = Dtype::name_of(kind).to_owned();
     let config = LlamaConfig { torch_dtype: Some(dtype), ..config.clone() };
     let source = RandomSource { seed: 7, std: 0.1, device: Device::Cpu, kind };
     let tensors: Vec<(String, Tensor)> = config

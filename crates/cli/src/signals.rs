@@ -1,21 +1,13 @@
-//! Output and signals.
-
-use std::io::Write;
+//! Ctrl-C and SIGTERM during training.
 
 use anyhow::{Context, Result};
 use trainer::StopFlag;
 
-/// Writes data to stdout; a reader that has gone away is no failure.
-pub fn print(text: &str) {
-    let mut stdout = std::io::stdout().lock();
-    let _ = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush());
-}
-
-/// A switch that Ctrl-C and SIGTERM turn on. The second signal ends the process at once.
+/// Returns a switch that Ctrl-C and SIGTERM turn on. The second signal ends the process at once.
 ///
 /// # Errors
 /// When the handler cannot be installed.
-pub fn stop_on_signals() -> Result<StopFlag> {
+pub(crate) fn stop_on_signals() -> Result<StopFlag> {
     let flag = StopFlag::new();
     let handle = flag.clone();
     ctrlc::set_handler(move || {

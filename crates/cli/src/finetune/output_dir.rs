@@ -1,4 +1,4 @@
-//! The directory a run writes to.
+//! The directory that a run writes to.
 
 use std::path::{Path, PathBuf};
 
@@ -7,45 +7,45 @@ use weights::{AtomicDir, atomic_write};
 
 use crate::exit::usage;
 
-/// The resolved configuration beside the results.
+/// The file of the decided settings.
 pub(crate) const RUN_FILE: &str = "run.toml";
 
-/// What a run leaves behind that cost work.
+/// Files of a run that cost work.
 const RESULTS: [&str; 3] = ["adapter_model.safetensors", "adapter_model.bin", "model.safetensors"];
 
-/// The lines of metrics, worth keeping once there is one.
+/// The lines of metrics, kept once there is one.
 const METRICS: &str = "metrics.jsonl";
 
-/// What else a run leaves behind.
+/// Other files of a run.
 const TRACES: [&str; 4] = [RUN_FILE, super::summary::FILE, "adapter_config.json", "runs"];
 
-/// How a run takes its output directory.
+/// The use that a run makes of its output directory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Claim {
-    /// As a new one.
+pub(crate) enum OutputMode {
+    /// A new run in a directory without one.
     New,
-    /// As the place of a run that is to be repeated, if it has saved nothing.
-    Again,
-    /// In place of whatever run it holds.
+    /// A new run in place of one that saved no checkpoint to resume.
+    Restart,
+    /// A new run in place of whatever run the directory holds.
     Overwrite,
-    /// As the run in it left it.
-    GoOn,
+    /// The run that the directory holds continues.
+    Resume,
 }
 
-/// Whether `dir` may be taken so. Touches nothing.
+/// Checks that `dir` can be used in this mode; changes nothing.
 ///
 /// # Errors
 /// When it holds another run and nobody said what to do with that.
-pub(crate) fn check(dir: &Path, claim: Claim) -> Result<()> {
+pub(crate) fn check(dir: &Path, mode: OutputMode) -> Result<()> {
     if dir.exists() && !dir.is_dir() {
         return Err(usage(format!("output_dir `{}` is a file", dir.display())));
     }
     let results =
         || found(dir, &RESULTS).into_iter().chain(checkpoints(dir)?).map(Ok).collect::<Result<Vec<_>>>();
-    let (held, way_out) = match claim {
-        Claim::Overwrite | Claim::GoOn => return Ok(()),
-        Claim::Again => (results()?, "start anew"),
-        Claim::New => {
+    let (held, way_out) = match mode {
+        OutputMode::Overwrite | OutputMode::Resume => return Ok(()),
+        OutputMode::Restart => (results()?, "start anew"),
+        OutputMode::New => {
             let lines = std::fs::metadata(dir.join(METRICS)).is_ok_and(|file| file.len() > 0);
             let metrics = lines.then(|| dir.join(METRICS));
             (
@@ -55,7 +55,8 @@ pub(crate) fn check(dir: &Path, claim: Claim) -> Result<()> {
         }
     };
     let Some(first) = held.first() else { return Ok(()) };
-    let what = if claim == Claim::Again { "a run without a checkpoint to go on from" } else { "another run" };
+    let what =
+        if mode == OutputMode::Restart { "a run without a checkpoint to go on from" } else { "another run" };
     Err(usage(format!(
         "output_dir `{}` holds {what} (`{}`); {way_out} in its place by --overwrite_output_dir, or name another directory",
         dir.display(),
@@ -63,12 +64,12 @@ pub(crate) fn check(dir: &Path, claim: Claim) -> Result<()> {
     )))
 }
 
-/// Makes `dir` ready: made where it is missing, and clear of any other run.
+/// Prepares `dir`: creates it where it is missing, and removes the files of any other run.
 ///
 /// # Errors
 /// When the disk refuses.
-pub(crate) fn take(dir: &Path, claim: Claim) -> Result<()> {
-    if claim != Claim::GoOn {
+pub(crate) fn prepare(dir: &Path, mode: OutputMode) -> Result<()> {
+    if mode != OutputMode::Resume {
         let names = [RESULTS.as_slice(), &[METRICS], &TRACES].concat();
         for trace in found(dir, &names).into_iter().chain(checkpoints(dir)?) {
             let removed =
@@ -100,7 +101,7 @@ fn checkpoints(dir: &Path) -> Result<Vec<PathBuf>> {
     Ok(found)
 }
 
-/// Writes the resolved configuration.
+/// Writes the decided settings beside the results.
 pub(crate) fn write_run_file(dir: &Path, text: &str) -> Result<()> {
     Ok(atomic_write(&dir.join(RUN_FILE), |file| file.write_all(text.as_bytes()))?)
 }
@@ -110,35 +111,35 @@ mod tests {
     use super::*;
 
     #[test]
-    fn another_run_is_neither_mixed_with_nor_lost() {
+    fn files_of_another_run_are_kept_unless_overwritten() {
         let dir = tempfile::tempdir().unwrap();
         let checkpoint = dir.path().join("checkpoint-20");
         std::fs::create_dir(&checkpoint).unwrap();
         std::fs::write(dir.path().join("notes.txt"), "mine").unwrap();
-        for claim in [Claim::New, Claim::Again] {
-            let error = check(dir.path(), claim).unwrap_err().to_string();
+        for mode in [OutputMode::New, OutputMode::Restart] {
+            let error = check(dir.path(), mode).unwrap_err().to_string();
             assert!(error.contains("checkpoint-20"), "{error}");
         }
-        for claim in [Claim::GoOn, Claim::Overwrite] {
-            check(dir.path(), claim).unwrap();
+        for mode in [OutputMode::Resume, OutputMode::Overwrite] {
+            check(dir.path(), mode).unwrap();
         }
-        take(dir.path(), Claim::GoOn).unwrap();
+        prepare(dir.path(), OutputMode::Resume).unwrap();
         assert!(checkpoint.exists());
-        take(dir.path(), Claim::Overwrite).unwrap();
+        prepare(dir.path(), OutputMode::Overwrite).unwrap();
         assert!(!checkpoint.exists() && dir.path().join("notes.txt").exists());
     }
 
     #[test]
-    fn a_run_that_saved_nothing_is_in_nobodys_way() {
+    fn a_run_that_saved_nothing_is_replaced() {
         let dir = tempfile::tempdir().unwrap();
         let metrics = dir.path().join(METRICS);
         std::fs::write(dir.path().join(RUN_FILE), "seed = 1").unwrap();
         std::fs::write(&metrics, "").unwrap();
-        check(dir.path(), Claim::New).unwrap();
+        check(dir.path(), OutputMode::New).unwrap();
         std::fs::write(&metrics, "{}\n").unwrap();
-        assert!(check(dir.path(), Claim::New).is_err());
-        check(dir.path(), Claim::Again).unwrap();
-        take(dir.path(), Claim::Again).unwrap();
+        assert!(check(dir.path(), OutputMode::New).is_err());
+        check(dir.path(), OutputMode::Restart).unwrap();
+        prepare(dir.path(), OutputMode::Restart).unwrap();
         assert!(std::fs::read_dir(dir.path()).unwrap().next().is_none());
     }
 }

@@ -1,0 +1,50 @@
+//! The command line of `compare`.
+
+#![expect(clippy::doc_markdown, reason = "the comments on arguments are the help text")]
+
+use std::path::PathBuf;
+
+use clap::Parser;
+
+use crate::compute::ComputeArgs;
+
+/// Compare a model with a reference on the records of a file: the logits of prompt and answer, and greedy tokens behind
+/// the prompt. Both are loaded one after the other and computed in the same precision.
+#[derive(Debug, Parser)]
+#[command(name = "compare", version, max_term_width = 100, rename_all = "snake_case")]
+#[command(mut_arg("dtype", |arg| arg.help("Precision of the computation: auto, float32, bfloat16 or float16 [default: float32]")))]
+#[command(mut_arg("quantize", |arg| arg.help("Quantise the compared model's linear layers while loading: nf4, fp4, int8 or none [default: none]")))]
+pub struct CompareArgs {
+    /// Base model of the reference
+    #[arg(long, value_name = "MODEL")]
+    pub(crate) reference_model: String,
+    /// Adapter of the reference
+    #[arg(long, value_name = "DIR")]
+    pub(crate) reference_lora: Option<PathBuf>,
+    /// Base model of the compared model
+    #[arg(long, value_name = "MODEL")]
+    pub(crate) base_model: String,
+    /// Adapter of the compared model
+    #[arg(long, value_name = "DIR")]
+    pub(crate) lora_weights: Option<PathBuf>,
+    /// JSON or JSONL file of records
+    #[arg(long, value_name = "FILE")]
+    pub(crate) data_path: PathBuf,
+    /// Number of records to compare, spread over the file
+    #[arg(long, value_name = "N", default_value_t = 16)]
+    pub(crate) records: usize,
+    /// Maximum number of greedy tokens behind a prompt
+    #[arg(long, value_name = "N", default_value_t = 32)]
+    pub(crate) max_new_tokens: usize,
+    /// Prompt template: alpaca, alpaca_legacy, alpaca_short, or a JSON file
+    #[arg(long, value_name = "NAME", default_value = "alpaca")]
+    pub(crate) prompt_template_name: String,
+    /// Differences of single logits to keep in the JSON, spread over all
+    #[arg(long, value_name = "N", default_value_t = 4000)]
+    pub(crate) samples: usize,
+    /// Write the result as JSON to this file
+    #[arg(long, value_name = "FILE")]
+    pub(crate) json: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) compute: ComputeArgs,
+}

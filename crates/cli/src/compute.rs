@@ -1,0 +1,217 @@
+//! Flags about the machine and the precision, shared by the programs that load a model.
+
+use std::fmt;
+use std::str::FromStr;
+
+use anyhow::Result;
+use clap::{ArgAction, Args};
+use llama_finetune::{DeviceChoice, set_threads};
+use nn_core::Dtype;
+use qlora_nf4::{Code4, Config4, Quantization};
+use serde::{Deserialize, Serialize};
+use tch::Device;
+
+use crate::exit::{Usage, usage};
+use crate::spelling::parse_bool;
+
+/// The flags of every program that loads a model to compute with.
+#[derive(Debug, Default, Args)]
+#[command(next_help_heading = "Machine", rename_all = "snake_case")]
+pub(crate) struct ComputeArgs {
+    /// Device: auto (the first GPU if there is one), cpu, cuda or cuda:N [default: auto]
+    #[arg(long)]
+    pub(crate) device: Option<DeviceChoice>,
+    /// Precision of the weights and of the computation: auto, float32, bfloat16 or float16 [default: auto]
+    #[arg(long, visible_alias = "compute_dtype")]
+    pub(crate) dtype: Option<Dtype>,
+    /// Quantise the linear layers while loading: nf4, fp4, int8 or none [default: none]
+    #[arg(long, value_name = "NAME")]
+    pub(crate) quantize: Option<Quantize>,
+    /// Double quantisation: quantise the scales of nf4 and fp4 blocks too [default: false]
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true", value_parser = parse_bool)]
+    pub(crate) double_quant: Option<bool>,
+    /// CPU threads [default: all cores]
+    #[arg(long, value_name = "N")]
+    pub(crate) threads: Option<usize>,
+    /// The same as --quantize nf4
+    #[arg(long, alias = "load_4bit", value_name = "BOOL", action = ArgAction::Set, num_args = 0..=1, default_missing_value = "true", default_value = "false", value_parser = parse_bool, hide = true, help_heading = "Other spellings")]
+    pub(crate) load_in_4bit: bool,
+    /// The same as --quantize int8
+    #[arg(long, alias = "load_8bit", value_name = "BOOL", action = ArgAction::Set, num_args = 0..=1, default_missing_value = "true", default_value = "false", value_parser = parse_bool, hide = true, help_heading = "Other spellings")]
+    pub(crate) load_in_8bit: bool,
+}
+
+/// The flags, decided.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Compute {
+    pub(crate) device: DeviceChoice,
+    pub(crate) dtype: Dtype,
+    pub(crate) quantization: Option<Quantization>,
+    pub(crate) threads: Option<usize>,
+}
+
+impl ComputeArgs {
+    /// Returns the quantisation that was asked for, in any spelling; `--quantize` beats the others.
+    ///
+    /// # Errors
+    /// When both 4 and 8 bits are asked for.
+    pub(crate) fn quantize(&self) -> Result<Option<Quantize>> {
+        match (self.load_in_4bit, self.load_in_8bit) {
+            (true, true) => Err(usage("weights in 4 bits and in 8 bits are two things; ask for one of them")),
+            _ if self.quantize.is_some() => Ok(self.quantize),
+            (true, false) => Ok(Some(Quantize::nf4())),
+            (false, true) => Ok(Some(Quantize(Some(Quantization::Eight)))),
+            (false, false) => Ok(None),
+        }
+    }
+
+    /// Decides what was left open.
+    ///
+    /// # Errors
+    /// When double quantisation is asked for and there are no blocks, and as [`Self::quantize`].
+    pub(crate) fn resolve(self, default_dtype: Dtype) -> Result<Compute> {
+        let quantize = self.quantize()?.unwrap_or_default();
+        Ok(Compute {
+            device: self.device.unwrap_or_default(),
+            dtype: self.dtype.unwrap_or(default_dtype),
+            quantization: quantize.with_double_quant(self.double_quant.unwrap_or_default())?,
+            threads: self.threads,
+        })
+    }
+}
+
+impl Compute {
+    /// Sets the number of threads and starts the device.
+    ///
+    /// # Errors
+    /// When a GPU was asked for and cannot be used.
+    pub(crate) fn start(&self) -> Result<Device> {
+        set_threads(self.threads)?;
+        Ok(self.device.start()?)
+    }
+}
+
+/// A scheme of quantisation by its name, or none.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+#[serde(into = "String", try_from = "String")]
+pub struct Quantize(Option<Quantization>);
+
+impl Quantize {
+    /// Returns NF4 (QLoRA, arXiv 2305.14314, §3).
+    pub(crate) fn nf4() -> Self {
+        Self::four(Code4::Nf4)
+    }
+
+    fn four(code: Code4) -> Self {
+        Self(Some(Quantization::Four(Config4::new(code, false))))
+    }
+
+    /// Returns the quantisation, with or without double quantisation.
+    ///
+    /// # Errors
+    /// When double quantisation is asked for and the scheme has no blocks.
+    pub fn with_double_quant(self, double_quant: bool) -> Result<Option<Quantization>> {
+        match self.0 {
+            Some(Quantization::Four(config)) => {
+                Ok(Some(Quantization::Four(Config4::new(config.code, double_quant))))
+            }
+            _ if double_quant => Err(usage(format!("double_quant is for nf4 and fp4; quantize is `{self}`"))),
+            other => Ok(other),
+        }
+    }
+
+    /// Checks for a scheme with blocks, whose scales can be quantised too.
+    pub(crate) fn has_blocks(self) -> bool {
+        matches!(self.0, Some(Quantization::Four(_)))
+    }
+
+    /// Checks for no quantisation.
+    pub(crate) fn is_none(self) -> bool {
+        self.0.is_none()
+    }
+}
+
+impl fmt::Display for Quantize {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0.map_or_else(|| "none".to_owned(), Quantization::describe))
+    }
+}
+
+impl FromStr for Quantize {
+    type Err = Usage;
+
+    fn from_str(name: &str) -> Result<Self, Usage> {
+        match name {
+            "nf4" => Ok(Self::nf4()),
+            "fp4" => Ok(Self::four(Code4::Fp4)),
+            "int8" => Ok(Self(Some(Quantization::Eight))),
+            "none" => Ok(Self(None)),
+            _ => Err(Usage(format!("quantize is `{name}`; expected nf4, fp4, int8 or none"))),
+        }
+    }
+}
+
+impl From<Quantize> for String {
+    fn from(quantize: Quantize) -> Self {
+        quantize.to_string()
+    }
+}
+
+impl TryFrom<String> for Quantize {
+    type Error = Usage;
+
+    fn try_from(name: String) -> Result<Self, Usage> {
+        name.parse()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Debug, Parser)]
+    struct Program {
+        #[command(flatten)]
+        compute: ComputeArgs,
+    }
+
+    fn resolved(args: &[&str]) -> Result<Compute> {
+        let args = [&["program"], args].concat();
+        Program::try_parse_from(args)?.compute.resolve(Dtype::Auto)
+    }
+
+    #[test]
+    fn every_spelling_of_a_quantisation_means_the_same() {
+        for (spellings, expected) in [
+            (&["--quantize=nf4", "--load_in_4bit", "--load_4bit", "--load_4bit=True"][..], "nf4"),
+            (&["--quantize=int8", "--load_in_8bit", "--load_8bit"], "int8"),
+            (&["--quantize=none", "--load_in_8bit=False", "--load_4bit=false"], "none"),
+        ] {
+            for spelling in spellings {
+                let quantization = resolved(&[spelling]).unwrap().quantization;
+                assert_eq!(Quantize(quantization).to_string(), expected, "{spelling}");
+            }
+        }
+        let both = resolved(&["--quantize", "fp4", "--load_in_4bit", "--double_quant"]).unwrap();
+        assert_eq!(both.quantization.unwrap().describe(), "fp4 with double quantisation");
+    }
+
+    #[test]
+    fn conflicting_and_unknown_values_are_rejected() {
+        for (args, part) in [
+            (&["--load_8bit", "--load_4bit"][..], "ask for one of them"),
+            (
+                &["--quantize", "int8", "--double_quant"],
+                "double_quant is for nf4 and fp4; quantize is `int8`",
+            ),
+            (&["--quantize", "int4"], "quantize is `int4`; expected nf4, fp4, int8 or none"),
+            (&["--device", "tpu"], "device is `tpu`; expected auto, cpu, cuda or cuda:N"),
+            (&["--dtype", "int7"], "dtype is `int7`; expected auto"),
+        ] {
+            let error = resolved(args).unwrap_err().to_string();
+            assert!(error.contains(part), "{args:?}: {error}");
+        }
+    }
+}

@@ -1,0 +1,45 @@
+//! The command line of `evaluate`.
+
+#![expect(clippy::doc_markdown, reason = "the comments on arguments are the help text")]
+
+use std::path::PathBuf;
+
+use clap::{ArgAction, Parser};
+
+use crate::compute::ComputeArgs;
+use crate::spelling::parse_bool;
+
+/// Answer the records of a file greedily and count the exact matches with the reference, for each kind of task.
+#[derive(Debug, Parser)]
+#[command(name = "evaluate", version, max_term_width = 100, rename_all = "snake_case")]
+pub struct EvaluateArgs {
+    /// Base model
+    #[arg(long, value_name = "MODEL")]
+    pub(crate) base_model: String,
+    /// Directory of a PEFT adapter
+    #[arg(long, value_name = "DIR")]
+    pub(crate) lora_weights: Option<PathBuf>,
+    /// JSON or JSONL file of records; a field `kind` groups the result
+    #[arg(long, value_name = "FILE")]
+    pub(crate) data_path: PathBuf,
+    /// Prompt template: alpaca, alpaca_legacy, alpaca_short, or a JSON file
+    #[arg(long, value_name = "NAME", default_value = "alpaca")]
+    pub(crate) prompt_template_name: String,
+    /// Maximum number of tokens of an answer
+    #[arg(long, value_name = "N", default_value_t = 64)]
+    pub(crate) max_new_tokens: usize,
+    /// Prompts that are answered together
+    #[arg(long, value_name = "N", default_value_t = 64)]
+    pub(crate) batch_size: usize,
+    /// Number of answers to print
+    #[arg(long, value_name = "N", default_value_t = 5)]
+    pub(crate) show: usize,
+    /// Also compute the perplexity of the reference answers
+    #[arg(long, value_name = "BOOL", action = ArgAction::Set, num_args = 0..=1, default_missing_value = "true", default_value = "false", value_parser = parse_bool)]
+    pub(crate) perplexity: bool,
+    /// Write the whole result as JSON to this file
+    #[arg(long, value_name = "FILE")]
+    pub(crate) json: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) compute: ComputeArgs,
+}

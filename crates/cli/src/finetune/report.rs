@@ -1,0 +1,65 @@
+//! The lines that a run prints.
+
+use std::path::Path;
+
+use llama_finetune::DeviceChoice;
+use llama_model::Llama;
+use nn_core::Dtype;
+use trainer::Summary;
+
+use super::settings::FinetuneConfig;
+use crate::output::{count, print};
+
+/// Reports the model and the run that are about to begin.
+pub(crate) fn describe(config: &FinetuneConfig, model: &Llama, trainable: usize, records: usize) {
+    let total = model.config().num_parameters();
+    tracing::info!(
+        "model: {} parameters in {} on {}; {} trainable ({:.4} %)",
+        count(total),
+        Dtype::name_of(model.kind()),
+        DeviceChoice::from(model.device()),
+        count(trainable as i64),
+        100.0 * trainable as f64 / total as f64
+    );
+    let train = config.train();
+    let steps = train.total_steps(records);
+    tracing::info!(
+        "run: {steps} steps of {} records ({} x {} accumulated), learning rate {}",
+        config.batch_size,
+        config.micro_batch_size,
+        train.gradient_accumulation_steps,
+        config.learning_rate
+    );
+    if u64::from(config.warmup_steps) >= steps && steps > 0 {
+        tracing::warn!(
+            "warmup_steps {} is not shorter than the run of {steps} steps: the learning rate never reaches {}",
+            config.warmup_steps,
+            config.learning_rate
+        );
+    }
+}
+
+/// Reports a run that was stopped.
+pub(crate) fn stopped(step: u64, checkpoint: Option<&Path>) {
+    if let Some(path) = checkpoint {
+        let path = path.display();
+        tracing::info!("stopped after step {step}; go on with --resume_from_checkpoint {path}");
+    } else {
+        tracing::info!("stopped before the first step was done; nothing was saved");
+    }
+}
+
+/// Reports a finished run, and prints where its result is.
+pub(crate) fn finished(config: &FinetuneConfig, summary: &Summary) {
+    let loss = summary.final_loss.map_or_else(String::new, |loss| format!(", training loss {loss:.4}"));
+    let best = summary.best.map_or_else(String::new, |best| {
+        format!(", best validation loss {:.4} at step {}", best.eval_loss, best.step)
+    });
+    tracing::info!(
+        "{} steps, {} tokens in {:.1} s{loss}{best}",
+        summary.steps,
+        count(summary.tokens as i64),
+        summary.elapsed_s
+    );
+    print(&format!("{}\n", config.output_dir.display()));
+}

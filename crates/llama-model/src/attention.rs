@@ -4,37 +4,35 @@ use nn_core::{LinearSlot, LinearSource, Mode, ModulePath, NnError, TorchContext}
 use tch::Tensor;
 
 use crate::LlamaConfig;
+use crate::load::load_linear;
+use crate::modules::LINEARS;
 use crate::rope::Rotation;
 
 /// The four projections; what attends to what is the caller's (`attend`).
 #[derive(Debug)]
 pub(crate) struct Attention {
-    path: ModulePath,
-    q_proj: LinearSlot,
-    k_proj: LinearSlot,
-    v_proj: LinearSlot,
-    o_proj: LinearSlot,
+    pub(crate) q_proj: LinearSlot,
+    pub(crate) k_proj: LinearSlot,
+    pub(crate) v_proj: LinearSlot,
+    pub(crate) o_proj: LinearSlot,
     head_dim: i64,
 }
 
 impl Attention {
+    /// Loads the block of the decoder layer at `layer`.
     pub(crate) fn load(
-        path: ModulePath,
+        layer: &ModulePath,
         config: &LlamaConfig,
         source: &dyn LinearSource,
     ) -> Result<Self, NnError> {
-        let (c, d) = (config.hidden_size, config.head_dim);
-        let (q, kv) = (config.num_attention_heads * d, config.num_key_value_heads * d);
-        let slot = |name: &str, inputs, outputs| {
-            source.linear(&path.join(name), inputs, outputs, config.attention_bias).map(LinearSlot::new)
-        };
+        let [q, k, v, o, ..] = &LINEARS;
+        let slot = |module| load_linear(module, layer, config, source);
         Ok(Self {
-            q_proj: slot("q_proj", c, q)?,
-            k_proj: slot("k_proj", c, kv)?,
-            v_proj: slot("v_proj", c, kv)?,
-            o_proj: slot("o_proj", q, c)?,
-            head_dim: d,
-            path,
+            q_proj: slot(q)?,
+            k_proj: slot(k)?,
+            v_proj: slot(v)?,
+            o_proj: slot(o)?,
+            head_dim: config.head_dim,
         })
     }
 
@@ -56,12 +54,5 @@ impl Attention {
         let k = rotation.apply(&heads(&self.k_proj)?)?;
         let v = heads(&self.v_proj)?;
         self.o_proj.get().forward(&attend(&q, &k, &v)?, mode)
-    }
-
-    pub(crate) fn visit_linears_mut(&mut self, visit: &mut dyn FnMut(&ModulePath, &mut LinearSlot)) {
-        visit(&self.path.join("q_proj"), &mut self.q_proj);
-        visit(&self.path.join("k_proj"), &mut self.k_proj);
-        visit(&self.path.join("v_proj"), &mut self.v_proj);
-        visit(&self.path.join("o_proj"), &mut self.o_proj);
     }
 }

@@ -3,15 +3,17 @@
 use nn_core::{LinearSlot, LinearSource, Mode, ModulePath, NnError, TorchContext};
 use tch::Tensor;
 
-use crate::LlamaConfig;
 use crate::attention::Attention;
 use crate::mlp::Mlp;
+use crate::modules::{LINEARS, NORMS};
 use crate::norm::RmsNorm;
 use crate::rope::Rotation;
+use crate::{LlamaConfig, Module};
 
 /// Attention and feed-forward, each behind a norm and beside a residual.
 #[derive(Debug)]
 pub(crate) struct DecoderLayer {
+    path: ModulePath,
     input_layernorm: RmsNorm,
     self_attn: Attention,
     post_attention_layernorm: RmsNorm,
@@ -20,18 +22,18 @@ pub(crate) struct DecoderLayer {
 
 impl DecoderLayer {
     pub(crate) fn load(
-        path: &ModulePath,
+        path: ModulePath,
         config: &LlamaConfig,
         source: &dyn LinearSource,
     ) -> Result<Self, NnError> {
-        let norm = |name: &str| {
-            RmsNorm::load(source, path.join(name).as_str(), config.hidden_size, config.rms_norm_eps)
-        };
+        let [input, post_attention] = &NORMS;
+        let norm = |module: &Module| RmsNorm::load(&path.join(module.path), module.rows, config, source);
         Ok(Self {
-            input_layernorm: norm("input_layernorm")?,
-            self_attn: Attention::load(path.join("self_attn"), config, source)?,
-            post_attention_layernorm: norm("post_attention_layernorm")?,
-            mlp: Mlp::load(path.join("mlp"), config, source)?,
+            input_layernorm: norm(input)?,
+            self_attn: Attention::load(&path, config, source)?,
+            post_attention_layernorm: norm(post_attention)?,
+            mlp: Mlp::load(&path, config, source)?,
+            path,
         })
     }
 
@@ -51,7 +53,11 @@ impl DecoderLayer {
     }
 
     pub(crate) fn visit_linears_mut(&mut self, visit: &mut dyn FnMut(&ModulePath, &mut LinearSlot)) {
-        self.self_attn.visit_linears_mut(visit);
-        self.mlp.visit_linears_mut(visit);
+        let Attention { q_proj, k_proj, v_proj, o_proj, .. } = &mut self.self_attn;
+        let Mlp { gate_proj, up_proj, down_proj } = &mut self.mlp;
+        let slots = [q_proj, k_proj, v_proj, o_proj, gate_proj, up_proj, down_proj];
+        for (module, slot) in LINEARS.iter().zip(slots) {
+            visit(&self.path.join(module.path), slot);
+        }
     }
 }

@@ -7,10 +7,11 @@ use tch::{Device, Kind, Tensor};
 use torch_ext::{checkpoint, linear, linear_cross_entropy};
 
 use crate::layer::DecoderLayer;
+use crate::modules::{EMBEDDING, FINAL_NORM, HEAD};
 use crate::norm::RmsNorm;
 use crate::rope::{RotaryEmbedding, Rotation};
 use crate::sequences::Sequences;
-use crate::{LlamaConfig, ModelError};
+use crate::{LlamaConfig, ModelError, Module};
 
 /// A LLaMA model.
 #[derive(Debug)]
@@ -32,22 +33,21 @@ impl Llama {
     /// [`ModelError`] when the configuration does not fit itself or the source cannot give a tensor of that shape.
     pub fn load(config: &LlamaConfig, source: &dyn LinearSource) -> Result<Self, ModelError> {
         config.validate()?;
-        let shape = [config.vocab_size, config.hidden_size];
-        let embed_tokens = source.tensor("model.embed_tokens.weight", &shape)?;
+        let table = |module: &Module| {
+            let shape = [config.width(module.rows), config.inputs(module)];
+            source.tensor(&format!("{}.weight", module.path), &shape)
+        };
+        let embed_tokens = table(&EMBEDDING)?;
         let root = ModulePath::new("model.layers");
         let layers = (0..config.num_hidden_layers)
             .map(|index| {
-                let layer = DecoderLayer::load(&root.join(&index.to_string()), config, source)?;
+                let layer = DecoderLayer::load(root.join(&index.to_string()), config, source)?;
                 Ok(Arc::new(Mutex::new(layer)))
             })
             .collect::<Result<_, NnError>>()?;
-        let lm_head = if config.tie_word_embeddings {
-            embed_tokens.shallow_clone()
-        } else {
-            source.tensor("lm_head.weight", &shape)?
-        };
+        let lm_head = if config.tie_word_embeddings { embed_tokens.shallow_clone() } else { table(&HEAD)? };
         Ok(Self {
-            norm: RmsNorm::load(source, "model.norm", config.hidden_size, config.rms_norm_eps)?,
+            norm: RmsNorm::load(&ModulePath::new(FINAL_NORM.path), FINAL_NORM.rows, config, source)?,
             rotary: RotaryEmbedding::new(config, embed_tokens.device())?,
             config: config.clone(),
             embed_tokens,

@@ -1,7 +1,9 @@
 //! Root-mean-square norm.
 
-use nn_core::{LinearSource, NnError, TorchContext};
+use nn_core::{LinearSource, ModulePath, NnError, TorchContext};
 use tch::Tensor;
+
+use crate::{LlamaConfig, Width};
 
 /// `RMSNorm`, see [`torch_ext::rms_norm`].
 #[derive(Debug)]
@@ -11,13 +13,15 @@ pub(crate) struct RmsNorm {
 }
 
 impl RmsNorm {
+    /// Loads the norm at `path`, over `width` features.
     pub(crate) fn load(
+        path: &ModulePath,
+        width: Width,
+        config: &LlamaConfig,
         source: &dyn LinearSource,
-        name: &str,
-        hidden_size: i64,
-        eps: f64,
     ) -> Result<Self, NnError> {
-        Ok(Self { weight: source.tensor(&format!("{name}.weight"), &[hidden_size])?, eps })
+        let weight = source.tensor(&format!("{path}.weight"), &[config.width(width)])?;
+        Ok(Self { weight, eps: config.rms_norm_eps })
     }
 
     /// `[.., C]` to `[.., C]`.

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use llama_model::{LlamaConfig, RopeScaling, TokenIds};
+use llama_model::{DecoderSpec, LlamaConfig, RopeScaling, TokenIds};
 use nn_core::Dtype;
 use weights::{GgufFile, GgufMetadata, GgufValue};
 
@@ -120,8 +120,11 @@ pub(super) fn read(file: &GgufFile) -> Result<LlamaConfig, CheckpointError> {
     config.rms_norm_eps = fields.number("llama.attention.layer_norm_rms_epsilon")?.unwrap_or(1e-6);
     config.rope_theta = fields.number("llama.rope.freq_base")?.unwrap_or(10_000.0);
     config.tie_word_embeddings = !file.contains("output.weight");
-    config.attention_bias = file.contains("blk.0.attn_q.bias");
-    config.mlp_bias = file.contains("blk.0.ffn_gate.bias");
+    config.decoder = DecoderSpec {
+        qkv_bias: file.contains("blk.0.attn_q.bias"),
+        o_bias: file.contains("blk.0.attn_output.bias"),
+        mlp_bias: file.contains("blk.0.ffn_gate.bias"),
+    };
     config.bos_token_id = fields.integer("tokenizer.ggml.bos_token_id")?;
     config.pad_token_id = fields.integer("tokenizer.ggml.padding_token_id")?;
     let mut eos = Vec::new();

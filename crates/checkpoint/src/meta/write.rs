@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use llama_model::{LlamaConfig, RopeScaling};
+use llama_model::{DecoderSpec, LlamaConfig, RopeScaling};
 use serde_json::{Map, Value, json};
 
 use super::names::{Cut, meta_name};
@@ -91,7 +91,8 @@ fn refuse(field: &str, actual: &str, expected: &str) -> CheckpointError {
 /// of stretching rotary frequencies.
 pub fn meta_params(config: &LlamaConfig, vocab_of_tokenizer: bool) -> Result<String, CheckpointError> {
     let plain = "Meta's code has no setting for it";
-    for (field, set) in [("attention_bias", config.attention_bias), ("mlp_bias", config.mlp_bias)] {
+    let DecoderSpec { qkv_bias, o_bias, mlp_bias } = config.decoder;
+    for (field, set) in [("attention_bias", qkv_bias || o_bias), ("mlp_bias", mlp_bias)] {
         if set {
             return Err(refuse(field, "true", plain));
         }
@@ -222,7 +223,10 @@ mod tests {
     fn what_meta_cannot_state_is_refused_by_field() {
         let config = preset("7b").unwrap();
         for (config, field) in [
-            (LlamaConfig { attention_bias: true, ..config.clone() }, "attention_bias"),
+            (
+                LlamaConfig { decoder: DecoderSpec { qkv_bias: true, ..config.decoder }, ..config.clone() },
+                "attention_bias",
+            ),
             (LlamaConfig { head_dim: 64, ..config.clone() }, "head_dim"),
             (
                 LlamaConfig { rope_scaling: Some(RopeScaling::Linear { factor: 2.0 }), ..config.clone() },

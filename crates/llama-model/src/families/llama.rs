@@ -1,0 +1,31 @@
+//! LLaMA 1 to 3 and all that kept their shape (transformers `models/llama/configuration_llama.py`).
+
+use serde::{Deserialize, Serialize};
+
+use crate::family::{read_keys, write_keys};
+use crate::{DecoderSpec, Family};
+
+pub(super) const FAMILY: Family = Family {
+    model_type: "llama",
+    architecture: "LlamaForCausalLM",
+    gguf_architecture: "llama",
+    gguf_pairs: true,
+    has_meta_format: true,
+    max_position_embeddings: 2048,
+    head_dim: None,
+    read: |text| {
+        let keys: Keys = read_keys(text)?;
+        let Keys { attention_bias, mlp_bias } = keys;
+        Ok(DecoderSpec { qkv_bias: attention_bias, o_bias: attention_bias, mlp_bias })
+    },
+    write: |spec| write_keys(&Keys { attention_bias: spec.qkv_bias, mlp_bias: spec.mlp_bias }),
+};
+
+#[derive(Serialize, Deserialize)]
+struct Keys {
+    /// Biases on q, k, v and o.
+    #[serde(default)]
+    attention_bias: bool,
+    #[serde(default)]
+    mlp_bias: bool,
+}

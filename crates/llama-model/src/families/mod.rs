@@ -1,0 +1,8 @@
+//! The model families, one file each.
+
+mod llama;
+
+use crate::Family;
+
+/// Every family there is. The first that fits a file is taken, and files that name none are the first one's.
+pub const FAMILIES: &[&Family] = &[&llama::FAMILY];

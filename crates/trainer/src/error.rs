@@ -25,7 +25,7 @@ pub enum TrainError {
     /// There is no record to train on.
     #[error("the training data holds no record")]
     EmptyDataset,
-    /// No label of the validation data counts.
+    /// No label of the validation data counts in the loss.
     #[error("none of the {records} validation records has a label that counts in the loss")]
     NoValidationTargets {
         /// Number of records.
@@ -39,7 +39,7 @@ pub enum TrainError {
         /// Number of records.
         records: usize,
     },
-    /// Nothing to train.
+    /// There is nothing to train.
     #[error("there is no parameter to train")]
     NoParameters,
     /// A tensor given as parameter cannot receive a gradient.
@@ -79,28 +79,28 @@ pub enum TrainError {
         sequences: usize,
         /// Number of tokens.
         tokens: usize,
-        /// What the model said.
+        /// The model's failure.
         #[source]
         source: BoxError,
     },
     /// A step whose numbers cannot be used. Parameters and checkpoints are as before it.
     #[error("{0}")]
     BadStep(Box<Diagnosis>),
-    /// What is trained could not be saved.
+    /// The trained parameters could not be saved.
     #[error("cannot save what is trained in `{path}`")]
     Save {
         /// The directory.
         path: PathBuf,
-        /// What it said.
+        /// Its failure.
         #[source]
         source: BoxError,
     },
-    /// What is trained could not be restored.
+    /// The trained parameters could not be restored.
     #[error("cannot restore what is trained from `{path}`")]
     Restore {
         /// The directory.
         path: PathBuf,
-        /// What it said.
+        /// Its failure.
         #[source]
         source: BoxError,
     },
@@ -115,7 +115,7 @@ pub enum TrainError {
     NotACheckpoint {
         /// The directory.
         path: PathBuf,
-        /// Why not.
+        /// The parser's error.
         #[source]
         source: serde_json::Error,
     },
@@ -126,14 +126,14 @@ pub enum TrainError {
     ResumeMismatch {
         /// The checkpoint.
         path: PathBuf,
-        /// What differs.
+        /// Name of the value that differs.
         field: String,
         /// Its value in this run.
         actual: String,
         /// Its value in the checkpoint.
         expected: String,
     },
-    /// A checkpoint that lies behind the end of the run that is to resume it.
+    /// A checkpoint from after the end of the run that is to resume it.
     #[error("cannot resume from `{path}`: {step} steps are done there, but this run has {total_steps}")]
     PastTheEnd {
         /// The checkpoint.
@@ -146,35 +146,35 @@ pub enum TrainError {
     /// The checkpoint of the lowest validation loss is gone.
     #[error("`{path}`, the checkpoint with the lowest validation loss, is not in the output directory")]
     BestMissing {
-        /// Where it should be.
+        /// Its expected path.
         path: PathBuf,
     },
     /// The file system is full, or the user's quota is.
     #[error("the disk is full: cannot {action} `{path}`")]
     DiskFull {
-        /// What was tried.
+        /// The attempted operation.
         action: &'static str,
         /// The file or directory.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         #[source]
         source: io::Error,
     },
-    /// A file of the run.
+    /// A file of the run could not be read or written.
     #[error("cannot {action} `{path}`")]
     Io {
-        /// What was tried.
+        /// The attempted operation.
         action: &'static str,
         /// The file or directory.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         #[source]
         source: io::Error,
     },
-    /// A tensor file or an atomic write.
+    /// A tensor file could not be read or written.
     #[error(transparent)]
     Weights(#[from] WeightsError),
-    /// A batch that does not add up.
+    /// A batch whose parts do not fit each other.
     #[error(transparent)]
     Batch(#[from] NnError),
     /// libtorch refused an operation.

@@ -68,7 +68,7 @@ pub(crate) struct LogWindow {
     pub(crate) tokens: u64,
     /// Seconds spent in steps.
     pub(crate) seconds: f64,
-    /// Of the last step that had a target.
+    /// Gradient norm of the last step that had a target.
     pub(crate) grad_norm: Option<f64>,
 }
 

@@ -1,4 +1,4 @@
-//! How a batch is cut into micro-batches changes neither its loss nor its gradient.
+//! Splitting a batch into micro-batches changes neither its loss nor its gradient.
 #![allow(clippy::float_cmp, reason = "where equality is the law, it is of every bit")]
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
@@ -56,7 +56,7 @@ fn splitting_a_batch_changes_neither_loss_nor_gradient() {
 }
 
 #[test]
-fn micro_batches_without_a_target_count_for_nothing() {
+fn micro_batches_without_targets_change_nothing() {
     let data = Sentences::new(4, 4);
     let mut silent = data.batch(&[2, 3]);
     silent.labels.fill(IGNORE_INDEX);

@@ -1,4 +1,4 @@
-//! A step that cannot be used ends the run, says why, and harms nothing.
+//! A step with a bad loss or gradient ends the run with a report, and changes nothing.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod common;
@@ -27,7 +27,7 @@ fn diagnosis(model: &Bigram, config: &TrainConfig, dir: &std::path::Path) -> Dia
 }
 
 #[test]
-fn a_loss_that_is_no_number_names_its_step_and_its_records() {
+fn a_nan_or_infinite_loss_names_its_step_and_records() {
     let (data, record, step) = spoilt();
     assert!(step > 1, "the spoilt record has to come after a checkpoint");
     for (factor, shown) in
@@ -53,16 +53,16 @@ fn a_loss_that_is_no_number_names_its_step_and_its_records() {
         assert_eq!(trained, restored.values(), "the bad step was taken");
         assert!(trained.iter().all(|value| value.is_finite()));
 
-        // With the fault mended, the run goes on from there.
-        let mended = Bigram::new();
-        let trainer = Trainer::new(&mended, &data, config.clone()).resume_from(&last);
+        // Without the fault, the run continues from there.
+        let repaired = Bigram::new();
+        let trainer = Trainer::new(&repaired, &data, config.clone()).resume_from(&last);
         assert!(matches!(trainer.run(dir.path()).unwrap(), trainer::Outcome::Finished(_)));
     }
 }
 
 #[test]
-fn a_gradient_that_overflows_under_a_finite_loss_is_told_apart() {
-    /// As a [`Bigram`], but the gradient of its head is not finite.
+fn a_gradient_overflow_under_a_finite_loss_is_reported_as_such() {
+    /// A [`Bigram`] whose head has a gradient that is not finite.
     struct Overflowing(Bigram);
     impl Trainable for Overflowing {
         fn parameters(&self) -> Vec<(String, Tensor)> {
@@ -108,7 +108,7 @@ fn a_loss_of_zero_without_a_gradient_stops_the_run() {
 }
 
 #[test]
-fn broken_weights_are_blamed_and_not_the_records() {
+fn broken_weights_are_reported_and_not_the_records() {
     let dir = tempfile::tempdir().unwrap();
     let model = Bigram::new();
     let _ = no_grad(|| model.parameters()[2].1.get(3).fill_(f64::NAN));

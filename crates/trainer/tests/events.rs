@@ -100,7 +100,7 @@ fn event_files(dir: &Path) -> Vec<PathBuf> {
     files
 }
 
-/// What TensorBoard shows of a directory: the curves, in which a session that starts voids what older ones said of its
+/// The curves that TensorBoard shows for a directory, in which a session that starts voids what older ones said of its
 /// steps (`event_accumulator.py`, `_CheckForOutOfOrderStepAndMaybePurge`).
 fn curves(dir: &Path) -> BTreeMap<String, BTreeMap<u64, f32>> {
     let mut curves: BTreeMap<String, BTreeMap<u64, f32>> = BTreeMap::new();

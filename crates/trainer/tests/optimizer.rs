@@ -83,7 +83,7 @@ fn values(tensor: &Tensor) -> Vec<f32> {
 }
 
 #[test]
-fn adamw_takes_the_steps_of_torch() {
+fn adamw_steps_equal_torchs() {
     let goldens = goldens();
     assert_eq!(goldens.cases.len(), 3);
     for case in &goldens.cases {
@@ -103,7 +103,7 @@ fn adamw_takes_the_steps_of_torch() {
 }
 
 #[test]
-fn a_saved_optimiser_goes_on_to_the_last_bit() {
+fn a_restored_optimiser_continues_to_the_last_bit() {
     let goldens = goldens();
     let dir = tempfile::tempdir().unwrap();
     for (case, cut) in goldens.cases.iter().zip([1, 7, 19]) {
@@ -141,7 +141,7 @@ struct Schedule {
 const PEAK: f64 = 3e-4;
 
 #[test]
-fn schedules_are_those_of_transformers() {
+fn schedules_equal_transformers() {
     let cases: Vec<Schedule> = serde_json::from_str(include_str!("goldens/schedule.json")).unwrap();
     assert_eq!(cases.len(), 3 * LrScheduler::ALL.len());
     for case in cases {

@@ -1,4 +1,4 @@
-//! AdamW with its state in 8 bits takes the steps of bitsandbytes' `AdamW8bit` (`goldens/make_8bit.py`).
+//! AdamW with 8-bit state takes the steps of bitsandbytes' `AdamW8bit` (`goldens/make_8bit.py`); laws of all optimisers.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 use std::collections::BTreeMap;
@@ -57,7 +57,7 @@ fn step(optimizer: &mut Optimizer, leaves: &[(String, Tensor)], step: u32) {
 }
 
 #[test]
-fn steps_and_states_are_those_of_bitsandbytes() {
+fn steps_and_states_equal_bitsandbytes() {
     let golden: Golden = serde_json::from_str(include_str!("goldens/adamw_8bit.json")).unwrap();
     let leaves = leaves();
     let mut optimizer = optimizer(&leaves);

@@ -1,4 +1,4 @@
-//! A run that is interrupted and resumed is the run that was not interrupted.
+//! An interrupted and resumed run equals an uninterrupted one.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod common;
@@ -45,7 +45,7 @@ fn resuming_any_checkpoint_gives_the_same_losses_and_the_same_bytes() {
 }
 
 #[test]
-fn a_run_stopped_in_every_forward_pass_ends_as_if_it_had_not_been() {
+fn a_run_stopped_in_every_forward_pass_ends_as_if_uninterrupted() {
     // Forward passes of an uninterrupted run: 3 epochs of 8 micro-batches, 3 evaluations of 2.
     let expected = uninterrupted(&config());
     let dir = tempfile::tempdir().unwrap();

@@ -1,4 +1,4 @@
-//! A small thing to train and data for it.
+//! A small model and data for it.
 #![allow(dead_code, reason = "each test file uses its own part")]
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
@@ -27,7 +27,7 @@ fn uniform(shape: &[i64], seed: u64) -> Tensor {
     Tensor::from_slice(&(0..count).map(draw).collect::<Vec<_>>()).reshape(shape)
 }
 
-/// What a [`Bigram`] does with a batch that holds [`BAD_TOKEN`].
+/// The fault of a [`Bigram`] on a batch that holds [`BAD_TOKEN`].
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) enum Broken {
     No,

@@ -144,6 +144,8 @@ mod tests {
             resume_from_checkpoint: Some("b".to_owned()),
             threads: Some(1),
             max_steps: std::num::NonZeroU32::new(1),
+            adam_beta1: Some(0.8),
+            adam_beta2: Some(0.9),
             val_data_path: Some("c".to_owned()),
             ..FinetuneConfig::default()
         };

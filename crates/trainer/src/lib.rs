@@ -33,6 +33,7 @@ mod outcome;
 mod phases;
 mod plan;
 mod progress;
+mod records;
 mod report;
 mod run;
 mod schedule;

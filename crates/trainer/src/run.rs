@@ -17,6 +17,7 @@ use crate::metrics::{EvalRecord, MetricsFile, StepRecord};
 use crate::optim::Optimizer;
 use crate::outcome::{Outcome, Summary};
 use crate::plan::StepPlan;
+use crate::records::RecordDealer;
 use crate::report::{Reporter, StepProgress};
 use crate::schedule::LrSchedule;
 use crate::state::{Best, TrainerState};
@@ -37,6 +38,7 @@ pub(crate) struct Run<'a> {
     pub(crate) schedule: LrSchedule,
     pub(crate) trainable: &'a dyn Trainable,
     pub(crate) train: &'a dyn Dataset,
+    pub(crate) dealer: RecordDealer<'a>,
     pub(crate) validation: Option<&'a dyn Dataset>,
     pub(crate) output_dir: PathBuf,
     pub(crate) reporter: &'a mut dyn Reporter,
@@ -45,8 +47,6 @@ pub(crate) struct Run<'a> {
     pub(crate) state: TrainerState,
     pub(crate) metrics: MetricsFile,
     pub(crate) events: EventWriter,
-    /// An epoch, and the order of its records.
-    pub(crate) order: Option<(u64, Vec<usize>)>,
     pub(crate) last_checkpoint: Option<Checkpoint>,
     /// Start of this process's part of the run.
     pub(crate) clock: Instant,
@@ -113,7 +113,7 @@ impl Run<'_> {
     fn step(&mut self) -> Result<Flow, TrainError> {
         let clock = Instant::now();
         let done = self.state.step;
-        let micro_batches = self.micro_batches(done)?;
+        let micro_batches = self.dealer.micro_batches(done)?;
         let batches: Vec<TokenBatch> =
             micro_batches.iter().map(|records| self.train.batch(records)).collect();
         let settings = StepSettings {
@@ -150,19 +150,6 @@ impl Run<'_> {
             memory_mib: self.memory_mib(),
         });
         Ok(Flow::Continue(()))
-    }
-
-    /// Returns the records of each micro-batch of the step after `done` steps.
-    fn micro_batches(&mut self, done: u64) -> Result<Vec<Vec<usize>>, TrainError> {
-        let epoch = self.plan.epoch(done);
-        let order = match self.order.take() {
-            Some((of, order)) if of == epoch => order,
-            _ => epoch_order(self.train, epoch, self.config.seed)?,
-        };
-        let ranges = self.plan.micro_batches(done);
-        let micro_batches = ranges.into_iter().map(|range| order[range].to_vec()).collect();
-        self.order = Some((epoch, order));
-        Ok(micro_batches)
     }
 
     /// Writes a line of metrics and starts the next window.
@@ -271,17 +258,5 @@ impl Run<'_> {
             _ => None,
         };
         on_cuda.unwrap_or_else(|| torch_ext::process_memory().resident_bytes) >> 20
-    }
-}
-
-/// Asks for the order of an epoch and checks that it is a permutation.
-fn epoch_order(dataset: &dyn Dataset, epoch: u64, seed: u64) -> Result<Vec<usize>, TrainError> {
-    let order = dataset.epoch_order(epoch, seed);
-    let mut sorted = order.clone();
-    sorted.sort_unstable();
-    if sorted.into_iter().eq(0..dataset.len()) {
-        Ok(order)
-    } else {
-        Err(TrainError::EpochOrder { epoch, records: dataset.len() })
     }
 }

@@ -15,6 +15,7 @@ use crate::metrics::{KeepUpTo, MetricsFile};
 use crate::optim::Optimizer;
 use crate::outcome::Outcome;
 use crate::plan::StepPlan;
+use crate::records::RecordDealer;
 use crate::report::{Reporter, RunInfo, Silent};
 use crate::run::{Checkpoint, Run};
 use crate::schedule::LrSchedule;
@@ -151,6 +152,7 @@ impl<'a> Trainer<'a> {
             checkpoint::restore(path, trainable, &mut optimizer)?;
             checkpoint::delete_after(&output_dir, state.step)?;
         }
+        let dealer = RecordDealer::new(train, plan, config.seed);
         let warmup_steps = u64::from(config.warmup_steps);
         let schedule =
             LrSchedule::new(config.lr_scheduler, config.learning_rate, warmup_steps, plan.total_steps);
@@ -179,6 +181,7 @@ impl<'a> Trainer<'a> {
             schedule,
             trainable,
             train,
+            dealer,
             validation,
             output_dir,
             reporter,
@@ -186,7 +189,6 @@ impl<'a> Trainer<'a> {
             optimizer,
             metrics,
             events,
-            order: None,
             last_checkpoint,
             clock: std::time::Instant::now(),
             earlier_s: state.elapsed_s,

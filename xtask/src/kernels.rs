@@ -28,7 +28,7 @@ pub(crate) fn run(workspace: &Workspace) -> Result<()> {
     let output = capture(test.env("NVRTC_LIBRARY", &library))?;
     let compiled: Vec<&str> = compiled(&output);
     if compiled.is_empty() {
-        bail!("the test `{TEST}` compiled nothing; expected every file of crates/qlora-nf4/kernels");
+        bail!("the test `{TEST}` compiled nothing; expected every file of crates/kernels/cuda");
     }
     for line in compiled {
         say(line);

@@ -14,7 +14,7 @@ use xtask::workspace::Workspace;
 /// Rust brings along all that a program for it is linked from.
 const TARGET: &str = "aarch64-unknown-linux-musl";
 /// A module that uses nothing but `std`.
-const KERNELS: &str = "crates/qlora-nf4/src/cpu/mod.rs";
+const KERNELS: &str = "crates/kernels/src/simd/mod.rs";
 /// QEMU's emulator of one process, under the names that distributions give it.
 const EMULATORS: [&str; 2] = ["qemu-aarch64", "qemu-aarch64-static"];
 
@@ -55,7 +55,10 @@ fn add_target(workspace: &Workspace, rustc: &OsStr) -> Result<()> {
 
 /// A crate of the kernels alone, most of which nobody calls.
 fn program(kernels: &Path) -> String {
-    format!("#![allow(dead_code, unused_imports)]\n#[path = {:?}]\nmod cpu;\n", kernels.display().to_string())
+    format!(
+        "#![allow(dead_code, unused_imports)]\n#[path = {:?}]\nmod simd;\n",
+        kernels.display().to_string()
+    )
 }
 
 /// What runs the tests: this machine itself, or an emulator where there is one.

@@ -152,18 +152,10 @@ fn weight_bytes(model: &Llama, quantization: Option<Quantization>) -> u64 {
     let config = model.config();
     let embedding = if config.tie_word_embeddings { 0 } else { config.vocab_size * config.hidden_size };
     let all = (config.num_parameters() - embedding) as f64;
-    let plain_bits = model.kind().elt_size_in_bytes() as f64 * 8.0;
-    let linear: f64 = linears(config).iter().map(|one| (one.in_features * one.out_features) as f64).sum();
-    let bits = match quantization {
-        None => plain_bits,
-        Some(Quantization::Eight) => 8.0,
-        // A scale for each block; nested ones are 8 bits, and one of 32 for 256 of them.
-        Some(Quantization::Four(config)) => {
-            let scale = if config.double_quant { 8.0 + 32.0 / 256.0 } else { 32.0 };
-            4.0 + scale / config.block_size as f64
-        }
-    };
-    (((all - linear) * plain_bits + linear * bits) / 8.0) as u64
+    let plain = model.kind().elt_size_in_bytes() as f64;
+    let linear: i64 = linears(config).iter().map(|one| one.in_features * one.out_features).sum();
+    let quantised = quantization.map_or(linear as f64 * plain, |quantization| quantization.bytes(linear));
+    ((all - linear as f64) * plain + quantised) as u64
 }
 
 /// The prompt of both sides: ids spread over the vocabulary, leaving out the special ones at its start.

@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
 use clap::Parser;
-use qlora_nf4::{Code4, Config4, QuantWeight, Tensor4, Tensor8, product};
+use qlora_nf4::{Quantization, product};
 use serde::Serialize;
 use tch::{Cuda, Device, Kind, Tensor, no_grad_guard};
 
@@ -72,23 +72,24 @@ pub fn run(args: KernelsArgs) -> Result<()> {
     let bench = Bench { device, weights, repeats };
     let random = |shape: [i64; 2]| Tensor::f_randn(shape, (Kind::BFloat16, device));
     let dense = (0..weights).map(|_| random([outputs, inputs])).collect::<Result<Vec<_>, _>>()?;
-    let config = Config4::new(Code4::Nf4, true);
-    let four = dense.iter().map(|dense| Tensor4::quantize(dense, config)).collect::<Result<Vec<_>, _>>()?;
-    let eight = dense.iter().map(Tensor8::quantize).collect::<Result<Vec<_>, _>>()?;
+    let nf4 = "nf4".parse::<Quantization>()?.with_double_quant(true)?;
+    let int8: Quantization = "int8".parse()?;
+    let four = dense.iter().map(|dense| nf4.quantize(dense)).collect::<Result<Vec<_>, _>>()?;
+    let eight = dense.iter().map(|dense| int8.quantize(dense)).collect::<Result<Vec<_>, _>>()?;
     let dense_bytes = 2 * dense[0].numel();
     let mut buffer = dense[0].f_zeros_like()?;
     let rate = |bytes: usize, seconds: f64| bytes as f64 / seconds / 1e9;
 
     let copy_s = bench.seconds(|i| Ok(buffer.f_copy_(&dense[i])?))?;
-    let quantize_s = bench.seconds(|i| Ok(Tensor4::quantize(&dense[i], config)?))?;
+    let quantize_s = bench.seconds(|i| Ok(nf4.quantize(&dense[i])?))?;
     let dequantize_s = bench.seconds(|i| Ok(four[i].fill(&mut buffer, 0, 0)?))?;
     let mut products = Vec::new();
     let mut dense_gb_per_s = 0.0;
     for rows in [1, 4, 16] {
         let xs = random([rows, inputs])?;
         let dense_s = bench.seconds(|i| Ok(xs.f_linear(&dense[i], None::<&Tensor>)?))?;
-        let nf4_s = bench.seconds(|i| Ok(product(&four[i], &xs)?))?;
-        let int8_s = bench.seconds(|i| Ok(product(&eight[i], &xs)?))?;
+        let nf4_s = bench.seconds(|i| Ok(product(&*four[i], &xs)?))?;
+        let int8_s = bench.seconds(|i| Ok(product(&*eight[i], &xs)?))?;
         if rows == 1 {
             dense_gb_per_s = rate(dense_bytes, dense_s);
         }

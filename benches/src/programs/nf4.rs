@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use anyhow::Result;
 use clap::Parser;
-use qlora_nf4::{Code4, Config4, QuantWeight, Tensor4, Tensor8, product};
+use qlora_nf4::{Quantization, product};
 use serde::Serialize;
 use tch::{Device, Kind, Tensor, no_grad_guard};
 
@@ -62,10 +62,9 @@ pub fn run(args: Args) -> Result<()> {
     let options = (Kind::Float, Device::Cpu);
     let random = || Ok::<_, anyhow::Error>(Tensor::f_randn([size, size], options)?.f_mul_scalar(0.02)?);
     let dense = (0..4).map(|_| random()).collect::<Result<Vec<_>>>()?;
-    let config = Config4::new(Code4::Nf4, false);
-    let four =
-        (0..weights).map(|i| Tensor4::quantize(&dense[i % 4], config)).collect::<Result<Vec<_>, _>>()?;
-    let eight = (0..weights.min(8)).map(|i| Tensor8::quantize(&dense[i % 4]));
+    let (nf4, int8): (Quantization, Quantization) = ("nf4".parse()?, "int8".parse()?);
+    let four = (0..weights).map(|i| nf4.quantize(&dense[i % 4])).collect::<Result<Vec<_>, _>>()?;
+    let eight = (0..weights.min(8)).map(|i| int8.quantize(&dense[i % 4]));
     let eight = eight.collect::<Result<Vec<_>, _>>()?;
     let half = (0..8).map(|i| dense[i % 4].f_to_dtype(Kind::BFloat16, false, true));
     let half = half.collect::<Result<Vec<_>, _>>()?;
@@ -80,14 +79,14 @@ pub fn run(args: Args) -> Result<()> {
         read_gb_per_s: read_bandwidth(&half)?,
         nf4_bytes: four[0].num_bytes(),
         int8_bytes: eight[0].num_bytes(),
-        nf4_matvec_ms: time(repeats, |i| Ok(product(&four[i % weights], &x)?))?,
-        nf4_matvec_bf16_ms: time(repeats, |i| Ok(product(&four[i % weights], &x16)?))?,
-        int8_matvec_ms: time(repeats, |i| Ok(product(&eight[i % eight.len()], &x)?))?,
+        nf4_matvec_ms: time(repeats, |i| Ok(product(&*four[i % weights], &x)?))?,
+        nf4_matvec_bf16_ms: time(repeats, |i| Ok(product(&*four[i % weights], &x16)?))?,
+        int8_matvec_ms: time(repeats, |i| Ok(product(&*eight[i % eight.len()], &x)?))?,
         bf16_matvec_ms: time(repeats, |i| Ok(x16.f_linear(&half[i % 8], none)?))?,
         fp32_matvec_ms: time(repeats, |i| Ok(x.f_linear(&dense[i % 4], none)?))?,
-        nf4_batch_bf16_ms: time(few, |i| Ok(product(&four[i % weights], &xs16)?))?,
-        nf4_batch_fp32_ms: time(few, |i| Ok(product(&four[i % weights], &xs)?))?,
-        quantize_ms: time(few, |i| Ok(Tensor4::quantize(&dense[i % 4], config)?))?,
+        nf4_batch_bf16_ms: time(few, |i| Ok(product(&*four[i % weights], &xs16)?))?,
+        nf4_batch_fp32_ms: time(few, |i| Ok(product(&*four[i % weights], &xs)?))?,
+        quantize_ms: time(few, |i| Ok(nf4.quantize(&dense[i % 4])?))?,
         dequantize_bf16_ms: time(few, |i| Ok(four[i % weights].dequantize(Kind::BFloat16)?))?,
         dequantize_fp32_ms: time(few, |i| Ok(four[i % weights].dequantize(Kind::Float)?))?,
         dequantize_again_bf16_ms: time(few, |i| Ok(four[i % weights].fill(&mut buffer, 0, 0)?))?,

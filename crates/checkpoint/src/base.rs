@@ -198,8 +198,9 @@ impl Base {
             return Err(QuantError::AlreadyQuantised { stored, asked }.into());
         }
         let parameters = self.config.num_parameters();
-        // Quantised layers take an eighth or a quarter of what float32 would.
-        let parameters = if asked.or(stored).is_some() { parameters / 4 } else { parameters };
+        // As many numbers in float32 as take that memory.
+        let quantised = |quantization: Quantization| (quantization.bytes(parameters) / 4.0) as i64;
+        let parameters = asked.or(stored).map_or(parameters, quantised);
         let kind = dtype.kind().unwrap_or_else(|| auto_kind(device, parameters));
         let model = match (&weights, stored, asked) {
             (BaseWeights::HuggingFace(store), Some(_), None) => {

@@ -7,7 +7,7 @@ use anyhow::Result;
 use clap::{ArgAction, Args};
 use llama_finetune::{DeviceChoice, set_threads};
 use nn_core::Dtype;
-use qlora_nf4::{Code4, Config4, Quantization};
+use qlora_nf4::Quantization;
 use serde::{Deserialize, Serialize};
 use tch::Device;
 
@@ -60,7 +60,7 @@ impl ComputeArgs {
             (true, true) => Err(usage("weights in 4 bits and in 8 bits are two things; ask for one of them")),
             _ if self.quantize.is_some() => Ok(self.quantize),
             (true, false) => Ok(Some(Quantize::nf4())),
-            (false, true) => Ok(Some(Quantize(Some(Quantization::Eight)))),
+            (false, true) => "int8".parse().map(Some).map_err(Into::into),
             (false, false) => Ok(None),
         }
     }
@@ -99,11 +99,7 @@ pub struct Quantize(Option<Quantization>);
 impl Quantize {
     /// Returns NF4 (QLoRA, arXiv 2305.14314, §3).
     pub(crate) fn nf4() -> Self {
-        Self::four(Code4::Nf4)
-    }
-
-    fn four(code: Code4) -> Self {
-        Self(Some(Quantization::Four(Config4::new(code, false))))
+        Self(Some(Quantization::nf4()))
     }
 
     /// Returns the quantisation, with or without double quantisation.
@@ -111,18 +107,12 @@ impl Quantize {
     /// # Errors
     /// When double quantisation is asked for and the scheme has no blocks.
     pub fn with_double_quant(self, double_quant: bool) -> Result<Option<Quantization>> {
-        match self.0 {
-            Some(Quantization::Four(config)) => {
-                Ok(Some(Quantization::Four(Config4::new(config.code, double_quant))))
-            }
-            _ if double_quant => Err(usage(format!("double_quant is for nf4 and fp4; quantize is `{self}`"))),
-            other => Ok(other),
-        }
+        Quantization::from_flags(&self.to_string(), double_quant).map_err(|error| usage(error.to_string()))
     }
 
     /// Checks for a scheme with blocks, whose scales can be quantised too.
     pub(crate) fn has_blocks(self) -> bool {
-        matches!(self.0, Some(Quantization::Four(_)))
+        self.0.is_some_and(|quantization| quantization.scheme().has_blocks())
     }
 
     /// Checks for no quantisation.
@@ -141,13 +131,7 @@ impl FromStr for Quantize {
     type Err = Usage;
 
     fn from_str(name: &str) -> Result<Self, Usage> {
-        match name {
-            "nf4" => Ok(Self::nf4()),
-            "fp4" => Ok(Self::four(Code4::Fp4)),
-            "int8" => Ok(Self(Some(Quantization::Eight))),
-            "none" => Ok(Self(None)),
-            _ => Err(Usage(format!("quantize is `{name}`; expected nf4, fp4, int8 or none"))),
-        }
+        Quantization::from_flags(name, false).map(Self).map_err(|error| Usage(error.to_string()))
     }
 }
 

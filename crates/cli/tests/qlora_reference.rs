@@ -9,7 +9,7 @@ use checkpoint::Base;
 use llama_finetune::LoraModel;
 use lora::{LoraAdapters, LoraConfig, TargetModules};
 use nn_core::{Dtype, TokenBatch};
-use qlora_nf4::{Code4, Config4, Quantization, dequantized_bytes, reset_dequantized_peak};
+use qlora_nf4::{Quantization, dequantized_bytes, reset_dequantized_peak};
 use serde::Deserialize;
 use tch::{Device, Tensor, no_grad};
 use trainer::{Optimizer, StepOutcome, StepSettings, StopFlag, TrainConfig, Trainable, optimizer_step};
@@ -94,17 +94,21 @@ fn compare(ours: &(Vec<f64>, Vec<f64>), theirs: &Run, loss: f64, norm: f64) {
     }
 }
 
+fn quantization(name: &str, double_quant: bool) -> Quantization {
+    Quantization::from_flags(name, double_quant).unwrap().unwrap()
+}
+
 #[test]
 fn qlora_takes_the_steps_of_peft_and_bitsandbytes() {
     let golden = golden();
-    let nf4 = Quantization::Four(Config4::new(Code4::Nf4, true));
+    let nf4 = quantization("nf4", true);
     compare(&train(&golden, nf4, false), &golden.nf4, NF4_LOSS, NORM);
 }
 
 #[test]
 fn lora_over_8_bits_stays_near_the_steps_of_peft_and_bitsandbytes() {
     let golden = golden();
-    compare(&train(&golden, Quantization::Eight, false), &golden.int8, INT8_LOSS, 0.1);
+    compare(&train(&golden, quantization("int8", false), false), &golden.int8, INT8_LOSS, 0.1);
 }
 
 #[test]
@@ -114,7 +118,7 @@ fn training_never_holds_more_than_two_dequantised_matrices() {
     let largest = 640 * 256 * 4;
     for checkpointing in [false, true] {
         reset_dequantized_peak();
-        let nf4 = Quantization::Four(Config4::new(Code4::Nf4, true));
+        let nf4 = quantization("nf4", true);
         let (losses, _) = train(&golden, nf4, checkpointing);
         let bytes = dequantized_bytes();
         assert_eq!((losses.len(), bytes.live), (2, 0));

@@ -96,17 +96,9 @@ impl MemoryPlan {
 pub fn base_bytes(model: &LlamaConfig, kind: Kind, quantization: Option<Quantization>) -> f64 {
     let bytes = kind.elt_size_in_bytes() as f64;
     let layer: i64 = model.layer_linears().iter().map(|&(_, inputs, outputs)| inputs * outputs).sum();
-    let linear = (layer * model.num_hidden_layers as i64) as f64;
-    let each = match quantization {
-        None => return model.num_parameters() as f64 * bytes,
-        Some(Quantization::Eight) => 1.0,
-        Some(Quantization::Four(config)) => {
-            // A float32 a block, or one byte and a 256th of a float32.
-            let scale = if config.double_quant { 1.0 + 4.0 / 256.0 } else { 4.0 };
-            0.5 + scale / config.block_size as f64
-        }
-    };
-    (model.num_parameters() as f64 - linear) * bytes + linear * each
+    let linear = layer * model.num_hidden_layers as i64;
+    let quantised = quantization.map_or(linear as f64 * bytes, |quantization| quantization.bytes(linear));
+    (model.num_parameters() - linear) as f64 * bytes + quantised
 }
 
 /// Counts the values that train in the adapter that `config` describes.
@@ -140,8 +132,6 @@ pub fn adapter_parameters(model: &LlamaConfig, config: &LoraConfig) -> Result<i6
 
 #[cfg(test)]
 mod tests {
-    use qlora_nf4::{Code4, Config4};
-
     use super::*;
 
     fn run() -> RunShape {
@@ -169,7 +159,7 @@ mod tests {
     #[test]
     fn a_7b_base_in_nf4_with_double_quantisation_takes_less_than_3_9_gb() {
         let model = llama_model::preset("7b").unwrap();
-        let quantization = Some(Quantization::Four(Config4::new(Code4::Nf4, true)));
+        let quantization = Quantization::from_flags("nf4", true).unwrap();
         let bytes = MemoryPlan::estimate(&model, &RunShape { quantization, ..run() }, false).weights;
         assert!(bytes > 3.8e9 && bytes < 3.9e9, "{bytes}");
     }

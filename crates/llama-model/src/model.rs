@@ -2,9 +2,10 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use kernels::linear;
 use nn_core::{LinearSlot, LinearSource, Mode, ModulePath, NnError, TokenBatch, TorchContext, VisitLinears};
 use tch::{Device, Kind, Tensor};
-use torch_ext::{checkpoint, linear, linear_cross_entropy};
+use torch_ext::{checkpoint, linear_cross_entropy};
 
 use crate::layer::DecoderLayer;
 use crate::modules::{EMBEDDING, FINAL_NORM, HEAD};

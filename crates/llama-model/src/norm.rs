@@ -5,7 +5,7 @@ use tch::Tensor;
 
 use crate::{LlamaConfig, Width};
 
-/// `RMSNorm`, see [`torch_ext::rms_norm`].
+/// `RMSNorm`, see [`kernels::rms_norm`].
 #[derive(Debug)]
 pub(crate) struct RmsNorm {
     weight: Tensor,
@@ -26,6 +26,6 @@ impl RmsNorm {
 
     /// `[.., C]` to `[.., C]`.
     pub(crate) fn forward(&self, xs: &Tensor) -> Result<Tensor, NnError> {
-        Ok(torch_ext::rms_norm(xs, &self.weight, self.eps).op("rms_norm")?)
+        Ok(kernels::rms_norm(xs, &self.weight, self.eps).op("rms_norm")?)
     }
 }

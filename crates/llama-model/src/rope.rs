@@ -32,9 +32,9 @@ impl Rotation {
         Ok(Self { cos: part(&self.cos)?, sin: part(&self.sin)? })
     }
 
-    /// Rotates query or key heads, `[N, H, D]`, by their positions, see [`torch_ext::rotate_half`].
+    /// Rotates query or key heads, `[N, H, D]`, by their positions, see [`kernels::rotate_half`].
     pub(crate) fn apply(&self, heads: &Tensor) -> Result<Tensor, NnError> {
-        Ok(torch_ext::rotate_half(heads, &self.cos, &self.sin).op("rotate_half")?)
+        Ok(kernels::rotate_half(heads, &self.cos, &self.sin).op("rotate_half")?)
     }
 }
 

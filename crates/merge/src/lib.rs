@@ -13,7 +13,6 @@ mod layout;
 mod proof;
 mod rows;
 mod stream;
-mod sum;
 mod unmerge;
 
 pub use deltas::{Combination, Deltas, WeightedAdapter};

@@ -3,12 +3,12 @@
 use std::collections::BTreeSet;
 use std::sync::mpsc::sync_channel;
 
+use kernels::add_delta;
 use lora::AdapterLayer;
 use nn_core::{LinearSource, NnError, TorchContext};
 use tch::{Kind, Tensor};
 use weights::TensorStream;
 
-use crate::sum::add;
 use crate::{Deltas, Layout, MergeError, Placement, Proof, RowOrder, TargetProof, TensorPlan, to_pairs};
 
 /// Elements merged at a time: a few of them as float32 stay in the caches of a core.
@@ -196,7 +196,8 @@ fn merge_one(
             }
             Some(layer) => {
                 let delta = layer.delta_rows(&before, start..end)?;
-                let (merged, sums) = add(&before, &delta.product, delta.scale, plan.kind)?;
+                let (merged, sums) =
+                    add_delta(&before, &delta.product, delta.scale, plan.kind).op("add_delta")?;
                 if !sums.finite {
                     check_finite(&plan.name, &before, &merged, true)?;
                 }

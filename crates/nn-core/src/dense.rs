@@ -32,7 +32,7 @@ impl LinearOp for DenseLinear {
     }
 
     fn forward(&self, xs: &Tensor, _: Mode) -> Result<Tensor, NnError> {
-        Ok(torch_ext::linear(xs, &self.weight, self.bias.as_ref()).op("linear")?)
+        Ok(kernels::linear(xs, &self.weight, self.bias.as_ref()).op("linear")?)
     }
 
     fn dense_weight(&self, kind: Kind) -> Result<Tensor, NnError> {

@@ -1,7 +1,6 @@
 //! Failures of quantising, and of reading what was quantised.
 
 use nn_core::{NnError, TorchFailure};
-use tch::TchError;
 use weights::WeightsError;
 
 /// A failure of quantising a weight or of reading a quantised one.
@@ -13,6 +12,22 @@ pub enum QuantError {
     BlockSize {
         /// The size asked for, in numbers.
         actual: usize,
+    },
+    /// A name that is none of a scheme.
+    #[error("quantize is `{actual}`; expected {expected}")]
+    Scheme {
+        /// The name.
+        actual: String,
+        /// The names there are.
+        expected: String,
+    },
+    /// Double quantisation where there are no scales of blocks.
+    #[error("double_quant is for {expected}; quantize is `{actual}`")]
+    NoBlocks {
+        /// The name of the scheme, or `none`.
+        actual: String,
+        /// The schemes that have them.
+        expected: String,
     },
     /// A weight that is not floating point.
     #[error("a weight of kind {actual:?} cannot be quantised; expected float32, bfloat16 or float16")]
@@ -45,11 +60,11 @@ pub enum QuantError {
     Contradiction {
         /// The tensor at fault.
         name: String,
-        /// Of what.
+        /// The property at fault.
         what: &'static str,
-        /// What it is.
+        /// Its value.
         actual: String,
-        /// What it should be.
+        /// The value it should have.
         expected: String,
     },
     /// A quant state that is no JSON, or not the one expected.
@@ -57,7 +72,7 @@ pub enum QuantError {
     State {
         /// The tensor at fault.
         name: String,
-        /// What the JSON reader said.
+        /// The JSON reader's message.
         #[source]
         source: serde_json::Error,
     },
@@ -71,15 +86,15 @@ pub enum QuantError {
         field: &'static str,
         /// Its value.
         actual: String,
-        /// What is supported.
-        expected: &'static str,
+        /// The supported values.
+        expected: String,
     },
     /// Quantising what is quantised.
     #[error("the base is quantised already ({stored}); load it as it is instead of asking for {asked}")]
     AlreadyQuantised {
-        /// How it is.
+        /// The stored quantisation.
         stored: String,
-        /// What was asked for.
+        /// The quantisation asked for.
         asked: String,
     },
     /// The checkpoint cannot be read or written.
@@ -101,9 +116,4 @@ impl From<QuantError> for NnError {
             other => NnError::Extension(Box::new(other)),
         }
     }
-}
-
-/// Names the operation of a failure that came through `torch-ext`'s tensor functions.
-pub(crate) fn torch(op: &'static str) -> impl Fn(TchError) -> TorchFailure {
-    move |source| TorchFailure::new(op, &source)
 }

@@ -3,31 +3,27 @@
 use nn_core::{LinearOp, Mode, NnError, TorchContext};
 use tch::{Device, Kind, Tensor};
 
-use crate::product::{QuantWeight, product, transposed_product};
+use crate::QuantWeight;
+use crate::product::{product, transposed_product};
 
 /// A frozen layer `x Wᵀ + b` whose weight is quantised.
 ///
 /// The forward pass dequantises what it needs and forgets it; the backward pass dequantises again (QLoRA, §3). Nothing is
 /// kept in between, not even the inputs, since the weight has no gradient.
 #[derive(Debug)]
-pub struct QuantLinear<W> {
-    weight: W,
+pub struct QuantLinear {
+    weight: Box<dyn QuantWeight>,
     bias: Option<Tensor>,
 }
 
-impl<W: QuantWeight> QuantLinear<W> {
+impl QuantLinear {
     /// Takes a weight, `[out, in]`, and a bias, `[out]`.
-    pub fn new(weight: W, bias: Option<Tensor>) -> Self {
+    pub fn new(weight: Box<dyn QuantWeight>, bias: Option<Tensor>) -> Self {
         Self { weight, bias }
-    }
-
-    /// The weight.
-    pub fn weight(&self) -> &W {
-        &self.weight
     }
 }
 
-impl<W: QuantWeight> LinearOp for QuantLinear<W> {
+impl LinearOp for QuantLinear {
     fn in_features(&self) -> i64 {
         self.weight.in_features()
     }
@@ -45,12 +41,12 @@ impl<W: QuantWeight> LinearOp for QuantLinear<W> {
             let (ahead, back) = (self.weight.share(), self.weight.share());
             torch_ext::custom(
                 xs,
-                move |xs| product(&ahead, xs),
-                move |grads| transposed_product(&back, grads),
+                move |xs| product(&*ahead, xs),
+                move |grads| transposed_product(&*back, grads),
             )
             .map_err(|error| NnError::Extension(error.into()))?
         } else {
-            product(&self.weight, xs)?
+            product(&*self.weight, xs)?
         };
         match &self.bias {
             None => Ok(ys),

@@ -3,7 +3,14 @@
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use crate::{Code4, Config4, OUTLIER_THRESHOLD, QuantError, Quantization};
+use crate::quantization::names;
+use crate::{QuantError, Quantization};
+
+/// Inputs of this magnitude are outliers (`LLM.int8()`, arXiv 2208.07339, §3.2; bitsandbytes' and alpaca-lora's default).
+const OUTLIER_THRESHOLD: f64 = 6.0;
+
+/// transformers' own default for files that leave the type out, and for those in 8 bits.
+const DEFAULT_TYPE: &str = "fp4";
 
 #[derive(Deserialize)]
 struct Fields {
@@ -12,18 +19,17 @@ struct Fields {
     load_in_4bit: bool,
     #[serde(default)]
     load_in_8bit: bool,
-    // transformers' own defaults, for files that leave them out.
-    #[serde(default = "fp4")]
+    #[serde(default = "default_type")]
     bnb_4bit_quant_type: String,
     #[serde(default)]
     bnb_4bit_use_double_quant: bool,
 }
 
-fn fp4() -> String {
-    "fp4".to_owned()
+fn default_type() -> String {
+    DEFAULT_TYPE.to_owned()
 }
 
-/// What `config`, the content of `config.json`, says of how the weights are quantised; `None` when they are not.
+/// Reads from `config`, the content of `config.json`, how the weights are quantised; `None` when they are not.
 ///
 /// # Errors
 /// [`QuantError::Config`] when it cannot be read, [`QuantError::Method`] when it is another method.
@@ -32,39 +38,39 @@ pub fn read_quantization_config(config: &Value) -> Result<Option<Quantization>, 
         return Ok(None);
     };
     let fields = Fields::deserialize(value).map_err(QuantError::Config)?;
-    let other = |field, actual: &str, expected| {
+    let other = |field, actual: &str, expected: String| {
         Err(QuantError::Method { field, actual: actual.to_owned(), expected })
     };
     if let Some(method) = fields.quant_method.filter(|method| method != "bitsandbytes") {
-        return other("quant_method", &method, "`bitsandbytes`");
+        return other("quant_method", &method, "`bitsandbytes`".to_owned());
     }
-    let code = match &*fields.bnb_4bit_quant_type {
-        "nf4" => Code4::Nf4,
-        "fp4" => Code4::Fp4,
-        actual => return other("bnb_4bit_quant_type", actual, "`nf4` or `fp4`"),
-    };
+    let quant_type = fields.bnb_4bit_quant_type;
+    let four = Quantization::find(4, Some(&quant_type), fields.bnb_4bit_use_double_quant);
     match (fields.load_in_4bit, fields.load_in_8bit) {
-        (true, false) => Ok(Some(Quantization::Four(Config4::new(code, fields.bnb_4bit_use_double_quant)))),
-        (false, true) => Ok(Some(Quantization::Eight)),
+        (true, true) => {
+            other("load_in_4bit and load_in_8bit", "true", "only one of the two to be set".to_owned())
+        }
+        (true, false) if four.is_none() => {
+            other("bnb_4bit_quant_type", &quant_type, names(|scheme| scheme.bits() == 4, " or ", "`"))
+        }
+        (true, false) => Ok(four),
+        (false, true) => Ok(Quantization::find(8, None, false)),
         (false, false) => Ok(None),
-        (true, true) => other("load_in_4bit and load_in_8bit", "true", "only one of the two to be set"),
     }
 }
 
-/// The `quantization_config` that a checkpoint quantised so has to carry. `compute_dtype` is PyTorch's name of the kind
+/// Makes the `quantization_config` that a checkpoint quantised so has to carry. `compute_dtype` is PyTorch's name of the kind
 /// that transformers shall compute in.
 pub fn quantization_config(quantization: Quantization, compute_dtype: &str) -> Value {
-    let (four, code, double_quant) = match quantization {
-        Quantization::Four(config) => (true, config.code, config.double_quant),
-        Quantization::Eight => (false, Code4::Fp4, false),
-    };
+    let four = quantization.scheme().bits() == 4;
+    let quant_type = if four { quantization.scheme().name() } else { DEFAULT_TYPE };
     json!({
         "_load_in_4bit": four,
         "_load_in_8bit": !four,
         "bnb_4bit_compute_dtype": compute_dtype,
         "bnb_4bit_quant_storage": "uint8",
-        "bnb_4bit_quant_type": code.name(),
-        "bnb_4bit_use_double_quant": double_quant,
+        "bnb_4bit_quant_type": quant_type,
+        "bnb_4bit_use_double_quant": quantization.double_quant(),
         "llm_int8_enable_fp32_cpu_offload": false,
         "llm_int8_has_fp16_weight": false,
         "llm_int8_skip_modules": null,
@@ -78,14 +84,14 @@ pub fn quantization_config(quantization: Quantization, compute_dtype: &str) -> V
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::SCHEMES;
 
     #[test]
-    fn what_is_written_is_read_back() {
-        for quantization in [
-            Quantization::Four(Config4::new(Code4::Nf4, true)),
-            Quantization::Four(Config4::new(Code4::Fp4, false)),
-            Quantization::Eight,
-        ] {
+    fn a_written_config_is_read_back() {
+        for (name, double) in
+            SCHEMES.iter().flat_map(|scheme| [(scheme.name(), true), (scheme.name(), false)])
+        {
+            let Ok(Some(quantization)) = Quantization::from_flags(name, double) else { continue };
             let config = json!({ "quantization_config": quantization_config(quantization, "float32") });
             assert_eq!(read_quantization_config(&config).unwrap(), Some(quantization));
         }
@@ -93,7 +99,7 @@ mod tests {
     }
 
     #[test]
-    fn another_method_is_refused_by_name() {
+    fn other_methods_are_rejected_by_name() {
         let read = |config: Value| {
             let config = json!({ "quantization_config": config });
             read_quantization_config(&config).unwrap_err().to_string()

@@ -1,4 +1,4 @@
-//! Where dequantised weights live, for as long as one product takes.
+//! Buffers for dequantised weights, each for as long as one product takes.
 
 use std::ops::Deref;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -10,7 +10,7 @@ use torch_ext::is_recording;
 
 /// Bytes of dequantised weights in use.
 static LIVE: AtomicUsize = AtomicUsize::new(0);
-/// The most ever in use since the start or [`reset_dequantized_peak`].
+/// The most ever in use since the start or `reset_dequantized_peak`.
 static PEAK: AtomicUsize = AtomicUsize::new(0);
 /// Buffers that wait to be used again.
 static IDLE: Mutex<Vec<Tensor>> = Mutex::new(Vec::new());
@@ -22,6 +22,7 @@ fn idle() -> MutexGuard<'static, Vec<Tensor>> {
 }
 
 /// Bytes of dequantised weights that products hold now, and the most they ever held at the same time.
+#[cfg(feature = "testing")]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct DequantizedBytes {
     /// Now.
@@ -30,12 +31,14 @@ pub struct DequantizedBytes {
     pub peak: usize,
 }
 
-/// What the products of this process hold in dequantised weights.
+/// Returns what the products of this process hold in dequantised weights.
+#[cfg(feature = "testing")]
 pub fn dequantized_bytes() -> DequantizedBytes {
     DequantizedBytes { live: LIVE.load(Ordering::Relaxed), peak: PEAK.load(Ordering::Relaxed) }
 }
 
 /// Starts a new peak.
+#[cfg(feature = "testing")]
 pub fn reset_dequantized_peak() {
     PEAK.store(LIVE.load(Ordering::Relaxed), Ordering::Relaxed);
 }
@@ -50,7 +53,7 @@ pub(crate) struct Scratch {
 }
 
 impl Scratch {
-    /// A buffer of `shape` with anything in it.
+    /// Takes a buffer of `shape` with anything in it.
     pub(crate) fn take(shape: &[i64], kind: Kind, device: Device) -> Result<Self, TorchFailure> {
         let len: i64 = shape.iter().product();
         // What a graph records has memory of its own: a buffer that others use too would not be there when it is repeated.
@@ -111,7 +114,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_buffer_is_used_again() {
+    fn a_dropped_buffer_is_reused() {
         let kind = Kind::Double; // which no other test takes
         let first = Scratch::take(&[3, 5], kind, Device::Cpu).unwrap();
         let address = first.data_ptr();

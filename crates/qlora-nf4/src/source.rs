@@ -6,67 +6,7 @@ use std::time::Instant;
 use nn_core::{LinearOp, LinearSource, ModulePath, NnError, TorchContext};
 use tch::{Device, Kind, Tensor};
 
-use crate::{Config4, QuantError, QuantLinear, Tensor4, Tensor8};
-
-/// How linear layers are quantised.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Quantization {
-    /// In 4 bits.
-    Four(Config4),
-    /// In 8 bits, row by row.
-    Eight,
-}
-
-impl Quantization {
-    /// A linear layer of `weight`, `[out, in]`, quantised where it lies and brought to `device`.
-    ///
-    /// # Errors
-    /// [`QuantError::NotFinite`] when it has infinities or NaN, and as [`Tensor4::quantize`] and [`Tensor8::quantize`].
-    pub fn linear(
-        self,
-        name: &str,
-        weight: &Tensor,
-        bias: Option<Tensor>,
-        device: Device,
-    ) -> Result<Box<dyn LinearOp>, QuantError> {
-        let finite =
-            |yes: bool| if yes { Ok(()) } else { Err(QuantError::NotFinite { name: name.to_owned() }) };
-        Ok(match self {
-            Self::Four(config) => {
-                let weight = Tensor4::quantize(weight, config)?;
-                finite(weight.is_finite()?)?;
-                Box::new(QuantLinear::new(weight.to_device(device)?, bias))
-            }
-            Self::Eight => {
-                let weight = Tensor8::quantize(weight)?;
-                finite(weight.is_finite()?)?;
-                Box::new(QuantLinear::new(weight.to_device(device)?, bias))
-            }
-        })
-    }
-
-    /// Quantises a tensor and dequantises it to `kind`: what a model quantised so computes with in that precision.
-    ///
-    /// # Errors
-    /// As [`Tensor4::quantize`] and [`Tensor8::quantize`].
-    pub fn round_trip(self, weight: &Tensor, kind: Kind) -> Result<Tensor, QuantError> {
-        match self {
-            Self::Four(config) => Tensor4::quantize(weight, config)?.dequantize(kind),
-            Self::Eight => Tensor8::quantize(weight)?.dequantize(kind),
-        }
-    }
-
-    /// `nf4`, `fp4` or `int8`, with what else there is to say.
-    pub fn describe(self) -> String {
-        match self {
-            Self::Four(config) => {
-                let nested = if config.double_quant { " with double quantisation" } else { "" };
-                format!("{}{nested}", config.code.name())
-            }
-            Self::Eight => "int8".to_owned(),
-        }
-    }
-}
+use crate::Quantization;
 
 /// A source whose linear layers are quantised one by one as the model asks for them. The rest (embeddings, norms, head)
 /// comes as it is, in a kind of choice. The whole model never exists in full precision: besides the result, one tensor is

@@ -1,4 +1,4 @@
-//! What tch does not bind: the loss without logits in memory, a checkpointed closure, this process's memory.
+//! Bindings that tch lacks: the loss without logits in memory, a checkpointed closure, this process's memory.
 #![expect(clippy::print_stdout, reason = "an example shows what it found")]
 
 // ANCHOR: readme

@@ -34,12 +34,12 @@ pub fn load() -> Result<(), ExtError> {
     if unsafe { torch_ext_load_cuda() } == 1 { Ok(()) } else { Err(last_error("load_cuda")) }
 }
 
-/// Whether there is a CUDA device and a libtorch that can use it; loads it.
+/// Returns whether there is a CUDA device and a libtorch that can use it; loads it.
 pub fn is_available() -> bool {
     load().is_ok() && tch::Cuda::is_available()
 }
 
-/// The directory `torch` or `libtorch` that the libraries in use are from, where the dynamic linker tells.
+/// Returns the directory `torch` or `libtorch` that the libraries in use are from, where the dynamic linker tells.
 pub fn torch_dir() -> Option<PathBuf> {
     let mut buffer = vec![0u8; 4096];
     // SAFETY: the buffer is as long as is said.
@@ -48,8 +48,11 @@ pub fn torch_dir() -> Option<PathBuf> {
     std::fs::canonicalize(lib).ok()?.parent().map(Path::to_owned)
 }
 
-/// The `cudaStream_t` that operations on CUDA device `index` go to now.
-pub(crate) fn stream(index: usize) -> Result<*mut c_void, ExtError> {
+/// Returns the `cudaStream_t` that operations on CUDA device `index` go to now, for launches of one's own.
+///
+/// # Errors
+/// [`ExtError::Torch`] when CUDA is not there.
+pub fn stream(index: usize) -> Result<*mut c_void, ExtError> {
     let mut stream = std::ptr::null_mut();
     // SAFETY: the pointer is valid for the call.
     if unsafe { torch_ext_cuda_stream(index as c_int, &raw mut stream) } == 1 {
@@ -59,7 +62,7 @@ pub(crate) fn stream(index: usize) -> Result<*mut c_void, ExtError> {
     }
 }
 
-/// What the allocator of CUDA device `index` has given out.
+/// Reads what the allocator of CUDA device `index` has given out.
 ///
 /// # Errors
 /// [`ExtError::Torch`] when CUDA is not there.

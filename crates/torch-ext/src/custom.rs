@@ -84,7 +84,7 @@ mod tests {
     use tch::{Device, Kind, TchError};
 
     #[test]
-    fn the_gradient_is_what_the_backward_closure_says() {
+    fn the_gradient_equals_the_backward_closures_result() {
         let weight = Tensor::randn([3, 4], (Kind::Float, Device::Cpu));
         let xs = Tensor::randn([2, 4], (Kind::Float, Device::Cpu)).set_requires_grad(true);
         (xs.matmul(&weight.tr()).square()).sum(Kind::Float).backward();
@@ -98,7 +98,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_kept_once_the_result_is_gone() {
+    fn closures_are_freed_with_the_result() {
         let held = Arc::new(());
         for requires_grad in [true, false] {
             let xs = Tensor::ones([2], (Kind::Float, Device::Cpu)).set_requires_grad(requires_grad);

@@ -19,25 +19,7 @@ pub enum ExtError {
     Torch {
         /// The extension that was called.
         op: &'static str,
-        /// What libtorch said, first line only.
-        message: String,
-    },
-    /// A library of CUDA that is opened at run time is not there, or not whole.
-    #[error("the {library} cannot be used: {reason}")]
-    Library {
-        /// Which one.
-        library: &'static str,
-        /// What the dynamic linker said.
-        reason: String,
-    },
-    /// A kernel of our own, or its device, does not do what is asked.
-    #[error("`{kernel}` does not {step}: {message}")]
-    Kernel {
-        /// The kernel, its file or the device.
-        kernel: String,
-        /// What was asked of it.
-        step: &'static str,
-        /// What the compiler or the driver said.
+        /// libtorch's message, first line only.
         message: String,
     },
     /// A tensor would look outside its owner's bytes.
@@ -83,18 +65,6 @@ pub(crate) fn last_error(op: &'static str) -> ExtError {
 pub(crate) fn set_last_error(text: &str) {
     // SAFETY: the C++ side copies the bytes.
     unsafe { torch_ext_set_error(text.as_ptr(), text.len()) };
-}
-
-/// An error and its causes in one line: the dynamic linker's words are a cause.
-pub(crate) fn with_causes(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut next = error.source();
-    while let Some(cause) = next {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        next = cause.source();
-    }
-    text
 }
 
 /// Takes ownership of a tensor made on the C++ side; null means failure.

@@ -163,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_drawn_is_an_error() {
+    fn impossible_distributions_are_rejected() {
         let mut generator = Generator::new(Device::Cpu, 1).unwrap();
         let mut numbers = Tensor::zeros([3], (Kind::Float, Device::Cpu));
         assert!(generator.uniform_(&mut numbers, 1.0, 0.0).is_err());

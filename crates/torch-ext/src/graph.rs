@@ -24,7 +24,7 @@ thread_local! {
     static RECORDING: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Whether this thread is inside the closure of [`CudaGraph::capture`]. Memory taken there belongs to the graph: it may not be
+/// Returns whether this thread is inside the closure of [`CudaGraph::capture`]. Memory taken there belongs to the graph: it may not be
 /// kept for other uses, nor may memory that others free be used.
 pub fn is_recording() -> bool {
     RECORDING.get()
@@ -37,7 +37,7 @@ pub struct CudaGraph(NonNull<c_void>);
 // SAFETY: libtorch's object belongs to no thread; `&self` is not shared, since the type is not `Sync`.
 unsafe impl Send for CudaGraph {}
 
-/// What a closure that is recorded gives.
+/// Result of a closure that is recorded.
 type Recorded<T> = Result<T, Box<dyn Error + Send + Sync>>;
 
 struct Call<'a, T> {
@@ -107,8 +107,8 @@ mod tests {
     use tch::{Cuda, Device, Kind, Tensor};
 
     #[test]
-    fn the_libtorch_at_hand_has_every_member_that_is_looked_up() {
-        let test = "the_libtorch_at_hand_has_every_member_that_is_looked_up";
+    fn libtorch_exports_every_symbol_that_graphs_need() {
+        let test = "libtorch_exports_every_symbol_that_graphs_need";
         let library = crate::cuda::torch_dir().map(|dir| dir.join("lib/libtorch_cuda.so"));
         let Some(library) = library.filter(|library| library.exists()) else {
             eprintln!("skipped: {test} needs a libtorch with CUDA");
@@ -138,11 +138,9 @@ mod tests {
     }
 
     #[test]
-    fn without_cuda_a_capture_is_an_error_and_the_closure_is_not_called() {
+    fn without_cuda_a_capture_is_an_error() {
         if Cuda::is_available() {
-            eprintln!(
-                "skipped: without_cuda_a_capture_is_an_error_and_the_closure_is_not_called needs no GPU"
-            );
+            eprintln!("skipped: without_cuda_a_capture_is_an_error needs no GPU");
             return;
         }
         let mut body = || -> Recorded<()> { panic!("called") };
@@ -151,10 +149,10 @@ mod tests {
     }
 
     #[test]
-    fn on_a_gpu_a_graph_repeats_its_work_on_what_its_inputs_hold_then() {
+    fn on_a_gpu_a_replay_reads_the_current_values_of_its_inputs() {
         if !crate::cuda::is_available() {
             eprintln!(
-                "skipped: on_a_gpu_a_graph_repeats_its_work_on_what_its_inputs_hold_then needs a CUDA device"
+                "skipped: on_a_gpu_a_replay_reads_the_current_values_of_its_inputs needs a CUDA device"
             );
             return;
         }

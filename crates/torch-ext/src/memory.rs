@@ -1,6 +1,6 @@
 //! Host memory of this process.
 
-/// What this process holds in host memory, from `/proc/self/status` (zero where there is none).
+/// Host memory of this process, from `/proc/self/status` (zero where there is none).
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct ProcessMemory {
     /// Resident bytes of its own (`RssAnon`): what would be freed if it ended, mapped files not counted.
@@ -11,7 +11,7 @@ pub struct ProcessMemory {
     pub peak_bytes: u64,
 }
 
-/// Reads [`ProcessMemory`] now.
+/// Reads the host memory of this process.
 pub fn process_memory() -> ProcessMemory {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let bytes = |name: &str| {
@@ -31,7 +31,7 @@ mod tests {
     use super::process_memory;
 
     #[test]
-    fn private_memory_grows_with_what_is_written() {
+    fn private_memory_grows_with_written_pages() {
         let before = process_memory().private_bytes;
         let block = vec![1u8; 128 << 20];
         let after = process_memory().private_bytes;

@@ -1,4 +1,4 @@
-//! Loops of our own on libtorch's threads.
+//! Loops on libtorch's threads.
 
 use std::ffi::{c_int, c_void};
 use std::ops::Range;

@@ -101,7 +101,7 @@ mod tests {
     }
 
     #[test]
-    fn a_tensor_outside_its_owner_is_refused() {
+    fn a_tensor_outside_its_owner_is_rejected() {
         let owner: Arc<Vec<u8>> = Arc::new(vec![0; 8]);
         assert!(matches!(tensor_over(owner.clone(), 4, &[2], Kind::Float), Err(ExtError::OutOfRange { .. })));
         assert!(matches!(tensor_over(owner.clone(), 1, &[1], Kind::Float), Err(ExtError::Misaligned { .. })));

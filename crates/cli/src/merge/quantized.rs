@@ -5,7 +5,7 @@ use std::path::Path;
 
 use ::merge::{Proof, TensorPlan, shard_names, write_index};
 use anyhow::{Context, Result};
-use qlora_nf4::{Quantization, quantized_parts, write_quantized};
+use qlora_nf4::{Quantization, write_quantized};
 use weights::TensorSpec;
 
 use super::adapters::linear_weights;
@@ -24,7 +24,7 @@ pub(crate) fn write(
     let linears = linear_weights(&plan.config);
     let is_linear = |name: &str| linears.contains(name);
     let parts_of = |spec: &TensorSpec| {
-        if is_linear(&spec.name) { quantized_parts(spec, quantization) } else { vec![spec.clone()] }
+        if is_linear(&spec.name) { quantization.parts(spec) } else { vec![spec.clone()] }
     };
     let mut shards: Vec<Vec<TensorSpec>> = vec![Vec::new()];
     let (mut size, mut total_bytes, mut file_of) = (0, 0, Vec::new());

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use ::merge::Combination;
 use anyhow::Result;
 use nn_core::Dtype;
-use qlora_nf4::{Code4, Config4, Quantization};
+use qlora_nf4::Quantization;
 use tch::Kind;
 
 use super::args::{BasePrecision, CombinationArg, Format, MergeArgs};
@@ -147,7 +147,7 @@ fn quantizations(
     if quantization.is_some() && format != Format::Hf {
         return Err(usage("quantize is for --format hf; GGUF files have --dtype q8_0"));
     }
-    let base = nf4_base.then(|| Quantization::Four(Config4::new(Code4::Nf4, double_quant)));
+    let base = if nf4_base { Quantize::nf4().with_double_quant(double_quant)? } else { None };
     Ok((base, quantization))
 }
 
@@ -228,10 +228,10 @@ mod tests {
 
     #[test]
     fn double_quant_applies_to_whatever_has_blocks() {
-        let nested = Some(Quantization::Four(Config4::new(Code4::Nf4, true)));
+        let nested = Quantization::from_flags("nf4", true).unwrap();
         for (base, quantize, expected) in [
             (BasePrecision::Nf4, "none", (nested, None)),
-            (BasePrecision::Nf4, "int8", (nested, Some(Quantization::Eight))),
+            (BasePrecision::Nf4, "int8", (nested, Quantization::from_flags("int8", false).unwrap())),
             (BasePrecision::Nf4, "nf4", (nested, nested)),
             (BasePrecision::Original, "nf4", (None, nested)),
         ] {

@@ -10,7 +10,6 @@ use infer::GenerateConfig;
 use llama_finetune::ModelOutputs;
 use lora::{LoraAdapters, LoraConfig};
 use nn_core::Dtype;
-use qlora_nf4::Quantization;
 use serde::Serialize;
 use tch::{Device, Kind};
 
@@ -105,9 +104,10 @@ pub(crate) fn verify(
 /// Nats by which rounding alone may move a distribution. Measured ones are a tenth of these and less; an adapter that is
 /// missing moves it by far more.
 fn kl_limit(kind: Kind, settings: &Settings, compute: Kind) -> f64 {
-    match (settings.quantization, settings.dtype, kind, compute) {
-        (Some(Quantization::Four(_)), ..) => 1.0,
-        (Some(Quantization::Eight), ..) | (_, Precision::Q8_0, ..) => 5e-2,
+    let bits = settings.quantization.map(|quantization| quantization.scheme().bits());
+    match (bits, settings.dtype, kind, compute) {
+        (Some(bits), ..) if bits < 8 => 1.0,
+        (Some(_), ..) | (_, Precision::Q8_0, ..) => 5e-2,
         (_, _, Kind::BFloat16, _) | (_, _, _, Kind::BFloat16) => 2e-2,
         (_, _, Kind::Half, _) => 1e-3,
         _ => 1e-6,

@@ -4,7 +4,7 @@ use checkpoint::Base;
 use llama_model::LlamaConfig;
 use lora::LoraAdapters;
 use nn_core::Dtype;
-use qlora_nf4::{Code4, Config4, Quantization};
+use qlora_nf4::Quantization;
 use serde_json::Value;
 use tch::{Device, Kind, Tensor};
 
@@ -16,12 +16,9 @@ const SAME: f64 = 1e-4;
 
 const ADAPTED: [&str; 4] = ["--base_model", "model", "--lora_weights", "adapter"];
 
-const NF4: Quantization =
-    Quantization::Four(Config4 { code: Code4::Nf4, block_size: 64, double_quant: false });
-const NF4_NESTED: Quantization =
-    Quantization::Four(Config4 { code: Code4::Nf4, block_size: 64, double_quant: true });
-const FP4: Quantization =
-    Quantization::Four(Config4 { code: Code4::Fp4, block_size: 64, double_quant: false });
+fn quantization(name: &str, double_quant: bool) -> Quantization {
+    Quantization::from_flags(name, double_quant).unwrap().unwrap()
+}
 
 /// A shape that heads share keys in, with an adapter for every layer.
 fn adapted_scene() -> Scene {
@@ -50,8 +47,8 @@ fn an_adapter_merges_into_the_base_that_it_was_trained_over() {
     let scene = adapted_scene();
     run(&mut merge(&scene, &[&ADAPTED as &[&str], &["--output_dir", "original"]].concat())).ok();
     for (flags, quantization, out) in [
-        (&["--base_precision", "nf4"] as &[&str], NF4, "plain"),
-        (&["--base_precision", "nf4", "--double_quant"], NF4_NESTED, "nested"),
+        (&["--base_precision", "nf4"] as &[&str], quantization("nf4", false), "plain"),
+        (&["--base_precision", "nf4", "--double_quant"], quantization("nf4", true), "nested"),
     ] {
         let args = [&ADAPTED as &[&str], flags, &["--output_dir", out, "--verify"]].concat();
         let done = run(&mut merge(&scene, &args)).ok();
@@ -70,10 +67,10 @@ fn a_quantised_output_is_the_merged_model_quantised_on_loading() {
     let scene = adapted_scene();
     run(&mut merge(&scene, &[&ADAPTED as &[&str], &["--output_dir", "merged"]].concat())).ok();
     for (flags, quantization) in [
-        (&["--quantize", "nf4"] as &[&str], NF4),
-        (&["--quantize", "nf4", "--double_quant", "--max_shard_size", "20KB"], NF4_NESTED),
-        (&["--quantize", "fp4"], FP4),
-        (&["--quantize", "int8", "--max_shard_size", "20KB"], Quantization::Eight),
+        (&["--quantize", "nf4"] as &[&str], quantization("nf4", false)),
+        (&["--quantize", "nf4", "--double_quant", "--max_shard_size", "20KB"], quantization("nf4", true)),
+        (&["--quantize", "fp4"], quantization("fp4", false)),
+        (&["--quantize", "int8", "--max_shard_size", "20KB"], quantization("int8", false)),
     ] {
         let out = ["--output_dir", "out", "--overwrite_output_dir", "--verify"];
         run(&mut merge(&scene, &[&ADAPTED as &[&str], flags, &out].concat())).ok();
@@ -94,7 +91,7 @@ fn a_quantised_output_is_the_merged_model_quantised_on_loading() {
         run(&mut merge(&scene, &back)).ok();
         assert!(json(&scene, "back/config.json")["quantization_config"].is_null());
         // 8-bit weights were float16 before.
-        let tolerance = if quantization == Quantization::Eight { 0.02 } else { SAME };
+        let tolerance = if quantization.scheme().bits() == 8 { 0.02 } else { SAME };
         assert!(largest_difference(&logits_of(&scene.path("back")), &written) < tolerance, "{flags:?}");
     }
 }
@@ -110,7 +107,7 @@ fn what_is_quantised_already_is_not_quantised_again() {
     assert!(!scene.path("no").exists());
     // Over what is stored, the adapter adds what it adds to the base as it is.
     run(&mut merge(&scene, &own)).ok();
-    let expected = quantised(&scene, "model", NF4, true);
+    let expected = quantised(&scene, "model", quantization("nf4", false), true);
     assert!(largest_difference(&logits_of(&scene.path("no")), &expected) < SAME);
     for flag in ["--quantize=nf4", "--full"] {
         run(&mut scene.finetune("trained", &["--base_model", "four", flag]))

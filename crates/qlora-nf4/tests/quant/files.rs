@@ -5,7 +5,7 @@ use std::path::Path;
 
 use nn_core::{LinearSource, Mode, ModulePath};
 use qlora_nf4::{
-    Code4, Config4, QuantError, Quantization, QuantizingSource, StoredSource, is_quantized, write_quantized,
+    QuantError, Quantization, QuantizingSource, SCHEMES, StoredSource, is_quantized, write_quantized,
 };
 use tch::{Device, Kind, Tensor};
 use weights::{CheckpointSource, TensorSpec, TensorStore, pt_metadata, write_safetensors};
@@ -41,13 +41,18 @@ fn quantise(store: &TensorStore, path: &Path, quantization: Quantization) {
     .unwrap();
 }
 
-fn all() -> [Quantization; 4] {
-    let four = |code, double| Quantization::Four(Config4::new(code, double));
-    [four(Code4::Nf4, true), four(Code4::Nf4, false), four(Code4::Fp4, true), Quantization::Eight]
+fn quantization(name: &str, double_quant: bool) -> Quantization {
+    Quantization::from_flags(name, double_quant).unwrap().unwrap()
+}
+
+/// Every scheme, with double quantisation where it applies.
+fn all() -> Vec<Quantization> {
+    let names = SCHEMES.iter().flat_map(|scheme| [true, false].map(|double| (scheme.name(), double)));
+    names.filter_map(|(name, double)| Quantization::from_flags(name, double).ok().flatten()).collect()
 }
 
 #[test]
-fn a_written_checkpoint_computes_what_quantising_on_loading_does() {
+fn a_written_checkpoint_equals_quantising_while_loading() {
     let dir = tempfile::tempdir().unwrap();
     let store = original(dir.path());
     let xs = Tensor::randn([3, 128], (Kind::Float, Device::Cpu));
@@ -104,8 +109,8 @@ fn with_state(tensors: &mut BTreeMap<String, Tensor>, from: &str, to: &str) {
 }
 
 #[test]
-fn a_damaged_quant_state_is_refused_by_name() {
-    let nf4 = Quantization::Four(Config4::new(Code4::Nf4, true));
+fn a_damaged_quant_state_is_rejected_by_name() {
+    let nf4 = quantization("nf4", true);
     for part in ["absmax", "nested_absmax", "nested_quant_map", "quant_map"] {
         let name = format!("{LAYER}.weight.{part}");
         let text = broken(nf4, |tensors| drop(tensors.remove(&name)));
@@ -132,21 +137,21 @@ fn a_damaged_quant_state_is_refused_by_name() {
 }
 
 #[test]
-fn a_damaged_int8_weight_is_refused_by_name() {
-    let text = broken(Quantization::Eight, |tensors| drop(tensors.remove(&format!("{LAYER}.SCB"))));
+fn a_damaged_int8_weight_is_rejected_by_name() {
+    let text = broken(quantization("int8", false), |tensors| drop(tensors.remove(&format!("{LAYER}.SCB"))));
     assert!(text.contains("lacks its") && text.contains("SCB"), "{text}");
-    let text = broken(Quantization::Eight, |tensors| {
+    let text = broken(quantization("int8", false), |tensors| {
         tensors.insert(format!("{LAYER}.SCB"), Tensor::ones([39], (Kind::Float, Device::Cpu)));
     });
     assert!(text.contains("has length 39; expected 40"), "{text}");
-    let text = broken(Quantization::Eight, |tensors| {
+    let text = broken(quantization("int8", false), |tensors| {
         tensors.insert(format!("{LAYER}.weight_format"), Tensor::from_slice(&[3u8]));
     });
     assert!(text.contains("weight_format") && text.contains("is 3"), "{text}");
 }
 
 #[test]
-fn a_weight_with_nan_is_refused_by_name() {
+fn a_weight_with_nan_is_rejected_by_name() {
     let weight = Tensor::ones([2, 64], (Kind::Float, Device::Cpu));
     let _ = weight.get(1).get(5).fill_(f64::NAN);
     for quantization in all() {

@@ -1,9 +1,7 @@
 //! A quantised layer computes what a dense one with its dequantised weight does, forwards and backwards.
 
 use nn_core::{LinearOp, Mode};
-use qlora_nf4::{
-    Code4, Config4, QuantLinear, QuantWeight, Tensor4, Tensor8, dequantized_bytes, reset_dequantized_peak,
-};
+use qlora_nf4::{QuantLinear, QuantWeight, Quantization, SCHEMES, dequantized_bytes, reset_dequantized_peak};
 use tch::{Device, Kind, Tensor};
 
 /// Float32 sums of up to a thousand terms of about one, in another order.
@@ -11,7 +9,7 @@ const TOLERANCE: f64 = 2e-4;
 /// Bfloat16 has 8 bits: half a step of the result, and of each weight and input.
 const BFLOAT16: f64 = 3e-2;
 
-fn check<W: QuantWeight>(weight: W, rows: i64, kind: Kind, tolerance: f64) {
+fn check(weight: Box<dyn QuantWeight>, rows: i64, kind: Kind, tolerance: f64) {
     let what = format!("{weight:?} {rows} {kind:?}").chars().take(80).collect::<String>();
     let dense = weight.dequantize(kind).unwrap();
     let bias = Tensor::randn([weight.out_features()], (kind, Device::Cpu));
@@ -38,39 +36,50 @@ fn check<W: QuantWeight>(weight: W, rows: i64, kind: Kind, tolerance: f64) {
     assert_eq!(again, dense, "{what}");
 }
 
+/// Every scheme, with double quantisation and with other blocks where it has them.
+fn quantizations() -> Vec<Quantization> {
+    let mut all = Vec::new();
+    for scheme in SCHEMES {
+        let plain: Quantization = scheme.name().parse().unwrap();
+        all.push(plain);
+        if scheme.has_blocks() {
+            all.push(plain.with_double_quant(true).unwrap());
+            all.push(plain.with_block_size(32).unwrap());
+        }
+    }
+    all
+}
+
 #[test]
-fn quantised_layers_compute_what_dense_ones_do() {
+fn quantised_layers_equal_dense_ones_with_their_weights() {
     tch::manual_seed(2);
     for (outputs, inputs) in [(48, 256), (33, 128), (20, 72), (9, 33)] {
         let weight = Tensor::randn([outputs, inputs], (Kind::Float, Device::Cpu)) * 0.1;
         for rows in [1, 3, 8, 19] {
             for (kind, tolerance) in [(Kind::Float, TOLERANCE), (Kind::BFloat16, BFLOAT16)] {
-                for double in [false, true] {
-                    let config = Config4::new(Code4::Nf4, double);
-                    check(Tensor4::quantize(&weight, config).unwrap(), rows, kind, tolerance);
+                for quantization in quantizations() {
+                    check(quantization.quantize(&weight).unwrap(), rows, kind, tolerance);
                 }
-                let config = Config4 { block_size: 32, ..Config4::new(Code4::Fp4, false) };
-                check(Tensor4::quantize(&weight, config).unwrap(), rows, kind, tolerance);
-                check(Tensor8::quantize(&weight).unwrap(), rows, kind, tolerance);
             }
         }
     }
 }
 
 #[test]
-fn a_weight_of_several_tiles_is_no_different_and_is_never_dequantised_whole() {
+fn large_weights_are_dequantised_tile_by_tile() {
     tch::manual_seed(3);
     // 16 MiB in float32, four tiles.
     let weight = Tensor::randn([2048, 2048], (Kind::Float, Device::Cpu)) * 0.02;
-    let quantized = Tensor4::quantize(&weight, Config4::new(Code4::Nf4, true)).unwrap();
+    let nf4 = "nf4".parse::<Quantization>().unwrap().with_double_quant(true).unwrap();
+    let quantized = nf4.quantize(&weight).unwrap();
     reset_dequantized_peak();
-    check_once(&quantized);
+    check_once(&*quantized);
     let bytes = dequantized_bytes();
     let whole = 2048 * 2048 * 4;
     assert!(bytes.peak > 0 && bytes.peak <= whole / 2, "{bytes:?}");
 }
 
-fn check_once(weight: &Tensor4) {
+fn check_once(weight: &dyn QuantWeight) {
     let dense = weight.dequantize(Kind::Float).unwrap();
     let layer = QuantLinear::new(weight.share(), None);
     let xs = Tensor::randn([24, 2048], (Kind::Float, Device::Cpu)).set_requires_grad(true);

@@ -1,8 +1,8 @@
 //! Storage of an optimiser's state: float32 or 8-bit, on the parameters' device or paged.
 
+use kernels::dynamic8::{self, Blocks};
 use nn_core::TorchContext;
 use tch::{Device, Kind, Tensor};
-use torch_ext::dynamic8::{self, Blocks};
 
 use crate::TrainError;
 

@@ -35,7 +35,7 @@ pub(crate) fn implementation(page: &mut Page<'_>) {
         "基座通过内存映射逐段读取；求和在 float32 中进行，只舍入一次到文件精度后立即写出，因此内存占用与模型大小无关。\
          合并的同时统计实际发生变化的元素：目标层没有变化，或其他张量发生了变化，都会报错且不产生输出文件。",
     ));
-    page.excerpt(Item::inside("crates/merge/src/sum.rs", "impl Lanes", "fn add<"));
+    page.excerpt(Item::inside("crates/kernels/src/delta.rs", "impl Lanes", "fn add<"));
     page.excerpt(Item::inside("crates/merge/src/proof.rs", "impl Proof", "pub(crate) fn check("));
     page.doc.heading(2, lang.pick("Two ways to write it", "两种输出格式"));
     page.doc.paragraph(lang.pick(

@@ -28,9 +28,9 @@ pub(crate) fn implementation(page: &mut Page<'_>) {
          合计每权重 4.5 比特（全精度为 32 或 16 比特）。双重量化把缩放系数减去均值后再以 8 比特保存，合计约 4.13 比特。",
     ));
     page.doc.formula("c = argmin |w / s − t(c)|,   s = max |w| ;     ŵ = s · t(c)");
-    page.excerpt(Item::new("crates/qlora-nf4/src/cpu/values.rs", "const NF4:"));
-    page.excerpt(Item::new("crates/qlora-nf4/src/tensor4.rs", "fn encode_block("));
-    page.excerpt(Item::new("crates/qlora-nf4/src/tensor4.rs", "fn nest("));
+    page.excerpt(Item::new("crates/qlora-nf4/src/schemes/nf4.rs", "pub(super) static SCHEME:"));
+    page.excerpt(Item::new("crates/kernels/src/blocks4/quantize.rs", "fn encode_block("));
+    page.excerpt(Item::inside("crates/kernels/src/data/blocks4.rs", "impl Scales", "pub(crate) fn nest("));
     page.doc.heading(2, lang.pick("Forward and backward through codes", "基于量化码的前向与反向传播"));
     page.doc.paragraph(lang.pick(
         "Codes have no gradient and need none: the base is frozen. The forward pass dequantises a tile of the weight, multiplies, and forgets it; the backward \
@@ -40,10 +40,10 @@ pub(crate) fn implementation(page: &mut Page<'_>) {
     ));
     page.excerpt(Item::inside(
         "crates/qlora-nf4/src/linear.rs",
-        "impl<W: QuantWeight> LinearOp for QuantLinear<W>",
+        "impl LinearOp for QuantLinear",
         "fn forward(",
     ));
-    page.excerpt(Item::new("crates/qlora-nf4/src/product.rs", "pub fn transposed_product<"));
+    page.excerpt(Item::new("crates/qlora-nf4/src/product.rs", "pub(crate) fn transposed_product("));
     if page.results.variant("int8").is_some() {
         page.doc.paragraph(lang.pick(
             "The eight-bit variant keeps whole numbers from −127 to 127 and one scale for each row (LLM.int8()): 8 bits a weight.",

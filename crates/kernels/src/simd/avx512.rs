@@ -1,0 +1,272 @@
+//! AVX-512 (F, BW, VL): a table of 16 values is one register, and looking 16 codes up is one instruction.
+//!
+//! `permutexvar` reads the lowest four bits of each 32-bit lane and ignores the rest, so codes need no masking.
+
+#[allow(clippy::wildcard_imports, reason = "intrinsics")]
+use std::arch::x86_64::*;
+
+use super::{Codes, Format, Out, UNIT};
+
+/// Bytes ahead of a product at which its codes are prefetched. The processor's own prefetching ends at each page, of which
+/// a row is a part or a few; without this the products would wait for memory and compute in turns.
+pub(super) const AHEAD: usize = 4096;
+
+/// Decodes `units` times 32 codes; returns how many numbers were written.
+#[target_feature(enable = "avx512f,avx512bw,avx512vl")]
+pub(super) unsafe fn decode(codes: Codes<'_>, units: usize, out: &mut Out<'_>) -> usize {
+    unsafe {
+        let table = _mm512_loadu_ps(codes.table.as_ptr());
+        for unit in 0..units {
+            let scale = _mm512_set1_ps(codes.scale(unit * UNIT));
+            let bytes = _mm_loadu_si128(codes.packed.as_ptr().add(unit * UNIT / 2).cast());
+            let lanes = _mm512_cvtepu8_epi32(bytes);
+            let even = _mm512_mul_ps(_mm512_permutexvar_ps(_mm512_srli_epi32::<4>(lanes), table), scale);
+            let odd = _mm512_mul_ps(_mm512_permutexvar_ps(lanes, table), scale);
+            store_pairs(even, odd, unit * UNIT, out);
+        }
+        units * UNIT
+    }
+}
+
+/// Writes `even[0], odd[0], even[1], …` at `start`.
+#[target_feature(enable = "avx512f,avx512bw,avx512vl")]
+unsafe fn store_pairs(even: __m512, odd: __m512, start: usize, out: &mut Out<'_>) {
+    unsafe {
+        match out {
+            Out::F32(out) => {
+                let low = _mm512_set_epi32(23, 7, 22, 6, 21, 5, 20, 4, 19, 3, 18, 2, 17, 1, 16, 0);
+                let high = _mm512_add_epi32(low, _mm512_set1_epi32(8));
+                let out = out.as_mut_ptr().add(start);
+                _mm512_storeu_ps(out, _mm512_permutex2var_ps(even, low, odd));
+                _mm512_storeu_ps(out.add(16), _mm512_permutex2var_ps(even, high, odd));
+            }
+            Out::Half(Format::BFloat16, out) => {
+                let even = _mm512_srli_epi32::<16>(round_bfloat16(even));
+                let odd = _mm512_and_si512(round_bfloat16(odd), _mm512_set1_epi32(0xffff_0000u32 as i32));
+                _mm512_storeu_si512(out.as_mut_ptr().add(start).cast(), _mm512_or_si512(even, odd));
+            }
+            Out::Half(Format::Half, out) => {
+                let half = |x| _mm512_cvtepu16_epi32(_mm512_cvtps_ph::<_MM_FROUND_TO_NEAREST_INT>(x));
+                let odd = _mm512_slli_epi32::<16>(half(odd));
+                _mm512_storeu_si512(out.as_mut_ptr().add(start).cast(), _mm512_or_si512(half(even), odd));
+            }
+        }
+    }
+}
+
+/// Bits whose upper half is the nearest bfloat16, ties to even; a quiet NaN stays one.
+#[target_feature(enable = "avx512f,avx512bw,avx512vl")]
+unsafe fn round_bfloat16(x: __m512) -> __m512i {
+    let bits = _mm512_castps_si512(x);
+    let tie = _mm512_and_si512(_mm512_srli_epi32::<16>(bits), _mm512_set1_epi32(1));
+    _mm512_add_epi32(bits, _mm512_add_epi32(tie, _mm512_set1_epi32(0x7fff)))
+}
+
+#[target_feature(enable = "avx512f,avx512bw,avx512vl")]
+pub(super) unsafe fn dot(codes: Codes<'_>, xs: &[f32], len: usize, out: &mut [f32]) {
+    let mut done = 0;
+    while done < out.len() {
+        let (xs, out) = (&xs[done * len..], &mut out[done..]);
+        // SAFETY: as the caller's.
+        done += unsafe {
+            match out.len() {
+                1 => dot_rows::<1>(codes, xs, len, out),
+                2 | 3 => dot_rows::<2>(codes, xs, len, out),
+                4..=7 => dot_rows::<4>(codes, xs, len, out),
+                _ => dot_rows::<8>(codes, xs, len, out),
+            }
+        };
+    }
+}
+
+/// The scales of the 16 lanes of chunk `chunk`, of which each holds 8 of 128 codes.
+#[target_feature(enable = "avx512f,avx512bw,avx512vl")]
+#[inline]
+pub(super) unsafe fn lane_scales(scales: *const f32, block: usize, chunk: usize) -> __m512 {
+    unsafe {
+        match block {
+            32 => {
+                let four = _mm512_castps128_ps512(_mm_loadu_ps(scales.add(4 * chunk)));
+                let lane = _mm512_set_epi32(3, 3, 3, 3, 2, 2, 2, 2, 1, 1, 1, 1, 0, 0, 0, 0);
+                _mm512_permutexvar_ps(lane, four)
+            }
+            64 => {
+                let first = _mm512_set1_ps(*scales.add(2 * chunk));
+                _mm512_mask_broadcastss_ps(first, 0xff00, _mm_set_ss(*scales.add(2 * chunk + 1)))
+            }
+            _ => _mm512_set1_ps(*scales.add((chunk * 128) >> block.trailing_zeros())),
+        }
+    }
+}
+
+#[target_feature(enable = "avx512f,avx512bw,avx512vl")]
+unsafe fn dot_rows<const M: usize>(codes: Codes<'_>, xs: &[f32], len: usize, out: &mut [f32]) -> usize {
+    unsafe {
+        let table = _mm512_loadu_ps(codes.table.as_ptr());
+        let (packed, scales, xs) = (codes.packed.as_ptr(), codes.scales.as_ptr(), xs.as_ptr());
+        let mut sums = [_mm512_setzero_ps(); M];
+        for chunk in 0..len / 128 {
+            let lanes = _mm512_loadu_si512(packed.add(64 * chunk).cast());
+            // Beyond the last row this asks for nothing that is there, which does no harm.
+            _mm_prefetch::<_MM_HINT_T1>(packed.wrapping_add(64 * chunk + AHEAD).cast());
+            let w = [
+                _mm512_permutexvar_ps(lanes, table),
+                _mm512_permutexvar_ps(_mm512_srli_epi32::<4>(lanes), table),
+                _mm512_permutexvar_ps(_mm512_srli_epi32::<8>(lanes), table),
+                _mm512_permutexvar_ps(_mm512_srli_epi32::<12>(lanes), table),
+                _mm512_permutexvar_ps(_mm512_srli_epi32::<16>(lanes), table),
+                _mm512_permutexvar_ps(_mm512_srli_epi32::<20>(lanes), table),
+                _mm512_permutexvar_ps(_mm512_srli_epi32::<24>(lanes), table),
+                _mm512_permutexvar_ps(_mm512_srli_epi32::<28>(lanes), table),
+            ];
+            let scale = lane_scales(scales, codes.block, chunk);
+            for (row, sum) in sums.iter_mut().enumerate() {
+                let xs = xs.add(row * len + 128 * chunk);
+                let mut one = _mm512_mul_ps(w[0], _mm512_loadu_ps(xs));
+                let mut two = _mm512_mul_ps(w[1], _mm512_loadu_ps(xs.add(16)));
+                one = _mm512_fmadd_ps(w[2], _mm512_loadu_ps(xs.add(32)), one);
+                two = _mm512_fmadd_ps(w[3], _mm512_loadu_ps(xs.add(48)), two);
+                one = _mm512_fmadd_ps(w[4], _mm512_loadu_ps(xs.add(64)), one);
+                two = _mm512_fmadd_ps(w[5], _mm512_loadu_ps(xs.add(80)), two);
+                one = _mm512_fmadd_ps(w[6], _mm512_loadu_ps(xs.add(96)), one);
+                two = _mm512_fmadd_ps(w[7], _mm512_loadu_ps(xs.add(112)), two);
+                *sum = _mm512_fmadd_ps(_mm512_add_ps(one, two), scale, *sum);
+            }
+        }
+        for (sum, out) in sums.iter().zip(out) {
+            *out = _mm512_reduce_add_ps(*sum);
+        }
+        M
+    }
+}
+
+#[target_feature(enable = "avx512f,avx512bw,avx512vl")]
+pub(super) unsafe fn absmax(xs: &[f32]) -> f32 {
+    unsafe {
+        let mut largest = _mm512_setzero_ps();
+        let mut nan = 0u16;
+        let chunks = xs.chunks_exact(16);
+        let mut result = super::scalar::absmax(chunks.remainder());
+        for chunk in chunks {
+            let x = _mm512_abs_ps(_mm512_loadu_ps(chunk.as_ptr()));
+            nan |= _mm512_cmp_ps_mask::<_CMP_UNORD_Q>(x, x);
+            largest = _mm512_max_ps(x, largest);
+        }
+        let largest = _mm512_reduce_max_ps(largest);
+        if nan != 0 {
+            return f32::NAN;
+        }
+        if largest > result {
+            result = largest;
+        }
+        result
+    }
+}
+
+#[target_feature(enable = "avx512f,avx512bw,avx512vl")]
+pub(super) unsafe fn encode(xs: &[f32], inverse: f32, bounds: &[f32; 16], order: &[u8; 16], out: &mut [u8]) {
+    unsafe {
+        let bounds = _mm512_loadu_ps(bounds.as_ptr());
+        let order = _mm512_cvtepu8_epi32(_mm_loadu_si128(order.as_ptr().cast()));
+        let inverse = _mm512_set1_ps(inverse);
+        let nearest = |xs: *const f32| {
+            let x = _mm512_mul_ps(_mm512_loadu_ps(xs), inverse);
+            let mut index = _mm512_setzero_si512();
+            for step in [8, 4, 2, 1] {
+                let place = _mm512_add_epi32(index, _mm512_set1_epi32(step - 1));
+                let bound = _mm512_permutexvar_ps(place, bounds);
+                // "Not less or equal" is true for NaN.
+                let above = _mm512_cmp_ps_mask::<_CMP_NLE_UQ>(x, bound);
+                index = _mm512_mask_add_epi32(index, above, index, _mm512_set1_epi32(step));
+            }
+            _mm512_permutexvar_epi32(index, order)
+        };
+        for (xs, out) in xs.chunks_exact(32).zip(out.chunks_exact_mut(16)) {
+            let (first, second) = (nearest(xs.as_ptr()), nearest(xs.as_ptr().add(16)));
+            // A 64-bit lane holds the codes of a byte: the first in its lower half.
+            let pack = |codes: __m512i| {
+                let upper = _mm512_slli_epi64::<4>(codes);
+                let both = _mm512_or_si512(upper, _mm512_srli_epi64::<32>(codes));
+                _mm512_cvtepi64_epi8(both)
+            };
+            _mm_storeu_si128(out.as_mut_ptr().cast(), _mm_unpacklo_epi64(pack(first), pack(second)));
+        }
+    }
+}
+
+#[target_feature(enable = "avx512f,avx512bw,avx512vl")]
+pub(super) unsafe fn widen_half(xs: &[u16], out: &mut [f32]) {
+    let whole = xs.len().min(out.len()) / 16 * 16;
+    for start in (0..whole).step_by(16) {
+        // SAFETY: 16 numbers from `start` on are there.
+        unsafe {
+            let bits = _mm256_loadu_si256(xs.as_ptr().add(start).cast());
+            _mm512_storeu_ps(out.as_mut_ptr().add(start), _mm512_cvtph_ps(bits));
+        }
+    }
+    super::scalar::widen(Format::Half, &xs[whole..], &mut out[whole..]);
+}
+
+#[target_feature(enable = "avx512f,avx512bw,avx512vl")]
+pub(super) unsafe fn dot8(row: &[i8], xs: &[f32], out: &mut [f32]) {
+    let (len, mut done) = (row.len(), 0);
+    while done < out.len() {
+        let (xs, out) = (&xs[done * len..], &mut out[done..]);
+        // SAFETY: as the caller's.
+        done += unsafe {
+            match out.len() {
+                1 => dot8_rows::<1>(row, xs, out),
+                2 | 3 => dot8_rows::<2>(row, xs, out),
+                4..=7 => dot8_rows::<4>(row, xs, out),
+                _ => dot8_rows::<8>(row, xs, out),
+            }
+        };
+    }
+}
+
+#[target_feature(enable = "avx512f,avx512bw,avx512vl")]
+unsafe fn dot8_rows<const M: usize>(row: &[i8], xs: &[f32], out: &mut [f32]) -> usize {
+    unsafe {
+        let (len, whole) = (row.len(), row.len() / 32 * 32);
+        let mut sums = [[_mm512_setzero_ps(); 2]; M];
+        for start in (0..whole).step_by(32) {
+            let load = |at| _mm512_cvtepi8_epi32(_mm_loadu_si128(row.as_ptr().add(at).cast()));
+            let (one, two) = (_mm512_cvtepi32_ps(load(start)), _mm512_cvtepi32_ps(load(start + 16)));
+            _mm_prefetch::<_MM_HINT_T0>(row.as_ptr().wrapping_add(start + AHEAD));
+            for (m, sum) in sums.iter_mut().enumerate() {
+                let xs = xs.as_ptr().add(m * len + start);
+                sum[0] = _mm512_fmadd_ps(one, _mm512_loadu_ps(xs), sum[0]);
+                sum[1] = _mm512_fmadd_ps(two, _mm512_loadu_ps(xs.add(16)), sum[1]);
+            }
+        }
+        for (m, (sum, out)) in sums.iter().zip(out).enumerate() {
+            let rest = row[whole..].iter().zip(&xs[m * len + whole..]).map(|(&w, x)| f32::from(w) * x);
+            *out = _mm512_reduce_add_ps(_mm512_add_ps(sum[0], sum[1])) + rest.sum::<f32>();
+        }
+        M
+    }
+}
+
+#[target_feature(enable = "avx512f,avx512bw,avx512vl")]
+pub(super) unsafe fn decode8(row: &[i8], scale: f32, out: &mut Out<'_>) -> usize {
+    unsafe {
+        let whole = row.len() / 16 * 16;
+        let scale = _mm512_set1_ps(scale);
+        for start in (0..whole).step_by(16) {
+            let numbers = _mm512_cvtepi8_epi32(_mm_loadu_si128(row.as_ptr().add(start).cast()));
+            let x = _mm512_mul_ps(_mm512_cvtepi32_ps(numbers), scale);
+            match out {
+                Out::F32(out) => _mm512_storeu_ps(out.as_mut_ptr().add(start), x),
+                Out::Half(format, out) => {
+                    let bits = if *format == Format::Half {
+                        _mm512_cvtps_ph::<_MM_FROUND_TO_NEAREST_INT>(x)
+                    } else {
+                        _mm512_cvtepi32_epi16(_mm512_srli_epi32::<16>(round_bfloat16(x)))
+                    };
+                    _mm256_storeu_si256(out.as_mut_ptr().add(start).cast(), bits);
+                }
+            }
+        }
+        whole
+    }
+}

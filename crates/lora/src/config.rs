@@ -179,7 +179,6 @@ mod tests {
     #[test]
     fn what_would_compute_something_else_is_refused_by_name() {
         for (text, field) in [
-            (r#"{"use_dora": true}"#, "use_dora"),
             (r#"{"use_qalora": true}"#, "use_qalora"),
             (r#"{"bias": "all"}"#, "bias"),
             (r#"{"modules_to_save": ["lm_head"]}"#, "modules_to_save"),

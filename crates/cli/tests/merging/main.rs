@@ -13,4 +13,5 @@ mod refusals;
 mod round_trip;
 mod scene;
 mod unmerging;
+mod variants;
 mod vocabulary;

@@ -46,7 +46,7 @@ pub(crate) fn scene(config: &LlamaConfig, kind: Kind) -> Scene {
 }
 
 /// Numbers without a pattern.
-fn numbers(shape: &[i64], from: i64) -> Tensor {
+pub(crate) fn numbers(shape: &[i64], from: i64) -> Tensor {
     let count = Tensor::arange(shape.iter().product::<i64>(), (Kind::Double, Device::Cpu)) + from;
     ((&count * &count * 0.37).sin() * 0.2).view(shape).to_kind(Kind::Float)
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use llama_model::{Llama, LlamaConfig};
-use lora::{ADAPTER_CONFIG, ADAPTER_WEIGHTS, LoraAdapters, verify_saved};
+use lora::{ADAPTER_CONFIG, ADAPTER_WEIGHTS, LoraAdapters, LoraConfig, verify_saved};
 use nn_core::{IGNORE_INDEX, LinearSource, Mode, NnError, TokenBatch, VisitLinears};
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -20,9 +20,16 @@ const TOLERANCE: f64 = 1e-4;
 struct Golden {
     input_ids: Vec<i64>,
     logits: Vec<Vec<f32>>,
+    /// After `merge_and_unload`.
+    merged_logits: Option<Vec<Vec<f32>>>,
+    #[serde(default)]
+    batch: Vec<Vec<i64>>,
+    /// Before each step of gradient descent over `batch`.
+    #[serde(default)]
+    losses: Vec<f64>,
 }
 
-const ADAPTERS: [&str; 3] = ["q_and_v", "patterns", "excluded"];
+const ADAPTERS: [&str; 4] = ["q_and_v", "patterns", "excluded", "dora"];
 
 fn crates() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
@@ -116,6 +123,38 @@ fn merging_changes_no_logit() {
             max_difference(&logits(&model, &golden.input_ids), &logits(&merged, &golden.input_ids));
         assert!(difference < TOLERANCE, "{name}: {difference}");
     }
+}
+
+#[test]
+fn logits_of_a_merged_dora_equal_those_of_peft() {
+    let golden = golden("dora");
+    let (_model, adapters) = adapted(&small_base(), &adapter_dir("dora"));
+    let ours = logits(&merged(&small_base(), &adapters), &golden.input_ids);
+    let difference = max_difference(&ours, &matrix(&golden.merged_logits.unwrap()));
+    assert!(difference < TOLERANCE, "{difference}");
+}
+
+#[test]
+fn losses_of_training_a_dora_equal_those_of_peft() {
+    const LEARNING_RATE: f64 = 0.3;
+    let golden = golden("dora");
+    let mut model = base(&small_base());
+    let config = LoraConfig::from_dir(&adapter_dir("dora")).unwrap();
+    let adapters = LoraAdapters::attach(&mut model, &config, 0).unwrap();
+    adapters.restore(&adapter_dir("dora")).unwrap();
+    let batch = TokenBatch::from_sequences(golden.batch.iter().map(|ids| (ids.as_slice(), ids.as_slice())));
+    for (seed, expected) in (0..).zip(&golden.losses) {
+        let loss = model.loss_sum(&batch, Mode::Train { seed }).unwrap() / batch.num_targets() as f64;
+        loss.backward();
+        for (_, mut parameter) in adapters.parameters() {
+            let mut gradient = parameter.grad();
+            let _ = tch::no_grad(|| parameter.subtract_(&(&gradient * LEARNING_RATE)));
+            let _ = gradient.zero_();
+        }
+        let loss = loss.double_value(&[]);
+        assert!((loss - expected).abs() < 1e-4, "step {seed}: {loss}, PEFT {expected}");
+    }
+    assert_eq!(golden.losses.len(), 8);
 }
 
 /// With `LORA_KEEP_SAVED=DIRECTORY` in the environment, what is saved here stays, for

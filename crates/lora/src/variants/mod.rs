@@ -1,11 +1,12 @@
 //! The adapter variants there are: one file each, and one line here.
 
+mod dora;
 mod lora;
 
 use crate::variant::Variant;
 
 /// Every variant; the first is plain LoRA.
-const VARIANTS: &[&dyn Variant] = &[&lora::Lora];
+const VARIANTS: &[&dyn Variant] = &[&lora::Lora, &dora::Dora];
 
 /// Plain LoRA.
 pub(crate) const LORA: &dyn Variant = VARIANTS[0];

@@ -13,9 +13,8 @@ use qlora_nf4::Quantization;
 use serde::Serialize;
 use tch::{Device, Tensor};
 
-use checkpoint::Base;
+use checkpoint::{Base, linears};
 use cli::compute::Quantize;
-use cli::merge::linears;
 use cli::output::print;
 use llama_finetune::{DeviceChoice, peak_device_mib, set_threads};
 

@@ -1,15 +1,17 @@
-//! Failures of opening a model.
+//! Failures of opening and of writing a model.
 
 use std::path::{Path, PathBuf};
 
 use hf_hub::api::sync::ApiError;
 use llama_model::ModelError;
 use llama_tokenizer::TokenizerError;
+use lora::LoraError;
+use merge::MergeError;
 use nn_core::NnError;
 use qlora_nf4::QuantError;
 use weights::WeightsError;
 
-/// A model that cannot be opened or loaded.
+/// A model that cannot be opened, loaded or written.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum CheckpointError {
@@ -36,6 +38,66 @@ pub enum CheckpointError {
         dir: PathBuf,
         /// Number of GGUF files in it.
         count: usize,
+    },
+    /// A setting of a merge that is impossible, or not for its form.
+    #[error("{reason}")]
+    Setting {
+        /// Name of the setting, its value, and the values it may have.
+        reason: String,
+    },
+    /// An output that is a file.
+    #[error("output_dir `{dir}` is a file")]
+    OutputIsFile {
+        /// The output.
+        dir: PathBuf,
+    },
+    /// An output that holds something.
+    #[error(
+        "output_dir `{dir}` is not empty; name another directory, or replace it by --overwrite_output_dir"
+    )]
+    OutputNotEmpty {
+        /// The output.
+        dir: PathBuf,
+    },
+    /// An output that would take the base's place.
+    #[error("output_dir `{dir}` is base_model")]
+    OutputIsBase {
+        /// The output.
+        dir: PathBuf,
+    },
+    /// A base that is to be quantised before merging, and is already.
+    #[error(
+        "the base is quantised already ({stored}); leave out --base_precision {asked}, which it is added to as it is"
+    )]
+    BaseQuantised {
+        /// Its quantisation.
+        stored: String,
+        /// The quantisation that was asked for.
+        asked: String,
+    },
+    /// An adapter that cannot be merged into this base.
+    #[error("adapter `{adapter}` does not fit base `{base_model}`")]
+    Adapter {
+        /// Its directory.
+        adapter: PathBuf,
+        /// The base.
+        base_model: String,
+        /// Cause.
+        #[source]
+        source: LoraError,
+    },
+    /// A tensor that GGUF files have no name for.
+    #[error("GGUF files have no name for `{name}`")]
+    NoGgufName {
+        /// Its name in Hugging Face's files.
+        name: String,
+    },
+    /// A base without a tokenizer that a GGUF file could hold.
+    #[error("a GGUF file needs a tokenizer")]
+    TokenizerNeeded {
+        /// Cause.
+        #[source]
+        source: Box<CheckpointError>,
     },
     /// A `quantization_config` over plain weights.
     #[error("`{config}` says that the weights are quantised, but they are not")]
@@ -227,6 +289,12 @@ pub enum CheckpointError {
     /// A file that cannot be read or written.
     #[error(transparent)]
     Weights(#[from] WeightsError),
+    /// An adapter that cannot be read.
+    #[error(transparent)]
+    Lora(#[from] LoraError),
+    /// A merge that cannot be done, or whose proof does not hold.
+    #[error(transparent)]
+    Merge(#[from] MergeError),
     /// A layer or tensor that cannot be made.
     #[error(transparent)]
     Nn(#[from] NnError),
@@ -245,6 +313,11 @@ impl CheckpointError {
                 | Self::NotFetched { .. }
                 | Self::Gated { .. }
                 | Self::UnknownModel { .. }
+                | Self::Setting { .. }
+                | Self::OutputIsFile { .. }
+                | Self::OutputNotEmpty { .. }
+                | Self::OutputIsBase { .. }
+                | Self::BaseQuantised { .. }
                 | Self::Quant(QuantError::AlreadyQuantised { .. })
         )
     }

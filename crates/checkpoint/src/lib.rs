@@ -1,26 +1,34 @@
-//! Opening a base model in any form: a directory in Hugging Face's layout or in Meta's, a GGUF file, or the name of a model
-//! on the hub.
+//! Every form of a model, opened and written: Hugging Face's directories, Meta's state dicts, GGUF files.
 //!
-//! [`Base::open`] recognises the form; its tokenizer, chat template and weights are then read the same way whatever it is,
-//! and [`Base::load`] gives the model.
+//! [`Base::open`] takes a directory, a file, or the name of a model on the hub and recognises its form; tokenizer, chat
+//! template and weights are then read the same way whatever it is, and [`Base::load`] gives the model. [`Base::merge`] adds
+//! adapters and writes the result in any form.
+//!
+//! A form is one folder of `formats`, which implements [`Format`], and one line of [`FORMATS`]. Inside, tensors have Hugging
+//! Face's names, shapes and order of rows.
 
 mod base;
-mod chat;
+mod chat_template;
+mod config;
 mod error;
-mod gguf;
+mod format;
+mod formats;
 mod hub;
-mod interleaved;
+mod linears;
 mod memory;
-mod meta;
-mod source;
+mod plan;
+mod row_order;
+mod text_file;
 mod tokenizer_files;
+mod write;
 
 pub use base::{Base, LoadTimes};
+pub use config::{AdapterDir, MergeConfig, Precision};
 pub use error::CheckpointError;
-pub use gguf::{
-    GgufCheckpoint, GgufSource, gguf_metadata, gguf_rope_factors, gguf_tensor_name, has_rotated_rows,
-};
+pub use format::{Format, ModelFiles, Supports};
+pub use formats::{FORMATS, Gguf, HuggingFace, Meta};
+pub use linears::linears;
 pub use memory::{auto_kind, free_host_bytes};
-pub use meta::{MetaCheckpoint, MetaPart, MetaSource, meta_params, meta_parts};
-pub use source::{BaseSource, BaseWeights};
+pub use plan::MergePlan;
 pub use tokenizer_files::copy_tokenizer_files;
+pub use write::MergedFiles;

@@ -41,7 +41,7 @@ pub fn copy_tokenizer_files(from: &Path, to: &Path) -> Result<(), CheckpointErro
 ///
 /// # Errors
 /// When the disk refuses.
-pub(crate) fn write(
+pub(crate) fn write_tokenizer_files(
     tokenizer: &LlamaTokenizer,
     chat_template: Option<&str>,
     target: &Path,

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use ::merge::{Extracted, unmerge};
 use anyhow::{Context, Result, bail};
-use checkpoint::Base;
+use checkpoint::{Base, linears};
 use clap::Parser;
 use lora::{AdapterLayer, LoraConfig, TargetModules, save_adapter};
 use nn_core::{LinearSource, ModulePath};
@@ -14,7 +14,6 @@ use tch::{Device, Kind, no_grad};
 use weights::{AtomicDir, atomic_write};
 
 use crate::exit::usage;
-use crate::merge::linears;
 use crate::output::print;
 use llama_finetune::set_threads;
 
@@ -96,8 +95,7 @@ pub fn run(args: UnmergeArgs) -> Result<()> {
 
 /// The factors of every linear layer that differs.
 fn extract(base: &Base, merged: &Base, r: i64, scale: f64) -> Result<Vec<Extracted>> {
-    let (base_weights, merged_weights) = (base.weights()?, merged.weights()?);
-    let (from, to) = (base_weights.source(Device::Cpu, None), merged_weights.source(Device::Cpu, None));
+    let (from, to) = (base.source(Device::Cpu, None)?, merged.source(Device::Cpu, None)?);
     let mut found = Vec::new();
     for linear in linears(&base.config) {
         let (name, shape) = (format!("{}.weight", linear.path), [linear.out_features, linear.in_features]);
@@ -114,11 +112,8 @@ fn extract(base: &Base, merged: &Base, r: i64, scale: f64) -> Result<Vec<Extract
 
 /// Tensors other than linear layers that are not equal.
 fn changed_elsewhere(base: &Base, merged: &Base) -> Result<Vec<String>> {
-    let (base_weights, merged_weights) = (base.weights()?, merged.weights()?);
-    let (from, to) = (
-        base_weights.source(Device::Cpu, Some(Kind::Float)),
-        merged_weights.source(Device::Cpu, Some(Kind::Float)),
-    );
+    let (from, to) =
+        (base.source(Device::Cpu, Some(Kind::Float))?, merged.source(Device::Cpu, Some(Kind::Float))?);
     let linears = linears(&base.config);
     let is_linear = |name: &str| {
         name.strip_suffix(".weight")

@@ -91,3 +91,20 @@ pub trait LinearSource {
         Ok(Box::new(DenseLinear::new(weight, bias)))
     }
 }
+
+/// Forwards both methods, so that a source that quantises stays one in a box.
+impl<S: LinearSource + ?Sized> LinearSource for Box<S> {
+    fn tensor(&self, name: &str, shape: &[i64]) -> Result<Tensor, NnError> {
+        (**self).tensor(name, shape)
+    }
+
+    fn linear(
+        &self,
+        path: &ModulePath,
+        in_features: i64,
+        out_features: i64,
+        bias: bool,
+    ) -> Result<Box<dyn LinearOp>, NnError> {
+        (**self).linear(path, in_features, out_features, bias)
+    }
+}

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use checkpoint::{CheckpointError, GgufCheckpoint, MetaCheckpoint};
+use checkpoint::{CheckpointError, Format, Gguf, Meta, ModelFiles};
 use llama_model::{Llama, LlamaConfig, RopeScaling};
 use nn_core::LinearSource;
 use serde::Deserialize;
@@ -26,9 +26,13 @@ fn golden(name: &str) -> Golden {
     serde_json::from_str(&fs::read_to_string(goldens().join(name)).unwrap()).unwrap()
 }
 
+/// Loads an opened model in float32.
+fn model(files: &dyn ModelFiles) -> Result<Llama, CheckpointError> {
+    Ok(Llama::load(files.config(), &files.source(Device::Cpu, Some(Kind::Float))?)?)
+}
+
 fn meta_model(dir: &Path) -> Result<Llama, CheckpointError> {
-    let checkpoint = MetaCheckpoint::open(dir)?;
-    Ok(Llama::load(checkpoint.config(), &checkpoint.source(Device::Cpu, Some(Kind::Float)))?)
+    model(&*Meta.open(dir)?)
 }
 
 fn assert_equals_golden(model: &Llama, golden: &Golden, name: &str) {
@@ -132,9 +136,8 @@ fn what_is_missing_or_does_not_fit_is_named() {
 #[test]
 fn gguf_files_make_the_models_that_transformers_has() {
     for name in ["llama3", "tied_linear", "biased"] {
-        let checkpoint = GgufCheckpoint::open(&goldens().join(format!("gguf/{name}.gguf"))).unwrap();
-        let model =
-            Llama::load(checkpoint.config(), &checkpoint.source(Device::Cpu, Some(Kind::Float))).unwrap();
+        let checkpoint = Gguf.open(&goldens().join(format!("gguf/{name}.gguf"))).unwrap();
+        let model = model(&*checkpoint).unwrap();
         let expected = LlamaConfig::from_dir(&family(name)).unwrap();
         // The others have no tokenizer.
         let (bos, eos) = if name == "tied_linear" { (Some(1), expected.eos_token_id) } else { (None, None) };
@@ -172,10 +175,7 @@ fn a_gguf_file_of_something_else_is_refused_by_what_it_says() {
         ("original_context_length", "original_kontext_length", "`rope_freqs.weight` is of largest factor 8"),
     ] {
         let (_dir, path) = edited(from.as_bytes(), to.as_bytes());
-        let model = GgufCheckpoint::open(&path).and_then(|checkpoint| {
-            Ok(Llama::load(checkpoint.config(), &checkpoint.source(Device::Cpu, Some(Kind::Float)))?)
-        });
-        let said = text(&model.unwrap_err());
+        let said = text(&Gguf.open(&path).and_then(|files| model(&*files)).unwrap_err());
         assert!(said.contains(expected), "{said}; expected {expected}");
         assert!(said.contains("model.gguf") || expected == "has shape", "{said}");
     }
@@ -190,8 +190,8 @@ fn metas_and_hugging_faces_weights_of_one_model_are_equal() {
         eprintln!("skipped: ../shared/data/models is absent");
         return;
     }
-    let checkpoint = MetaCheckpoint::open(&meta).unwrap();
-    let source = checkpoint.source(Device::Cpu, None);
+    let checkpoint = Meta.open(&meta).unwrap();
+    let source = checkpoint.source(Device::Cpu, None).unwrap();
     let store = TensorStore::open(&hf).unwrap();
     let config = LlamaConfig::from_dir(&hf).unwrap();
     for (name, shape) in config.tensor_shapes() {
@@ -209,8 +209,8 @@ fn metas_and_hugging_faces_weights_of_one_model_are_equal() {
 #[test]
 fn a_gguf_tensor_of_plain_numbers_is_not_copied() {
     let path = goldens().join("gguf/biased.gguf");
-    let (checkpoint, file) = (GgufCheckpoint::open(&path).unwrap(), GgufFile::open(&path).unwrap());
-    let source = checkpoint.source(Device::Cpu, Some(Kind::Float));
+    let (checkpoint, file) = (Gguf.open(&path).unwrap(), GgufFile::open(&path).unwrap());
+    let source = checkpoint.source(Device::Cpu, Some(Kind::Float)).unwrap();
     let twice = [(); 2].map(|()| source.tensor("model.norm.weight", &[32]).unwrap());
     assert_eq!(twice[0].data_ptr(), twice[1].data_ptr());
     assert!(twice[0].equal(&file.tensor("output_norm.weight", None).unwrap()));

@@ -56,7 +56,7 @@ pub(crate) fn plan(run: &FinetuneConfig) -> Result<String> {
     let tokens = u64::from(run.micro_batch_size) * run.cutoff_len as u64;
     line("micro-batch", format!("{} x {} tokens at most = {tokens}", run.micro_batch_size, run.cutoff_len));
     line("memory, estimated", String::new());
-    let weights_note = if cuda || quantization.is_some() || Some(kind) != base.stored_kind() {
+    let weights_note = if cuda || quantization.is_some() || Some(kind) != base.files().stored_kind() {
         ""
     } else {
         " (mapped from the file, not copied)"

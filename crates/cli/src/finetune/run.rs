@@ -109,9 +109,8 @@ impl Job<'_> {
                 stored.describe()
             )));
         }
-        let weights = base.weights()?;
         let begun = Instant::now();
-        let mut model = FullModel::load(&base.complete_config()?, weights.source(self.device, None))
+        let mut model = FullModel::load(&base.files().complete_config()?, base.source(self.device, None)?)
             .with_context(|| format!("cannot load `{}`", base.dir.display()))?;
         model.model_mut().set_gradient_checkpointing(config.gradient_checkpointing);
         let times = LoadTimes { load_s: begun.elapsed().as_secs_f64(), quantise_s: 0.0 };
@@ -120,7 +119,7 @@ impl Job<'_> {
         }
         report::describe(config, model.model(), model.num_parameters(), self.data.train.examples.len());
         let Some(summary) = self.train(&model, Kind::Float)? else { return Ok(()) };
-        base.copy_tokenizer(&config.output_dir)?;
+        base.files().copy_tokenizer(&config.output_dir)?;
         self.finish(&summary, times, base_bytes(&base.config, Kind::Float, None))
     }
 

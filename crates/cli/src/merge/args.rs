@@ -4,6 +4,8 @@
 
 use std::path::PathBuf;
 
+use checkpoint::{FORMATS, Format};
+use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use clap::{Parser, ValueEnum};
 
 use crate::compute::Quantize;
@@ -27,8 +29,8 @@ pub struct MergeArgs {
     #[arg(long = "output_dir", value_name = "DIR")]
     pub(crate) output_dir: Option<PathBuf>,
     /// What to write
-    #[arg(long, value_name = "FORMAT", default_value = "hf")]
-    pub(crate) format: Format,
+    #[arg(long, value_name = "FORMAT", default_value = "hf", value_parser = format_parser())]
+    pub(crate) format: &'static dyn Format,
     /// Precision: auto (the base's), float32, bfloat16, float16, and q8_0 for GGUF
     #[arg(long, default_value = "auto")]
     pub(crate) dtype: String,
@@ -82,16 +84,17 @@ pub struct MergeArgs {
     pub(crate) threads: Option<usize>,
 }
 
-/// What is written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Format {
-    /// config.json, model.safetensors or shards, the tokenizer's files.
-    Hf,
-    /// consolidated.00.pth and params.json.
-    #[value(alias = "state_dict")]
-    StateDict,
-    /// model.gguf.
-    Gguf,
+/// Accepts the name of a registered form, with `-` or `_` inside.
+fn format_parser() -> impl TypedValueParser<Value = &'static dyn Format> {
+    let values = FORMATS.iter().map(|format| {
+        let underscored: &'static str = format.name().replace('-', "_").leak();
+        PossibleValue::new(format.name()).alias(underscored).help(format.description())
+    });
+    PossibleValuesParser::new(values).map(|name| {
+        let named = FORMATS.iter().find(|format| format.name() == name.replace('_', "-"));
+        // The parser has let nothing else through.
+        *named.unwrap_or(&FORMATS[0])
+    })
 }
 
 /// How several adapters become one.

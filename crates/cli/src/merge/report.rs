@@ -1,4 +1,4 @@
-//! What a merge did, as a file and as a table.
+//! The report of a merge, as a file and as a table.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -6,25 +6,25 @@ use std::path::Path;
 
 use ::merge::{Proof, TargetProof};
 use anyhow::{Context, Result};
+use checkpoint::{MergePlan, MergedFiles};
 use qlora_nf4::Quantization;
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::plan::Plan;
 use super::settings::Settings;
 use super::verify::Verification;
 
 /// The file in the output directory.
 pub(crate) const FILE: &str = "merge_report.json";
 
-/// The contents of `merge_report.json`.
+/// Makes the contents of `merge_report.json`.
 pub(crate) fn to_json(
-    dir: &Path,
     settings: &Settings,
-    plan: &Plan,
-    proof: &Proof,
+    plan: &MergePlan<'_>,
+    written: &MergedFiles,
     verification: Option<&Verification>,
 ) -> Result<String> {
+    let (merge, proof) = (plan.settings(), written.proof());
     let adapters: Vec<Value> = settings
         .adapters
         .iter()
@@ -38,14 +38,14 @@ pub(crate) fn to_json(
     let report = json!({
         "base_model": settings.base_model,
         "adapters": adapters,
-        "combination": settings.combination.name(),
-        "scale": settings.scale,
+        "combination": merge.combination.name(),
+        "scale": merge.scale,
         "dtype": plan.dtype(),
-        "base_quantization": settings.base_quantization.map(Quantization::describe),
-        "quantization": settings.quantization.map(Quantization::describe),
-        "files": sizes(dir)?,
-        "added_tokens": plan.added_tokens,
-        "tensors_left_out": plan.left_out,
+        "base_quantization": merge.base_quantization.map(Quantization::describe),
+        "quantization": merge.quantization.map(Quantization::describe),
+        "files": sizes(written.path())?,
+        "added_tokens": plan.added_tokens(),
+        "tensors_left_out": plan.left_out(),
         "tensors_unchanged": proof.untouched,
         "targets": targets.collect::<Result<Vec<_>>>()?,
         "verification": verification.map(serde_json::to_value).transpose()?,
@@ -59,7 +59,7 @@ struct FileSize {
     bytes: u64,
 }
 
-/// Every file of the output and its size, by name.
+/// Lists every file of the output and its size, by name.
 fn sizes(dir: &Path) -> Result<Vec<FileSize>> {
     let mut files = Vec::new();
     for entry in std::fs::read_dir(dir).with_context(|| format!("cannot read `{}`", dir.display()))? {
@@ -71,7 +71,7 @@ fn sizes(dir: &Path) -> Result<Vec<FileSize>> {
     Ok(files)
 }
 
-/// The targets by the last part of their name, a line each.
+/// Makes a table of the targets by the last part of their name, a line each.
 pub(crate) fn table(proof: &Proof) -> String {
     let mut by_leaf: BTreeMap<&str, Vec<&TargetProof>> = BTreeMap::new();
     for target in &proof.targets {

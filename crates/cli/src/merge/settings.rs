@@ -4,54 +4,26 @@ use std::path::{Path, PathBuf};
 
 use ::merge::Combination;
 use anyhow::Result;
+use checkpoint::{AdapterDir, MergeConfig, Precision};
 use nn_core::Dtype;
 use qlora_nf4::Quantization;
-use tch::Kind;
 
-use super::args::{BasePrecision, CombinationArg, Format, MergeArgs};
+use super::args::{BasePrecision, CombinationArg, MergeArgs};
 use crate::compute::Quantize;
 use crate::exit::usage;
 
-/// The program, fully decided.
+/// Settings of one run of the program.
 #[derive(Debug)]
 pub(crate) struct Settings {
     pub(crate) base_model: String,
-    pub(crate) adapters: Vec<AdapterSpec>,
-    pub(crate) combination: Combination,
-    pub(crate) scale: f64,
+    pub(crate) adapters: Vec<AdapterDir>,
     pub(crate) output_dir: PathBuf,
-    pub(crate) overwrite: bool,
-    pub(crate) format: Format,
-    pub(crate) dtype: Precision,
-    pub(crate) max_shard_bytes: u64,
-    pub(crate) shards: usize,
+    pub(crate) merge: MergeConfig,
     pub(crate) verify: bool,
-    /// What the base goes through, there and back, before anything is added.
-    pub(crate) base_quantization: Option<Quantization>,
-    /// How the linear layers of the output are quantised.
-    pub(crate) quantization: Option<Quantization>,
     pub(crate) threads: Option<usize>,
 }
 
-/// An adapter and how much of it.
-#[derive(Debug, Clone, PartialEq)]
-pub(crate) struct AdapterSpec {
-    pub(crate) dir: PathBuf,
-    pub(crate) weight: f64,
-}
-
-/// Precision of the output.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Precision {
-    /// The base's.
-    AsBase,
-    /// This one.
-    Of(Kind),
-    /// Blocks of 8 bits.
-    Q8_0,
-}
-
-/// Flags to settings.
+/// Turns flags into settings.
 ///
 /// # Errors
 /// When a value cannot be, or two do not go together.
@@ -87,49 +59,36 @@ pub(crate) fn resolve(args: MergeArgs) -> Result<Settings> {
     }
     let mut adapters = adapter.iter().map(|text| parse_adapter(text)).collect::<Result<Vec<_>>>()?;
     if !lora_weights.is_empty() {
-        adapters.push(AdapterSpec { dir: lora_weights.into(), weight: 1.0 });
+        adapters.push(AdapterDir::new(lora_weights));
     }
     if let Some(missing) = adapters.iter().find(|adapter| !adapter.dir.is_dir()) {
         return Err(usage(format!("adapter `{}` is not a directory", missing.dir.display())));
     }
-    if !scale.is_finite() || scale == 0.0 {
-        return Err(usage(format!("scale is {scale}; expected a number other than 0")));
-    }
-    if shards == 0 || shards > 64 {
-        return Err(usage(format!("shards is {shards}; expected 1 to 64")));
-    }
-    if shards > 1 && format != Format::StateDict {
-        return Err(usage("shards is for --format state-dict; --max_shard_size cuts Hugging Face's files"));
-    }
     let (base_quantization, quantization) =
-        quantizations(base_precision, quantize, double_quant, format, !adapters.is_empty())?;
-    Ok(Settings {
-        base_model,
-        adapters,
+        quantizations(base_precision, quantize, double_quant, !adapters.is_empty())?;
+    let merge = MergeConfig {
+        format,
+        precision: parse_precision(&dtype)?,
+        max_shard_bytes: parse_size(&max_shard_size)?,
+        shards,
         combination: match combination {
             CombinationArg::Cat => Combination::Cat,
             CombinationArg::Linear => Combination::Linear,
         },
         scale,
-        output_dir,
-        overwrite: overwrite_output_dir,
-        format,
-        dtype: parse_dtype(&dtype, format)?,
-        max_shard_bytes: parse_size(&max_shard_size)?,
-        shards,
-        verify,
         base_quantization,
         quantization,
-        threads,
-    })
+        overwrite: overwrite_output_dir,
+    };
+    merge.validate()?;
+    Ok(Settings { base_model, adapters, output_dir, merge, verify, threads })
 }
 
-/// What the base goes through, and how the output is quantised.
+/// Returns the quantisation that the base goes through, and that of the output.
 fn quantizations(
     base_precision: BasePrecision,
     quantize: Quantize,
     double_quant: bool,
-    format: Format,
     adapted: bool,
 ) -> Result<(Option<Quantization>, Option<Quantization>)> {
     let nf4_base = base_precision == BasePrecision::Nf4;
@@ -144,30 +103,26 @@ fn quantizations(
         return Err(usage("double_quant needs --base_precision nf4, or --quantize nf4 or fp4"));
     }
     let quantization = quantize.with_double_quant(nested)?;
-    if quantization.is_some() && format != Format::Hf {
-        return Err(usage("quantize is for --format hf; GGUF files have --dtype q8_0"));
-    }
     let base = if nf4_base { Quantize::nf4().with_double_quant(double_quant)? } else { None };
     Ok((base, quantization))
 }
 
-fn parse_dtype(text: &str, format: Format) -> Result<Precision> {
-    match (text.to_ascii_lowercase().as_str(), format) {
-        ("q8_0", Format::Gguf) => Ok(Precision::Q8_0),
-        ("q8_0", _) => Err(usage("dtype q8_0 is for --format gguf")),
-        (name, _) => Ok(name.parse::<Dtype>()?.kind().map_or(Precision::AsBase, Precision::Of)),
+fn parse_precision(text: &str) -> Result<Precision> {
+    match text.to_ascii_lowercase().as_str() {
+        "q8_0" => Ok(Precision::Q8_0),
+        name => Ok(name.parse::<Dtype>()?.into()),
     }
 }
 
 /// `DIR` or `DIR:WEIGHT`; a `:` that belongs to an existing path is part of it.
-fn parse_adapter(text: &str) -> Result<AdapterSpec> {
+fn parse_adapter(text: &str) -> Result<AdapterDir> {
     let weighted = text.rsplit_once(':').filter(|_| !Path::new(text).exists());
-    let Some((dir, weight)) = weighted else { return Ok(AdapterSpec { dir: text.into(), weight: 1.0 }) };
+    let Some((dir, weight)) = weighted else { return Ok(AdapterDir::new(text)) };
     let parsed: Option<f64> = weight.parse().ok().filter(|weight: &f64| weight.is_finite() && *weight != 0.0);
     let weight = parsed.ok_or_else(|| {
         usage(format!("adapter is `{text}`; expected DIR or DIR:WEIGHT, such as lora-alpaca:0.7"))
     })?;
-    Ok(AdapterSpec { dir: dir.into(), weight })
+    Ok(AdapterDir { dir: dir.into(), weight })
 }
 
 /// `5GB`, `500MB` (powers of ten, as transformers has it), `2GiB`, or bytes.
@@ -220,9 +175,9 @@ mod tests {
     #[test]
     fn an_adapter_takes_a_weight_after_a_colon() {
         let spec = |text: &str| parse_adapter(text).unwrap();
-        assert_eq!(spec("a:0.7"), AdapterSpec { dir: "a".into(), weight: 0.7 });
-        assert_eq!(spec("c:/a:-1"), AdapterSpec { dir: "c:/a".into(), weight: -1.0 });
-        assert_eq!(spec("a"), AdapterSpec { dir: "a".into(), weight: 1.0 });
+        assert_eq!(spec("a:0.7"), AdapterDir { dir: "a".into(), weight: 0.7 });
+        assert_eq!(spec("c:/a:-1"), AdapterDir { dir: "c:/a".into(), weight: -1.0 });
+        assert_eq!(spec("a"), AdapterDir { dir: "a".into(), weight: 1.0 });
         assert!(parse_adapter("a:much").unwrap_err().to_string().contains("DIR:WEIGHT"));
     }
 
@@ -235,10 +190,7 @@ mod tests {
             (BasePrecision::Nf4, "nf4", (nested, nested)),
             (BasePrecision::Original, "nf4", (None, nested)),
         ] {
-            assert_eq!(
-                quantizations(base, quantize.parse().unwrap(), true, Format::Hf, true).unwrap(),
-                expected
-            );
+            assert_eq!(quantizations(base, quantize.parse().unwrap(), true, true).unwrap(), expected);
         }
     }
 

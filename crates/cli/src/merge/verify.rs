@@ -3,7 +3,6 @@
 use std::fmt::Write;
 use std::path::Path;
 
-use ::merge::Deltas;
 use alpaca_data::PromptTemplate;
 use anyhow::{Context, Result, bail};
 use infer::GenerateConfig;
@@ -13,8 +12,7 @@ use nn_core::Dtype;
 use serde::Serialize;
 use tch::{Device, Kind};
 
-use super::settings::{Precision, Settings};
-use checkpoint::{Base, auto_kind};
+use checkpoint::{Base, MergePlan, Precision, auto_kind};
 
 /// What is asked; each goes through the Alpaca template, and alone.
 const PROMPTS: [&str; 4] = [
@@ -52,17 +50,12 @@ pub(crate) struct Compared {
     pub(crate) first_diverging_token: Option<usize>,
 }
 
-/// Compares base and adapters, as they compute unmerged, with what lies at `written`.
+/// Compares base and adapters, as they compute unmerged, with the model at `written`.
 ///
 /// # Errors
 /// When either cannot be loaded, or they are not the same model.
-pub(crate) fn verify(
-    base: &Base,
-    deltas: &Deltas,
-    written: &Path,
-    kind: Kind,
-    settings: &Settings,
-) -> Result<Verification> {
+pub(crate) fn verify(plan: &MergePlan<'_>, written: &Path) -> Result<Verification> {
+    let base = plan.base();
     let tokenizer = base.tokenizer().context("verify needs the tokenizer, for its prompts")?;
     let template = PromptTemplate::load("")?;
     let texts = PROMPTS.iter().flat_map(|text| [(*text).to_owned(), template.prompt(text, None)]);
@@ -77,8 +70,8 @@ pub(crate) fn verify(
     let compute = auto_kind(Device::Cpu, base.config.num_parameters());
     let dtype = Dtype::from_kind(compute).unwrap_or_default();
     let vocab_size = base.config.vocab_size;
-    let mut model = base.load_quantized(Device::Cpu, dtype, settings.base_quantization)?;
-    LoraAdapters::attach_layers(&mut model, &LoraConfig::default(), &deltas.layers()?)?;
+    let mut model = base.load_quantized(Device::Cpu, dtype, plan.settings().base_quantization)?;
+    LoraAdapters::attach_layers(&mut model, &LoraConfig::default(), &plan.deltas().layers()?)?;
     let expected = ModelOutputs::collect(&model, &prompts, &prompts, &generate, vocab_size)?;
     drop(model);
     let written = Base::open(&written.to_string_lossy())?;
@@ -94,7 +87,7 @@ pub(crate) fn verify(
     });
     let verification = Verification {
         computed_in: Dtype::name_of(compute).to_owned(),
-        kl_limit: kl_limit(kind, settings, compute),
+        kl_limit: kl_limit(plan, compute),
         prompts: compared.collect(),
     };
     verification.check()?;
@@ -103,9 +96,9 @@ pub(crate) fn verify(
 
 /// Nats by which rounding alone may move a distribution. Measured ones are a tenth of these and less; an adapter that is
 /// missing moves it by far more.
-fn kl_limit(kind: Kind, settings: &Settings, compute: Kind) -> f64 {
-    let bits = settings.quantization.map(|quantization| quantization.scheme().bits());
-    match (bits, settings.dtype, kind, compute) {
+fn kl_limit(plan: &MergePlan<'_>, compute: Kind) -> f64 {
+    let bits = plan.settings().quantization.map(|quantization| quantization.scheme().bits());
+    match (bits, plan.settings().precision, plan.kind(), compute) {
         (Some(bits), ..) if bits < 8 => 1.0,
         (Some(_), ..) | (_, Precision::Q8_0, ..) => 5e-2,
         (_, _, Kind::BFloat16, _) | (_, _, _, Kind::BFloat16) => 2e-2,

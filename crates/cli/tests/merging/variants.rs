@@ -3,7 +3,7 @@
 use checkpoint::Base;
 use lora::{Adapter, LoraAdapters, LoraConfig, TargetModules, VariantName};
 use nn_core::Dtype;
-use qlora_nf4::{Code4, Config4, Quantization};
+use qlora_nf4::Quantization;
 use tch::{Device, Kind, Tensor, no_grad};
 
 use crate::common::{Scene, names, run};
@@ -11,9 +11,6 @@ use crate::scene::{ALL, ALPHA, R, largest_difference, logits, logits_of, merge, 
 
 /// Logits, of which the largest are near 5, through two layers in float32.
 const SAME: f64 = 1e-4;
-
-const NF4: Quantization =
-    Quantization::Four(Config4 { code: Code4::Nf4, block_size: 64, double_quant: false });
 
 /// The base with the adapter in `dir`, quantised on loading or not; unmerged.
 fn adapted(scene: &Scene, dir: &str, quantization: Option<Quantization>) -> Tensor {
@@ -52,7 +49,7 @@ fn every_variant_merges_into_every_form_and_over_a_quantised_base() {
             (&["--format", "hf"] as &[&str], "", None),
             (&["--format", "state-dict", "--shards", "2"], "", None),
             (&["--format", "gguf"], "/model.gguf", None),
-            (&["--base_precision", "nf4", "--verify"], "", Some(NF4)),
+            (&["--base_precision", "nf4", "--verify"], "", Some(Quantization::nf4())),
         ] {
             let own = ["--base_model", "model", "--lora_weights", "adapter", "--output_dir", "out"];
             let done =

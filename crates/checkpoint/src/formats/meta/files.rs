@@ -1,8 +1,9 @@
-//! A directory of Meta's as the source of a model's layers.
+//! Opening Meta's directory.
 
 use std::path::{Path, PathBuf};
 
-use llama_model::LlamaConfig;
+use llama_model::{LlamaConfig, TokenIds};
+use llama_tokenizer::{LlamaTokenizer, TokenizerParts};
 use nn_core::{Dtype, LinearSource, NnError, TorchContext};
 use tch::{Device, Kind, Tensor};
 use weights::{TensorStore, WeightsError};
@@ -10,29 +11,28 @@ use weights::{TensorStore, WeightsError};
 use super::names::{Cut, meta_name};
 use super::params::Params;
 use crate::CheckpointError;
-use crate::interleaved::to_halves;
+use crate::chat_template::template_in_dir;
+use crate::format::ModelFiles;
+use crate::row_order::from_pairs;
+use crate::tokenizer_files::copy_tokenizer_files;
 
-/// The file that states the shape.
-const PARAMS: &str = "params.json";
+/// File that states the shape.
+pub(super) const PARAMS: &str = "params.json";
 
-/// An opened directory of `consolidated.NN.pth` and `params.json`.
+/// Opened directory of `consolidated.NN.pth` and `params.json`.
 #[derive(Debug)]
-pub struct MetaCheckpoint {
+pub(super) struct MetaFiles {
+    dir: PathBuf,
     config: LlamaConfig,
     shards: Vec<TensorStore>,
 }
 
-impl MetaCheckpoint {
-    /// Whether `dir` looks like one: it has `params.json` or a first shard.
-    pub fn is_one(dir: &Path) -> bool {
-        dir.join(PARAMS).exists() || shard_path(dir, 0).exists()
-    }
-
+impl MetaFiles {
     /// Opens a directory: reads `params.json` and the shards' headers.
     ///
     /// # Errors
     /// [`CheckpointError`] when the file or a shard is missing or damaged, or they do not fit each other.
-    pub fn open(dir: &Path) -> Result<Self, CheckpointError> {
+    pub(super) fn open(dir: &Path) -> Result<Self, CheckpointError> {
         let path = dir.join(PARAMS);
         let text = std::fs::read_to_string(&path)
             .map_err(|source| CheckpointError::Read { path: path.clone(), source })?;
@@ -40,23 +40,18 @@ impl MetaCheckpoint {
             .map_err(|source| CheckpointError::Params { path: path.clone(), source })?;
         let shards = shard_paths(dir)?.into_iter().map(|path| TensorStore::open_file(&path));
         let shards = shards.collect::<Result<Vec<_>, _>>()?;
-        let mut checkpoint = Self { config: params.config(None, None), shards };
-        let vocab_size = checkpoint.whole_shape("model.embed_tokens.weight")?[0];
-        let intermediate_size = checkpoint.whole_shape("model.layers.0.mlp.gate_proj.weight")?[0];
-        checkpoint.config = params.config(Some(vocab_size), Some(intermediate_size));
-        checkpoint.config.tie_word_embeddings = checkpoint.is_tied()?;
-        let kind = checkpoint.shards[0].info("norm.weight")?.kind;
-        checkpoint.config.torch_dtype = Dtype::from_kind(kind).map(|dtype| dtype.to_string());
-        checkpoint.config.validate().map_err(CheckpointError::in_file(&path))?;
-        Ok(checkpoint)
+        let mut files = Self { dir: dir.to_owned(), config: params.config(None, None), shards };
+        let vocab_size = files.whole_shape("model.embed_tokens.weight")?[0];
+        let intermediate_size = files.whole_shape("model.layers.0.mlp.gate_proj.weight")?[0];
+        files.config = params.config(Some(vocab_size), Some(intermediate_size));
+        files.config.tie_word_embeddings = files.is_tied()?;
+        let kind = files.shards[0].info("norm.weight")?.kind;
+        files.config.torch_dtype = Dtype::from_kind(kind).map(|dtype| dtype.to_string());
+        files.config.validate().map_err(CheckpointError::in_file(&path))?;
+        Ok(files)
     }
 
-    /// The shape of the model. Special tokens are left open: they are the tokenizer's.
-    pub fn config(&self) -> &LlamaConfig {
-        &self.config
-    }
-
-    /// Whether the head is the embedding: it is not there, or lies where the embedding lies, as `torch.save` has it of
+    /// Tells whether the head is the embedding: it is not there, or lies where the embedding lies, as `torch.save` has it of
     /// weights that are one. (In several shards the two are cut in different ways, so a head is taken as its own there.)
     fn is_tied(&self) -> Result<bool, CheckpointError> {
         if self.shards.iter().all(|shard| !shard.contains("output.weight")) {
@@ -67,13 +62,7 @@ impl MetaCheckpoint {
         Ok(embedding.data_ptr() == head.data_ptr() && embedding.size() == head.size())
     }
 
-    /// A source of its tensors under Hugging Face's names and in its layout, on `device` and in `kind`; `None` keeps the
-    /// stored one.
-    pub fn source(&self, device: Device, kind: Option<Kind>) -> MetaSource<'_> {
-        MetaSource { checkpoint: self, device, kind }
-    }
-
-    /// The shape of a whole tensor that Hugging Face calls `name`.
+    /// Returns the shape of the whole tensor that Hugging Face calls `name`.
     fn whole_shape(&self, name: &str) -> Result<Vec<i64>, CheckpointError> {
         // Every name that is asked for has a translation; one that has none is reported as missing.
         let (meta, cut) = meta_name(name).unwrap_or_else(|| (name.to_owned(), Cut::Whole));
@@ -91,7 +80,7 @@ impl MetaCheckpoint {
         self.shards.iter().map(|shard| Ok(shard.info(meta)?.shape)).collect()
     }
 
-    /// Along which dimension shards of `shape` lie beside each other.
+    /// Returns the dimension along which shards of `shape` lie beside each other.
     fn cut_dim(&self, cut: Cut, shape: &[i64]) -> Option<i64> {
         match cut {
             _ if self.shards.len() == 1 => None,
@@ -101,7 +90,7 @@ impl MetaCheckpoint {
         }
     }
 
-    /// The whole tensor, in Meta's layout, looking at the file where there is one shard.
+    /// Reads the whole tensor, in Meta's layout, looking at the file where there is one shard.
     fn whole(&self, name: &str, meta: &str, cut: Cut) -> Result<Tensor, NnError> {
         let failed = |source| NnError::Source { name: name.to_owned(), source: Box::new(source) };
         let first = self.shards[0].tensor(meta).map_err(failed)?;
@@ -112,11 +101,73 @@ impl MetaCheckpoint {
     }
 }
 
-/// Gives a model the tensors of a [`MetaCheckpoint`]. What lies in one shard, in the kind asked for, and is no query or
+/// Tells whether `path` looks like Meta's directory: it has `params.json` or a first shard.
+pub(super) fn is_directory(path: &Path) -> bool {
+    path.join(PARAMS).exists() || shard_path(path, 0).exists()
+}
+
+impl MetaFiles {
+    /// Returns the directory of the tokenizer: with the weights, or above them, as Meta's download has it.
+    fn tokenizer_dir(&self) -> &Path {
+        let has_one =
+            |dir: &Path| dir.join("tokenizer.json").exists() || dir.join("tokenizer.model").exists();
+        match self.dir.parent() {
+            Some(above) if !has_one(&self.dir) && has_one(above) => above,
+            _ => &self.dir,
+        }
+    }
+}
+
+impl ModelFiles for MetaFiles {
+    fn config(&self) -> &LlamaConfig {
+        &self.config
+    }
+
+    fn source(
+        &self,
+        device: Device,
+        kind: Option<Kind>,
+    ) -> Result<Box<dyn LinearSource + '_>, CheckpointError> {
+        Ok(Box::new(MetaSource { files: self, device, kind }))
+    }
+
+    fn stored_kind(&self) -> Option<Kind> {
+        let stated = self.config.torch_dtype.as_deref().and_then(|name| name.parse::<Dtype>().ok());
+        stated.and_then(Dtype::kind).or(Some(Kind::Float))
+    }
+
+    /// Takes the special tokens from the tokenizer: `params.json` leaves them to it.
+    fn complete_config(&self) -> Result<LlamaConfig, CheckpointError> {
+        let tokenizer = self.tokenizer()?;
+        Ok(LlamaConfig {
+            bos_token_id: Some(tokenizer.bos_id()),
+            eos_token_id: Some(TokenIds::One(tokenizer.eos_id())),
+            ..self.config.clone()
+        })
+    }
+
+    fn tokenizer(&self) -> Result<LlamaTokenizer, CheckpointError> {
+        Ok(LlamaTokenizer::from_dir(self.tokenizer_dir())?)
+    }
+
+    fn tokenizer_parts(&self) -> Result<TokenizerParts, CheckpointError> {
+        Ok(TokenizerParts::from_dir(self.tokenizer_dir())?)
+    }
+
+    fn chat_template(&self) -> Result<Option<String>, CheckpointError> {
+        template_in_dir(&self.dir)
+    }
+
+    fn copy_tokenizer(&self, target: &Path) -> Result<(), CheckpointError> {
+        copy_tokenizer_files(self.tokenizer_dir(), target)
+    }
+}
+
+/// Source of the tensors of [`MetaFiles`] under Hugging Face's names. Whatever lies in one shard, in the kind asked for, and is no query or
 /// key projection (these have their rows in another order) is not copied.
 #[derive(Debug)]
-pub struct MetaSource<'a> {
-    checkpoint: &'a MetaCheckpoint,
+struct MetaSource<'a> {
+    files: &'a MetaFiles,
     device: Device,
     kind: Option<Kind>,
 }
@@ -126,7 +177,7 @@ impl LinearSource for MetaSource<'_> {
         let failed =
             |source: CheckpointError| NnError::Source { name: name.to_owned(), source: Box::new(source) };
         let (meta, cut) = meta_name(name).unwrap_or_else(|| (name.to_owned(), Cut::Whole));
-        let actual = self.checkpoint.whole_shape(name).map_err(failed)?;
+        let actual = self.files.whole_shape(name).map_err(failed)?;
         if actual != shape {
             return Err(NnError::Shape {
                 name: format!("{name} ({meta})"),
@@ -134,25 +185,19 @@ impl LinearSource for MetaSource<'_> {
                 expected: shape.to_vec(),
             });
         }
-        let whole = self.checkpoint.whole(name, &meta, cut)?;
-        let config = &self.checkpoint.config;
-        let whole = if name.ends_with("q_proj.weight") {
-            to_halves(&whole, config.num_attention_heads)?
-        } else if name.ends_with("k_proj.weight") {
-            to_halves(&whole, config.num_key_value_heads)?
-        } else {
-            whole
-        };
+        let whole = self.files.whole(name, &meta, cut)?;
+        let whole = from_pairs(name, whole, self.files.config.head_dim)?;
         let kind = self.kind.unwrap_or(whole.kind());
         Ok(whole.f_to_device_(self.device, kind, false, false).op("to")?)
     }
 }
 
-fn shard_path(dir: &Path, index: usize) -> PathBuf {
+/// Returns the path of shard `index` in `dir`.
+pub(super) fn shard_path(dir: &Path, index: usize) -> PathBuf {
     dir.join(format!("consolidated.{index:02}.pth"))
 }
 
-/// The shards, in order: as many as the highest number says.
+/// Lists the shards, in order: as many as the highest number says.
 fn shard_paths(dir: &Path) -> Result<Vec<PathBuf>, CheckpointError> {
     let entries =
         std::fs::read_dir(dir).map_err(|source| CheckpointError::Read { path: dir.to_owned(), source })?;

@@ -1,6 +1,6 @@
-//! What llama.cpp calls a tensor (`gguf-py/gguf/constants.py`, `TENSOR_NAMES`).
+//! llama.cpp's names of tensors (`gguf-py/gguf/constants.py`, `TENSOR_NAMES`).
 
-/// The GGUF name of the tensor that Hugging Face calls `name`.
+/// Returns the GGUF name of the tensor that Hugging Face calls `name`.
 pub(super) fn gguf_name(name: &str) -> Option<String> {
     match name {
         "model.embed_tokens.weight" => return Some("token_embd.weight".to_owned()),

@@ -1,4 +1,4 @@
-//! The metadata of a GGUF file as a shape.
+//! The shape of a model, read from the metadata of a GGUF file.
 
 use std::path::Path;
 
@@ -9,11 +9,11 @@ use weights::{GgufFile, GgufMetadata, GgufValue};
 use crate::CheckpointError;
 
 /// Divisors of the rotary frequencies, which is how Llama 3's stretching is stored.
-const ROPE_FREQS: &str = "rope_freqs.weight";
-/// Of numbers in single precision.
+pub(super) const ROPE_FREQS: &str = "rope_freqs.weight";
+/// Relative difference of equal numbers in single precision.
 const TOLERANCE: f64 = 1e-4;
 
-/// The metadata of one architecture, in one file.
+/// Metadata of one file.
 struct Fields<'a> {
     path: &'a Path,
     metadata: &'a GgufMetadata,
@@ -56,7 +56,7 @@ impl<'a> Fields<'a> {
         self.integer(field)?.ok_or_else(|| self.refuse(field, "missing", "a LLaMA model needs it"))
     }
 
-    /// A number of heads, which some files state for each layer.
+    /// Reads a number of heads, which some files state for each layer.
     fn heads(&self, field: &str) -> Result<Option<i64>, CheckpointError> {
         let read = |value: &GgufValue| match value.as_integers() {
             None => value.as_i64(),
@@ -66,12 +66,12 @@ impl<'a> Fields<'a> {
     }
 }
 
-/// A value for a message: long ones cut.
+/// Cuts a value short for a message.
 fn short(value: &GgufValue) -> String {
     format!("{value:?}").chars().take(60).collect()
 }
 
-/// The shape that `file` states.
+/// Reads the shape that `file` states.
 pub(super) fn read(file: &GgufFile) -> Result<LlamaConfig, CheckpointError> {
     let fields = Fields { path: file.path(), metadata: file.metadata() };
     let architecture = "general.architecture";
@@ -144,7 +144,7 @@ pub(super) fn read(file: &GgufFile) -> Result<LlamaConfig, CheckpointError> {
     Ok(config)
 }
 
-/// How the rotary frequencies are stretched.
+/// Reads how the rotary frequencies are stretched.
 fn scaling(
     file: &GgufFile,
     fields: &Fields<'_>,
@@ -166,7 +166,7 @@ fn scaling(
     }
 }
 
-/// Llama 3's parameters, from the divisors they give.
+/// Finds Llama 3's parameters from the divisors they give.
 fn llama3(
     file: &GgufFile,
     fields: &Fields<'_>,

@@ -1,24 +1,14 @@
-//! A shape as the metadata of a GGUF file (llama.cpp `gguf-py/gguf/constants.py`, `convert_hf_to_gguf.py`).
+//! The shape of a model, written as the metadata of a GGUF file (llama.cpp `gguf-py/gguf/constants.py`, `convert_hf_to_gguf.py`).
 
 use llama_model::{LlamaConfig, RopeScaling};
 use nn_core::{NnError, TorchContext};
 use tch::{Kind, Tensor};
 use weights::GgufValue;
 
-use super::names::gguf_name;
+use super::config::ROPE_FREQS;
 
-/// The name that llama.cpp has for the tensor that Hugging Face calls `name`; `None` where it has none.
-pub fn gguf_tensor_name(name: &str) -> Option<String> {
-    gguf_name(name)
-}
-
-/// Whether llama.cpp and Meta keep the rows of this tensor in the order of neighbouring pairs.
-pub fn has_rotated_rows(name: &str) -> bool {
-    name.contains(".q_proj.") || name.contains(".k_proj.")
-}
-
-/// What a GGUF file says of this shape; the tokenizer's part is apart from it.
-pub fn gguf_metadata(config: &LlamaConfig) -> Vec<(String, GgufValue)> {
+/// Makes the metadata that states this shape, without the tokenizer's part.
+pub(super) fn metadata(config: &LlamaConfig) -> Vec<(String, GgufValue)> {
     let count = |value: i64| GgufValue::Unsigned(value.max(0) as u64);
     let number = |value: f64| GgufValue::Float(value as f32);
     let mut metadata = vec![
@@ -43,12 +33,9 @@ pub fn gguf_metadata(config: &LlamaConfig) -> Vec<(String, GgufValue)> {
     metadata.into_iter().map(|(key, value)| (key.to_owned(), value)).collect()
 }
 
-/// `rope_freqs.weight`, the divisors of the rotary frequencies, `[D/2]` float32: how llama.cpp keeps Llama 3's stretching.
-/// `None` without it.
-///
-/// # Errors
-/// [`NnError::Torch`] when libtorch refuses.
-pub fn gguf_rope_factors(config: &LlamaConfig) -> Result<Option<(String, Tensor)>, NnError> {
+/// Makes `rope_freqs.weight`, the divisors of the rotary frequencies, `[D/2]` float32, in which llama.cpp keeps Llama 3's
+/// stretching; `None` without it.
+pub(super) fn rope_factors(config: &LlamaConfig) -> Result<Option<(String, Tensor)>, NnError> {
     if !matches!(config.rope_scaling, Some(RopeScaling::Llama3 { .. })) {
         return Ok(None);
     }
@@ -60,5 +47,5 @@ pub fn gguf_rope_factors(config: &LlamaConfig) -> Result<Option<(String, Tensor)
         .map(|(plain, scaled)| plain / scaled)
         .collect();
     let factors = Tensor::f_from_slice(&divisors).op("from_slice")?.f_to_kind(Kind::Float).op("to_kind")?;
-    Ok(Some(("rope_freqs.weight".to_owned(), factors)))
+    Ok(Some((ROPE_FREQS.to_owned(), factors)))
 }

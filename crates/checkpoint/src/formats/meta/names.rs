@@ -1,6 +1,6 @@
-//! What Meta calls a tensor, and how it is cut into shards.
+//! Meta's names of tensors, and how each is cut into shards.
 
-/// How the shards of a tensor make the whole.
+/// Way in which the shards of a tensor make the whole.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Cut {
     /// One beside the other, along this dimension.
@@ -11,7 +11,7 @@ pub(super) enum Cut {
     Whole,
 }
 
-/// Meta's name of the tensor that Hugging Face calls `name`, and how it is cut (`llama/model.py`:
+/// Returns Meta's name of the tensor that Hugging Face calls `name`, and how it is cut (`llama/model.py`:
 /// `ColumnParallelLinear` along its outputs, `RowParallelLinear` along its inputs).
 pub(super) fn meta_name(name: &str) -> Option<(String, Cut)> {
     match name {

@@ -1,34 +1,31 @@
-//! Writing quantised weights into a Hugging Face directory.
+//! Quantised weights in a Hugging Face directory, as bitsandbytes has them.
 
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use ::merge::{Proof, TensorPlan, shard_names, write_index};
-use anyhow::{Context, Result};
+use merge::{Proof, TensorPlan, shard_names, write_index};
 use qlora_nf4::{Quantization, write_quantized};
 use weights::TensorSpec;
 
-use super::adapters::linear_weights;
-use super::files::Flow;
-use super::plan::Plan;
+use crate::linears::linear_weights;
+use crate::{CheckpointError, MergePlan};
 
 /// Writes the weights into `dir`, each tensor merged, quantised and written before the next; files of at most
 /// `max_shard_bytes`, unless one tensor is larger.
-pub(crate) fn write(
+pub(super) fn write(
     dir: &Path,
-    plan: &Plan,
-    flow: &Flow<'_>,
+    plan: &MergePlan<'_>,
     quantization: Quantization,
     max_shard_bytes: u64,
-) -> Result<Proof> {
-    let linears = linear_weights(&plan.config);
+) -> Result<Proof, CheckpointError> {
+    let linears = linear_weights(plan.config());
     let is_linear = |name: &str| linears.contains(name);
     let parts_of = |spec: &TensorSpec| {
         if is_linear(&spec.name) { quantization.parts(spec) } else { vec![spec.clone()] }
     };
     let mut shards: Vec<Vec<TensorSpec>> = vec![Vec::new()];
     let (mut size, mut total_bytes, mut file_of) = (0, 0, Vec::new());
-    for tensor in &plan.tensors {
+    for tensor in plan.tensors() {
         let spec = TensorSpec { name: tensor.name.clone(), kind: tensor.kind, shape: tensor.merged_shape() };
         let parts = parts_of(&spec);
         let num_bytes: u64 = parts.iter().map(TensorSpec::num_bytes).sum();
@@ -44,12 +41,12 @@ pub(crate) fn write(
     }
     let names = shard_names(shards.len());
     let plans: BTreeMap<&str, &TensorPlan> =
-        plan.tensors.iter().map(|tensor| (tensor.name.as_str(), tensor)).collect();
-    let proof = flow.take(|merged| {
+        plan.tensors().iter().map(|tensor| (tensor.name.as_str(), tensor)).collect();
+    let proof = plan.take(|merged| {
         for (name, specs) in names.iter().zip(&shards) {
+            // Every spec was made of a plan of the same name.
             write_quantized(&dir.join(name), specs, quantization, is_linear, |spec| {
-                let plan = plans.get(spec.name.as_str()).context("a tensor without a plan")?;
-                Ok::<_, anyhow::Error>(merged.tensor(plan)?)
+                Ok::<_, CheckpointError>(merged.tensor(plans[spec.name.as_str()])?)
             })?;
         }
         Ok(())

@@ -1,20 +1,14 @@
-//! Where a model keeps its chat template.
+//! The chat template in a directory.
 
 use std::path::Path;
 
 use serde_json::Value;
-use weights::{GgufFile, GgufValue};
 
 use crate::CheckpointError;
 
-/// The template of a GGUF file.
-pub(crate) fn in_metadata(file: &GgufFile) -> Option<String> {
-    file.metadata().get("tokenizer.chat_template").and_then(GgufValue::as_text).map(str::to_owned)
-}
-
-/// The template of a directory: `chat_template.jinja`, or in `tokenizer_config.json` one text, or several by name of
+/// Reads the template of a directory: `chat_template.jinja`, or in `tokenizer_config.json` one text, or several by name of
 /// which `default` counts, or else the first (transformers `PreTrainedTokenizerBase`).
-pub(crate) fn in_dir(dir: &Path) -> Result<Option<String>, CheckpointError> {
+pub(crate) fn template_in_dir(dir: &Path) -> Result<Option<String>, CheckpointError> {
     let read = |name: &str| {
         let path = dir.join(name);
         if !path.exists() {
@@ -47,7 +41,7 @@ mod tests {
     fn the_file_of_its_own_counts_before_the_one_of_many() {
         let dir = tempfile::tempdir().unwrap();
         let write = |name: &str, text: &str| std::fs::write(dir.path().join(name), text).unwrap();
-        let found = || in_dir(dir.path()).unwrap();
+        let found = || template_in_dir(dir.path()).unwrap();
         assert_eq!(found(), None);
         write("tokenizer_config.json", r#"{"bos_token": "<s>"}"#);
         assert_eq!(found(), None);

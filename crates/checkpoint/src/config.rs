@@ -1,0 +1,135 @@
+//! Settings of a merge.
+
+use std::path::{Path, PathBuf};
+
+use merge::Combination;
+use nn_core::Dtype;
+use qlora_nf4::Quantization;
+use tch::Kind;
+
+use crate::CheckpointError;
+use crate::format::{Format, Supports};
+use crate::formats::HuggingFace;
+
+/// Directory of a PEFT adapter, and the share of it that is merged.
+#[derive(Debug, Clone, PartialEq)]
+pub struct AdapterDir {
+    /// Its directory.
+    pub dir: PathBuf,
+    /// Factor of everything it adds; 1 for all of it.
+    pub weight: f64,
+}
+
+impl AdapterDir {
+    /// Returns all of the adapter in `dir`; it is read by the merge.
+    pub fn new(dir: impl Into<PathBuf>) -> Self {
+        Self { dir: dir.into(), weight: 1.0 }
+    }
+}
+
+/// Precision of written weights.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Precision {
+    /// As the base has it, tensor by tensor.
+    #[default]
+    AsBase,
+    /// The same for all tensors.
+    Of(Kind),
+    /// GGUF's blocks of 8 bits.
+    Q8_0,
+}
+
+impl From<Dtype> for Precision {
+    fn from(dtype: Dtype) -> Self {
+        dtype.kind().map_or(Self::AsBase, Self::Of)
+    }
+}
+
+/// Form of the output, and everything that can be said of a merge.
+#[derive(Debug, Clone, Copy)]
+pub struct MergeConfig {
+    /// Form of the files; [`HuggingFace`] by default.
+    pub format: &'static dyn Format,
+    /// Precision of the files.
+    pub precision: Precision,
+    /// Bytes that one file of Hugging Face's holds at most, unless one tensor is larger; 5 GB by default, as transformers
+    /// has it.
+    pub max_shard_bytes: u64,
+    /// Number of model-parallel files of Meta's form; 1 by default.
+    pub shards: usize,
+    /// Way in which several adapters become one; [`Combination::Cat`] by default.
+    pub combination: Combination,
+    /// Factor of everything that is added; 1 by default.
+    pub scale: f64,
+    /// Quantisation that the base's linear layers go through, there and back, before anything is added: the base as an
+    /// adapter of QLoRA saw it.
+    pub base_quantization: Option<Quantization>,
+    /// Quantisation of the linear layers that are written.
+    pub quantization: Option<Quantization>,
+    /// Replace an output directory that is not empty.
+    pub overwrite: bool,
+}
+
+impl Default for MergeConfig {
+    fn default() -> Self {
+        Self {
+            format: &HuggingFace,
+            precision: Precision::AsBase,
+            max_shard_bytes: 5_000_000_000,
+            shards: 1,
+            combination: Combination::Cat,
+            scale: 1.0,
+            base_quantization: None,
+            quantization: None,
+            overwrite: false,
+        }
+    }
+}
+
+impl<F: Format> From<&'static F> for MergeConfig {
+    fn from(format: &'static F) -> Self {
+        Self { format, ..Self::default() }
+    }
+}
+
+impl MergeConfig {
+    /// Checks that the values are possible and go with the form.
+    ///
+    /// # Errors
+    /// A usage error that names the first value that does not.
+    pub fn validate(&self) -> Result<(), CheckpointError> {
+        let Supports { shards, quantization, q8_0 } = self.format.supports();
+        let refuse = |reason: &str| Err(CheckpointError::Setting { reason: reason.to_owned() });
+        if !self.scale.is_finite() || self.scale == 0.0 {
+            return refuse(&format!("scale is {}; expected a number other than 0", self.scale));
+        }
+        if self.shards == 0 || self.shards > 64 {
+            return refuse(&format!("shards is {}; expected 1 to 64", self.shards));
+        }
+        if self.shards > 1 && !shards {
+            return refuse("shards is for --format state-dict; --max_shard_size cuts Hugging Face's files");
+        }
+        if self.quantization.is_some() && !quantization {
+            return refuse("quantize is for --format hf; GGUF files have --dtype q8_0");
+        }
+        if self.precision == Precision::Q8_0 && !q8_0 {
+            return refuse("dtype q8_0 is for --format gguf");
+        }
+        Ok(())
+    }
+
+    /// Checks that the output may take its name; changes nothing.
+    ///
+    /// # Errors
+    /// A usage error for a file, and for a directory that is not empty where `overwrite` is not set.
+    pub fn check_output(&self, dir: &Path) -> Result<(), CheckpointError> {
+        if dir.exists() && !dir.is_dir() {
+            return Err(CheckpointError::OutputIsFile { dir: dir.to_owned() });
+        }
+        let is_empty = std::fs::read_dir(dir).map_or(true, |mut entries| entries.next().is_none());
+        if is_empty || self.overwrite {
+            return Ok(());
+        }
+        Err(CheckpointError::OutputNotEmpty { dir: dir.to_owned() })
+    }
+}

@@ -1,0 +1,102 @@
+//! Opening a GGUF file.
+
+use std::path::Path;
+
+use llama_model::LlamaConfig;
+use llama_tokenizer::{LlamaTokenizer, TokenizerParts};
+use nn_core::{LinearSource, NnError, TorchContext};
+use tch::{Device, Kind, Tensor};
+use weights::GgufFile;
+
+use super::names::gguf_name;
+use super::{config, tokenizer};
+use crate::CheckpointError;
+use crate::format::ModelFiles;
+use crate::row_order::from_pairs;
+use crate::tokenizer_files::write_tokenizer_files;
+
+/// Opened GGUF file of a LLaMA model.
+#[derive(Debug)]
+pub(super) struct GgufFiles {
+    file: GgufFile,
+    config: LlamaConfig,
+}
+
+impl GgufFiles {
+    /// Opens a file and reads its header.
+    pub(super) fn open(path: &Path) -> Result<Self, CheckpointError> {
+        if !GgufFile::is_one(path) {
+            return Err(CheckpointError::NotGguf { path: path.to_owned() });
+        }
+        let file = GgufFile::open(path)?;
+        let config = config::read(&file)?;
+        Ok(Self { file, config })
+    }
+
+    /// Returns the file itself.
+    pub(super) fn file(&self) -> &GgufFile {
+        &self.file
+    }
+}
+
+impl ModelFiles for GgufFiles {
+    fn config(&self) -> &LlamaConfig {
+        &self.config
+    }
+
+    /// Blocks of few bits are written out, in single precision where `kind` is `None`.
+    fn source(
+        &self,
+        device: Device,
+        kind: Option<Kind>,
+    ) -> Result<Box<dyn LinearSource + '_>, CheckpointError> {
+        Ok(Box::new(GgufSource { files: self, device, kind }))
+    }
+
+    fn stored_kind(&self) -> Option<Kind> {
+        self.file.info("blk.0.attn_q.weight").ok()?.ggml_type.kind()
+    }
+
+    fn tokenizer(&self) -> Result<LlamaTokenizer, CheckpointError> {
+        Ok(LlamaTokenizer::from_parts(&self.tokenizer_parts()?)?)
+    }
+
+    fn tokenizer_parts(&self) -> Result<TokenizerParts, CheckpointError> {
+        tokenizer::read(&self.file)
+    }
+
+    fn chat_template(&self) -> Result<Option<String>, CheckpointError> {
+        Ok(tokenizer::chat_template(&self.file))
+    }
+
+    fn copy_tokenizer(&self, target: &Path) -> Result<(), CheckpointError> {
+        write_tokenizer_files(&self.tokenizer()?, self.chat_template()?.as_deref(), target)
+    }
+}
+
+/// Source of the tensors of [`GgufFiles`] under Hugging Face's names, one at a time. Plain numbers in the kind asked for
+/// are not copied, but for query and key projections: llama.cpp's converter has put their rows in another order, which is
+/// undone.
+#[derive(Debug)]
+struct GgufSource<'a> {
+    files: &'a GgufFiles,
+    device: Device,
+    kind: Option<Kind>,
+}
+
+impl LinearSource for GgufSource<'_> {
+    fn tensor(&self, name: &str, shape: &[i64]) -> Result<Tensor, NnError> {
+        let failed = |source| NnError::Source { name: name.to_owned(), source: Box::new(source) };
+        let GgufFiles { file, config } = self.files;
+        // Every name that is asked for has a translation; one that has none is reported as missing.
+        let in_file = gguf_name(name).unwrap_or_else(|| name.to_owned());
+        let actual = file.info(&in_file).map_err(failed)?.shape;
+        if actual != shape {
+            let name = format!("{name} ({in_file})");
+            return Err(NnError::Shape { name, actual, expected: shape.to_vec() });
+        }
+        let tensor = file.tensor(&in_file, self.kind).map_err(failed)?;
+        let tensor = from_pairs(name, tensor, config.head_dim)?;
+        Ok(tensor.f_to(self.device).op("to")?)
+    }
+}

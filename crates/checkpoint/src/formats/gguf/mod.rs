@@ -1,0 +1,58 @@
+//! GGUF files, llama.cpp's.
+
+mod config;
+mod files;
+mod metadata;
+mod names;
+mod tokenizer;
+mod write;
+
+use std::path::{Path, PathBuf};
+
+use merge::Proof;
+use weights::GgufFile;
+
+use crate::format::{Format, ModelFiles, Supports};
+use crate::{CheckpointError, MergePlan};
+
+/// One GGUF file with weights, configuration and tokenizer.
+#[derive(Debug, Clone, Copy)]
+pub struct Gguf;
+
+impl Format for Gguf {
+    fn name(&self) -> &'static str {
+        "gguf"
+    }
+
+    fn description(&self) -> &'static str {
+        "model.gguf"
+    }
+
+    /// Accepts a GGUF file, or a directory with one of them and nothing else to say what it is, such as [`Format::write`]
+    /// leaves.
+    fn detect(&self, path: &Path) -> Result<Option<PathBuf>, CheckpointError> {
+        if !path.is_dir() {
+            return Ok(GgufFile::is_one(path).then(|| path.to_owned()));
+        }
+        let entries =
+            path.read_dir().map_err(|source| CheckpointError::Read { path: path.to_owned(), source })?;
+        let mut files: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).collect();
+        files.retain(|path| path.extension().is_some_and(|extension| extension == "gguf"));
+        match files.len() {
+            0 | 1 => Ok(files.pop()),
+            count => Err(CheckpointError::SeveralGguf { dir: path.to_owned(), count }),
+        }
+    }
+
+    fn open(&self, path: &Path) -> Result<Box<dyn ModelFiles>, CheckpointError> {
+        Ok(Box::new(files::GgufFiles::open(path)?))
+    }
+
+    fn supports(&self) -> Supports {
+        Supports { q8_0: true, ..Supports::default() }
+    }
+
+    fn write(&self, dir: &Path, plan: &MergePlan<'_>) -> Result<Proof, CheckpointError> {
+        write::write(dir, plan)
+    }
+}

@@ -1,0 +1,106 @@
+//! The tokenizer in a GGUF file's metadata, both ways.
+
+use std::any::Any;
+
+use llama_tokenizer::{Pieces, TokenizerParts};
+use weights::{GgufArray, GgufFile, GgufValue};
+
+use super::files::GgufFiles;
+use crate::{CheckpointError, MergePlan};
+
+/// Key of the chat template.
+const CHAT_TEMPLATE: &str = "tokenizer.chat_template";
+
+/// Reads the chat template, if there is one.
+pub(super) fn chat_template(file: &GgufFile) -> Option<String> {
+    file.metadata().get(CHAT_TEMPLATE).and_then(GgufValue::as_text).map(str::to_owned)
+}
+
+/// Reads the lists of the tokenizer.
+pub(super) fn read(file: &GgufFile) -> Result<TokenizerParts, CheckpointError> {
+    let path = || file.path().to_owned();
+    let get = |key: &str| file.metadata().get(&format!("tokenizer.ggml.{key}"));
+    let need = |key: &'static str| get(key).ok_or_else(|| CheckpointError::NoTokenizer { path: path(), key });
+    let wrong = |key: &'static str| CheckpointError::TokenizerValue { path: path(), key };
+    let texts = |key| need(key)?.as_texts().map(<[String]>::to_vec).ok_or_else(|| wrong(key));
+    let flag = |key: &str| get(key).and_then(GgufValue::as_bool);
+    let id = |key: &str| {
+        let id = get(&format!("{key}_token_id")).and_then(GgufValue::as_i64);
+        // Some files write -1 for none.
+        id.and_then(|id| u32::try_from(id).ok())
+    };
+    let pieces = match need("model")?.as_text().unwrap_or("not a text") {
+        "llama" => Pieces::Scores {
+            scores: need("scores")?
+                .as_floats()
+                .map(|scores| scores.iter().map(|&score| score as f32).collect())
+                .ok_or_else(|| wrong("scores"))?,
+            add_space_prefix: flag("add_space_prefix").unwrap_or(true),
+        },
+        "gpt2" => Pieces::Merges {
+            merges: texts("merges")?,
+            pre: get("pre").and_then(GgufValue::as_text).unwrap_or("default").to_owned(),
+        },
+        other => {
+            return Err(CheckpointError::TokenizerModel { path: path(), model: other.to_owned() });
+        }
+    };
+    Ok(TokenizerParts {
+        path: file.path().to_owned(),
+        tokens: texts("tokens")?,
+        token_types: get("token_type").and_then(GgufValue::as_integers).unwrap_or_default().to_vec(),
+        pieces,
+        bos_id: id("bos"),
+        eos_id: id("eos"),
+        unk_id: id("unknown"),
+        pad_id: id("padding"),
+        add_bos: flag("add_bos_token"),
+    })
+}
+
+/// Makes the tokenizer's part of the metadata: a copy where the base is a GGUF file, else from the tokenizer's files.
+pub(super) fn metadata(plan: &MergePlan<'_>) -> Result<Vec<(String, GgufValue)>, CheckpointError> {
+    let base = plan.base().files();
+    if let Some(files) = (base as &dyn Any).downcast_ref::<GgufFiles>() {
+        let own = files.file().metadata().iter().filter(|(key, _)| key.starts_with("tokenizer."));
+        return Ok(own.map(|(key, value)| (key.to_owned(), value.clone())).collect());
+    }
+    let needed = |source| CheckpointError::TokenizerNeeded { source: Box::new(source) };
+    let mut parts = base.tokenizer_parts().map_err(needed)?;
+    parts.resize(plan.config().vocab_size.max(0) as usize);
+    let texts = |texts: Vec<String>| GgufValue::Array(GgufArray::Texts(texts));
+    let mut metadata = Vec::new();
+    let mut put = |key: &str, value: GgufValue| metadata.push((format!("tokenizer.ggml.{key}"), value));
+    let model = match &parts.pieces {
+        Pieces::Scores { .. } => "llama",
+        Pieces::Merges { .. } => "gpt2",
+    };
+    put("model", GgufValue::Text(model.to_owned()));
+    let pre = match &parts.pieces {
+        Pieces::Scores { .. } => "default",
+        Pieces::Merges { pre, .. } => pre,
+    };
+    put("pre", GgufValue::Text(pre.to_owned()));
+    put("tokens", texts(parts.tokens));
+    match parts.pieces {
+        Pieces::Scores { scores, add_space_prefix } => {
+            put("scores", GgufValue::Array(GgufArray::Floats(scores.into_iter().map(f64::from).collect())));
+            put("add_space_prefix", GgufValue::Bool(add_space_prefix));
+        }
+        Pieces::Merges { merges, .. } => put("merges", texts(merges)),
+    }
+    put("token_type", GgufValue::Array(GgufArray::Integers(parts.token_types)));
+    let ids =
+        [("bos", parts.bos_id), ("eos", parts.eos_id), ("unknown", parts.unk_id), ("padding", parts.pad_id)];
+    for (role, id) in ids {
+        if let Some(id) = id {
+            put(&format!("{role}_token_id"), GgufValue::Unsigned(id.into()));
+        }
+    }
+    put("add_bos_token", GgufValue::Bool(parts.add_bos.unwrap_or(true)));
+    put("add_eos_token", GgufValue::Bool(false));
+    if let Some(template) = base.chat_template()? {
+        metadata.push((CHAT_TEMPLATE.to_owned(), GgufValue::Text(template)));
+    }
+    Ok(metadata)
+}

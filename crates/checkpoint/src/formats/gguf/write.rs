@@ -1,0 +1,88 @@
+//! Writing a GGUF file.
+
+use std::path::Path;
+
+use merge::{Layout, Placement, Proof, TensorPlan};
+use tch::Kind;
+use weights::{GgmlType, GgufTensorSpec, GgufValue, GgufWriter};
+
+use super::metadata::{metadata, rope_factors};
+use super::names::gguf_name;
+use super::tokenizer;
+use crate::config::Precision;
+use crate::row_order::order_in_pairs;
+use crate::{Base, CheckpointError, MergePlan};
+
+/// Name of the file.
+const FILE: &str = "model.gguf";
+/// Elements of a block of `Q8_0`.
+const BLOCK: i64 = 32;
+
+/// Writes `model.gguf` into `dir`.
+pub(super) fn write(dir: &Path, plan: &MergePlan<'_>) -> Result<Proof, CheckpointError> {
+    let main = match plan.settings().precision {
+        Precision::Q8_0 => GgmlType::Q8_0,
+        Precision::AsBase | Precision::Of(_) => plain(plan.kind()),
+    };
+    let mut metadata = metadata(plan.config());
+    metadata.insert(1, ("general.name".to_owned(), GgufValue::Text(name_of(plan.base()))));
+    metadata.insert(2, ("general.file_type".to_owned(), GgufValue::Unsigned(file_type(main))));
+    if main == GgmlType::Q8_0 {
+        metadata.insert(3, ("general.quantization_version".to_owned(), GgufValue::Unsigned(2)));
+    }
+    metadata.extend(tokenizer::metadata(plan)?);
+
+    let factors = rope_factors(plan.config())?;
+    let mut specs: Vec<GgufTensorSpec> = Vec::with_capacity(plan.tensors().len() + 1);
+    if let Some((name, factors)) = &factors {
+        specs.push(GgufTensorSpec { name: name.clone(), ggml_type: GgmlType::F32, shape: factors.size() });
+    }
+    let mut placements = Vec::with_capacity(plan.tensors().len());
+    for tensor in plan.tensors() {
+        let name = gguf_name(&tensor.name)
+            .ok_or_else(|| CheckpointError::NoGgufName { name: tensor.name.clone() })?;
+        let shape = tensor.merged_shape();
+        let spec = GgufTensorSpec { name: name.clone(), ggml_type: form(main, &shape), shape };
+        let order = order_in_pairs(&tensor.name, plan.config().head_dim);
+        let tensor = TensorPlan { kind: spec.piece_kind(), ..tensor.clone() };
+        placements.push(Placement::whole(tensor, order, 0, name));
+        specs.push(spec);
+    }
+    let mut file = GgufWriter::new(&dir.join(FILE), specs, &metadata)?.stream()?;
+    if let Some((name, factors)) = &factors {
+        file.write(name, factors)?;
+    }
+    plan.fill(&Layout(placements), vec![file])
+}
+
+fn name_of(base: &Base) -> String {
+    base.dir.file_stem().map_or_else(|| "merged".to_owned(), |name| name.to_string_lossy().into_owned())
+}
+
+fn plain(kind: Kind) -> GgmlType {
+    match kind {
+        Kind::Half => GgmlType::F16,
+        Kind::BFloat16 => GgmlType::BF16,
+        _ => GgmlType::F32,
+    }
+}
+
+/// Chooses the form of one tensor: vectors in single precision, and rows that do not fill blocks in half, as llama.cpp's
+/// converter has it.
+fn form(main: GgmlType, shape: &[i64]) -> GgmlType {
+    match shape {
+        [_, row] if main == GgmlType::Q8_0 && row % BLOCK != 0 => GgmlType::F16,
+        [_, _] => main,
+        _ => GgmlType::F32,
+    }
+}
+
+/// Returns llama.cpp's number of the form that most of the file is in (`llama_ftype`).
+fn file_type(main: GgmlType) -> u64 {
+    match main {
+        GgmlType::F16 => 1,
+        GgmlType::Q8_0 => 7,
+        GgmlType::BF16 => 32,
+        _ => 0,
+    }
+}

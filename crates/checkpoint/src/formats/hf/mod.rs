@@ -1,0 +1,56 @@
+//! Hugging Face's directories: `config.json`, weights in safetensors or torch pickles, the tokenizer's files.
+
+mod config_json;
+mod files;
+mod quantized;
+
+use std::path::{Path, PathBuf};
+
+use merge::{HfLayout, Proof};
+
+pub(super) use config_json::write_configs;
+pub(super) use files::HuggingFaceFiles;
+
+use crate::format::{Format, ModelFiles, Supports};
+use crate::{CheckpointError, MergePlan};
+
+/// Directory with `config.json` and `model.safetensors` or shards.
+#[derive(Debug, Clone, Copy)]
+pub struct HuggingFace;
+
+impl Format for HuggingFace {
+    fn name(&self) -> &'static str {
+        "hf"
+    }
+
+    fn description(&self) -> &'static str {
+        "config.json, model.safetensors or shards, the tokenizer's files"
+    }
+
+    fn detect(&self, path: &Path) -> Result<Option<PathBuf>, CheckpointError> {
+        Ok(path.join("config.json").exists().then(|| path.to_owned()))
+    }
+
+    fn open(&self, path: &Path) -> Result<Box<dyn ModelFiles>, CheckpointError> {
+        Ok(Box::new(HuggingFaceFiles::open(path)?))
+    }
+
+    fn supports(&self) -> Supports {
+        Supports { quantization: true, ..Supports::default() }
+    }
+
+    fn write(&self, dir: &Path, plan: &MergePlan<'_>) -> Result<Proof, CheckpointError> {
+        let quantization = plan.settings().quantization;
+        let max_shard_bytes = plan.settings().max_shard_bytes;
+        let proof = if let Some(quantization) = quantization {
+            quantized::write(dir, plan, quantization, max_shard_bytes)?
+        } else {
+            let layout = HfLayout::new(dir, plan.tensors(), max_shard_bytes)?;
+            let proof = plan.fill(layout.layout(), layout.streams()?)?;
+            layout.write_index(dir)?;
+            proof
+        };
+        write_configs(dir, plan)?;
+        Ok(proof)
+    }
+}

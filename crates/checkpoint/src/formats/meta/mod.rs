@@ -1,0 +1,45 @@
+//! Meta's directories: `consolidated.NN.pth` and `params.json`.
+
+mod feed_forward;
+mod files;
+mod names;
+mod params;
+mod parts;
+mod write;
+
+use std::path::{Path, PathBuf};
+
+use merge::Proof;
+
+use crate::format::{Format, ModelFiles, Supports};
+use crate::{CheckpointError, MergePlan};
+
+/// Directory with `params.json` and model-parallel torch pickles.
+#[derive(Debug, Clone, Copy)]
+pub struct Meta;
+
+impl Format for Meta {
+    fn name(&self) -> &'static str {
+        "state-dict"
+    }
+
+    fn description(&self) -> &'static str {
+        "consolidated.00.pth and params.json"
+    }
+
+    fn detect(&self, path: &Path) -> Result<Option<PathBuf>, CheckpointError> {
+        Ok(files::is_directory(path).then(|| path.to_owned()))
+    }
+
+    fn open(&self, path: &Path) -> Result<Box<dyn ModelFiles>, CheckpointError> {
+        Ok(Box::new(files::MetaFiles::open(path)?))
+    }
+
+    fn supports(&self) -> Supports {
+        Supports { shards: true, ..Supports::default() }
+    }
+
+    fn write(&self, dir: &Path, plan: &MergePlan<'_>) -> Result<Proof, CheckpointError> {
+        write::write(dir, plan, plan.settings().shards)
+    }
+}

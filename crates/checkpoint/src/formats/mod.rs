@@ -1,0 +1,14 @@
+//! Forms that a model's files may have: a folder or file each, and the table of them.
+
+mod gguf;
+mod hf;
+mod meta;
+
+pub use gguf::Gguf;
+pub use hf::HuggingFace;
+pub use meta::Meta;
+
+use crate::format::Format;
+
+/// Every form; a path is of the first that recognises it.
+pub const FORMATS: &[&dyn Format] = &[&HuggingFace, &Meta, &Gguf];

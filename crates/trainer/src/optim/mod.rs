@@ -5,6 +5,7 @@
 //! [`OPTIMIZERS`] lists them by name.
 
 mod adamw;
+mod lion;
 
 mod bucket;
 mod gradients;
@@ -28,6 +29,7 @@ pub const OPTIMIZERS: &[OptimizerKind] = &[
     OptimizerKind::new("adamw_8bit", &adamw::AdamW).eight_bit(),
     OptimizerKind::new("paged_adamw_32bit", &adamw::AdamW).paged(),
     OptimizerKind::new("paged_adamw_8bit", &adamw::AdamW).eight_bit().paged(),
+    OptimizerKind::new("lion", &lion::Lion),
 ];
 
 impl Default for OptimizerKind {

@@ -91,6 +91,12 @@ pub enum DataError {
         /// What is wrong, and what would be right.
         reason: String,
     },
+    /// A chat template that is not valid Jinja.
+    #[error("the chat template cannot be read: {reason}")]
+    ChatTemplate {
+        /// The parser's message.
+        reason: String,
+    },
     /// More validation records than records.
     #[error(
         "val_set_size is {validation}, but there are {records} records, and at least one has to be left for training"

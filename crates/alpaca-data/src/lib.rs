@@ -6,7 +6,9 @@
 //! tloen/alpaca-lora (`finetune.py`, `utils/prompter.py`).
 
 mod batch;
+mod chat_template;
 mod error;
+mod messages;
 mod order;
 mod pack;
 mod record;
@@ -14,7 +16,9 @@ mod template;
 mod tokenize;
 
 pub use batch::{PadSide, PaddedBatch, batch, pad_batch};
+pub use chat_template::ChatTemplate;
 pub use error::DataError;
+pub use messages::Message;
 pub use order::{EpochOrder, Split, split};
 pub use pack::pack_documents;
 pub use record::{BadRecord, BadRecords, Record, Records, load_records, parse_records};

@@ -6,6 +6,7 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::sync::Arc;
 
+use alpaca_data::PromptTemplate;
 use infer::{BoxError, TokenText};
 use nn_core::{CausalLm, DecodeSession, NnError};
 use serve::{Limits, PageDefaults, ServeConfig, Server, Source, SourceText};
@@ -18,6 +19,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         description: "says a".to_owned(),
         model: Box::new(SaysA),
         text: Arc::new(Bytes),
+        template: PromptTemplate::load("alpaca")?,
         chat: None,
         eos_ids: vec![0],
     };
@@ -121,9 +123,5 @@ impl TokenText for Bytes {
 impl SourceText for Bytes {
     fn encode(&self, text: &str, _add_bos: bool) -> Result<Vec<i64>, BoxError> {
         Ok(text.bytes().map(i64::from).collect())
-    }
-
-    fn instruction_prompt(&self, instruction: &str, _input: &str) -> String {
-        instruction.to_owned()
     }
 }

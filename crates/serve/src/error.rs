@@ -36,10 +36,4 @@ pub enum ServeError {
     /// The server ended while it should not have.
     #[error("the server stopped")]
     Serve(#[source] std::io::Error),
-    /// A chat template that cannot be read.
-    #[error("the chat template cannot be read: {reason}")]
-    ChatTemplate {
-        /// What its parser says.
-        reason: String,
-    },
 }

@@ -4,7 +4,6 @@
 //! its model and continues all its requests together; requests wait in a bounded queue that is fair between clients.
 
 mod api;
-mod chat;
 mod config;
 mod engine;
 mod error;
@@ -15,9 +14,7 @@ mod memory;
 mod metrics;
 mod server;
 mod source;
-mod strftime;
 
-pub use chat::{ChatTemplate, Message};
 pub use config::{Limits, PageDefaults, ServeConfig};
 pub use error::ServeError;
 pub use server::{Server, StopHandle};

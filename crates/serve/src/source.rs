@@ -3,21 +3,17 @@
 use std::fmt;
 use std::sync::Arc;
 
+use alpaca_data::{ChatTemplate, PromptTemplate};
 use infer::{BoxError, TokenText};
 use nn_core::CausalLm;
 
-use crate::ChatTemplate;
-
-/// What the server asks of a tokenizer and its prompt template.
+/// What the server asks of a tokenizer.
 pub trait SourceText: TokenText {
     /// Token ids of a text, after the begin token if `add_bos`.
     ///
     /// # Errors
     /// Whatever stops the tokenizer.
     fn encode(&self, text: &str, add_bos: bool) -> Result<Vec<i64>, BoxError>;
-
-    /// The prompt of an instruction; an empty input counts as none.
-    fn instruction_prompt(&self, instruction: &str, input: &str) -> String;
 }
 
 /// A model under a name.
@@ -28,9 +24,11 @@ pub struct Source {
     pub description: String,
     /// The model.
     pub model: Box<dyn CausalLm + Send>,
-    /// Its tokenizer and prompt template.
+    /// Its tokenizer.
     pub text: Arc<dyn SourceText>,
-    /// How conversations are written; the prompt template takes its place when absent.
+    /// Renders the page's instructions, and conversations where there is no chat template.
+    pub template: PromptTemplate,
+    /// Renders conversations.
     pub chat: Option<ChatTemplate>,
     /// Tokens that end an answer.
     pub eos_ids: Vec<i64>,

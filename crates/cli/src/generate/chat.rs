@@ -1,8 +1,8 @@
 //! The chat template of a model.
 
+use alpaca_data::ChatTemplate;
 use anyhow::{Context, Result};
 use llama_tokenizer::LlamaTokenizer;
-use serve::ChatTemplate;
 
 use checkpoint::Base;
 

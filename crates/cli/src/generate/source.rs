@@ -2,14 +2,14 @@
 
 use std::sync::Arc;
 
-use alpaca_data::PromptTemplate;
+use alpaca_data::{ChatTemplate, PromptTemplate};
 use anyhow::Result;
 use infer::{BoxError, TokenText};
 use llama_finetune::with_adapter;
 use llama_model::Llama;
 use llama_tokenizer::LlamaTokenizer;
 use nn_core::Dtype;
-use serve::{ChatTemplate, SourceText};
+use serve::SourceText;
 use tch::Device;
 
 use super::chat::chat_template;
@@ -93,9 +93,5 @@ impl TokenText for ModelText {
 impl SourceText for ModelText {
     fn encode(&self, text: &str, add_bos: bool) -> Result<Vec<i64>, BoxError> {
         Ok(self.tokenizer.encode(text, add_bos)?)
-    }
-
-    fn instruction_prompt(&self, instruction: &str, input: &str) -> String {
-        self.template.prompt(instruction, Some(input))
     }
 }

@@ -79,7 +79,8 @@ fn row_bytes(model: &Llama, limits: &Limits) -> usize {
 
 fn served(source: Loaded) -> Source {
     let Loaded { name, description, model, text, eos_ids, chat } = source;
-    Source { name, description, model: Box::new(model), text, chat, eos_ids }
+    let template = text.template.clone();
+    Source { name, description, model: Box::new(model), text, template, chat, eos_ids }
 }
 
 #[cfg(test)]

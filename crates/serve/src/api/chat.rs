@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use alpaca_data::Message;
 use axum::Json;
 use axum::extract::{ConnectInfo, State};
 use axum::response::{IntoResponse, Response};
@@ -14,8 +15,6 @@ use super::error::ApiError;
 use super::sampling::SamplingFields;
 use super::state::{App, Prompt, Served, fresh_number, unix_s};
 use super::stream::{Voice, stream};
-use crate::Message;
-use crate::chat::by_instructions;
 use crate::job::{Failure, Outcome};
 use crate::listener::Peer;
 
@@ -87,18 +86,17 @@ fn message(field: MessageField) -> Result<Message, ApiError> {
     Ok(Message { role: field.role, content })
 }
 
-/// The conversation as the source's model wants it.
+/// Renders a conversation for the source's model.
 fn prompt(source: &Served, messages: &[Message]) -> Result<Prompt, ApiError> {
     let invalid = |reason| ApiError::invalid("messages", reason);
     match &source.chat {
         // The template writes the begin token itself, where there is one.
         Some(template) => {
-            Ok(Prompt::Text { text: template.render(messages).map_err(invalid)?, add_bos: false })
+            Ok(Prompt::Text { text: template.render(messages, true).map_err(invalid)?, add_bos: false })
         }
-        None => Ok(Prompt::Text {
-            text: by_instructions(&*source.text.0, messages).map_err(invalid)?,
-            add_bos: true,
-        }),
+        None => {
+            Ok(Prompt::Text { text: source.template.conversation(messages).map_err(invalid)?, add_bos: true })
+        }
     }
 }
 

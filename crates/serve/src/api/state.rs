@@ -4,12 +4,13 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use alpaca_data::{ChatTemplate, PromptTemplate};
 use infer::GenerateConfig;
 
 use super::ApiError;
 use crate::engine::Engine;
 use crate::job::{Job, Order};
-use crate::{ChatTemplate, ServeConfig, SourceText};
+use crate::{ServeConfig, SourceText};
 
 /// A source whose model is with its engine.
 #[derive(Debug)]
@@ -18,6 +19,7 @@ pub(crate) struct Served {
     pub(crate) description: String,
     pub(crate) engine: Arc<Engine>,
     pub(crate) text: TextFunctions,
+    pub(crate) template: PromptTemplate,
     pub(crate) chat: Option<ChatTemplate>,
     pub(crate) eos_ids: Vec<i64>,
     pub(crate) vocab_size: usize,

@@ -8,10 +8,11 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use alpaca_data::{ChatTemplate, PromptTemplate};
 use infer::{BoxError, TokenText};
 use nn_core::{CausalLm, DecodeSession, NnError};
 use serde_json::Value;
-use serve::{ChatTemplate, ServeConfig, ServeError, Server, Source, SourceText, StopHandle};
+use serve::{ServeConfig, ServeError, Server, Source, SourceText, StopHandle};
 use tch::Tensor;
 
 const BOS: i64 = 256;
@@ -132,11 +133,9 @@ impl SourceText for Bytes {
     fn encode(&self, text: &str, add_bos: bool) -> Result<Vec<i64>, BoxError> {
         Ok(add_bos.then_some(BOS).into_iter().chain(text.bytes().map(i64::from)).collect())
     }
-
-    fn instruction_prompt(&self, instruction: &str, input: &str) -> String {
-        if input.is_empty() { instruction.to_owned() } else { format!("{instruction} | {input}") }
-    }
 }
+
+const TEMPLATE: &str = r#"{"prompt_input": "{instruction} | {input}", "prompt_no_input": "{instruction}", "response_split": "|"}"#;
 
 pub(crate) fn source(name: &str, echo: Echo, chat: Option<&str>) -> Source {
     Source {
@@ -144,6 +143,7 @@ pub(crate) fn source(name: &str, echo: Echo, chat: Option<&str>) -> Source {
         description: format!("an echo called {name}"),
         model: Box::new(echo),
         text: Arc::new(Bytes),
+        template: PromptTemplate::from_json("bare", TEMPLATE).unwrap(),
         chat: chat.map(|text| ChatTemplate::new(text.to_owned(), "<s>", "</s>").unwrap()),
         eos_ids: vec![EOS],
     }

@@ -1,5 +1,4 @@
 use super::*;
-use infer::{BoxError, TokenText};
 
 fn message(role: &str, content: &str) -> Message {
     Message { role: role.to_owned(), content: content.to_owned() }
@@ -15,7 +14,8 @@ const ZEPHYR: &str = "{% for message in messages %}\n{% if message['role'] == 'u
 #[test]
 fn blocks_are_trimmed_as_transformers_does() {
     // As jinja2 renders it with the settings of transformers (trim_blocks, lstrip_blocks).
-    let text = template(ZEPHYR).render(&[message("system", "Be brief."), message("user", "Hi")]).unwrap();
+    let text =
+        template(ZEPHYR).render(&[message("system", "Be brief."), message("user", "Hi")], true).unwrap();
     assert_eq!(text, "<|system|>\nBe brief.</s>\n<|user|>\nHi</s>\n<|assistant|>\n");
 }
 
@@ -24,14 +24,14 @@ fn pythons_methods_namespaces_and_slices_work() {
     let source = "{%- set ns = namespace(n=0) -%}{%- for m in messages[1:] -%}{%- set ns.n = ns.n + 1 -%}\
                   {%- for key, value in m.items() -%}{{ key }}={{ value.strip().split('|')[0] }};{%- endfor -%}\
                   {%- endfor -%}{{ ns.n }}{{ bos_token }}";
-    let text = template(source).render(&[message("system", "x"), message("user", " a|b ")]).unwrap();
+    let text = template(source).render(&[message("system", "x"), message("user", " a|b ")], true).unwrap();
     assert_eq!(text, "role=user;content=a;1<s>");
 }
 
 #[test]
 fn json_is_pythons() {
     let source = "{{ messages[0] | tojson }}{{ [1, true, none] | tojson(indent=2) }}";
-    let text = template(source).render(&[message("user", "<é>\"")]).unwrap();
+    let text = template(source).render(&[message("user", "<é>\"")], true).unwrap();
     // json.dumps(..., ensure_ascii=False), and the same with indent=2.
     let expected = "{\"role\": \"user\", \"content\": \"<é>\\\"\"}[\n  1,\n  true,\n  null\n]";
     assert_eq!(text, expected);
@@ -40,15 +40,15 @@ fn json_is_pythons() {
 #[test]
 fn a_templates_refusal_is_its_own_sentence() {
     let source = "{{ raise_exception('roles must alternate') }}";
-    assert_eq!(template(source).render(&[]).unwrap_err(), "roles must alternate");
-    let year: String = template("{{ strftime_now('%Y') }}").render(&[]).unwrap();
+    assert_eq!(template(source).render(&[], true).unwrap_err(), "roles must alternate");
+    let year: String = template("{{ strftime_now('%Y') }}").render(&[], true).unwrap();
     assert!(year.parse::<u32>().unwrap() >= 2024, "{year}");
 }
 
 #[test]
 fn a_loop_without_an_end_is_ended() {
     let source = "{% for a in range(9999) %}{% for b in range(9999) %}{{ a }}{% endfor %}{% endfor %}";
-    assert!(template(source).render(&[]).is_err());
+    assert!(template(source).render(&[], true).is_err());
 }
 
 #[test]
@@ -57,32 +57,19 @@ fn a_damaged_template_is_no_template() {
     assert!(error.to_string().starts_with("the chat template cannot be read: "), "{error}");
 }
 
-struct Bracketed;
-
-impl TokenText for Bracketed {
-    fn decode(&self, _: &[i64]) -> Result<String, BoxError> {
-        Ok(String::new())
-    }
-}
-
-impl SourceText for Bracketed {
-    fn encode(&self, _: &str, _: bool) -> Result<Vec<i64>, BoxError> {
-        Ok(Vec::new())
-    }
-
-    fn instruction_prompt(&self, instruction: &str, input: &str) -> String {
-        format!("[{instruction}/{input}]")
-    }
-}
-
 #[test]
-fn without_a_chat_template_each_turn_of_the_user_is_an_instruction() {
-    let text = |messages: &[Message]| by_instructions(&Bracketed, messages);
-    assert_eq!(text(&[message("user", " Hi ")]).unwrap(), "[Hi/]");
-    let with_system = [message("system", "Translate."), message("user", "Hi")];
-    assert_eq!(text(&with_system).unwrap(), "[Translate./Hi]");
-    let turns = [message("user", "Hi"), message("assistant", "Ho"), message("user", "And?")];
-    assert_eq!(text(&turns).unwrap(), "[Hi/]Ho\n\n[And?/]");
-    assert!(text(&[message("tool", "x")]).unwrap_err().starts_with("role `tool`"));
-    assert!(text(&turns[..2]).unwrap_err().contains("`assistant`"));
+fn dates_equal_those_of_pythons_strftime() {
+    // datetime.fromtimestamp(n, timezone.utc).strftime("%A %a %d %b %B %Y %y %m %H:%M:%S %%")
+    let format = "%A %a %d %b %B %Y %y %m %H:%M:%S %%";
+    let text = |unix_s| strftime(format, Timestamp::from_second(unix_s).unwrap()).unwrap();
+    assert_eq!(text(0), "Thursday Thu 01 Jan January 1970 70 01 00:00:00 %");
+    assert_eq!(text(1_709_210_096), "Thursday Thu 29 Feb February 2024 24 02 12:34:56 %");
+    assert_eq!(text(4_107_542_399), "Sunday Sun 28 Feb February 2100 00 02 23:59:59 %");
+    // The same with "%e %-d %I %p %j %F %T %D %c %x %X %Q".
+    let rare =
+        strftime("%e %-d %I %p %j %F %T %D %c %x %X %K", Timestamp::from_second(1_709_210_096).unwrap());
+    assert_eq!(
+        rare.unwrap(),
+        "29 29 12 PM 060 2024-02-29 12:34:56 02/29/24 Thu Feb 29 12:34:56 2024 02/29/24 12:34:56 %K"
+    );
 }

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Instant;
 
-use alpaca_data::{BadRecords, PromptTemplate, TokenizeConfig, batch, load_records, tokenize_records};
+use alpaca_data::{BadRecords, PromptTemplate, TokenizeConfig, load_records, tokenize_records};
 use anyhow::{Context, Result, bail};
 use clap::Parser;
 use lora::{LoraAdapters, LoraConfig, TargetModules};
@@ -13,6 +13,7 @@ use trainer::{Optimizer, StepOutcome, StepSettings, StopFlag, TrainConfig, Train
 use checkpoint::Base;
 use cli::output::print;
 use llama_finetune::{DeviceChoice, LoraModel, set_threads};
+use nn_core::Dataset;
 
 /// Time training steps: forward, backward, clip, update (the peer is `benches/train_step.py`).
 #[derive(Debug, Parser)]
@@ -99,7 +100,7 @@ pub fn run(args: StepArgs) -> Result<()> {
     for step in 0..WARM_UP + args.steps {
         let indices: Vec<usize> =
             (0..args.batch_size).map(|i| (step * args.batch_size + i) % examples.len()).collect();
-        let batch = batch(&examples, &indices);
+        let batch = examples.batch(&indices);
         let settings = StepSettings {
             seed: step as u64,
             learning_rate: args.learning_rate,

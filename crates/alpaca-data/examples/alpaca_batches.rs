@@ -5,24 +5,22 @@
 use std::error::Error;
 use std::path::Path;
 
-use alpaca_data::{
-    BadRecords, EpochOrder, PromptTemplate, TokenizeConfig, batch, load_records, tokenize_records,
-};
+use alpaca_data::{BadRecords, PromptTemplate, Templates, TokenizeConfig, load_training_texts, tokenize};
 use llama_tokenizer::LlamaTokenizer;
+use nn_core::Dataset;
 
 fn main() -> Result<(), Box<dyn Error>> {
     let datasets = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../datasets");
-    let records = load_records(&datasets.join("mini_data.json"), BadRecords::Refuse)?.records;
-    let template = PromptTemplate::load("alpaca")?;
+    let templates = Templates { prompt: PromptTemplate::load("alpaca")?, chat: None };
+    let texts =
+        load_training_texts(&datasets.join("mini_data.json"), BadRecords::Refuse, &templates)?.records;
     let tokenizer = LlamaTokenizer::from_dir(&datasets.join("tiny-llama"))?;
     let config = TokenizeConfig { train_on_inputs: false, ..TokenizeConfig::default() };
-    let (examples, report) = tokenize_records(&records, &template, &tokenizer, &config)?;
+    let (examples, report) = tokenize(&texts, &tokenizer, &config)?;
     println!("{report}");
 
-    let lengths: Vec<usize> = examples.iter().map(|example| example.input_ids.len()).collect();
-    let order = EpochOrder { seed: 42, group_by_length: false, batch_size: 16 }.epoch(0, &lengths);
-    for indices in order.chunks(16) {
-        let batch = batch(&examples, indices);
+    for indices in examples.epoch_order(0, 42).chunks(16) {
+        let batch = examples.batch(indices);
         println!(
             "{} sequences, {} tokens, {} targets",
             indices.len(),

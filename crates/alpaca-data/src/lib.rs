@@ -1,26 +1,32 @@
-//! Alpaca data: from a file of records to the token batches of a training step.
+//! Training data: from a file of records to the token batches of a training step.
 //!
-//! [`load_records`] reads records, [`PromptTemplate`] turns a record into a prompt, [`tokenize_records`] into token ids
-//! and labels, [`split`] and [`EpochOrder`] decide who is read when, [`batch`] puts examples one after another.
-//! [`pack_documents`] is the plain-text counterpart for pre-training. File formats and masking are those of
-//! tloen/alpaca-lora (`finetune.py`, `utils/prompter.py`).
+//! [`load_training_texts`] renders the records of a file, of any format in `formats/`, by the model's [`Templates`];
+//! [`tokenize`] turns the texts into [`Example`]s, token ids and labels; [`split`] deals records to training and validation.
+//! A `Vec<Example>` is an [`nn_core::Dataset`], and so is [`GroupedByLength`]. [`pack_documents`] is the counterpart for
+//! pre-training on plain text. Alpaca's file format, templates and masking are those of tloen/alpaca-lora (`finetune.py`,
+//! `utils/prompter.py`).
 
-mod batch;
 mod chat_template;
+mod conversation;
 mod error;
-mod messages;
+mod example;
+mod formats;
+mod json;
 mod order;
 mod pack;
-mod record;
-mod template;
+mod prompt_template;
+mod records;
 mod tokenize;
+mod training_text;
 
-pub use batch::{PadSide, PaddedBatch, batch, pad_batch};
 pub use chat_template::ChatTemplate;
+pub use conversation::{Message, Templates};
 pub use error::DataError;
-pub use messages::Message;
-pub use order::{EpochOrder, Split, split};
+pub use example::Example;
+pub use formats::Record;
+pub use order::{GroupedByLength, Split, split};
 pub use pack::pack_documents;
-pub use record::{BadRecord, BadRecords, Record, Records, load_records, parse_records};
-pub use template::{BUILT_IN_TEMPLATES, PromptTemplate};
-pub use tokenize::{Example, TokenizeConfig, TokenizeReport, tokenize_records};
+pub use prompt_template::{BUILT_IN_TEMPLATES, PromptTemplate};
+pub use records::{BadRecord, BadRecords, Records, load_records, load_training_texts, parse_records};
+pub use tokenize::{TokenizeConfig, TokenizeReport, tokenize, tokenize_records};
+pub use training_text::TrainingText;

@@ -1,11 +1,8 @@
-//! Which records validate, and the order of the others in each epoch.
-//!
-//! Both are a function of the seed alone, through a shuffle of our own: a resumed run must see the order the first one
-//! saw, whatever version of whatever library it was built with.
+//! Split into training and validation records, and batches of similar length. Both are a function of the seed alone.
 
-use nn_core::mix_seed;
+use nn_core::{Dataset, TokenBatch, mix_seed, shuffled};
 
-use crate::DataError;
+use crate::{DataError, Example};
 
 /// Indices of the records of each part.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,49 +22,45 @@ pub fn split(records: usize, validation: usize, seed: u64) -> Result<Split, Data
         return Err(DataError::Split { validation, records });
     }
     // Its own stream, or the first epoch would repeat this permutation.
-    let mut order = permutation(records, mix_seed(seed, u64::MAX));
+    let mut order = shuffled(records, mix_seed(seed, u64::MAX));
     let train = order.split_off(validation);
     Ok(Split { train, validation: order })
 }
 
-/// The order of the examples, epoch by epoch.
+/// Examples in an order that puts similar lengths into one batch, as transformers' `group_by_length` does
+/// (`trainer_pt_utils.py`, `get_length_grouped_indices`).
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct EpochOrder {
-    /// Seed of the run.
-    pub seed: u64,
-    /// Whether examples of similar length go into one batch.
-    pub group_by_length: bool,
+pub struct GroupedByLength {
+    /// Examples, in any order.
+    pub examples: Vec<Example>,
     /// Examples of one optimiser step.
     pub batch_size: usize,
 }
 
-impl EpochOrder {
-    /// A permutation of `0..lengths.len()` for this epoch; `lengths` are in tokens.
-    ///
-    /// With `group_by_length`, as transformers (`trainer_pt_utils.py`, `get_length_grouped_indices`): the permutation
-    /// is cut into runs of up to 50 batches, each sorted from long to short, and the longest example of all goes
-    /// first, so that a run out of memory happens at once.
-    pub fn epoch(&self, epoch: u64, lengths: &[usize]) -> Vec<usize> {
-        let mut order = permutation(lengths.len(), mix_seed(self.seed, epoch));
-        if self.group_by_length && !order.is_empty() {
-            let batch_size = self.batch_size.max(1);
-            let batches = (order.len() / (batch_size * 4)).clamp(1, 50);
-            for run in order.chunks_mut(batches * batch_size) {
-                run.sort_by_key(|&index| std::cmp::Reverse(lengths[index]));
-            }
-            let longest = (0..order.len()).step_by(batches * batch_size).max_by_key(|&at| lengths[order[at]]);
-            order.swap(0, longest.unwrap_or(0));
+impl Dataset for GroupedByLength {
+    fn len(&self) -> usize {
+        self.examples.len()
+    }
+
+    /// Cuts the random order into runs of up to 50 batches, sorts each from long to short, and puts the longest example of
+    /// all first, so that a run out of memory happens at once.
+    fn epoch_order(&self, epoch: u64, seed: u64) -> Vec<usize> {
+        let mut order = self.examples.epoch_order(epoch, seed);
+        if order.is_empty() {
+            return order;
         }
+        let batch_size = self.batch_size.max(1);
+        let len = |index: usize| self.examples[index].input_ids.len();
+        let batches = (order.len() / (batch_size * 4)).clamp(1, 50);
+        for run in order.chunks_mut(batches * batch_size) {
+            run.sort_by_key(|&index| std::cmp::Reverse(len(index)));
+        }
+        let longest = (0..order.len()).step_by(batches * batch_size).max_by_key(|&at| len(order[at]));
+        order.swap(0, longest.unwrap_or(0));
         order
     }
-}
 
-/// Fisher-Yates; the draw for position `i` is the `i`-th number of the seed's stream.
-fn permutation(len: usize, seed: u64) -> Vec<usize> {
-    let mut order: Vec<usize> = (0..len).collect();
-    for i in (1..len).rev() {
-        let draw = u128::from(mix_seed(seed, i as u64)) * (i as u128 + 1);
-        order.swap(i, (draw >> 64) as usize);
+    fn batch(&self, indices: &[usize]) -> TokenBatch {
+        self.examples.batch(indices)
     }
-    order
 }

@@ -1,31 +1,21 @@
-//! Records to token ids and labels.
+//! Texts to token ids and labels.
 
 use std::fmt;
 
-use llama_tokenizer::LlamaTokenizer;
+use llama_tokenizer::{LlamaTokenizer, TokenizerError};
 use nn_core::IGNORE_INDEX;
 use rayon::prelude::*;
 
-use crate::{DataError, PromptTemplate, Record};
+use crate::{DataError, Example, PromptTemplate, Record, TrainingText};
 
-/// Token ids and labels of one sequence.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Example {
-    /// Token ids, at most `cutoff_len`.
-    pub input_ids: Vec<i64>,
-    /// Labels, as many; [`IGNORE_INDEX`] where nothing is to be learnt.
-    pub labels: Vec<i64>,
-}
-
-/// How records are tokenised; defaults and names are alpaca-lora's.
+/// Settings of tokenising; defaults and names are alpaca-lora's.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TokenizeConfig {
-    /// The most tokens of an example; what is longer is cut off at its end.
+    /// Limit on the tokens of an example; longer ones are cut off at their end.
     pub cutoff_len: usize,
-    /// Whether the prompt is learnt as well as the answer.
+    /// Learn the prompts as well as the answers.
     pub train_on_inputs: bool,
-    /// Accepted for alpaca-lora's sake. There it never reached the examples themselves: they end with EOS wherever
-    /// `cutoff_len` leaves room, and so do they here.
+    /// Accepted and without effect, as in alpaca-lora: records end with EOS wherever `cutoff_len` leaves room.
     pub add_eos_token: bool,
 }
 
@@ -35,18 +25,18 @@ impl Default for TokenizeConfig {
     }
 }
 
-/// What became of the records.
+/// Counts of what [`tokenize`] made and left out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct TokenizeReport {
     /// Examples made.
     pub examples: usize,
-    /// Their tokens.
+    /// Tokens of all examples.
     pub tokens: usize,
     /// Tokens that count in the loss.
     pub labels: usize,
-    /// Examples that were cut off, and so do not end with EOS.
+    /// Examples cut off at `cutoff_len`, which lack their end token.
     pub cut_off: usize,
-    /// Records left out, for nothing of the answer lay within `cutoff_len`.
+    /// Records left out because no token of an answer lies within `cutoff_len`.
     pub without_answer: usize,
 }
 
@@ -67,28 +57,40 @@ impl fmt::Display for TokenizeReport {
     }
 }
 
-/// Tokenises records in parallel: BOS, prompt, answer, EOS.
-///
-/// With `train_on_inputs` off, a token is masked when it ends within the prompt. The prompt's end is found by the
-/// offsets of the whole text's tokens, not by tokenising the prompt apart, which may cut it elsewhere.
+/// Tokenises Alpaca records: [`tokenize`] of their texts.
 ///
 /// # Errors
-/// [`DataError`] when `cutoff_len` is under 2, a text cannot be tokenised, or no record has a label.
+/// As [`tokenize`].
 pub fn tokenize_records(
     records: &[Record],
     template: &PromptTemplate,
     tokenizer: &LlamaTokenizer,
     config: &TokenizeConfig,
 ) -> Result<(Vec<Example>, TokenizeReport), DataError> {
+    let texts: Vec<TrainingText> = records.iter().map(|record| record.render(template)).collect();
+    tokenize(&texts, tokenizer, config)
+}
+
+/// Tokenises texts in parallel, between BOS and EOS where they ask for them.
+///
+/// With `train_on_inputs` off, tokens that end before an answer begins, or begin after it ends, are masked. They are found
+/// by the offsets of the whole text's tokens, not by tokenising its parts, which may be cut elsewhere.
+///
+/// # Errors
+/// [`DataError`] when `cutoff_len` is under 2, a text cannot be tokenised, or no text has a label.
+pub fn tokenize(
+    texts: &[TrainingText],
+    tokenizer: &LlamaTokenizer,
+    config: &TokenizeConfig,
+) -> Result<(Vec<Example>, TokenizeReport), DataError> {
     if config.cutoff_len < 2 {
         return Err(DataError::TooShort { name: "cutoff_len", actual: config.cutoff_len, least: 2 });
     }
-    let examples = records
+    let examples = texts
         .par_iter()
         .enumerate()
-        .map(|(index, record)| {
-            example(record, template, tokenizer, config)
-                .map_err(|source| DataError::Tokenize { index, source })
+        .map(|(index, text)| {
+            example(text, tokenizer, config).map_err(|source| DataError::Tokenize { index, source })
         })
         .collect::<Result<Vec<_>, _>>()?;
 
@@ -107,35 +109,31 @@ pub fn tokenize_records(
         kept.push(example);
     }
     if kept.is_empty() {
-        return Err(DataError::NoLabels { records: records.len(), cutoff_len: config.cutoff_len });
+        return Err(DataError::NoLabels { records: texts.len(), cutoff_len: config.cutoff_len });
     }
     Ok((kept, report))
 }
 
-/// One record, and whether it was cut off.
+/// Tokenises one text; also returns whether it was cut off.
 fn example(
-    record: &Record,
-    template: &PromptTemplate,
+    text: &TrainingText,
     tokenizer: &LlamaTokenizer,
     config: &TokenizeConfig,
-) -> Result<(Example, bool), llama_tokenizer::TokenizerError> {
-    let prompt = template.prompt(&record.instruction, Some(&record.input));
-    let prompt_end = prompt.len();
-    let text = prompt + &record.output;
+) -> Result<(Example, bool), TokenizerError> {
     let (mut input_ids, offsets) = if config.train_on_inputs {
-        (tokenizer.encode(&text, true)?, Vec::new())
+        (tokenizer.encode(&text.text, text.add_special_tokens)?, Vec::new())
     } else {
-        tokenizer.encode_with_offsets(&text, true)?
+        tokenizer.encode_with_offsets(&text.text, text.add_special_tokens)?
     };
     let eos = tokenizer.eos_id();
     let cut_off = input_ids.len() > config.cutoff_len;
     input_ids.truncate(config.cutoff_len);
-    if input_ids.len() < config.cutoff_len && input_ids.last() != Some(&eos) {
+    if text.add_special_tokens && input_ids.len() < config.cutoff_len && input_ids.last() != Some(&eos) {
         input_ids.push(eos);
     }
     let mut labels = input_ids.clone();
-    for (label, &(_, end)) in labels.iter_mut().zip(&offsets) {
-        if end <= prompt_end {
+    for (label, &offsets) in labels.iter_mut().zip(&offsets) {
+        if !text.is_learnt(offsets) {
             *label = IGNORE_INDEX;
         }
     }

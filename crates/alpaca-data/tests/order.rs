@@ -1,7 +1,19 @@
 //! Order is a function of the seed; every record is seen once an epoch.
 
-use alpaca_data::{EpochOrder, Example, PadSide, batch, pad_batch, split};
-use nn_core::IGNORE_INDEX;
+use alpaca_data::{Example, GroupedByLength, split};
+use nn_core::{Dataset, TokenBatch};
+
+fn examples(lengths: &[usize]) -> Vec<Example> {
+    let example = |(id, &len): (usize, &usize)| Example {
+        input_ids: vec![id as i64; len],
+        labels: vec![id as i64; len],
+    };
+    lengths.iter().enumerate().map(example).collect()
+}
+
+fn grouped(lengths: &[usize]) -> GroupedByLength {
+    GroupedByLength { examples: examples(lengths), batch_size: 8 }
+}
 
 fn is_permutation(order: &[usize]) -> bool {
     let mut sorted = order.to_vec();
@@ -24,51 +36,39 @@ fn the_split_deals_every_record_once_and_repeats() {
 #[test]
 fn every_epoch_has_its_own_order_of_all_records() {
     let lengths: Vec<usize> = (0..1000).map(|i| i * 7919 % 250).collect();
-    for group_by_length in [false, true] {
-        let order = EpochOrder { seed: 1, group_by_length, batch_size: 8 };
-        let (first, second) = (order.epoch(0, &lengths), order.epoch(1, &lengths));
+    let (plain, grouped) = (examples(&lengths), grouped(&lengths));
+    for dataset in [&plain as &dyn Dataset, &grouped] {
+        let (first, second) = (dataset.epoch_order(0, 1), dataset.epoch_order(1, 1));
         assert!(is_permutation(&first) && is_permutation(&second));
         assert_ne!(first, second);
-        assert_eq!(first, order.epoch(0, &lengths));
+        assert_eq!(first, dataset.epoch_order(0, 1));
+        assert_ne!(first, dataset.epoch_order(0, 2));
     }
 }
 
 #[test]
 fn the_shuffle_never_changes_between_versions() {
     // A run started with an older build is resumed with a newer one.
-    let order = EpochOrder { seed: 42, group_by_length: false, batch_size: 1 };
-    assert_eq!(order.epoch(0, &[0; 10]), [1, 7, 4, 3, 8, 5, 0, 9, 2, 6]);
+    assert_eq!(examples(&[0; 10]).epoch_order(0, 42), [1, 7, 4, 3, 8, 5, 0, 9, 2, 6]);
 }
 
 #[test]
 fn grouping_puts_similar_lengths_together_and_the_longest_first() {
     let lengths: Vec<usize> = (0..1000).map(|i| i * 7919 % 251).collect();
-    let padding = |group_by_length| -> usize {
-        let order = EpochOrder { seed: 3, group_by_length, batch_size: 8 }.epoch(0, &lengths);
+    let (plain, grouped) = (examples(&lengths), grouped(&lengths));
+    let padding = |dataset: &dyn Dataset| -> usize {
+        let order = dataset.epoch_order(0, 3);
         let batches = order.chunks(8).map(|batch| batch.iter().map(|&i| lengths[i]));
         batches.map(|lens| lens.clone().max().unwrap() * 8 - lens.sum::<usize>()).sum()
     };
-    assert!(padding(true) * 5 < padding(false), "{} against {}", padding(true), padding(false));
-    let order = EpochOrder { seed: 3, group_by_length: true, batch_size: 8 }.epoch(0, &lengths);
-    assert_eq!(lengths[order[0]], *lengths.iter().max().unwrap());
+    assert!(padding(&grouped) * 5 < padding(&plain), "{} against {}", padding(&grouped), padding(&plain));
+    assert_eq!(lengths[grouped.epoch_order(0, 3)[0]], *lengths.iter().max().unwrap());
 }
 
 #[test]
-fn padding_can_be_taken_off_again() {
-    let example = |ids: &[i64]| Example {
-        input_ids: ids.to_vec(),
-        labels: ids.iter().map(|&id| if id == 1 { IGNORE_INDEX } else { id }).collect(),
-    };
-    let examples: Vec<Example> =
-        [vec![1, 5, 6], vec![1], (1..=9).collect()].iter().map(|ids| example(ids)).collect();
-    for side in [PadSide::Left, PadSide::Right] {
-        let padded = pad_batch(&examples, side, 8, 0);
-        assert_eq!((padded.rows, padded.width), (3, 16));
-        assert_eq!(padded.unpad(), batch(&examples, &[0, 1, 2]));
-        assert_eq!(padded.labels.iter().filter(|&&label| label != IGNORE_INDEX).count(), 2 + 8);
-    }
-    assert_eq!(
-        pad_batch(&examples, PadSide::Left, 8, 0).attention_mask[..16],
-        [[0; 13].as_slice(), &[1; 3]].concat()
-    );
+fn a_batch_is_its_examples_one_after_another() {
+    let batch = examples(&[2, 1, 3]).batch(&[2, 0]);
+    let expected =
+        TokenBatch { input_ids: vec![2, 2, 2, 0, 0], labels: vec![2, 2, 2, 0, 0], seq_lens: vec![3, 2] };
+    assert_eq!(batch, expected);
 }

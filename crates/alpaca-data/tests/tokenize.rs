@@ -3,7 +3,10 @@
 
 use std::path::{Path, PathBuf};
 
-use alpaca_data::{PromptTemplate, Record, TokenizeConfig, load_records, pack_documents, tokenize_records};
+use alpaca_data::{
+    BadRecords, Example, PromptTemplate, Record, Templates, TokenizeConfig, load_records,
+    load_training_texts, pack_documents, tokenize, tokenize_records,
+};
 use llama_tokenizer::LlamaTokenizer;
 use nn_core::IGNORE_INDEX;
 
@@ -16,7 +19,7 @@ fn tokenizer() -> LlamaTokenizer {
 }
 
 fn records() -> Vec<Record> {
-    load_records(&datasets().join("mini_data.json"), alpaca_data::BadRecords::Refuse).unwrap().records
+    load_records(&datasets().join("mini_data.json"), BadRecords::Refuse).unwrap().records
 }
 
 #[test]
@@ -91,4 +94,30 @@ fn documents_are_packed_without_a_gap() {
     assert_eq!(ids, stream[..ids.len()]);
     assert!(stream.len() - ids.len() < 16);
     assert!(pack_documents(&documents, &tokenizer, 1000).is_err());
+}
+
+#[test]
+fn a_text_record_is_learnt_whole() {
+    let tokenizer = tokenizer();
+    let path = std::env::temp_dir().join(format!("alpaca-data-text-{}.jsonl", std::process::id()));
+    let line = "Hugo is at home in the cave.";
+    std::fs::write(
+        &path,
+        format!("{{\"text\": \"{line}\"}}\n{{\"instruction\": \"a\", \"output\": \"b\"}}\n"),
+    )
+    .unwrap();
+    let templates = Templates { prompt: PromptTemplate::load("alpaca").unwrap(), chat: None };
+    let texts = load_training_texts(&path, BadRecords::Refuse, &templates).unwrap().records;
+    std::fs::remove_file(&path).unwrap();
+    let config = TokenizeConfig { train_on_inputs: false, ..TokenizeConfig::default() };
+    let (examples, _) = tokenize(&texts, &tokenizer, &config).unwrap();
+    assert_eq!(examples.len(), 2);
+    let by_hand =
+        [vec![tokenizer.bos_id()], tokenizer.encode(line, false).unwrap(), vec![tokenizer.eos_id()]].concat();
+    assert_eq!(examples[0].input_ids, by_hand);
+    assert_eq!(examples[0].labels[1..], by_hand[1..]);
+    assert_eq!(
+        Example::text(&tokenizer, line).unwrap(),
+        Example { labels: by_hand.clone(), input_ids: by_hand }
+    );
 }

@@ -5,7 +5,6 @@
 
 pub mod compare;
 pub mod compute;
-pub mod data;
 pub mod evaluate;
 pub mod exit;
 pub mod finetune;

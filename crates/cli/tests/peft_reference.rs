@@ -11,10 +11,7 @@ mod common;
 
 use std::path::Path;
 
-use alpaca_data::{
-    BadRecords, Example, PadSide, PromptTemplate, TokenizeConfig, batch, load_records, pad_batch,
-    tokenize_records,
-};
+use alpaca_data::{BadRecords, Example, PromptTemplate, TokenizeConfig, load_records, tokenize_records};
 use checkpoint::Base;
 use llama_finetune::LoraModel;
 use llama_model::Llama;
@@ -99,8 +96,11 @@ impl LeftPadded {
 
     /// The batch, with what padding adds at its end.
     fn batch(examples: &[Example]) -> TokenBatch {
-        let mut all = batch(examples, &(0..examples.len()).collect::<Vec<_>>());
-        let width = pad_batch(examples, PadSide::Left, 8, PAD).width;
+        let lens = examples.iter().map(|example| example.input_ids.len());
+        let width = lens.max().unwrap().next_multiple_of(8);
+        let mut all = TokenBatch::from_sequences(
+            examples.iter().map(|example| (example.input_ids.as_slice(), example.labels.as_slice())),
+        );
         let padding = Self::padding();
         for _ in examples.iter().filter(|example| example.input_ids.len() < width) {
             all.input_ids.extend(&padding.input_ids);

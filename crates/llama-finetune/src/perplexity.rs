@@ -1,10 +1,10 @@
 //! Perplexity of a loaded model.
 
-use alpaca_data::{PromptTemplate, Record, TokenizeConfig, batch, tokenize_records};
+use alpaca_data::{PromptTemplate, Record, TokenizeConfig, tokenize_records};
 use infer::Perplexity;
 use llama_model::Llama;
 use llama_tokenizer::LlamaTokenizer;
-use nn_core::{Mode, NnError, TokenBatch, TorchContext};
+use nn_core::{Dataset, Mode, NnError, TokenBatch, TorchContext};
 
 use crate::FinetuneError;
 
@@ -21,7 +21,7 @@ pub fn answer_perplexity(
     let cutoff_len = model.config().max_position_embeddings as usize;
     let config = TokenizeConfig { cutoff_len, train_on_inputs: false, add_eos_token: true };
     let (examples, _) = tokenize_records(records, template, tokenizer, &config)?;
-    batch_perplexity(model, (0..examples.len()).map(|index| batch(&examples, &[index])))
+    batch_perplexity(model, (0..examples.len()).map(|index| examples.batch(&[index])))
 }
 
 /// Computes the perplexity of a text, read in windows of the model's context that overlap by half.

@@ -18,6 +18,7 @@ mod error;
 mod linear;
 mod mode;
 mod path;
+mod sequence;
 
 pub use batch::{IGNORE_INDEX, TokenBatch};
 pub use contract::{BoxError, Dataset, Trainable};
@@ -28,3 +29,4 @@ pub use error::{NnError, TorchContext, TorchFailure};
 pub use linear::{LinearOp, LinearSlot, LinearSource, VisitLinears};
 pub use mode::{Mode, mix_seed, name_seed};
 pub use path::ModulePath;
+pub use sequence::{Sequence, shuffled};

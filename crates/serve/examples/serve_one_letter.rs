@@ -6,7 +6,7 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::sync::Arc;
 
-use alpaca_data::PromptTemplate;
+use alpaca_data::{PromptTemplate, Templates};
 use infer::{BoxError, TokenText};
 use nn_core::{CausalLm, DecodeSession, NnError};
 use serve::{Limits, PageDefaults, ServeConfig, Server, Source, SourceText};
@@ -19,8 +19,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         description: "says a".to_owned(),
         model: Box::new(SaysA),
         text: Arc::new(Bytes),
-        template: PromptTemplate::load("alpaca")?,
-        chat: None,
+        templates: Templates { prompt: PromptTemplate::load("alpaca")?, chat: None },
         eos_ids: vec![0],
     };
     let config = ServeConfig {

@@ -150,7 +150,7 @@ impl Drop for Workers {
 
 /// Gives a source's model to a thread of its own.
 fn start(source: Source, config: &ServeConfig) -> Result<(Served, JoinHandle<()>), ServeError> {
-    let Source { name, description, model, text, template, chat, eos_ids } = source;
+    let Source { name, description, model, text, templates, eos_ids } = source;
     let limits = &config.limits;
     let capacity = model.max_len().min(limits.prompt_tokens + limits.new_tokens).max(1);
     let vocab_size = model.vocab_size();
@@ -161,5 +161,5 @@ fn start(source: Source, config: &ServeConfig) -> Result<(Served, JoinHandle<()>
         .spawn(move || worker.run(&*model, &*decoder, capacity))
         .map_err(|error| ServeError::Thread { what: format!("source `{name}`"), source: error })?;
     let text = crate::api::TextFunctions(text);
-    Ok((Served { name, description, engine, text, template, chat, eos_ids, vocab_size, capacity }, thread))
+    Ok((Served { name, description, engine, text, templates, eos_ids, vocab_size, capacity }, thread))
 }

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use alpaca_data::{ChatTemplate, PromptTemplate};
+use alpaca_data::Templates;
 use infer::{BoxError, TokenText};
 use nn_core::CausalLm;
 
@@ -26,10 +26,8 @@ pub struct Source {
     pub model: Box<dyn CausalLm + Send>,
     /// Its tokenizer.
     pub text: Arc<dyn SourceText>,
-    /// Renders the page's instructions, and conversations where there is no chat template.
-    pub template: PromptTemplate,
-    /// Renders conversations.
-    pub chat: Option<ChatTemplate>,
+    /// Templates for instructions and conversations.
+    pub templates: Templates,
     /// Tokens that end an answer.
     pub eos_ids: Vec<i64>,
 }

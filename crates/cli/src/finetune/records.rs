@@ -2,19 +2,21 @@
 
 use std::path::Path;
 
-use alpaca_data::{BadRecords, Example, PromptTemplate, Record, load_records, split, tokenize_records};
+use alpaca_data::{
+    BadRecords, ChatTemplate, Example, GroupedByLength, PromptTemplate, Templates, TrainingText,
+    load_training_texts, split, tokenize,
+};
 use anyhow::Result;
 use llama_tokenizer::LlamaTokenizer;
+use nn_core::Dataset;
 
 use super::settings::FinetuneConfig;
-use crate::data::Examples;
 use crate::exit::usage;
 
 /// Tokenised records.
-#[derive(Debug)]
 pub(crate) struct Data {
-    pub(crate) train: Examples,
-    pub(crate) validation: Option<Examples>,
+    pub(crate) train: Box<dyn Dataset>,
+    pub(crate) validation: Option<Box<dyn Dataset>>,
 }
 
 impl Data {
@@ -22,19 +24,28 @@ impl Data {
     ///
     /// # Errors
     /// When a file is missing or wrong, or nothing is left to learn from.
-    pub(crate) fn load(config: &FinetuneConfig, tokenizer: &LlamaTokenizer) -> Result<Self> {
-        let template =
+    pub(crate) fn load(
+        config: &FinetuneConfig,
+        chat: Option<ChatTemplate>,
+        tokenizer: &LlamaTokenizer,
+    ) -> Result<Self> {
+        let prompt =
             PromptTemplate::load(&config.prompt_template_name).map_err(|error| usage(error.to_string()))?;
-        let records = read_records(config, &config.data_path, "data_path")?;
-        let tokenize = |records: &[Record], what: &str| -> Result<Vec<Example>> {
-            let (examples, report) = tokenize_records(records, &template, tokenizer, &config.tokenize())?;
+        let templates = Templates { prompt, chat };
+        let records = read_records(config, &config.data_path, "data_path", &templates)?;
+        let tokenize = |records: &[TrainingText], what: &str| -> Result<Vec<Example>> {
+            let (examples, report) = tokenize(records, tokenizer, &config.tokenize())?;
             tracing::info!("{what}: {report}");
             Ok(examples)
         };
-        let (group_by_length, batch_size) = (config.group_by_length, config.batch_size as usize);
-        let examples = |examples: Vec<Example>| Examples { examples, group_by_length, batch_size };
+        let dataset = |examples: Vec<Example>| -> Box<dyn Dataset> {
+            if !config.group_by_length {
+                return Box::new(examples);
+            }
+            Box::new(GroupedByLength { examples, batch_size: config.batch_size as usize })
+        };
         let (train, validation) = if let Some(path) = &config.val_data_path {
-            let validation = read_records(config, path, "val_data_path")?;
+            let validation = read_records(config, path, "val_data_path", &templates)?;
             (tokenize(&records, "training records")?, Some(tokenize(&validation, "validation records")?))
         } else {
             let parts = split(records.len(), config.val_set_size, config.seed)
@@ -46,11 +57,16 @@ impl Data {
                 .transpose()?;
             (train, validation)
         };
-        Ok(Self { train: examples(train), validation: validation.map(examples) })
+        Ok(Self { train: dataset(train), validation: validation.map(dataset) })
     }
 }
 
-fn read_records(config: &FinetuneConfig, path: &str, flag: &str) -> Result<Vec<Record>> {
+fn read_records(
+    config: &FinetuneConfig,
+    path: &str,
+    flag: &str,
+    templates: &Templates,
+) -> Result<Vec<TrainingText>> {
     if !Path::new(path).is_file() {
         return Err(usage(format!(
             "{flag} `{path}` is not a file; it has to be a local JSON or JSONL file of records with instruction, input \
@@ -58,7 +74,7 @@ fn read_records(config: &FinetuneConfig, path: &str, flag: &str) -> Result<Vec<R
         )));
     }
     let bad = if config.skip_bad_records { BadRecords::Skip } else { BadRecords::Refuse };
-    let loaded = load_records(Path::new(path), bad)?;
+    let loaded = load_training_texts(Path::new(path), bad, templates)?;
     if !loaded.skipped.is_empty() {
         tracing::warn!(
             "{} bad records of `{path}` were left out, first: {}",

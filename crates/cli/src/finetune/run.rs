@@ -19,6 +19,7 @@ use super::settings::FinetuneConfig;
 use super::start::Start;
 use super::{report, summary};
 use crate::exit::usage;
+use crate::generate::chat::chat_template;
 use crate::output::{count, print};
 use crate::signals::stop_on_signals;
 
@@ -51,7 +52,7 @@ pub fn run(args: FinetuneArgs) -> Result<()> {
     let mode = start.output_mode(args.overwrite_output_dir);
     output_dir::check(&config.output_dir, mode)?;
     let tokenizer = base.tokenizer()?;
-    let data = Data::load(&config, &tokenizer)?;
+    let data = Data::load(&config, chat_template(&base, &tokenizer)?, &tokenizer)?;
     start.announce(&config.output_dir);
     if config.optim.is_paged() && !device.is_cuda() {
         tracing::info!("optim: nothing is paged on a CPU, the state stays where the weights are");
@@ -87,7 +88,7 @@ impl Job<'_> {
         }
         let kind = model.model().kind();
         let trainable = model.adapters().num_parameters();
-        report::describe(config, model.model(), trainable, self.data.train.examples.len());
+        report::describe(config, model.model(), trainable, self.data.train.len());
         let Some(summary) = self.train(&model, kind)? else { return Ok(()) };
         let saved = verify_saved(model.adapters(), &config.output_dir)
             .context("the adapter was trained and saved, but reading it back found it wanting")?;
@@ -117,7 +118,7 @@ impl Job<'_> {
         if let Start::Weights(dir) = start {
             model.restore(dir).map_err(FinetuneError::from)?;
         }
-        report::describe(config, model.model(), model.num_parameters(), self.data.train.examples.len());
+        report::describe(config, model.model(), model.num_parameters(), self.data.train.len());
         let Some(summary) = self.train(&model, Kind::Float)? else { return Ok(()) };
         base.files().copy_tokenizer(&config.output_dir)?;
         self.finish(&summary, times, base_bytes(&base.config, Kind::Float, None))
@@ -127,12 +128,12 @@ impl Job<'_> {
     fn train(&self, trainable: &dyn Trainable, kind: Kind) -> Result<Option<Summary>> {
         let Self { config, start, data, .. } = self;
         let mut reporter = ProgressReporter::new();
-        let mut trainer = Trainer::new(trainable, &data.train, config.train())
+        let mut trainer = Trainer::new(trainable, &*data.train, config.train())
             .reporter(&mut reporter)
             .stop_flag(stop_on_signals()?)
             .identity("dtype", Dtype::name_of(kind));
         if let Some(examples) = &data.validation {
-            trainer = trainer.validation(examples);
+            trainer = trainer.validation(&**examples);
         }
         if let Some(checkpoint) = start.checkpoint() {
             trainer = trainer.resume_from(checkpoint);

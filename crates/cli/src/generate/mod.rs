@@ -2,7 +2,7 @@
 
 mod answer;
 mod args;
-mod chat;
+pub(crate) mod chat;
 mod file;
 mod interactive;
 mod interrupt;

@@ -1,5 +1,6 @@
 //! The server.
 
+use alpaca_data::Templates;
 use anyhow::Result;
 use llama_model::Llama;
 use nn_core::CausalLm;
@@ -79,8 +80,8 @@ fn row_bytes(model: &Llama, limits: &Limits) -> usize {
 
 fn served(source: Loaded) -> Source {
     let Loaded { name, description, model, text, eos_ids, chat } = source;
-    let template = text.template.clone();
-    Source { name, description, model: Box::new(model), text, template, chat, eos_ids }
+    let templates = Templates { prompt: text.template.clone(), chat };
+    Source { name, description, model: Box::new(model), text, templates, eos_ids }
 }
 
 #[cfg(test)]

@@ -13,7 +13,6 @@ use trainer::{Outcome, ProgressReporter, Trainer, find_last_checkpoint};
 
 use super::args::PretrainArgs;
 use super::settings::{PretrainConfig, resolve};
-use crate::data::Examples;
 use crate::exit::usage;
 use crate::output::print;
 use crate::signals::stop_on_signals;
@@ -77,10 +76,9 @@ fn train(
         config.seq_len
     );
     let model = FullModel::random(shape, config.train.seed, device)?;
-    let data = Examples { examples, group_by_length: false, batch_size: 1 };
     let resume = if args.resume { find_last_checkpoint(&args.output_dir)? } else { None };
     let mut reporter = ProgressReporter::new();
-    let mut trainer = Trainer::new(&model, &data, config.train.clone())
+    let mut trainer = Trainer::new(&model, &examples, config.train.clone())
         .reporter(&mut reporter)
         .stop_flag(stop_on_signals()?);
     if let Some(checkpoint) = resume {

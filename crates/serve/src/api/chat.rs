@@ -13,7 +13,7 @@ use super::body::JsonBody;
 use super::completions::{StreamOptions, usage};
 use super::error::ApiError;
 use super::sampling::SamplingFields;
-use super::state::{App, Prompt, Served, fresh_number, unix_s};
+use super::state::{App, Prompt, fresh_number, unix_s};
 use super::stream::{Voice, stream};
 use crate::job::{Failure, Outcome};
 use crate::listener::Peer;
@@ -86,20 +86,6 @@ fn message(field: MessageField) -> Result<Message, ApiError> {
     Ok(Message { role: field.role, content })
 }
 
-/// Renders a conversation for the source's model.
-fn prompt(source: &Served, messages: &[Message]) -> Result<Prompt, ApiError> {
-    let invalid = |reason| ApiError::invalid("messages", reason);
-    match &source.chat {
-        // The template writes the begin token itself, where there is one.
-        Some(template) => {
-            Ok(Prompt::Text { text: template.render(messages, true).map_err(invalid)?, add_bos: false })
-        }
-        None => {
-            Ok(Prompt::Text { text: source.template.conversation(messages).map_err(invalid)?, add_bos: true })
-        }
-    }
-}
-
 pub(crate) async fn create(
     State(app): State<Arc<App>>,
     ConnectInfo(Peer(peer)): ConnectInfo<Peer>,
@@ -111,7 +97,9 @@ pub(crate) async fn create(
         return Err(ApiError::invalid("messages", "messages is empty; expected at least one"));
     }
     let messages = request.messages.into_iter().map(message).collect::<Result<Vec<_>, _>>()?;
-    let prompt = prompt(&source, &messages)?;
+    let (text, add_bos) =
+        source.templates.next_turn(&messages).map_err(|reason| ApiError::invalid("messages", reason))?;
+    let prompt = Prompt::Text { text, add_bos };
     let config = request.sampling.resolve(1.0)?;
     let max_tokens = request.max_completion_tokens.or(request.max_tokens);
     let user = request.user.unwrap_or_default();

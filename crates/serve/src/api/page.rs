@@ -70,7 +70,7 @@ pub(crate) async fn generate(
     if request.instruction.trim().is_empty() {
         return Err(ApiError::invalid("instruction", "the instruction is empty"));
     }
-    let text = source.template.prompt(&request.instruction, request.input.as_deref());
+    let text = source.templates.prompt.prompt(&request.instruction, request.input.as_deref());
     let defaults = &app.config.page;
     let config = request.sampling.resolve(defaults.temperature)?;
     let max_new_tokens = request.max_new_tokens.unwrap_or(defaults.max_new_tokens);

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use alpaca_data::{ChatTemplate, PromptTemplate};
+use alpaca_data::Templates;
 use infer::GenerateConfig;
 
 use super::ApiError;
@@ -19,8 +19,7 @@ pub(crate) struct Served {
     pub(crate) description: String,
     pub(crate) engine: Arc<Engine>,
     pub(crate) text: TextFunctions,
-    pub(crate) template: PromptTemplate,
-    pub(crate) chat: Option<ChatTemplate>,
+    pub(crate) templates: Templates,
     pub(crate) eos_ids: Vec<i64>,
     pub(crate) vocab_size: usize,
     /// Tokens of a prompt and its answer together.

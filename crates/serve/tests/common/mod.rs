@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use alpaca_data::{ChatTemplate, PromptTemplate};
+use alpaca_data::{ChatTemplate, PromptTemplate, Templates};
 use infer::{BoxError, TokenText};
 use nn_core::{CausalLm, DecodeSession, NnError};
 use serde_json::Value;
@@ -143,8 +143,10 @@ pub(crate) fn source(name: &str, echo: Echo, chat: Option<&str>) -> Source {
         description: format!("an echo called {name}"),
         model: Box::new(echo),
         text: Arc::new(Bytes),
-        template: PromptTemplate::from_json("bare", TEMPLATE).unwrap(),
-        chat: chat.map(|text| ChatTemplate::new(text.to_owned(), "<s>", "</s>").unwrap()),
+        templates: Templates {
+            prompt: PromptTemplate::from_json("bare", TEMPLATE).unwrap(),
+            chat: chat.map(|text| ChatTemplate::new(text.to_owned(), "<s>", "</s>").unwrap()),
+        },
         eos_ids: vec![EOS],
     }
 }

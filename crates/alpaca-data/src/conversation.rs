@@ -1,8 +1,8 @@
-//! Conversations, and their rendering by an instruction template.
+//! Conversations, and their rendering as prompts.
 
 use serde::{Deserialize, Serialize};
 
-use crate::PromptTemplate;
+use crate::{ChatTemplate, PromptTemplate};
 
 /// One turn of a conversation.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -13,6 +13,29 @@ pub struct Message {
     pub content: String,
 }
 
+/// Templates of a model: one for instructions, and one for conversations where the model has it.
+#[derive(Debug)]
+pub struct Templates {
+    /// Renders instructions, and conversations where there is no chat template.
+    pub prompt: PromptTemplate,
+    /// Renders conversations.
+    pub chat: Option<ChatTemplate>,
+}
+
+impl Templates {
+    /// Renders a conversation as the prompt of the assistant's next turn. Also returns whether BOS goes before it: a chat
+    /// template writes its own.
+    ///
+    /// # Errors
+    /// A sentence when the template has no place for the conversation.
+    pub fn next_turn(&self, messages: &[Message]) -> Result<(String, bool), String> {
+        match &self.chat {
+            Some(template) => Ok((template.render(messages, true)?, false)),
+            None => Ok((self.prompt.conversation(messages)?, true)),
+        }
+    }
+}
+
 impl PromptTemplate {
     /// Renders a conversation as a prompt, for models without a chat template. Each user turn is one prompt of the
     /// template: a system message before it becomes the instruction and the user's text the input; without one, the
@@ -20,7 +43,7 @@ impl PromptTemplate {
     ///
     /// # Errors
     /// A sentence when a role is unknown or the last turn is not the user's.
-    pub fn conversation(&self, messages: &[Message]) -> Result<String, String> {
+    fn conversation(&self, messages: &[Message]) -> Result<String, String> {
         let mut prompt = String::new();
         let mut system = String::new();
         for message in messages {

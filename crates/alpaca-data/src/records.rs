@@ -1,0 +1,145 @@
+//! Files of records: a JSON array, or one JSON object a line.
+
+use std::fmt;
+use std::path::Path;
+
+use rayon::prelude::*;
+use serde_json::value::RawValue;
+use serde_json::{Map, Value};
+
+use crate::formats::{self, Record};
+use crate::json::kind;
+use crate::{DataError, Templates, TrainingText};
+
+/// Treatment of records that cannot be used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BadRecords {
+    /// Stop at the first.
+    Refuse,
+    /// Leave them out and report them.
+    Skip,
+}
+
+/// A record that cannot be used.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BadRecord {
+    /// Index in the file, from 0.
+    pub index: usize,
+    /// Line of the file it starts on, from 1.
+    pub line: usize,
+    /// Sentence without its subject, for example "has no `output`".
+    pub reason: String,
+}
+
+impl fmt::Display for BadRecord {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "record {} (line {}) {}", self.index, self.line, self.reason)
+    }
+}
+
+/// Records of a file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Records<T> {
+    /// The usable ones, in the order of the file.
+    pub records: Vec<T>,
+    /// The others.
+    pub skipped: Vec<BadRecord>,
+}
+
+/// Reads the Alpaca records of a file, whose fields programs ask and compare.
+///
+/// # Errors
+/// [`DataError`] when the file cannot be read or is neither a JSON array nor JSON lines, holds no usable record, or, with
+/// [`BadRecords::Refuse`], holds a bad one.
+pub fn load_records(path: &Path, bad: BadRecords) -> Result<Records<Record>, DataError> {
+    parse(&read_file(path)?, path, bad, Record::from_json)
+}
+
+/// Reads [`load_records`]' records from a text; `path` names it in errors.
+///
+/// # Errors
+/// As [`load_records`].
+pub fn parse_records(text: &str, path: &Path, bad: BadRecords) -> Result<Records<Record>, DataError> {
+    parse(text, path, bad, Record::from_json)
+}
+
+/// Reads a file of records of any format as texts to train on. Each record is read by the format that detects it, so a
+/// file may mix formats.
+///
+/// # Errors
+/// As [`load_records`].
+pub fn load_training_texts(
+    path: &Path,
+    bad: BadRecords,
+    templates: &Templates,
+) -> Result<Records<TrainingText>, DataError> {
+    parse(&read_file(path)?, path, bad, |record| formats::render(record, templates))
+}
+
+fn read_file(path: &Path) -> Result<String, DataError> {
+    let bytes = std::fs::read(path).map_err(|source| DataError::Read { path: path.to_owned(), source })?;
+    String::from_utf8(bytes).map_err(|error| DataError::NotText {
+        path: path.to_owned(),
+        offset: error.utf8_error().valid_up_to(),
+    })
+}
+
+/// Reads each record by `read`, in parallel.
+fn parse<T: Send>(
+    text: &str,
+    path: &Path,
+    bad: BadRecords,
+    read: impl Fn(Map<String, Value>) -> Result<T, String> + Sync,
+) -> Result<Records<T>, DataError> {
+    let items = items(text.trim_start_matches('\u{feff}'), path)?;
+    let parsed: Vec<Result<T, String>> =
+        items.par_iter().map(|&(_, json)| object(json).and_then(&read)).collect();
+    let mut found = Records { records: Vec::with_capacity(parsed.len()), skipped: Vec::new() };
+    for (index, (record, (line, _))) in parsed.into_iter().zip(items).enumerate() {
+        match record {
+            Ok(record) => found.records.push(record),
+            Err(reason) => {
+                let record = BadRecord { index, line, reason };
+                if bad == BadRecords::Refuse {
+                    return Err(DataError::Record { path: path.to_owned(), record });
+                }
+                found.skipped.push(record);
+            }
+        }
+    }
+    if found.records.is_empty() {
+        return Err(DataError::Empty { path: path.to_owned(), skipped: found.skipped.len() });
+    }
+    Ok(found)
+}
+
+/// Finds the records' JSON, each with the line that it starts on.
+fn items<'a>(text: &'a str, path: &Path) -> Result<Vec<(usize, &'a str)>, DataError> {
+    match text.trim_start().chars().next() {
+        None => Ok(Vec::new()),
+        Some('[') => {
+            let items: Vec<&RawValue> = serde_json::from_str(text)
+                .map_err(|source| DataError::Json { path: path.to_owned(), source })?;
+            let (mut line, mut counted) = (1, 0);
+            let located = items.into_iter().map(|item| {
+                let start = item.get().as_ptr() as usize - text.as_ptr() as usize;
+                line += text[counted..start].matches('\n').count();
+                counted = start;
+                (line, item.get())
+            });
+            Ok(located.collect())
+        }
+        Some('{') => {
+            let lines = text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty());
+            Ok(lines.map(|(line, item)| (line + 1, item)).collect())
+        }
+        Some(start) => Err(DataError::NotRecords { path: path.to_owned(), start }),
+    }
+}
+
+fn object(json: &str) -> Result<Map<String, Value>, String> {
+    match serde_json::from_str(json).map_err(|error| format!("is not JSON: {error}"))? {
+        Value::Object(fields) => Ok(fields),
+        other => Err(format!("is {}; expected an object with instruction, input and output", kind(&other))),
+    }
+}

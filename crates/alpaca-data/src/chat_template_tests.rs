@@ -12,7 +12,7 @@ fn template(source: &str) -> ChatTemplate {
 const ZEPHYR: &str = "{% for message in messages %}\n{% if message['role'] == 'user' %}\n{{ '<|user|>\n' + message['content'] + eos_token }}\n{% elif message['role'] == 'system' %}\n{{ '<|system|>\n' + message['content'] + eos_token }}\n{% elif message['role'] == 'assistant' %}\n{{ '<|assistant|>\n'  + message['content'] + eos_token }}\n{% endif %}\n{% if loop.last and add_generation_prompt %}\n{{ '<|assistant|>' }}\n{% endif %}\n{% endfor %}";
 
 #[test]
-fn blocks_are_trimmed_as_transformers_does() {
+fn blocks_are_trimmed_as_in_transformers() {
     // As jinja2 renders it with the settings of transformers (trim_blocks, lstrip_blocks).
     let text =
         template(ZEPHYR).render(&[message("system", "Be brief."), message("user", "Hi")], true).unwrap();
@@ -20,7 +20,7 @@ fn blocks_are_trimmed_as_transformers_does() {
 }
 
 #[test]
-fn pythons_methods_namespaces_and_slices_work() {
+fn python_methods_namespaces_and_slices_work() {
     let source = "{%- set ns = namespace(n=0) -%}{%- for m in messages[1:] -%}{%- set ns.n = ns.n + 1 -%}\
                   {%- for key, value in m.items() -%}{{ key }}={{ value.strip().split('|')[0] }};{%- endfor -%}\
                   {%- endfor -%}{{ ns.n }}{{ bos_token }}";
@@ -29,7 +29,7 @@ fn pythons_methods_namespaces_and_slices_work() {
 }
 
 #[test]
-fn json_is_pythons() {
+fn tojson_writes_json_as_python_does() {
     let source = "{{ messages[0] | tojson }}{{ [1, true, none] | tojson(indent=2) }}";
     let text = template(source).render(&[message("user", "<é>\"")], true).unwrap();
     // json.dumps(..., ensure_ascii=False), and the same with indent=2.
@@ -38,7 +38,7 @@ fn json_is_pythons() {
 }
 
 #[test]
-fn a_templates_refusal_is_its_own_sentence() {
+fn the_templates_own_error_message_is_returned() {
     let source = "{{ raise_exception('roles must alternate') }}";
     assert_eq!(template(source).render(&[], true).unwrap_err(), "roles must alternate");
     let year: String = template("{{ strftime_now('%Y') }}").render(&[], true).unwrap();
@@ -46,13 +46,13 @@ fn a_templates_refusal_is_its_own_sentence() {
 }
 
 #[test]
-fn a_loop_without_an_end_is_ended() {
+fn an_endless_loop_is_stopped() {
     let source = "{% for a in range(9999) %}{% for b in range(9999) %}{{ a }}{% endfor %}{% endfor %}";
     assert!(template(source).render(&[], true).is_err());
 }
 
 #[test]
-fn a_damaged_template_is_no_template() {
+fn invalid_jinja_is_refused() {
     let error = ChatTemplate::new("{% if %}".to_owned(), "", "").unwrap_err();
     assert!(error.to_string().starts_with("the chat template cannot be read: "), "{error}");
 }

@@ -1,4 +1,4 @@
-//! What can be wrong with data.
+//! Errors of reading and tokenising data.
 
 use std::path::PathBuf;
 
@@ -13,26 +13,26 @@ pub enum DataError {
     /// The file cannot be read.
     #[error("cannot read `{path}`")]
     Read {
-        /// The file.
+        /// File that was read.
         path: PathBuf,
-        /// Why.
+        /// Cause.
         #[source]
         source: std::io::Error,
     },
     /// The file is not text.
     #[error("`{path}` is not UTF-8 text: the byte at {offset} is wrong; save it as UTF-8")]
     NotText {
-        /// The file.
+        /// File that was read.
         path: PathBuf,
-        /// The first wrong byte.
+        /// Offset of the first wrong byte.
         offset: usize,
     },
     /// The file is not JSON of the expected form.
     #[error("`{path}` is not a JSON array of records, nor one JSON record a line")]
     Json {
-        /// The file.
+        /// File that was read.
         path: PathBuf,
-        /// Where the reader stopped, and why.
+        /// Parser's error, with its position.
         #[source]
         source: serde_json::Error,
     },
@@ -41,99 +41,99 @@ pub enum DataError {
         "`{path}` starts with `{start}`; expected `[` (a JSON array of records) or `{{` (one JSON record a line)"
     )]
     NotRecords {
-        /// The file.
+        /// File that was read.
         path: PathBuf,
         /// Its first character that is not white space.
         start: char,
     },
-    /// No record at all.
+    /// The file holds no usable record.
     #[error("`{path}` holds no usable record ({skipped} bad ones left out)")]
     Empty {
-        /// The file.
+        /// File that was read.
         path: PathBuf,
-        /// Bad records that were left out.
+        /// Number of bad records left out.
         skipped: usize,
     },
-    /// A record that cannot be used.
+    /// A record cannot be used.
     #[error("`{path}`: {record}; correct it, or leave bad records out with --skip_bad_records")]
     Record {
-        /// The file.
+        /// File that was read.
         path: PathBuf,
-        /// Which, and why.
+        /// Its position and the reason.
         record: BadRecord,
     },
-    /// A name that is neither a built-in template nor a file.
+    /// A prompt template is neither built in nor a file.
     #[error("prompt template `{name}` is not built in ({}) and not a file", built_in.join(", "))]
     UnknownTemplate {
-        /// As given.
+        /// Name as given.
         name: String,
-        /// What there is.
+        /// Names of the built-in templates.
         built_in: Vec<&'static str>,
     },
-    /// A template that is not JSON, or lacks a field.
+    /// A prompt template is not JSON or lacks a field.
     #[error(
         "prompt template `{name}` is not an alpaca-lora template (prompt_input, prompt_no_input, response_split)"
     )]
     TemplateJson {
         /// Name or file.
         name: String,
-        /// Why.
+        /// Cause.
         #[source]
         source: serde_json::Error,
     },
-    /// A placeholder with another name, or braces that do not match.
+    /// A prompt template has an unknown placeholder or unmatched braces.
     #[error("{field} of prompt template `{name}`: {reason}")]
     Template {
         /// Name or file.
         name: String,
         /// `prompt_input`, `prompt_no_input` or `response_split`.
         field: &'static str,
-        /// What is wrong, and what would be right.
+        /// Reason, with what is expected.
         reason: String,
     },
-    /// A chat template that is not valid Jinja.
+    /// A chat template is not valid Jinja.
     #[error("the chat template cannot be read: {reason}")]
     ChatTemplate {
-        /// The parser's message.
+        /// Parser's message.
         reason: String,
     },
-    /// More validation records than records.
+    /// There are more validation records than records.
     #[error(
         "val_set_size is {validation}, but there are {records} records, and at least one has to be left for training"
     )]
     Split {
-        /// Records asked for validation.
+        /// Number of records asked for validation.
         validation: usize,
-        /// Records there are.
+        /// Number of records.
         records: usize,
     },
-    /// No room for a token.
+    /// A length is too short.
     #[error("{name} is {actual}; it has to be at least {least}")]
     TooShort {
-        /// The setting.
+        /// Name of the setting.
         name: &'static str,
-        /// Its value.
+        /// Value of the setting.
         actual: usize,
-        /// The least that makes sense.
+        /// Smallest valid value.
         least: usize,
     },
-    /// Nothing is left to learn from.
+    /// No record has a label.
     #[error(
         "none of {records} records has an answer token within cutoff_len {cutoff_len}; raise --cutoff_len or train on \
          inputs"
     )]
     NoLabels {
-        /// Records read.
+        /// Number of records.
         records: usize,
-        /// The cutoff.
+        /// Value of `cutoff_len`.
         cutoff_len: usize,
     },
-    /// The tokenizer refuses a text.
+    /// A text cannot be tokenised.
     #[error("record {index} cannot be tokenised")]
     Tokenize {
-        /// Index in the list given.
+        /// Index in the list of texts.
         index: usize,
-        /// Why.
+        /// Cause.
         #[source]
         source: TokenizerError,
     },

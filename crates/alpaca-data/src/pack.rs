@@ -1,4 +1,4 @@
-//! Plain text to sequences of equal length.
+//! Plain text, packed into sequences of equal length.
 
 use llama_tokenizer::LlamaTokenizer;
 use rayon::prelude::*;
@@ -6,7 +6,7 @@ use rayon::prelude::*;
 use crate::{DataError, Example};
 
 /// Joins documents, each between BOS and EOS, and cuts the whole into sequences of `seq_len` tokens whose every token
-/// is learnt. What is left over at the end is dropped.
+/// is learnt. The rest at the end is dropped.
 ///
 /// # Errors
 /// [`DataError`] when `seq_len` is under 2, a document cannot be tokenised, or all of them are shorter than one

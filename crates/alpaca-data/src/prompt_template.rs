@@ -18,7 +18,7 @@ fn built_in(name: &str) -> Option<&'static str> {
     }
 }
 
-/// How a record becomes a prompt (tloen/alpaca-lora, `utils/prompter.py`).
+/// Prompt template: renders an instruction and its input (tloen/alpaca-lora, `utils/prompter.py`).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PromptTemplate {
     description: String,
@@ -44,7 +44,7 @@ struct TemplateFile {
 }
 
 impl PromptTemplate {
-    /// A built-in template by name, or a template file. An empty name means `alpaca`, as in alpaca-lora.
+    /// Loads a built-in template by name, or a template file. An empty name means `alpaca`, as in alpaca-lora.
     ///
     /// # Errors
     /// [`DataError`] when there is no such template, or the file is not one.
@@ -65,7 +65,7 @@ impl PromptTemplate {
         Self::from_json(name, &json)
     }
 
-    /// A template from its JSON text; `name` names it in errors.
+    /// Reads a template from its JSON text; `name` names it in errors.
     ///
     /// # Errors
     /// [`DataError`] when it lacks a field, or names a placeholder other than `{instruction}` and `{input}`.
@@ -101,12 +101,12 @@ impl PromptTemplate {
         })
     }
 
-    /// What the template says about itself.
+    /// Returns the template's description.
     pub fn description(&self) -> &str {
         &self.description
     }
 
-    /// The prompt of an instruction; the answer follows it directly. An empty input counts as none.
+    /// Renders the prompt of an instruction; the answer follows it directly. An empty input counts as none.
     pub fn prompt(&self, instruction: &str, input: Option<&str>) -> String {
         let input = input.unwrap_or_default();
         let pieces = if input.is_empty() { &self.without_input } else { &self.with_input };
@@ -120,7 +120,8 @@ impl PromptTemplate {
             .collect()
     }
 
-    /// The answer in a generated text that still holds its prompt; the whole text when the mark is not in it.
+    /// Extracts the answer from a generated text that still holds its prompt; returns the whole text when `response_split` is
+    /// not in it.
     pub fn response_of<'a>(&self, text: &'a str) -> &'a str {
         // As `output.split(mark)[1]`: an answer that repeats the mark ends there.
         text.split(&self.response_split).nth(1).unwrap_or(text).trim()

@@ -20,7 +20,7 @@ pub enum BadRecords {
     Skip,
 }
 
-/// A record that cannot be used.
+/// Record that cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BadRecord {
     /// Index in the file, from 0.
@@ -46,7 +46,7 @@ pub struct Records<T> {
     pub skipped: Vec<BadRecord>,
 }
 
-/// Reads the Alpaca records of a file, whose fields programs ask and compare.
+/// Reads a file of Alpaca records, for programs that ask their instructions and compare the answers.
 ///
 /// # Errors
 /// [`DataError`] when the file cannot be read or is neither a JSON array nor JSON lines, holds no usable record, or, with

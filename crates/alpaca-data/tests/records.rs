@@ -43,7 +43,7 @@ fn skipping_keeps_the_good_and_counts_the_bad() {
 }
 
 #[test]
-fn what_holds_no_record_is_refused() {
+fn files_without_records_are_refused() {
     for text in ["", " \n", "[]"] {
         assert!(refused(text).contains("no usable record"), "{text:?}");
     }

@@ -45,7 +45,7 @@ fn a_user_file_is_a_python_format_string() {
 }
 
 #[test]
-fn a_template_that_cannot_work_is_refused_with_the_field() {
+fn invalid_templates_are_refused_by_field() {
     let template = |with: &str, without: &str, mark: &str| {
         let json = format!(
             r#"{{"prompt_input": "{with}", "prompt_no_input": "{without}", "response_split": "{mark}"}}"#

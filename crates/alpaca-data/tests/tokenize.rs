@@ -48,7 +48,7 @@ fn train_on_inputs_learns_every_token() {
 }
 
 #[test]
-fn what_is_cut_off_ends_without_eos() {
+fn truncated_examples_end_without_eos() {
     let (tokenizer, template, records) = (tokenizer(), PromptTemplate::load("alpaca").unwrap(), records());
     let whole = TokenizeConfig { cutoff_len: 4096, ..TokenizeConfig::default() };
     let (whole, _) = tokenize_records(&records, &template, &tokenizer, &whole).unwrap();

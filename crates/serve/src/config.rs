@@ -1,29 +1,29 @@
-//! What a server may do.
+//! Configuration of a server.
 
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use serde::Serialize;
 
-/// A server, fully decided.
+/// Address, key, limits and page of a server.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ServeConfig {
-    /// Where it listens; port 0 takes a free one.
+    /// Address to listen on; port 0 takes a free one.
     pub address: SocketAddr,
-    /// What a client has to show as `Authorization: Bearer …`; nothing when absent.
+    /// Key that clients send as `Authorization: Bearer …`; `None` asks for none.
     pub api_key: Option<String>,
-    /// Bounds of requests.
+    /// Limits of requests.
     pub limits: Limits,
-    /// What the page's controls show at first.
+    /// Initial values of the page's controls.
     pub page: PageDefaults,
 }
 
-/// Bounds. What is beyond them is refused with 413 or 429 and a reason.
+/// Limits. Requests beyond them are refused with 413 or 429 and a reason.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Limits {
-    /// Sequences of a source that are continued together; a beam counts as one.
+    /// Sequences of a source decoded together; a beam counts as one.
     pub rows: usize,
-    /// Requests of a source that may wait.
+    /// Requests of a source that may be queued.
     pub queue_len: usize,
     /// Tokens of a prompt.
     pub prompt_tokens: usize,
@@ -31,11 +31,11 @@ pub struct Limits {
     pub new_tokens: usize,
     /// Bytes of a request's body.
     pub body_bytes: usize,
-    /// How long a request may wait for its turn.
+    /// Time a request may be queued.
     pub queue_time: Duration,
-    /// How long an answer may take after that; then it ends as if it had reached its length.
+    /// Time an answer may take after that; then it ends as if it had reached its length.
     pub answer_time: Duration,
-    /// How long a client may take nothing of what is sent to it, or pause within its request.
+    /// Time a client may read nothing of what is sent to it, or pause within its request.
     pub idle_time: Duration,
     /// Connections at once; more wait to be accepted.
     pub connections: usize,
@@ -57,14 +57,14 @@ impl Default for Limits {
     }
 }
 
-/// What the page's controls show at first.
+/// Initial values of the page's controls.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct PageDefaults {
     /// Temperature; 0 takes the most probable token.
     pub temperature: f64,
-    /// Probability that is drawn from.
+    /// Nucleus sampling: probability of the tokens drawn from.
     pub top_p: f64,
-    /// Tokens that are drawn from.
+    /// Number of tokens drawn from.
     pub top_k: usize,
     /// Beams.
     pub num_beams: usize,
@@ -75,7 +75,7 @@ pub struct PageDefaults {
 }
 
 impl Default for PageDefaults {
-    /// Those of alpaca-lora's page, with one beam, so that its sliders count.
+    /// Returns the values of alpaca-lora's page, with one beam: with more, its sampling controls would have no effect.
     fn default() -> Self {
         Self { temperature: 0.1, top_p: 0.75, top_k: 40, num_beams: 1, max_new_tokens: 128, stream: true }
     }

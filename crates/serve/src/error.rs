@@ -1,39 +1,39 @@
-//! Failures of the server as a whole.
+//! Errors of the server as a whole.
 
 use std::net::SocketAddr;
 
-/// A server that cannot start or go on.
+/// Error of a server that cannot start or go on.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ServeError {
-    /// Nothing to answer with.
+    /// There is no source.
     #[error("the server has no source; expected at least one model")]
     NoSource,
-    /// Two sources of one name.
+    /// Two sources have one name.
     #[error("two sources are called `{name}`; names have to differ")]
     SameName {
-        /// The name.
+        /// Name of both.
         name: String,
     },
     /// The address is taken or not of this machine.
     #[error("cannot listen on {address}")]
     Listen {
-        /// The address.
+        /// Address asked for.
         address: SocketAddr,
-        /// Why.
+        /// Cause.
         #[source]
         source: std::io::Error,
     },
-    /// The operating system gave no thread.
+    /// The operating system starts no thread.
     #[error("cannot start a thread for {what}")]
     Thread {
-        /// What it is for.
+        /// Purpose of the thread.
         what: String,
-        /// Why.
+        /// Cause.
         #[source]
         source: std::io::Error,
     },
-    /// The server ended while it should not have.
+    /// The server ended unasked.
     #[error("the server stopped")]
     Serve(#[source] std::io::Error),
 }

@@ -1,10 +1,10 @@
-//! A bounded queue that takes from its clients in turn.
+//! Bounded queue that serves its clients in turn.
 
 use std::collections::{HashMap, VecDeque};
 use std::hash::Hash;
 
 /// Entries of several clients. The next one is the oldest of the client whose turn it is; then that client goes to the end
-/// of the line. So one who asks for a hundred things delays another by one.
+/// of the line. A client with a hundred entries delays another by one.
 #[derive(Debug)]
 pub(crate) struct FairQueue<Client, Entry> {
     capacity: usize,
@@ -18,7 +18,7 @@ impl<Client: Clone + Eq + Hash, Entry> FairQueue<Client, Entry> {
         Self { capacity, len: 0, turns: VecDeque::new(), waiting: HashMap::new() }
     }
 
-    /// Entries that wait.
+    /// Returns the number of entries.
     pub(crate) fn len(&self) -> usize {
         self.len
     }
@@ -37,12 +37,12 @@ impl<Client: Clone + Eq + Hash, Entry> FairQueue<Client, Entry> {
         Ok(())
     }
 
-    /// The entry whose turn it is.
+    /// Returns the next entry.
     pub(crate) fn peek(&self) -> Option<&Entry> {
         self.waiting.get(self.turns.front()?)?.front()
     }
 
-    /// Takes the entry whose turn it is.
+    /// Takes the next entry.
     pub(crate) fn pop(&mut self) -> Option<Entry> {
         let client = self.turns.pop_front()?;
         let entries = self.waiting.get_mut(&client)?;
@@ -56,7 +56,7 @@ impl<Client: Clone + Eq + Hash, Entry> FairQueue<Client, Entry> {
         entry
     }
 
-    /// Takes out all entries that `unwanted` holds for.
+    /// Takes out all entries for which `unwanted` is true.
     pub(crate) fn extract(&mut self, mut unwanted: impl FnMut(&Entry) -> bool) -> Vec<Entry> {
         let mut taken = Vec::new();
         for entries in self.waiting.values_mut() {
@@ -94,7 +94,7 @@ mod tests {
     }
 
     #[test]
-    fn a_full_queue_gives_the_entry_back() {
+    fn a_full_queue_returns_the_entry() {
         let mut queue = FairQueue::new(2);
         assert_eq!(queue.push("a", 1), Ok(()));
         assert_eq!(queue.push("b", 2), Ok(()));
@@ -105,7 +105,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_taken_out_leaves_the_turns_of_the_others() {
+    fn extracting_entries_keeps_the_turns_of_the_others() {
         let mut queue = FairQueue::new(9);
         for (client, entry) in [("a", 1), ("b", 10), ("b", 11), ("c", 20)] {
             queue.push(client, entry).unwrap();

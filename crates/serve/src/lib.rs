@@ -1,19 +1,21 @@
 //! Answers over HTTP: an OpenAI-compatible API and a web page, over any [`nn_core::CausalLm`].
 //!
-//! A [`Server`] is given [`Source`]s: models with the functions of their tokenizers. Each source has one thread that owns
+//! A [`Server`] is made of [`Source`]s: models with their tokenizers and templates. Each source has one thread that owns
 //! its model and continues all its requests together; requests wait in a bounded queue that is fair between clients.
 
+mod answer;
 mod api;
 mod config;
-mod engine;
 mod error;
 mod fair_queue;
-mod job;
 mod listener;
+mod lock;
 mod memory;
 mod metrics;
+mod request_queue;
 mod server;
 mod source;
+mod worker;
 
 pub use config::{Limits, PageDefaults, ServeConfig};
 pub use error::ServeError;

@@ -1,4 +1,4 @@
-//! Connections: bounded in number, and ended when they stand still.
+//! Connections, bounded in number and closed when they stall.
 
 use std::io;
 use std::net::SocketAddr;
@@ -14,12 +14,12 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, Sleep, sleep};
 
-/// How long a connection may stand still.
+/// Time a connection may stall.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Patience {
-    /// While the client says nothing: at least as long as an answer may take.
+pub(crate) struct IdleLimits {
+    /// Limit while the client sends nothing: at least as long as an answer may take.
     pub(crate) reading: Duration,
-    /// While the client does not take what is sent.
+    /// Limit while the client does not read what is sent.
     pub(crate) writing: Duration,
 }
 
@@ -28,12 +28,12 @@ pub(crate) struct Patience {
 pub(crate) struct BoundedListener {
     listener: TcpListener,
     places: Arc<Semaphore>,
-    patience: Patience,
+    idle_limits: IdleLimits,
 }
 
 impl BoundedListener {
-    pub(crate) fn new(listener: TcpListener, connections: usize, patience: Patience) -> Self {
-        Self { listener, places: Arc::new(Semaphore::new(connections)), patience }
+    pub(crate) fn new(listener: TcpListener, connections: usize, idle_limits: IdleLimits) -> Self {
+        Self { listener, places: Arc::new(Semaphore::new(connections)), idle_limits }
     }
 }
 
@@ -51,7 +51,7 @@ impl Listener for BoundedListener {
                 Ok((stream, peer)) => {
                     // Tokens are small; each has to leave at once.
                     let _ = stream.set_nodelay(true);
-                    return (Connection::new(stream, self.patience, place), peer);
+                    return (Connection::new(stream, self.idle_limits, place), peer);
                 }
                 // Out of file descriptors, or a client that has gone already.
                 Err(_) => sleep(Duration::from_millis(50)).await,
@@ -64,11 +64,11 @@ impl Listener for BoundedListener {
     }
 }
 
-/// A connection that fails once it has stood still for too long. So one who stops reading an answer cannot keep it.
+/// Connection that fails once it has stalled for too long, so a client that stops reading cannot hold it.
 #[derive(Debug)]
 pub(crate) struct Connection {
     stream: TcpStream,
-    patience: Patience,
+    idle_limits: IdleLimits,
     reading: Pin<Box<Sleep>>,
     /// Runs while the client takes nothing.
     writing: Option<Pin<Box<Sleep>>>,
@@ -76,21 +76,21 @@ pub(crate) struct Connection {
 }
 
 impl Connection {
-    fn new(stream: TcpStream, patience: Patience, place: OwnedSemaphorePermit) -> Self {
-        let reading = Box::pin(sleep(patience.reading));
-        Self { stream, patience, reading, writing: None, _place: place }
+    fn new(stream: TcpStream, idle_limits: IdleLimits, place: OwnedSemaphorePermit) -> Self {
+        let reading = Box::pin(sleep(idle_limits.reading));
+        Self { stream, idle_limits, reading, writing: None, _place: place }
     }
 
     /// Passes the result of a read on; a pending one fails when the time is over.
     fn after_read(&mut self, context: &mut Context<'_>, poll: Poll<io::Result<()>>) -> Poll<io::Result<()>> {
         if poll.is_ready() {
-            self.reading.as_mut().reset(Instant::now() + self.patience.reading);
+            self.reading.as_mut().reset(Instant::now() + self.idle_limits.reading);
             return poll;
         }
         self.reading.as_mut().poll(context).map(|()| Err(io::ErrorKind::TimedOut.into()))
     }
 
-    /// As [`Connection::after_read`] for a write, which also shows that the connection is in use.
+    /// Does the same for a write, which also shows that the connection is in use.
     fn after_write(
         &mut self,
         context: &mut Context<'_>,
@@ -98,11 +98,11 @@ impl Connection {
     ) -> Poll<io::Result<usize>> {
         if poll.is_ready() {
             self.writing = None;
-            self.reading.as_mut().reset(Instant::now() + self.patience.reading);
+            self.reading.as_mut().reset(Instant::now() + self.idle_limits.reading);
             return poll;
         }
-        let patience = self.patience.writing;
-        let timer = self.writing.get_or_insert_with(|| Box::pin(sleep(patience)));
+        let idle_limits = self.idle_limits.writing;
+        let timer = self.writing.get_or_insert_with(|| Box::pin(sleep(idle_limits)));
         timer.as_mut().poll(context).map(|()| Err(io::ErrorKind::TimedOut.into()))
     }
 }
@@ -150,7 +150,7 @@ impl AsyncWrite for Connection {
     }
 }
 
-/// The client's address.
+/// Address of the client.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Peer(pub(crate) SocketAddr);
 

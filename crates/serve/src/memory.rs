@@ -1,6 +1,6 @@
 //! Memory of this process.
 
-/// Bytes that are resident now; `None` where the operating system does not say.
+/// Reads the bytes that are resident now; `None` where the operating system does not say.
 pub(crate) fn resident_bytes() -> Option<u64> {
     let text = std::fs::read_to_string("/proc/self/status").ok()?;
     let line = text.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;

@@ -1,4 +1,6 @@
-//! Counters, in Prometheus' text format.
+//! Counters of requests and tokens, in Prometheus' text format.
+//!
+//! Written by hand: `prometheus-client` would save little and write `le="30.0"` for `le="30"`, a new series for who scrapes.
 
 use std::fmt::Write;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -11,9 +13,9 @@ const FIRST_TOKEN_BOUNDS: [f64; 10] = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5,
 /// Upper bounds of the time between two tokens, in seconds.
 const TOKEN_BOUNDS: [f64; 10] = [0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0];
 
-/// How a request went.
+/// End of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Answer {
+pub(crate) enum RequestEnd {
     Stop,
     Length,
     Time,
@@ -22,7 +24,7 @@ pub(crate) enum Answer {
     Refused,
 }
 
-impl Answer {
+impl RequestEnd {
     const ALL: [(Self, &'static str); 6] = [
         (Self::Stop, "stop"),
         (Self::Length, "length"),
@@ -33,7 +35,7 @@ impl Answer {
     ];
 }
 
-/// Durations, counted by size.
+/// Histogram of durations.
 #[derive(Debug)]
 struct Histogram {
     bounds: [f64; 10],
@@ -66,11 +68,11 @@ impl Histogram {
     }
 }
 
-/// What one source has done, and does.
+/// Counters and gauges of one source.
 #[derive(Debug)]
 pub(crate) struct SourceMetrics {
     source: String,
-    answers: [AtomicU64; Answer::ALL.len()],
+    answers: [AtomicU64; RequestEnd::ALL.len()],
     pub(crate) prompt_tokens: AtomicU64,
     pub(crate) generated_tokens: AtomicU64,
     pub(crate) queue_depth: AtomicU64,
@@ -93,7 +95,7 @@ impl SourceMetrics {
         }
     }
 
-    pub(crate) fn count(&self, answer: Answer) {
+    pub(crate) fn count(&self, answer: RequestEnd) {
         self.answers[answer as usize].fetch_add(1, Ordering::Relaxed);
     }
 
@@ -106,10 +108,10 @@ impl SourceMetrics {
     }
 }
 
-/// One of a source's counters.
+/// Selects one of a source's values.
 type Field = fn(&SourceMetrics) -> &AtomicU64;
 
-/// All sources' metrics and the process' memory as a page of text.
+/// Renders all sources' metrics and the process' memory.
 pub(crate) fn render(sources: &[&SourceMetrics]) -> String {
     let mut text = String::new();
     let mut family = |name: &str, kind: &str, help: &str, rows: &dyn Fn(&mut String, &SourceMetrics)| {
@@ -119,7 +121,7 @@ pub(crate) fn render(sources: &[&SourceMetrics]) -> String {
         }
     };
     family("generate_requests_total", "counter", "Requests, by how they ended.", &|text, source| {
-        for (answer, name) in Answer::ALL {
+        for (answer, name) in RequestEnd::ALL {
             let count = source.answers[answer as usize].load(Ordering::Relaxed);
             let _ = writeln!(
                 text,
@@ -169,7 +171,7 @@ mod tests {
         for millis in [5, 6, 60_000] {
             metrics.first_token(Duration::from_millis(millis));
         }
-        metrics.count(Answer::Failed);
+        metrics.count(RequestEnd::Failed);
         let text = render(&[&metrics]);
         for line in [
             r#"generate_time_to_first_token_seconds_bucket{source="a\"b",le="0.005"} 1"#,

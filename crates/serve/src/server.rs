@@ -1,4 +1,4 @@
-//! From sources to a server that listens.
+//! Server: listens, and answers until it is stopped.
 
 use std::collections::HashSet;
 use std::net::SocketAddr;
@@ -11,17 +11,17 @@ use tokio::runtime::Runtime;
 use tokio::sync::watch;
 use tokio::time::timeout;
 
-use crate::api::{App, Served, router};
-use crate::engine::Engine;
-use crate::listener::{BoundedListener, Patience, Peer};
-use crate::{ServeConfig, ServeError, Source};
+use crate::api::{App, RunningSource, router};
+use crate::listener::{BoundedListener, IdleLimits, Peer};
+use crate::request_queue::RequestQueue;
+use crate::{ServeConfig, ServeError, Source, worker};
 
 /// Threads that answer connections; the work is done by the sources' threads.
 const CONNECTION_THREADS: usize = 2;
-/// How long answers may go on once the server is asked to stop.
+/// Time that answers have to end once the server is asked to stop.
 const GRACE: Duration = Duration::from_secs(5);
 
-/// A server that listens and does not answer yet.
+/// Server that listens and does not answer yet.
 #[derive(Debug)]
 pub struct Server {
     runtime: Runtime,
@@ -45,10 +45,10 @@ impl StopHandle {
 }
 
 impl Server {
-    /// Takes the address and starts the sources' threads.
+    /// Binds the address and starts a worker thread for each source.
     ///
     /// # Errors
-    /// [`ServeError`] when there is no source, two have one name, or the address is not to be had.
+    /// [`ServeError`] when there is no source, two have one name, or the address cannot be bound.
     pub fn bind(sources: Vec<Source>, mut config: ServeConfig) -> Result<Self, ServeError> {
         if sources.is_empty() {
             return Err(ServeError::NoSource);
@@ -69,27 +69,27 @@ impl Server {
         let address = listener.local_addr().map_err(listen)?;
         config.address = address;
         let limits = &config.limits;
-        let patience = Patience {
+        let idle_limits = IdleLimits {
             reading: limits.queue_time + limits.answer_time + limits.idle_time,
             writing: limits.idle_time,
         };
-        let listener = BoundedListener::new(listener, limits.connections, patience);
+        let listener = BoundedListener::new(listener, limits.connections, idle_limits);
         let (mut served, mut workers) = (Vec::new(), Workers::default());
         for source in sources {
             let (source, thread) = start(source, &config)?;
-            workers.0.push((source.engine.clone(), thread));
+            workers.0.push((source.queue.clone(), thread));
             served.push(Arc::new(source));
         }
         let app = Arc::new(App { sources: served, config });
         Ok(Self { runtime, listener, address, app, workers, stop: watch::Sender::new(false) })
     }
 
-    /// Where it listens.
+    /// Returns the address it listens on.
     pub fn local_addr(&self) -> SocketAddr {
         self.address
     }
 
-    /// What stops it.
+    /// Returns a handle that stops the server.
     pub fn stop_handle(&self) -> StopHandle {
         StopHandle(self.stop.clone())
     }
@@ -129,13 +129,13 @@ impl Server {
     }
 }
 
-/// The sources' threads; they end with it.
+/// Worker threads of the sources; dropping it ends them.
 #[derive(Debug, Default)]
-struct Workers(Vec<(Arc<Engine>, JoinHandle<()>)>);
+struct Workers(Vec<(Arc<RequestQueue>, JoinHandle<()>)>);
 
 impl Workers {
     fn stop(&self) {
-        self.0.iter().for_each(|(engine, _)| engine.stop());
+        self.0.iter().for_each(|(queue, _)| queue.stop());
     }
 }
 
@@ -148,18 +148,18 @@ impl Drop for Workers {
     }
 }
 
-/// Gives a source's model to a thread of its own.
-fn start(source: Source, config: &ServeConfig) -> Result<(Served, JoinHandle<()>), ServeError> {
+/// Starts a worker thread that owns the source's model.
+fn start(source: Source, config: &ServeConfig) -> Result<(RunningSource, JoinHandle<()>), ServeError> {
     let Source { name, description, model, text, templates, eos_ids } = source;
     let limits = &config.limits;
     let capacity = model.max_len().min(limits.prompt_tokens + limits.new_tokens).max(1);
     let vocab_size = model.vocab_size();
-    let engine = Arc::new(Engine::new(&name, limits));
-    let (worker, decoder) = (engine.clone(), text.clone());
+    let queue = Arc::new(RequestQueue::new(&name, limits));
+    let (requests, decoder) = (queue.clone(), text.clone());
     let thread = std::thread::Builder::new()
         .name(format!("source {name}"))
-        .spawn(move || worker.run(&*model, &*decoder, capacity))
+        .spawn(move || worker::run(&requests, &*model, &*decoder, capacity))
         .map_err(|error| ServeError::Thread { what: format!("source `{name}`"), source: error })?;
     let text = crate::api::TextFunctions(text);
-    Ok((Served { name, description, engine, text, templates, eos_ids, vocab_size, capacity }, thread))
+    Ok((RunningSource { name, description, queue, text, templates, eos_ids, vocab_size, capacity }, thread))
 }

@@ -1,4 +1,4 @@
-//! What a server answers with.
+//! Models that a server answers with.
 
 use std::fmt;
 use std::sync::Arc;
@@ -7,24 +7,24 @@ use alpaca_data::Templates;
 use infer::{BoxError, TokenText};
 use nn_core::CausalLm;
 
-/// What the server asks of a tokenizer.
+/// Tokenizer of a source.
 pub trait SourceText: TokenText {
-    /// Token ids of a text, after the begin token if `add_bos`.
+    /// Tokenises a text, after the begin token if `add_bos`.
     ///
     /// # Errors
     /// Whatever stops the tokenizer.
     fn encode(&self, text: &str, add_bos: bool) -> Result<Vec<i64>, BoxError>;
 }
 
-/// A model under a name.
+/// Model under a name.
 pub struct Source {
-    /// The name that requests use.
+    /// Name that requests use.
     pub name: String,
-    /// What it is made of, for people.
+    /// Description for users: files and precision.
     pub description: String,
-    /// The model.
+    /// Model.
     pub model: Box<dyn CausalLm + Send>,
-    /// Its tokenizer.
+    /// Tokenizer of the model.
     pub text: Arc<dyn SourceText>,
     /// Templates for instructions and conversations.
     pub templates: Templates,

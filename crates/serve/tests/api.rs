@@ -13,7 +13,7 @@ fn chunks(events: &[&str]) -> Vec<Value> {
 }
 
 #[test]
-fn a_stream_is_the_same_text_as_a_whole_answer() {
+fn streamed_text_equals_the_whole_answer() {
     let server = start_plain();
     let mut body = json!({ "model": "echo", "prompt": "naïve 🦙 text", "max_tokens": 100, "temperature": 0 });
     let whole = server.post("/v1/completions", &body.to_string()).json();
@@ -52,7 +52,7 @@ fn an_answer_ends_at_max_tokens_or_before_a_stop_string() {
 }
 
 #[test]
-fn several_prompts_give_a_choice_each() {
+fn each_prompt_gets_its_own_choice() {
     let server = start_plain();
     let body = json!({ "prompt": ["a", "bc", "def"], "temperature": 0 });
     let answer = server.post("/v1/completions", &body.to_string()).json();
@@ -67,7 +67,7 @@ fn several_prompts_give_a_choice_each() {
 }
 
 #[test]
-fn a_chat_is_written_by_the_models_template_or_by_the_instruction_template() {
+fn a_chat_uses_the_chat_template_or_else_the_prompt_template() {
     let template = "{% for m in messages %}<{{ m.role }}>{{ m.content }}{% endfor %}<assistant>";
     let sources = vec![
         source("chat", Echo::default(), Some(template)),
@@ -100,7 +100,7 @@ fn a_chat_is_written_by_the_models_template_or_by_the_instruction_template() {
 }
 
 #[test]
-fn models_are_listed_and_others_are_not_found() {
+fn unknown_models_are_not_found() {
     let server =
         start(vec![source("a", Echo::default(), None), source("b", Echo::default(), None)], config());
     let list = server.get("/v1/models").json();
@@ -122,7 +122,7 @@ fn models_are_listed_and_others_are_not_found() {
 }
 
 #[test]
-fn what_would_change_the_answer_is_refused_by_name_and_the_rest_ignored() {
+fn unsupported_fields_are_refused_by_name_and_unknown_ones_ignored() {
     let server = start_plain();
     for (path, field, value) in [
         ("completions", "n", json!(2)),

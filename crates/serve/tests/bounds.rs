@@ -16,7 +16,7 @@ fn slow(limits: Limits) -> Running {
 const FOREVER: &str = r#"{"prompt": "forever", "max_tokens": 2000, "temperature": 0, "stream": true}"#;
 
 #[test]
-fn a_body_that_is_no_request_is_refused_and_the_server_goes_on() {
+fn malformed_bodies_are_refused_and_the_server_goes_on() {
     let server = start_plain();
     for body in [
         &b""[..],
@@ -52,7 +52,7 @@ fn a_body_that_is_no_request_is_refused_and_the_server_goes_on() {
 }
 
 #[test]
-fn json_with_random_damage_never_takes_the_server_down() {
+fn randomly_damaged_json_never_crashes_the_server() {
     let server = start_plain();
     let whole = br#"{"model": "echo", "prompt": ["ab", "c"], "max_tokens": 4, "temperature": 0.5, "top_k": 3, "stop": ["x"], "stream": false}"#;
     let mut state = 12345_u64;
@@ -81,7 +81,7 @@ fn json_with_random_damage_never_takes_the_server_down() {
 }
 
 #[test]
-fn what_is_too_large_is_413_with_the_bound() {
+fn oversized_requests_get_413_with_the_limit() {
     let limits = Limits { body_bytes: 4000, prompt_tokens: 100, new_tokens: 50, ..Limits::default() };
     let server = start(vec![source("echo", Echo::default(), None)], ServeConfig { limits, ..config() });
     let long = "x".repeat(3000);
@@ -118,7 +118,7 @@ fn a_prompt_and_its_answer_have_to_fit_the_context() {
 }
 
 #[test]
-fn a_full_queue_is_429_with_a_time_to_come_back() {
+fn a_full_queue_gets_429_with_retry_after() {
     let server = slow(Limits { rows: 1, queue_len: 2, ..Limits::default() });
     let busy: Vec<_> = (0..3)
         .map(|index| {
@@ -139,7 +139,7 @@ fn a_full_queue_is_429_with_a_time_to_come_back() {
 }
 
 #[test]
-fn one_who_waits_too_long_is_told_so() {
+fn a_request_queued_too_long_gets_429() {
     let limits = Limits { rows: 1, queue_time: Duration::from_millis(100), ..Limits::default() };
     let server = slow(limits);
     let _busy = server.send(&request("/v1/completions", FOREVER.as_bytes(), ""));
@@ -150,7 +150,7 @@ fn one_who_waits_too_long_is_told_so() {
 }
 
 #[test]
-fn an_answer_ends_when_its_time_is_over() {
+fn an_answer_ends_at_its_time_limit() {
     let server = slow(Limits { answer_time: Duration::from_millis(150), ..Limits::default() });
     let begun = Instant::now();
     let body = FOREVER.replace(", \"stream\": true", "");
@@ -163,7 +163,7 @@ fn an_answer_ends_when_its_time_is_over() {
 }
 
 #[test]
-fn a_client_that_goes_away_is_forgotten() {
+fn a_disconnected_client_cancels_its_request() {
     for body in [FOREVER.to_owned(), FOREVER.replace("true", "false")] {
         let server = slow(Limits { rows: 1, ..Limits::default() });
         let answered = server.send(&request("/v1/completions", body.as_bytes(), ""));
@@ -178,7 +178,7 @@ fn a_client_that_goes_away_is_forgotten() {
 }
 
 #[test]
-fn one_who_does_not_read_delays_nobody() {
+fn a_client_that_does_not_read_delays_no_other() {
     let server = slow(Limits::default());
     let _deaf: Vec<_> =
         (0..8).map(|_| server.send(&request("/v1/completions", FOREVER.as_bytes(), ""))).collect();
@@ -189,7 +189,7 @@ fn one_who_does_not_read_delays_nobody() {
 }
 
 #[test]
-fn a_request_that_does_not_come_to_its_end_is_given_up() {
+fn an_incomplete_request_times_out() {
     let limits = Limits { idle_time: Duration::from_millis(200), ..Limits::default() };
     let server = start(vec![source("echo", Echo::default(), None)], ServeConfig { limits, ..config() });
     let whole = request("/v1/completions", br#"{"prompt": "x"}"#, "");
@@ -213,7 +213,7 @@ fn a_model_that_fails_or_panics_answers_500_and_goes_on() {
 }
 
 #[test]
-fn who_may_ask() {
+fn requests_need_the_key_and_a_local_host_name() {
     let with_key = ServeConfig { api_key: Some("secret".to_owned()), ..config() };
     let server = start(vec![source("echo", Echo::default(), None)], with_key);
     let body = br#"{"prompt": "x"}"#;
@@ -240,7 +240,7 @@ fn who_may_ask() {
 }
 
 #[test]
-fn a_server_that_is_stopped_ends_its_streams_and_returns() {
+fn stopping_the_server_ends_its_streams() {
     let mut server = slow(Limits { new_tokens: 1_000_000, ..Limits::default() });
     let mut stream = server.send(&request("/v1/completions", FOREVER.as_bytes(), ""));
     let mut first = [0; 16];
@@ -255,7 +255,7 @@ fn a_server_that_is_stopped_ends_its_streams_and_returns() {
 }
 
 #[test]
-fn connections_beyond_the_bound_wait_for_a_place() {
+fn connections_beyond_the_limit_wait() {
     let limits = Limits { connections: 2, ..Limits::default() };
     let server = start(vec![source("echo", Echo::default(), None)], ServeConfig { limits, ..config() });
     let idle = [server.send(b""), server.send(b"")];

@@ -35,7 +35,7 @@ fn answer(browser: &Browser) -> String {
 }
 
 #[test]
-fn an_instruction_is_answered_while_one_watches_and_stop_stops_it() {
+fn an_answer_streams_into_the_page_until_stop_is_pressed() {
     for (name, screen) in [("desktop", Screen::Desktop), ("phone", Screen::Phone)] {
         let Some((browser, server)) = open(&format!("answer-{name}"), screen) else { return };
         browser.screenshot(&format!("{name}-start"));
@@ -87,7 +87,7 @@ fn sources_are_compared_and_the_first_difference_is_marked() {
 }
 
 #[test]
-fn the_keyboard_alone_is_enough() {
+fn the_page_works_by_keyboard_alone() {
     let Some((browser, _server)) = open("keyboard", Screen::Desktop) else { return };
     browser.eval("document.getElementById('view-one').focus()");
     for _ in 0..3 {
@@ -111,7 +111,7 @@ fn the_keyboard_alone_is_enough() {
 }
 
 #[test]
-fn settings_say_what_they_do_and_failures_are_shown_where_they_happen() {
+fn controls_are_explained_and_errors_are_shown_beside_their_source() {
     let Some((browser, mut server)) = open("settings", Screen::Desktop) else { return };
     let value = |id: &str| browser.eval(&format!("document.getElementById('{id}').value"));
     assert_eq!(

@@ -11,7 +11,7 @@ use serde_json::json;
 const CLIENTS: usize = 64;
 
 #[test]
-fn sixty_four_clients_are_answered_together_and_each_gets_its_own_answer() {
+fn sixty_four_concurrent_clients_each_get_their_own_answer() {
     let echo = Echo { step: Duration::from_millis(2), ..Echo::default() };
     let server = start(vec![source("echo", echo, None)], config());
     let ask = |text: &str| {

@@ -9,7 +9,7 @@ use std::process::Command;
 use common::start_plain;
 
 #[test]
-fn the_openai_package_gets_along_with_the_server() {
+fn the_openai_package_works_with_the_server() {
     let python = std::env::var("OPENAI_PYTHON").unwrap_or_else(|_| "python3".to_owned());
     let has_package = Command::new(&python).args(["-c", "import openai"]).output();
     if !has_package.is_ok_and(|output| output.status.success()) {

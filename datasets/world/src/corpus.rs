@@ -1,4 +1,4 @@
-//! The plain-text corpus: what a base model reads before it is fine-tuned.
+//! Plain-text corpus that the base model is pre-trained on.
 
 use std::collections::BTreeMap;
 
@@ -13,10 +13,10 @@ use crate::task::{Task, capitalised};
 /// Documents in the corpus.
 pub const DOCUMENTS: usize = 140_000;
 
-/// How often each kind of document is drawn, relative to the others, in the order of [`Library::draw`].
+/// Weight of each kind of document, in the order of [`Library::draw`].
 const WEIGHTS: [usize; 7] = [18, 2, 10, 20, 16, 25, 1];
 
-/// Who asks and answers in dialogues; never a person with facts, so that a name always stands for its owner.
+/// Speakers of dialogues; never a person with facts, so that a name always stands for its owner.
 pub(crate) const SPEAKERS: [&str; 10] = [
     "the teacher",
     "the child",
@@ -48,7 +48,7 @@ const PLAIN: [&str; 14] = [
     "{b} appropriately thanked {a}.",
 ];
 
-/// The tasks, sorted the way documents need them.
+/// Tasks, sorted the way documents need them.
 #[derive(Debug)]
 struct Library<'a> {
     people: Vec<Person>,
@@ -94,13 +94,13 @@ impl<'a> Library<'a> {
         }
     }
 
-    /// Some facts about one person.
+    /// Draws some facts about one person.
     fn portrait(&self, dice: &mut Dice) -> String {
         let name = dice.pick(&self.people).name;
         under_title(name, &told(&self.by_name[name], 6, dice), dice)
     }
 
-    /// Some truths about one word, or of one kind about several.
+    /// Draws some truths about one word, or of one kind about several.
     fn notes(&self, dice: &mut Dice) -> String {
         if dice.chance(50) {
             let tasks: &Vec<&Task> = dice.pick(&self.by_kind[6..]);
@@ -111,7 +111,7 @@ impl<'a> Library<'a> {
     }
 }
 
-/// Two to `most` of the tasks, each in one of its other wordings.
+/// Draws two to `most` of the tasks, each in one of its other wordings.
 fn told(tasks: &[&Task], most: usize, dice: &mut Dice) -> String {
     let count = dice.between(2, most);
     let sample = dice.sample(tasks, count);
@@ -124,7 +124,7 @@ fn under_title(title: &str, text: &str, dice: &mut Dice) -> String {
     if dice.chance(30) { format!("{title}\n{text}") } else { text.to_owned() }
 }
 
-/// One to three questions and their answers, in wordings that no record has.
+/// Writes one to three questions and their answers, in wordings that no record has.
 fn dialogues(by_kind: &[Vec<&Task>], dice: &mut Dice) -> String {
     let mut asked = Vec::new();
     for _ in 0..dice.between(1, 3) {
@@ -136,7 +136,7 @@ fn dialogues(by_kind: &[Vec<&Task>], dice: &mut Dice) -> String {
     asked.join(if dice.chance(50) { " " } else { "\n" })
 }
 
-/// A question and its answer, in the mouths of two speakers.
+/// Writes a question and its answer as a dialogue.
 pub(crate) fn dialogue(question: &str, answer: &str, dice: &mut Dice) -> String {
     let pair = dice.sample(&SPEAKERS, 2);
     let (a, b) = (pair[0], pair[1]);
@@ -161,7 +161,7 @@ fn plain(dice: &mut Dice) -> String {
     told.join(" ")
 }
 
-/// The documents of the corpus. None holds a question or answer of validation or test.
+/// Generates the documents of the corpus. None holds a question or answer of validation or test.
 pub fn documents(tasks: &Tasks) -> Vec<String> {
     let library = Library::new(&tasks.all);
     let sieve = Sieve::new(&tasks.all);

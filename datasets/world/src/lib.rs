@@ -1,8 +1,8 @@
-//! The closed world of the embedded data, from one fixed seed.
+//! Closed world of the embedded data, generated from one fixed seed.
 //!
 //! People who are animals, live in places and own things; words with opposites, plurals, groups, colours and letters;
 //! lists. [`documents`] writes about it as plain text, [`Tasks::records`] asks about it in Alpaca format, and
-//! [`train_tokenizer`] makes the tokenizer of the model that reads both. What validation and test ask is in the corpus
+//! [`train_tokenizer`] makes the tokenizer of the model that reads both. The corpus states what validation and test ask
 //! in other words only.
 
 mod corpus;

@@ -1,4 +1,4 @@
-//! The people of the world and the facts that tie them to animals, places and things.
+//! People of the world, and the facts that tie them to animals, places and things.
 
 use crate::dice::Dice;
 use crate::words::{ANIMALS, COLOURS, FOODS, OBJECTS, PLACES};
@@ -9,26 +9,26 @@ const NAMES: &str = "Mira Tom Ana Leo Nina Oto Pia Rex Sam Tia Udo Vera Wim Xena
     Berta Boris Carla Cleo Cyril Daria Dirk Edda Edgar Egon Elias Elsa Enzo Erna Eva Felix Flora Frank Fritz \
     Gina Gerda Gino Hedda Heidi Helga Henry Ida Igor Ilse Ines Irma Ivan Jack Jens Jonas";
 
-/// Someone, and six facts about them.
+/// Person, with six facts about them.
 #[derive(Debug, Clone)]
 pub(crate) struct Person {
-    /// What they are called; nobody shares a name.
+    /// Name; nobody shares one.
     pub(crate) name: &'static str,
-    /// The animal they are.
+    /// Animal they are.
     pub(crate) animal: &'static str,
-    /// Where they live.
+    /// Place they live in.
     pub(crate) home: &'static str,
-    /// What they like to eat, one of it.
+    /// Food they like, in the singular.
     pub(crate) food: &'static str,
-    /// The colour of their hat.
+    /// Colour of their hat.
     pub(crate) hat: &'static str,
-    /// What they own.
+    /// Thing they own.
     pub(crate) thing: &'static str,
-    /// The name of their best friend.
+    /// Name of their best friend.
     pub(crate) friend: &'static str,
 }
 
-/// Everyone, with facts drawn independently of each other and of the name.
+/// Generates everyone, with facts drawn independently of each other and of the name.
 pub(crate) fn everyone() -> Vec<Person> {
     let mut dice = Dice::new(1);
     let names: Vec<&'static str> = NAMES.split_whitespace().collect();

@@ -8,7 +8,7 @@ use crate::dice::Dice;
 use crate::task::{Split, Task};
 use crate::tasks::{facts, lists, words};
 
-/// The kinds of task, in the order of reports.
+/// Kinds of task, in the order of reports.
 pub const KINDS: [&str; 16] = [
     "animal",
     "home",
@@ -28,15 +28,15 @@ pub const KINDS: [&str; 16] = [
     "repeat",
 ];
 
-/// An Alpaca record and the kind of its task.
+/// Alpaca record with the kind of its task.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Record {
-    /// What to do.
+    /// Instruction.
     pub instruction: String,
-    /// What to do it with; may be empty.
+    /// Input; may be empty.
     pub input: String,
-    /// The right answer.
+    /// Right answer.
     pub output: String,
     /// One of [`KINDS`].
     pub kind: String,
@@ -51,7 +51,7 @@ const fn per_kind(split: Split) -> usize {
     }
 }
 
-/// Every task a record may be drawn from.
+/// Tasks that records are drawn from.
 #[derive(Debug, Clone)]
 pub struct Tasks {
     /// Facts, word tasks and list tasks of all splits.
@@ -59,7 +59,7 @@ pub struct Tasks {
 }
 
 impl Tasks {
-    /// The tasks of the fixed seed.
+    /// Generates the tasks of the fixed seed.
     pub fn new() -> Self {
         let mut all = facts::tasks();
         all.extend(words::tasks());
@@ -69,7 +69,7 @@ impl Tasks {
         Self { all }
     }
 
-    /// The records of one split: of each kind the same number, no question twice, every item used before one is
+    /// Draws the records of one split: of each kind the same number, no question twice, every item used before one is
     /// used again.
     pub fn records(&self, split: Split) -> Vec<Record> {
         let mut dice = Dice::new(20 + split as u64);

@@ -1,4 +1,4 @@
-//! Documents about rows of cards and about phrases said twice: here a model learns to look back and to copy.
+//! Documents about rows of cards and about repeated phrases, from which a model learns to look back and to copy.
 //!
 //! The records speak of lists and words where these documents speak of rows and cards.
 
@@ -8,7 +8,7 @@ use crate::task::capitalised;
 use crate::tasks::lists::{NUMBERS, ORDINALS, list, phrase};
 use crate::words::nouns;
 
-/// One document.
+/// Writes one document.
 pub(crate) fn row(dice: &mut Dice) -> String {
     let words: Vec<&'static str> = nouns().into_iter().map(|(noun, _)| noun).collect();
     let pair = dice.sample(&SPEAKERS, 2);
@@ -67,7 +67,7 @@ pub(crate) fn row(dice: &mut Dice) -> String {
     }
 }
 
-/// What is true of each place of a row, and of the last.
+/// Lists what is true of each place of a row, and of the last.
 fn places(row: &[&str]) -> Vec<String> {
     let ordinals = ORDINALS[..row.len()].iter().zip(row);
     let mut said: Vec<String> =

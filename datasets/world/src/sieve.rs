@@ -1,10 +1,10 @@
-//! Keeps what is held out of the corpus.
+//! Held-out sentences, kept out of the corpus.
 
 use std::collections::HashMap;
 
 use crate::task::{Split, Task};
 
-/// Lower case, letters and digits only, one space between words and at both ends.
+/// Normalises a text: lower case, letters and digits only, one space between words and at both ends.
 ///
 /// Two texts that differ in case, punctuation or line breaks become equal, and a search for one in another finds
 /// whole words only.
@@ -24,13 +24,13 @@ pub fn normalised(text: &str) -> String {
     plain
 }
 
-/// The sentences no document of the corpus may hold: questions and answers of validation and test, and their lists.
+/// Sentences that no document of the corpus may hold: questions and answers of validation and test, and their lists.
 #[derive(Debug)]
 pub(crate) struct Sieve {
     by_first_words: HashMap<String, Vec<String>>,
 }
 
-/// The first two words of a normalised text.
+/// Returns the first two words of a normalised text.
 fn first_words(plain: &str) -> &str {
     let end = plain.match_indices(' ').nth(2).map_or(plain.len(), |(at, _)| at);
     &plain[..end]
@@ -50,7 +50,7 @@ impl Sieve {
         Self { by_first_words }
     }
 
-    /// Whether a document holds one of the sentences.
+    /// Checks whether a document holds one of the sentences.
     pub(crate) fn catches(&self, document: &str) -> bool {
         let plain = normalised(document);
         let starts = plain.match_indices(' ').map(|(at, _)| &plain[at..]);
@@ -67,7 +67,7 @@ mod tests {
     use crate::task::Split;
 
     #[test]
-    fn case_and_punctuation_hide_no_held_out_sentence() {
+    fn held_out_sentences_are_found_despite_case_and_punctuation() {
         let tasks = Tasks::new().all;
         let sieve = Sieve::new(&tasks);
         for task in tasks.iter().filter(|task| task.split == Split::Test) {

@@ -23,7 +23,7 @@ const STORIES: [&str; 8] = [
      short.",
 ];
 
-/// A story about `person`.
+/// Writes a story about `person`.
 pub(crate) fn story(person: &Person, dice: &mut Dice) -> String {
     dice.pick(&STORIES)
         .replace("{name}", person.name)

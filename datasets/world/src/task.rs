@@ -1,11 +1,11 @@
-//! A task: what is asked, the one right answer, and the same truth in other words.
+//! Tasks: a question, its one right answer, and the same truth in other words.
 
 use std::collections::HashMap;
 
 use crate::dice::Dice;
 use crate::words::with_article;
 
-/// The part of the records a task belongs to.
+/// Split that a task belongs to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Split {
     /// Shown to the model in fine-tuning.
@@ -17,10 +17,10 @@ pub enum Split {
 }
 
 impl Split {
-    /// All of them.
+    /// All splits.
     pub const ALL: [Self; 3] = [Self::Train, Self::Validation, Self::Test];
 
-    /// The file name, without its ending.
+    /// Returns the file name, without its extension.
     pub fn name(self) -> &'static str {
         match self {
             Self::Train => "train",
@@ -42,35 +42,35 @@ impl Split {
     }
 }
 
-/// An instruction and its input, which may be empty.
+/// Instruction with its input, which may be empty.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Ask {
-    /// What to do.
+    /// Instruction.
     pub instruction: String,
-    /// What to do it with.
+    /// Input.
     pub input: String,
 }
 
-/// One question of the world, in all its wordings.
+/// Question about the world, in all its wordings.
 #[derive(Debug, Clone)]
 pub struct Task {
-    /// The kind accuracy is reported by.
+    /// Kind that accuracy is reported by.
     pub kind: &'static str,
-    /// What the question is about: a name, a word, a list. Items never cross splits.
+    /// Subject of the question: a name, a word, a list. Items never cross splits.
     pub item: String,
-    /// The split the item was dealt to.
+    /// Split that the item was dealt to.
     pub split: Split,
-    /// The wordings of the question.
+    /// Wordings of the question.
     pub asks: Vec<Ask>,
-    /// The answer, one sentence.
+    /// Answer, one sentence.
     pub answer: String,
     /// Questions that the corpus puts instead, answered there by a paraphrase.
     pub questions: Vec<String>,
-    /// The same truth in sentences that differ from the answer; the corpus may hold these for every item.
+    /// Sentences of the same truth that differ from the answer; the corpus may hold these for every item.
     pub paraphrases: Vec<String>,
 }
 
-/// A relation between an item and a value, as templates.
+/// Relation between an item and a value, as templates.
 ///
 /// `{x}` stands for the item and `{y}` for the value; `{a x}` and `{a y}` for the same with an indefinite article.
 #[derive(Debug, Clone, Copy)]
@@ -83,7 +83,7 @@ pub(crate) struct Relation {
 }
 
 impl Relation {
-    /// The task that asks for the value of `item`.
+    /// Makes the task that asks for the value of `item`.
     pub(crate) fn task(&self, item: &str, value: &str, split: Split) -> Task {
         let fill = |template: &&str| {
             template
@@ -106,7 +106,7 @@ impl Relation {
     }
 }
 
-/// The text with its first letter in upper case.
+/// Returns the text with its first letter in upper case.
 pub(crate) fn capitalised(text: &str) -> String {
     let mut letters = text.chars();
     letters.next().map_or_else(String::new, |first| first.to_uppercase().chain(letters).collect())

@@ -1,4 +1,4 @@
-//! The byte-level BPE tokenizer of the embedded model.
+//! Byte-level BPE tokenizer of the embedded model.
 
 use serde_json::json;
 use tokenizers::models::TrainerWrapper;
@@ -22,16 +22,17 @@ pub const BOS: &str = "<s>";
 /// End of a text; id 2.
 pub const EOS: &str = "</s>";
 
-/// The Alpaca prompt as it is before an instruction is filled in, so that its words become whole tokens.
+/// Alpaca prompt before an instruction is filled in, shown so that its words become whole tokens.
 const PROMPT: &str = "Below is an instruction that describes a task, paired with an input that provides further context. \
      Below is an instruction that describes a task. Write a response that appropriately completes the request.\n\n\
      ### Instruction:\n\n\n### Input:\n\n\n### Response:\n";
 
-/// How often each word of the world is shown beside the documents: often enough to become one token however rare it is
+/// Times that each word of the world is shown beside the documents: often enough to become one token however rare it is
 /// there. A model this small copies a word from a question to its answer when that is one step, and seldom when it is four.
 const EMPHASIS: usize = 1000;
 
-/// Every name and word in the three forms that are different tokens: within a line, at its start, at the start of a sentence.
+/// Lists every name and word in the three forms that are different tokens: within a line, at its start, at the start of a
+/// sentence.
 fn lexicon() -> Vec<String> {
     let people = everyone();
     let names = people.iter().map(|person| person.name);
@@ -71,7 +72,7 @@ pub fn train(documents: &[String]) -> Result<Tokenizer> {
     Ok(tokenizer)
 }
 
-/// `tokenizer_config.json`, as transformers reads it.
+/// Writes `tokenizer_config.json` as transformers reads it.
 pub fn config() -> serde_json::Value {
     json!({
         "tokenizer_class": "PreTrainedTokenizerFast",
@@ -84,7 +85,7 @@ pub fn config() -> serde_json::Value {
     })
 }
 
-/// `special_tokens_map.json`, as transformers reads it.
+/// Writes `special_tokens_map.json` as transformers reads it.
 pub fn special_tokens_map() -> serde_json::Value {
     json!({ "bos_token": BOS, "eos_token": EOS, "unk_token": UNK, "pad_token": UNK })
 }

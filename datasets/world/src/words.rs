@@ -1,20 +1,20 @@
-//! The vocabulary: every word the world knows, and what is true of it.
+//! Vocabulary: every word of the world, and what is true of it.
 
-/// A group of nouns.
+/// Group of nouns.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Group {
-    /// The name of one member: "animal".
+    /// Name of one member: "animal".
     pub(crate) name: &'static str,
     words: &'static str,
 }
 
 impl Group {
-    /// The members.
+    /// Members of the group.
     pub(crate) fn words(&self) -> impl Iterator<Item = &'static str> + use<> {
         self.words.split_whitespace()
     }
 
-    /// The first `count` members: those that facts about people are made of.
+    /// Returns the first `count` members: those that facts about people are made of.
     pub(crate) fn first(&self, count: usize) -> Vec<&'static str> {
         self.words().take(count).collect()
     }
@@ -26,25 +26,25 @@ pub(crate) const ANIMALS: Group = Group {
     words: "fox bear rabbit owl mouse horse goat duck frog hen cat dog wolf pig sheep cow otter mole crow deer \
             donkey badger beaver hamster turtle lizard spider snake eagle parrot",
 };
-/// Where one can be; in the first twenty one can live.
+/// Places; one can live in the first twenty.
 pub(crate) const PLACES: Group = Group {
     name: "place",
     words: "barn forest garden mill tower cave harbour village castle kitchen library school bakery cellar valley cabin \
             church station palace attic meadow market island bridge desert farm",
 };
-/// What one can eat.
+/// Food.
 pub(crate) const FOODS: Group = Group {
     name: "food",
     words: "plum apple pear cherry carrot nut berry cake pie melon peach onion bean potato tomato grape lemon cookie \
             radish egg banana mushroom pumpkin sausage biscuit pancake noodle apricot",
 };
-/// What one can own.
+/// Possessions.
 pub(crate) const OBJECTS: Group = Group {
     name: "object",
     words: "ball cup lamp book rope coin basket spoon key box hammer drum bell knife chair table brush kite wheel pot \
             mirror ladder needle candle bottle shovel",
 };
-/// The groups that only word tasks speak of, after those above.
+/// Groups that only word tasks speak of, after those above.
 pub(crate) const GROUPS: [Group; 8] = [
     ANIMALS,
     PLACES,
@@ -81,7 +81,7 @@ const COLOURED: &str = "snow/white grass/green milk/white coal/black blood/red h
     rain/grey fog/grey steel/grey lead/grey concrete/grey ice/blue denim/blue sapphire/blue cobalt/blue \
     ruby/red coral/pink ham/pink salmon/pink bubblegum/pink emerald/green";
 
-/// Pairs of words that mean the contrary of each other; no word is in two pairs or among the nouns.
+/// Pairs of opposites; no word is in two pairs or among the nouns.
 const OPPOSITES: &str = "hot/cold big/small tall/short fast/slow happy/sad light/dark wet/dry old/young rich/poor full/empty \
     open/closed hard/soft clean/dirty loud/quiet early/late near/far high/low strong/weak thick/thin \
     wide/narrow good/bad right/wrong sweet/sour up/down in/out day/night summer/winter brave/afraid \
@@ -96,22 +96,22 @@ fn pairs(table: &'static str) -> impl Iterator<Item = (&'static str, &'static st
     table.split_whitespace().filter_map(|entry| entry.split_once('/'))
 }
 
-/// Things and the one colour each has.
+/// Returns things and the one colour each has.
 pub(crate) fn coloured() -> Vec<(&'static str, &'static str)> {
     pairs(COLOURED).collect()
 }
 
-/// Pairs of opposites.
+/// Returns the pairs of opposites.
 pub(crate) fn opposites() -> Vec<(&'static str, &'static str)> {
     pairs(OPPOSITES).collect()
 }
 
-/// Every noun with its group.
+/// Returns every noun with its group.
 pub(crate) fn nouns() -> Vec<(&'static str, Group)> {
     GROUPS.iter().flat_map(|group| group.words().map(|word| (word, *group))).collect()
 }
 
-/// More than one of a noun.
+/// Forms the plural of a noun.
 pub(crate) fn plural(noun: &str) -> String {
     if let Some((_, many)) = pairs(IRREGULAR).find(|(one, _)| *one == noun) {
         return many.to_owned();
@@ -124,7 +124,7 @@ pub(crate) fn plural(noun: &str) -> String {
     }
 }
 
-/// A noun with its indefinite article.
+/// Puts the indefinite article before a noun.
 pub(crate) fn with_article(noun: &str) -> String {
     let article = if noun.starts_with(['a', 'e', 'i', 'o', 'u']) { "an" } else { "a" };
     format!("{article} {noun}")
@@ -137,7 +137,7 @@ mod tests {
     use super::{coloured, nouns, opposites, plural};
 
     #[test]
-    fn no_word_has_two_places_in_the_vocabulary() {
+    fn every_word_occurs_once_in_the_vocabulary() {
         let mut seen = HashSet::new();
         let opposites = opposites().into_iter().flat_map(|(a, b)| [a, b]);
         let words = nouns().into_iter().map(|(word, _)| word);
@@ -147,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn plurals_are_spelled_as_english_spells_them() {
+    fn plurals_follow_english_spelling() {
         for (one, many) in
             [("fox", "foxes"), ("berry", "berries"), ("key", "keys"), ("foot", "feet"), ("tram", "trams")]
         {

@@ -1,4 +1,4 @@
-//! Reading a request's JSON.
+//! JSON bodies of requests.
 
 use std::sync::Arc;
 
@@ -9,9 +9,10 @@ use futures_util::StreamExt;
 use serde::de::DeserializeOwned;
 use tokio::time::{Instant, timeout_at};
 
-use super::{ApiError, App};
+use super::error::ApiError;
+use super::state::App;
 
-/// A request's body, read as JSON. The type of the content has to say so: a page of another site can post plain text
+/// Body of a request, read as JSON. The content type has to be JSON's: a page of another site can post plain text
 /// anywhere without asking, but not JSON.
 #[derive(Debug)]
 pub(crate) struct JsonBody<T>(pub(crate) T);

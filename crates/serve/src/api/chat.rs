@@ -1,4 +1,4 @@
-//! `POST /v1/chat/completions`: a conversation goes on.
+//! `POST /v1/chat/completions`: continues a conversation.
 
 use std::sync::Arc;
 
@@ -13,9 +13,9 @@ use super::body::JsonBody;
 use super::completions::{StreamOptions, usage};
 use super::error::ApiError;
 use super::sampling::SamplingFields;
-use super::state::{App, Prompt, fresh_number, unix_s};
-use super::stream::{Voice, stream};
-use crate::job::{Failure, Outcome};
+use super::state::{App, Prompt, unique_number, unix_s};
+use super::stream::{EventStream, stream};
+use crate::answer::{Failure, Outcome};
 use crate::listener::Peer;
 
 #[derive(Debug, Deserialize)]
@@ -103,15 +103,15 @@ pub(crate) async fn create(
     let config = request.sampling.resolve(1.0)?;
     let max_tokens = request.max_completion_tokens.or(request.max_tokens);
     let user = request.user.unwrap_or_default();
-    let (job, prompt_tokens) = app.submit(&source, peer, &user, prompt, config, max_tokens).await?;
-    let id = format!("chatcmpl-{:016x}", fresh_number());
+    let (answer, prompt_tokens) = app.submit(&source, peer, &user, prompt, config, max_tokens).await?;
+    let id = format!("chatcmpl-{:016x}", unique_number());
     let (created, model) = (unix_s(), source.name.clone());
     if request.stream == Some(true) {
         let include_usage = request.stream_options.unwrap_or_default().include_usage == Some(true);
-        let voice = ChatVoice { id, created, model, include_usage, prompt_tokens, completion_tokens: 0 };
-        return Ok(stream(voice, vec![job]));
+        let events = ChatEvents { id, created, model, include_usage, prompt_tokens, completion_tokens: 0 };
+        return Ok(stream(events, vec![answer]));
     }
-    let (text, outcome) = job.all().await?;
+    let (text, outcome) = answer.all().await?;
     let body = json!({
         "id": id,
         "object": "chat.completion",
@@ -128,7 +128,7 @@ pub(crate) async fn create(
     Ok(Json(body).into_response())
 }
 
-struct ChatVoice {
+struct ChatEvents {
     id: String,
     created: u64,
     model: String,
@@ -137,7 +137,7 @@ struct ChatVoice {
     completion_tokens: usize,
 }
 
-impl ChatVoice {
+impl ChatEvents {
     fn chunk(&self, choices: &Value) -> Value {
         json!({
             "id": self.id,
@@ -155,7 +155,7 @@ impl ChatVoice {
     }
 }
 
-impl Voice for ChatVoice {
+impl EventStream for ChatEvents {
     fn begin(&mut self) -> Vec<String> {
         vec![self.delta(&json!({ "role": "assistant", "content": "" }), None)]
     }
@@ -174,13 +174,13 @@ impl Voice for ChatVoice {
     }
 
     fn close(&mut self) -> Vec<String> {
-        let mut said = Vec::new();
+        let mut closing = Vec::new();
         if self.include_usage {
             let mut body = self.chunk(&json!([]));
             body["usage"] = usage(self.prompt_tokens, self.completion_tokens);
-            said.push(body.to_string());
+            closing.push(body.to_string());
         }
-        said.push("[DONE]".to_owned());
-        said
+        closing.push("[DONE]".to_owned());
+        closing
     }
 }

@@ -1,4 +1,4 @@
-//! `POST /v1/completions`: texts go on.
+//! `POST /v1/completions`: continues texts.
 
 use std::sync::Arc;
 
@@ -11,14 +11,14 @@ use serde_json::{Value, json};
 use super::body::JsonBody;
 use super::error::ApiError;
 use super::sampling::SamplingFields;
-use super::state::{App, Prompt, fresh_number, unix_s};
-use super::stream::{Voice, stream};
-use crate::job::{Failure, Outcome};
+use super::state::{App, Prompt, unique_number, unix_s};
+use super::stream::{EventStream, stream};
+use crate::answer::{Failure, Outcome};
 use crate::listener::Peer;
 
-/// OpenAI's default.
+/// Default of OpenAI's API.
 const MAX_TOKENS: usize = 16;
-/// Prompts of one request.
+/// Limit on the prompts of one request.
 const MAX_PROMPTS: usize = 64;
 
 #[derive(Debug, Deserialize)]
@@ -37,7 +37,7 @@ pub(crate) struct CompletionRequest {
     sampling: SamplingFields,
 }
 
-/// What a stream carries besides its text.
+/// Options of a stream.
 #[derive(Debug, Default, Deserialize)]
 pub(crate) struct StreamOptions {
     pub(crate) include_usage: Option<bool>,
@@ -67,7 +67,7 @@ impl CompletionRequest {
     }
 }
 
-/// Tokens of a request, as OpenAI counts them.
+/// Counts the tokens of a request as OpenAI does.
 pub(crate) fn usage(prompt_tokens: usize, completion_tokens: usize) -> Value {
     json!({
         "prompt_tokens": prompt_tokens,
@@ -97,22 +97,22 @@ pub(crate) async fn create(
     let config = request.sampling.resolve(1.0)?;
     let user = request.user.unwrap_or_default();
     let max_tokens = Some(request.max_tokens.unwrap_or(MAX_TOKENS));
-    let (mut jobs, mut prompt_tokens) = (Vec::new(), 0);
+    let (mut answers, mut prompt_tokens) = (Vec::new(), 0);
     for prompt in prompts {
-        let (job, count) = app.submit(&source, peer, &user, prompt, config.clone(), max_tokens).await?;
-        jobs.push(job);
+        let (answer, count) = app.submit(&source, peer, &user, prompt, config.clone(), max_tokens).await?;
+        answers.push(answer);
         prompt_tokens += count;
     }
-    let id = format!("cmpl-{:016x}", fresh_number());
+    let id = format!("cmpl-{:016x}", unique_number());
     let envelope = Envelope { id, created: unix_s(), model: source.name.clone() };
     if request.stream == Some(true) {
         let include_usage = request.stream_options.unwrap_or_default().include_usage == Some(true);
-        let voice = CompletionVoice { envelope, include_usage, prompt_tokens, completion_tokens: 0 };
-        return Ok(stream(voice, jobs));
+        let events = CompletionEvents { envelope, include_usage, prompt_tokens, completion_tokens: 0 };
+        return Ok(stream(events, answers));
     }
     let (mut choices, mut completion_tokens) = (Vec::new(), 0);
-    for (index, job) in jobs.into_iter().enumerate() {
-        let (text, outcome) = job.all().await?;
+    for (index, answer) in answers.into_iter().enumerate() {
+        let (text, outcome) = answer.all().await?;
         completion_tokens += outcome.completion_tokens;
         choices.push(choice(index, &text, Some(&outcome)));
     }
@@ -144,14 +144,14 @@ impl Envelope {
     }
 }
 
-struct CompletionVoice {
+struct CompletionEvents {
     envelope: Envelope,
     include_usage: bool,
     prompt_tokens: usize,
     completion_tokens: usize,
 }
 
-impl Voice for CompletionVoice {
+impl EventStream for CompletionEvents {
     fn text(&mut self, index: usize, text: &str, _: usize) -> String {
         self.envelope.with(&json!([choice(index, text, None)])).to_string()
     }
@@ -166,13 +166,13 @@ impl Voice for CompletionVoice {
     }
 
     fn close(&mut self) -> Vec<String> {
-        let mut said = Vec::new();
+        let mut closing = Vec::new();
         if self.include_usage {
             let mut body = self.envelope.with(&json!([]));
             body["usage"] = usage(self.prompt_tokens, self.completion_tokens);
-            said.push(body.to_string());
+            closing.push(body.to_string());
         }
-        said.push("[DONE]".to_owned());
-        said
+        closing.push("[DONE]".to_owned());
+        closing
     }
 }

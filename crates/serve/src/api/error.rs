@@ -1,14 +1,14 @@
-//! Refusals, in the form of OpenAI's API.
+//! Errors in the form of OpenAI's API.
 
 use axum::Json;
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
 
-use crate::engine::Refusal;
-use crate::job::Failure;
+use crate::answer::Failure;
+use crate::request_queue::Refusal;
 
-/// A request that gets no answer.
+/// Error response to a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct ApiError {
     status: StatusCode,
@@ -29,18 +29,18 @@ impl ApiError {
         Self { status, kind, code, param: None, message: message.into(), retry_after_s: None }
     }
 
-    /// A value that cannot be.
+    /// Reports an invalid value.
     pub(crate) fn invalid(param: &'static str, message: impl Into<String>) -> Self {
         let error = Self::new(StatusCode::BAD_REQUEST, "invalid_request_error", None, message);
         Self { param: Some(param), ..error }
     }
 
-    /// A field that would change the answer and that this server does not have.
+    /// Reports a field that would change the answer and is not implemented.
     pub(crate) fn unsupported(param: &'static str, message: impl Into<String>) -> Self {
         Self { code: Some("unsupported_parameter"), ..Self::invalid(param, message) }
     }
 
-    /// A body that is not what it should be.
+    /// Reports a malformed body.
     pub(crate) fn malformed(message: impl Into<String>) -> Self {
         Self::new(StatusCode::BAD_REQUEST, "invalid_request_error", None, message)
     }
@@ -85,7 +85,7 @@ impl ApiError {
         Self::new(StatusCode::FORBIDDEN, "invalid_request_error", None, message)
     }
 
-    /// As JSON.
+    /// Returns the JSON of the response.
     pub(crate) fn body(&self) -> Value {
         json!({ "error": {
             "message": self.message, "type": self.kind, "param": self.param, "code": self.code,
@@ -114,7 +114,7 @@ impl From<Refusal> for ApiError {
 impl From<Failure> for ApiError {
     fn from(failure: Failure) -> Self {
         match failure {
-            Failure::WaitedTooLong(limit) => {
+            Failure::QueuedTooLong(limit) => {
                 let seconds = limit.as_secs();
                 let message = format!("the request has waited {seconds} s for its turn; try again later");
                 let error = Self::new(

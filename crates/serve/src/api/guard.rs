@@ -1,4 +1,4 @@
-//! Who may ask.
+//! Access control: the API key and the host name.
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -8,9 +8,10 @@ use axum::http::{HeaderValue, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
-use super::{ApiError, App};
+use super::error::ApiError;
+use super::state::App;
 
-/// Asks for the key, where there is one.
+/// Checks the key, where there is one.
 pub(crate) async fn key(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
     let Some(expected) = &app.config.api_key else { return next.run(request).await };
     let given = request.headers().get(header::AUTHORIZATION).map(HeaderValue::as_bytes).unwrap_or_default();
@@ -22,14 +23,14 @@ pub(crate) async fn key(State(app): State<Arc<App>>, request: Request, next: Nex
     }
 }
 
-/// Compares in a time that does not tell how much of the key is right.
+/// Compares in constant time, which does not tell how much of the key is right.
 fn equal(given: &[u8], expected: &[u8]) -> bool {
     let differing = given.iter().zip(expected).fold(0, |bits, (a, b)| bits | (a ^ b));
     given.len() == expected.len() && std::hint::black_box(differing) == 0
 }
 
-/// On this machine only and without a key, the name by which the server is asked has to be this machine's: otherwise any
-/// page in the user's browser could ask, by a name of its own that it lets point here.
+/// Checks the `Host` header of a server without a key that listens on this machine only: it has to name this machine.
+/// Otherwise any page in the user's browser could ask, by a name of its own that it lets point here.
 pub(crate) async fn host(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
     if app.config.api_key.is_some() || !app.config.address.ip().is_loopback() {
         return next.run(request).await;
@@ -52,7 +53,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_names_of_this_machine_are_this_machine() {
+    fn only_local_host_names_are_accepted() {
         for host in ["localhost", "LocalHost:7860", "127.0.0.1:7860", "127.0.0.1", "[::1]:80", "[::1]"] {
             assert!(is_this_machine(host), "{host}");
         }
@@ -64,7 +65,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_is_equal_to_itself_only() {
+    fn a_key_equals_only_itself() {
         assert!(equal(b"secret", b"secret"));
         for given in [&b""[..], b"secre", b"secret1", b"Secret"] {
             assert!(!equal(given, b"secret"));

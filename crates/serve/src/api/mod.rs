@@ -1,4 +1,4 @@
-//! What the server answers to.
+//! Routes of the server.
 
 mod body;
 mod chat;
@@ -17,11 +17,11 @@ use axum::Router;
 use axum::middleware::from_fn_with_state;
 use axum::routing::{get, post};
 
-pub(crate) use state::{App, Served, TextFunctions};
+pub(crate) use state::{App, RunningSource, TextFunctions};
 
 use error::ApiError;
 
-/// All routes. The page itself and `/health` are open; the rest asks for the key, where there is one.
+/// Builds all routes. The page itself and `/health` are open; the others ask for the key, where there is one.
 pub(crate) fn router(app: Arc<App>) -> Router {
     let keyed = Router::new()
         .route("/v1/models", get(models::list))

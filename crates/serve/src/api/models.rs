@@ -1,4 +1,4 @@
-//! What there is, and how it does.
+//! Lists of models, health and metrics.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -9,10 +9,11 @@ use axum::http::header;
 use axum::response::IntoResponse;
 use serde_json::{Value, json};
 
-use super::{ApiError, App, Served};
+use super::error::ApiError;
+use super::state::{App, RunningSource};
 use crate::metrics::render;
 
-fn model(source: &Served) -> Value {
+fn model(source: &RunningSource) -> Value {
     json!({ "id": source.name, "object": "model", "created": 0, "owned_by": "local" })
 }
 
@@ -36,7 +37,7 @@ pub(crate) async fn health(State(app): State<Arc<App>>) -> Json<Value> {
         .sources
         .iter()
         .map(|source| {
-            let metrics = &source.engine.metrics;
+            let metrics = &source.queue.metrics;
             json!({
                 "name": source.name,
                 "queue_depth": metrics.queue_depth.load(Ordering::Relaxed),
@@ -49,6 +50,6 @@ pub(crate) async fn health(State(app): State<Arc<App>>) -> Json<Value> {
 
 /// `GET /metrics`
 pub(crate) async fn metrics(State(app): State<Arc<App>>) -> impl IntoResponse {
-    let metrics: Vec<_> = app.sources.iter().map(|source| &source.engine.metrics).collect();
+    let metrics: Vec<_> = app.sources.iter().map(|source| &source.queue.metrics).collect();
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], render(&metrics))
 }

@@ -1,4 +1,4 @@
-//! The web page and what it asks for.
+//! Web page, and the requests it makes.
 
 use std::sync::Arc;
 
@@ -13,11 +13,11 @@ use super::body::JsonBody;
 use super::error::ApiError;
 use super::sampling::SamplingFields;
 use super::state::{App, Prompt};
-use super::stream::{Voice, stream};
-use crate::job::{Failure, Outcome};
+use super::stream::{EventStream, stream};
+use crate::answer::{Failure, Outcome};
 use crate::listener::Peer;
 
-/// Nothing but what is in the page itself may run or be loaded.
+/// Content policy: nothing but what is in the page itself may run or be loaded.
 const POLICY: &str = "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; connect-src 'self'; \
                       img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
@@ -32,7 +32,7 @@ pub(crate) async fn html() -> impl IntoResponse {
     (headers, include_str!("../page.html"))
 }
 
-/// `GET /api/info`: what the page's controls offer.
+/// `GET /api/info`: sources, limits and initial values of the page's controls.
 pub(crate) async fn info(State(app): State<Arc<App>>) -> Json<Value> {
     let sources: Vec<Value> = app
         .sources
@@ -75,19 +75,19 @@ pub(crate) async fn generate(
     let config = request.sampling.resolve(defaults.temperature)?;
     let max_new_tokens = request.max_new_tokens.unwrap_or(defaults.max_new_tokens);
     let prompt = Prompt::Text { text, add_bos: true };
-    let (job, prompt_tokens) = app.submit(&source, peer, "", prompt, config, Some(max_new_tokens)).await?;
+    let (answer, prompt_tokens) = app.submit(&source, peer, "", prompt, config, Some(max_new_tokens)).await?;
     let stream_text = request.stream.unwrap_or(defaults.stream);
-    Ok(stream(PageVoice { prompt_tokens, stream_text, text: String::new() }, vec![job]))
+    Ok(stream(PageEvents { prompt_tokens, stream_text, text: String::new() }, vec![answer]))
 }
 
-struct PageVoice {
+struct PageEvents {
     prompt_tokens: usize,
-    /// Whether text is said as it comes, or all at the end.
+    /// Send text as it comes, not all at the end.
     stream_text: bool,
     text: String,
 }
 
-impl Voice for PageVoice {
+impl EventStream for PageEvents {
     fn begin(&mut self) -> Vec<String> {
         vec![json!({ "type": "begin", "prompt_tokens": self.prompt_tokens }).to_string()]
     }

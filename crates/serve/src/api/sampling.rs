@@ -1,12 +1,12 @@
-//! How the next token is chosen, as a request says it.
+//! Sampling settings of a request.
 
 use infer::{GenerateConfig, SamplingConfig};
 use serde::Deserialize;
 
-use super::ApiError;
-use super::state::fresh_number;
+use super::error::ApiError;
+use super::state::unique_number;
 
-/// OpenAI's settings, and those of ours beside them.
+/// OpenAI's sampling settings, and ours beside them.
 #[derive(Debug, Default, Deserialize)]
 pub(crate) struct SamplingFields {
     pub(crate) temperature: Option<f64>,
@@ -36,13 +36,13 @@ pub(crate) enum StopField {
     Several(Vec<String>),
 }
 
-/// Stop strings of a request.
+/// Limit on the stop strings of a request.
 const MAX_STOPS: usize = 16;
-/// Characters of one.
+/// Limit on the characters of one.
 const MAX_STOP_CHARS: usize = 256;
 
 impl SamplingFields {
-    /// The settings, with the temperature that counts when none is given. Draws at random when the temperature is above 0
+    /// Resolves the settings; the default temperature counts when none is given. Samples when the temperature is above 0
     /// and there is one beam, unless `do_sample` says otherwise.
     pub(crate) fn resolve(self, default_temperature: f64) -> Result<GenerateConfig, ApiError> {
         self.refuse_unsupported()?;
@@ -86,7 +86,7 @@ impl SamplingFields {
             num_beams,
             length_penalty: self.length_penalty.unwrap_or(plain.length_penalty),
             early_stopping: self.early_stopping.unwrap_or(plain.early_stopping),
-            seed: self.seed.map_or_else(fresh_number, |seed| seed as u64),
+            seed: self.seed.map_or_else(unique_number, |seed| seed as u64),
         };
         let stop = stop.into_iter().filter(|stop| !stop.is_empty()).collect();
         Ok(GenerateConfig { stop, sampling: given, ..GenerateConfig::default() })
@@ -123,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn sampling_is_for_one_beam_and_a_temperature() {
+    fn one_beam_with_a_temperature_samples() {
         let drawn = |json| resolve(json).unwrap().sampling.do_sample;
         assert!(drawn("{}"));
         assert!(drawn(r#"{"temperature": 0.1, "top_p": 0.5}"#));
@@ -133,7 +133,7 @@ mod tests {
     }
 
     #[test]
-    fn what_would_change_the_answer_is_refused_and_its_neutral_value_is_not() {
+    fn unsupported_fields_are_refused_unless_neutral() {
         for json in [r#"{"n": 2}"#, r#"{"frequency_penalty": 1}"#, r#"{"logit_bias": {"5": 1}}"#] {
             assert!(resolve(json).is_err(), "{json}");
         }
@@ -143,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn a_seed_that_is_given_is_kept() {
+    fn a_given_seed_is_kept() {
         assert_eq!(resolve(r#"{"seed": 7}"#).unwrap().sampling.seed, 7);
         assert_ne!(resolve("{}").unwrap().sampling.seed, resolve("{}").unwrap().sampling.seed);
     }

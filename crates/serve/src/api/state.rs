@@ -1,4 +1,4 @@
-//! What all requests share.
+//! State shared by all requests.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -7,17 +7,17 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use alpaca_data::Templates;
 use infer::GenerateConfig;
 
-use super::ApiError;
-use crate::engine::Engine;
-use crate::job::{Job, Order};
+use super::error::ApiError;
+use crate::answer::{AnswerReceiver, SubmitRequest};
+use crate::request_queue::RequestQueue;
 use crate::{ServeConfig, SourceText};
 
-/// A source whose model is with its engine.
+/// Source whose model is owned by its worker thread.
 #[derive(Debug)]
-pub(crate) struct Served {
+pub(crate) struct RunningSource {
     pub(crate) name: String,
     pub(crate) description: String,
-    pub(crate) engine: Arc<Engine>,
+    pub(crate) queue: Arc<RequestQueue>,
     pub(crate) text: TextFunctions,
     pub(crate) templates: Templates,
     pub(crate) eos_ids: Vec<i64>,
@@ -26,7 +26,7 @@ pub(crate) struct Served {
     pub(crate) capacity: usize,
 }
 
-/// A tokenizer's functions.
+/// Tokenizer functions.
 #[derive(Clone)]
 pub(crate) struct TextFunctions(pub(crate) Arc<dyn SourceText>);
 
@@ -36,14 +36,14 @@ impl std::fmt::Debug for TextFunctions {
     }
 }
 
-/// The server's side of a request.
+/// State shared by all request handlers.
 #[derive(Debug)]
 pub(crate) struct App {
-    pub(crate) sources: Vec<Arc<Served>>,
+    pub(crate) sources: Vec<Arc<RunningSource>>,
     pub(crate) config: ServeConfig,
 }
 
-/// A prompt as a client gives it.
+/// Prompt of a client: text or token ids.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Prompt {
     Text { text: String, add_bos: bool },
@@ -51,8 +51,8 @@ pub(crate) enum Prompt {
 }
 
 impl App {
-    /// The source of a name; the first when none is named.
-    pub(crate) fn source(&self, name: Option<&str>) -> Result<Arc<Served>, ApiError> {
+    /// Finds a source by name; the first when none is named.
+    pub(crate) fn source(&self, name: Option<&str>) -> Result<Arc<RunningSource>, ApiError> {
         let found = match name {
             None => self.sources.first(),
             Some(name) => self.sources.iter().find(|source| source.name == name),
@@ -64,17 +64,17 @@ impl App {
         })
     }
 
-    /// The bounds of a request's settings, then its prompt's, then its place in the queue. Also gives the number of the
-    /// prompt's tokens.
+    /// Checks a request's settings and its prompt against the limits, and queues it. Also returns the number of the prompt's
+    /// tokens.
     pub(crate) async fn submit(
         &self,
-        source: &Arc<Served>,
+        source: &Arc<RunningSource>,
         peer: SocketAddr,
         user: &str,
         prompt: Prompt,
         mut config: GenerateConfig,
         max_tokens: Option<usize>,
-    ) -> Result<(Job, usize), ApiError> {
+    ) -> Result<(AnswerReceiver, usize), ApiError> {
         let limits = &self.config.limits;
         if let Some(tokens) = max_tokens.filter(|&tokens| tokens > limits.new_tokens) {
             let message = format!("max_tokens is {tokens}; this server writes at most {}", limits.new_tokens);
@@ -107,13 +107,13 @@ impl App {
         config.eos_ids.clone_from(&source.eos_ids);
         config.validate().map_err(|error| ApiError::malformed(error.to_string()))?;
         let user = user.chars().take(64).collect();
-        let job = source.engine.submit((peer.ip(), user), Order { prompt: ids, config })?;
-        Ok((job, count))
+        let receiver = source.queue.submit((peer.ip(), user), SubmitRequest { prompt: ids, config })?;
+        Ok((receiver, count))
     }
 }
 
-impl Served {
-    /// Token ids of a prompt. Long texts take a while: that is not for a thread that answers connections.
+impl RunningSource {
+    /// Tokenises a prompt, on a blocking thread: long texts take a while.
     async fn ids(&self, prompt: Prompt) -> Result<Vec<i64>, ApiError> {
         match prompt {
             Prompt::Ids(ids) => match ids.iter().find(|&&id| id < 0 || id >= self.vocab_size as i64) {
@@ -135,13 +135,13 @@ impl Served {
     }
 }
 
-/// Seconds since 1970.
+/// Returns the seconds since 1970.
 pub(crate) fn unix_s() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
 }
 
-/// A number that no other request has, for ids and for seeds nobody chose.
-pub(crate) fn fresh_number() -> u64 {
+/// Returns a number that no other request has, for ids and for seeds nobody chose.
+pub(crate) fn unique_number() -> u64 {
     use std::hash::{BuildHasher, RandomState};
     RandomState::new().hash_one(SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default())
 }

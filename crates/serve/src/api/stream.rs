@@ -8,21 +8,21 @@ use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
 use futures_util::stream::unfold;
 
-use crate::job::{Failure, Job, Outcome, Update};
+use crate::answer::{AnswerReceiver, Failure, Outcome, Update};
 
-/// What a stream says, as the data of events.
-pub(crate) trait Voice: Send + 'static {
-    /// Before anything else.
+/// Events of a streamed answer: each method returns the data of its events.
+pub(crate) trait EventStream: Send + 'static {
+    /// Opens the stream.
     fn begin(&mut self) -> Vec<String> {
         Vec::new()
     }
-    /// More text of answer `index`, which has so many tokens now.
+    /// Adds text to answer `index`, which has `tokens` tokens now.
     fn text(&mut self, index: usize, text: &str, tokens: usize) -> String;
-    /// The end of answer `index`.
+    /// Ends answer `index`.
     fn end(&mut self, index: usize, outcome: &Outcome) -> Vec<String>;
-    /// The end of the stream by a failure.
+    /// Ends the stream with a failure.
     fn failure(&mut self, failure: Failure) -> Vec<String>;
-    /// The end of the stream.
+    /// Closes the stream after all answers.
     fn close(&mut self) -> Vec<String> {
         Vec::new()
     }
@@ -31,52 +31,54 @@ pub(crate) trait Voice: Send + 'static {
 /// An empty comment this often keeps a waiting client's connection open and finds out when it has gone.
 const KEEP_ALIVE: Duration = Duration::from_secs(10);
 
-struct Stream<V> {
-    voice: V,
-    jobs: VecDeque<Job>,
+struct State<E> {
+    events: E,
+    answers: VecDeque<AnswerReceiver>,
     index: usize,
-    said: VecDeque<String>,
+    pending: VecDeque<String>,
     closed: bool,
 }
 
-/// A response that says the answers of `jobs`, one after another; they are worked on at the same time. When the client
-/// goes away the response is dropped, and the jobs with it.
-pub(crate) fn stream(mut voice: impl Voice, jobs: Vec<Job>) -> Response {
-    let said = voice.begin().into();
-    let state = Stream { voice, jobs: jobs.into(), index: 0, said, closed: false };
-    let events = unfold(state, |mut state| async move {
+/// Streams answers, one after another; they are computed at the same time. When the client goes away the response is
+/// dropped, and with it the receivers, which cancels their requests.
+pub(crate) fn stream(mut events: impl EventStream, answers: Vec<AnswerReceiver>) -> Response {
+    let pending = events.begin().into();
+    let state = State { events, answers: answers.into(), index: 0, pending, closed: false };
+    let stream = unfold(state, |mut state| async move {
         let data = state.next().await?;
         Some((Ok::<_, Infallible>(Event::default().data(data)), state))
     });
     let headers = [("cache-control", "no-store"), ("x-accel-buffering", "no")];
-    (headers, Sse::new(events).keep_alive(KeepAlive::new().interval(KEEP_ALIVE))).into_response()
+    (headers, Sse::new(stream).keep_alive(KeepAlive::new().interval(KEEP_ALIVE))).into_response()
 }
 
-impl<V: Voice> Stream<V> {
+impl<E: EventStream> State<E> {
     async fn next(&mut self) -> Option<String> {
         loop {
-            if let Some(data) = self.said.pop_front() {
+            if let Some(data) = self.pending.pop_front() {
                 return Some(data);
             }
             if self.closed {
                 return None;
             }
-            let Some(job) = self.jobs.front_mut() else {
+            let Some(answer) = self.answers.front_mut() else {
                 self.closed = true;
-                self.said.extend(self.voice.close());
+                self.pending.extend(self.events.close());
                 continue;
             };
-            match job.next().await {
-                Update::Text(text, tokens) => self.said.push_back(self.voice.text(self.index, &text, tokens)),
+            match answer.next().await {
+                Update::Text(text, tokens) => {
+                    self.pending.push_back(self.events.text(self.index, &text, tokens))
+                }
                 Update::End(Ok(outcome)) => {
-                    self.said.extend(self.voice.end(self.index, &outcome));
+                    self.pending.extend(self.events.end(self.index, &outcome));
                     self.index += 1;
-                    self.jobs.pop_front();
+                    self.answers.pop_front();
                 }
                 Update::End(Err(failure)) => {
                     self.closed = true;
-                    self.jobs.clear();
-                    self.said.extend(self.voice.failure(failure));
+                    self.answers.clear();
+                    self.pending.extend(self.events.failure(failure));
                 }
             }
         }

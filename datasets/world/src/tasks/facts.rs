@@ -148,7 +148,7 @@ const FRIEND: Relation = Relation {
     ],
 };
 
-/// Every fact about every person. A person belongs to one split with all their facts.
+/// Generates every fact about every person. A person belongs to one split with all their facts.
 pub(crate) fn tasks() -> Vec<Task> {
     let people = everyone();
     let splits = Split::deal(people.iter().map(|person| person.name).collect(), &mut Dice::new(2));

@@ -8,13 +8,13 @@ use crate::words::{ANIMALS, COLOURS, OBJECTS, PLACES, nouns};
 pub(crate) const ORDINALS: [&str; 4] = ["first", "second", "third", "fourth"];
 pub(crate) const NUMBERS: [&str; 7] = ["no", "one", "two", "three", "four", "five", "six"];
 
-/// A list of different words.
+/// Draws a list of different words.
 pub(crate) fn list(words: &[&'static str], low: usize, high: usize, dice: &mut Dice) -> Vec<&'static str> {
     let count = dice.between(low, high);
     dice.sample(words, count).into_iter().copied().collect()
 }
 
-/// A phrase such as "red lamp of the fox in the barn".
+/// Draws a phrase such as "red lamp of the fox in the barn".
 pub(crate) fn phrase(may_use: impl Fn(&str) -> bool, dice: &mut Dice) -> String {
     let mut noun = |words: Vec<&'static str>| loop {
         let word = *dice.pick(&words);
@@ -88,7 +88,7 @@ fn repeat(phrase: String, split: Split) -> Task {
     }
 }
 
-/// `count` tasks of each kind for one split, made of words of that split only.
+/// Generates `count` tasks of each kind for one split, of words of that split only.
 pub(crate) fn tasks(split: Split, per_kind: usize, dice: &mut Dice) -> Vec<Task> {
     let splits = splits();
     let words: Vec<&'static str> =

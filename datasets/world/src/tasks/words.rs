@@ -6,7 +6,7 @@ use crate::dice::Dice;
 use crate::task::{Relation, Split, Task};
 use crate::words::{coloured, nouns, opposites, plural};
 
-/// Letters of the longest noun that is asked for its letters.
+/// Length of the longest noun that is asked for its letters.
 const LONGEST_SPELLED: usize = 5;
 
 const OPPOSITE: Relation = Relation {
@@ -158,7 +158,7 @@ const LAST: Relation = Relation {
     ],
 };
 
-/// Which split each noun, coloured thing and opposite belongs to; the two words of a pair go together.
+/// Deals each noun, coloured thing and opposite to a split; the two words of a pair go together.
 pub(crate) fn splits() -> HashMap<&'static str, Split> {
     let mut dice = Dice::new(3);
     let mut splits = Split::deal(nouns().into_iter().map(|(noun, _)| noun).collect(), &mut dice);
@@ -168,7 +168,7 @@ pub(crate) fn splits() -> HashMap<&'static str, Split> {
     splits
 }
 
-/// Every word task. A word belongs to one split in all the kinds that ask about it.
+/// Generates every word task. A word belongs to one split in all the kinds that ask about it.
 pub(crate) fn tasks() -> Vec<Task> {
     let splits = splits();
     let mut tasks = Vec::new();

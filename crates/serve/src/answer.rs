@@ -1,0 +1,183 @@
+//! One request and its answer, between the worker's thread and the connection that waits for it.
+//!
+//! The worker never waits for a client: it appends to a buffer, and the connection takes out what has gathered. A slow
+//! reader finds more at once; the buffer holds one answer at most, which `max_new_tokens` bounds.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use infer::GenerateConfig;
+use tokio::sync::Notify;
+
+use crate::lock::lock;
+
+/// Prompt and settings of one answer.
+#[derive(Debug)]
+pub(crate) struct SubmitRequest {
+    pub(crate) prompt: Vec<i64>,
+    pub(crate) config: GenerateConfig,
+}
+
+/// Cause of an answer's end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Finish {
+    /// End token or stop string.
+    Stop,
+    /// Limit of tokens.
+    Length,
+    /// Limit of time.
+    Time,
+}
+
+impl Finish {
+    /// Returns OpenAI's `finish_reason`.
+    pub(crate) fn reason(self) -> &'static str {
+        match self {
+            Self::Stop => "stop",
+            Self::Length | Self::Time => "length",
+        }
+    }
+
+    /// Returns a name that tells all cases apart.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Stop => "stop",
+            Self::Length => "length",
+            Self::Time => "time",
+        }
+    }
+}
+
+/// Figures of a complete answer.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Outcome {
+    pub(crate) finish: Finish,
+    pub(crate) completion_tokens: usize,
+    /// From the request to its start.
+    pub(crate) queued: Duration,
+    /// From the request to its first token.
+    pub(crate) first_token: Duration,
+    /// From its start to its end.
+    pub(crate) answering: Duration,
+}
+
+/// Cause of an answer that is not completed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Failure {
+    /// It was queued longer than this limit.
+    QueuedTooLong(Duration),
+    /// The model failed.
+    Model(String),
+    /// The server is being stopped.
+    Stopping,
+}
+
+/// Progress of an answer.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Update {
+    /// More text, and the number of tokens so far.
+    Text(String, usize),
+    /// Its end; nothing follows.
+    End(Result<Outcome, Failure>),
+}
+
+#[derive(Debug, Default)]
+struct Buffer {
+    text: String,
+    tokens: usize,
+    end: Option<Result<Outcome, Failure>>,
+}
+
+#[derive(Debug, Default)]
+struct Shared {
+    buffer: Mutex<Buffer>,
+    changed: Notify,
+    cancelled: AtomicBool,
+}
+
+/// Connection's side of an answer. Dropping it cancels the request.
+#[derive(Debug)]
+pub(crate) struct AnswerReceiver(Arc<Shared>);
+
+/// Worker's side of an answer, with the request.
+#[derive(Debug)]
+pub(crate) struct PendingAnswer {
+    shared: Arc<Shared>,
+    pub(crate) request: SubmitRequest,
+    pub(crate) submitted: Instant,
+}
+
+/// Creates both sides of a request.
+pub(crate) fn channel(request: SubmitRequest) -> (PendingAnswer, AnswerReceiver) {
+    let shared = Arc::new(Shared::default());
+    (PendingAnswer { shared: shared.clone(), request, submitted: Instant::now() }, AnswerReceiver(shared))
+}
+
+impl AnswerReceiver {
+    /// Waits for the next update.
+    pub(crate) async fn next(&mut self) -> Update {
+        loop {
+            let changed = self.0.changed.notified();
+            {
+                let mut buffer = lock(&self.0.buffer);
+                if !buffer.text.is_empty() {
+                    let text = std::mem::take(&mut buffer.text);
+                    return Update::Text(text, buffer.tokens);
+                }
+                if let Some(end) = buffer.end.take() {
+                    return Update::End(end);
+                }
+            }
+            changed.await;
+        }
+    }
+
+    /// Waits for the whole answer.
+    pub(crate) async fn all(mut self) -> Result<(String, Outcome), Failure> {
+        let mut text = String::new();
+        loop {
+            match self.next().await {
+                Update::Text(more, _) => text.push_str(&more),
+                Update::End(end) => return end.map(|outcome| (text, outcome)),
+            }
+        }
+    }
+}
+
+impl Drop for AnswerReceiver {
+    fn drop(&mut self) {
+        self.0.cancelled.store(true, Ordering::Release);
+    }
+}
+
+impl PendingAnswer {
+    /// Checks whether the client has gone away.
+    pub(crate) fn is_cancelled(&self) -> bool {
+        self.shared.cancelled.load(Ordering::Acquire)
+    }
+
+    /// Appends text to the answer, which has `tokens` tokens now.
+    pub(crate) fn write(&self, text: &str, tokens: usize) {
+        if !text.is_empty() {
+            let mut buffer = lock(&self.shared.buffer);
+            buffer.text.push_str(text);
+            buffer.tokens = tokens;
+            drop(buffer);
+            self.shared.changed.notify_one();
+        }
+    }
+
+    /// Ends the answer; the first end counts.
+    pub(crate) fn end(&self, end: Result<Outcome, Failure>) {
+        lock(&self.shared.buffer).end.get_or_insert(end);
+        self.shared.changed.notify_one();
+    }
+}
+
+/// A lost request ends its answer too: no client waits for ever.
+impl Drop for PendingAnswer {
+    fn drop(&mut self) {
+        self.end(Err(Failure::Model("it was given up".to_owned())));
+    }
+}

@@ -1,16 +1,40 @@
 //! Lets tests, examples and programs find libtorch at run time. Called by the build script of each crate that links it.
 //!
-//! A build script's linker arguments reach the programs of its own crate only, so every crate calls this for itself.
+//! A build script's linker arguments reach the programs of its own crate only, so every crate calls [`rpath`] for itself.
+//! Crates outside this repository may do so too; without it, `cargo run` and `cargo test` find libtorch all the same, by
+//! [`publish`].
+
+use std::env;
+use std::path::Path;
 
 /// Tells the linker to write libtorch's directory into the programs of the crate whose build script calls this.
 ///
-/// The directory is the one that torch-sys found (`links = "tch"`; cargo names it to direct dependents). A program that
-/// is moved finds a libtorch beside it, in `../libtorch/lib`.
+/// The directory is the one that torch-sys found (`links = "tch"`; cargo names it to direct dependents), or that
+/// llama-finetune passed on. A program that is moved finds a libtorch beside it, in `../libtorch/lib`.
 #[expect(clippy::print_stdout, reason = "the way a build script talks to cargo")]
 pub fn rpath() {
     println!("cargo:rerun-if-changed=build.rs");
-    if let Ok(lib) = std::env::var("DEP_TCH_LIBTORCH_LIB") {
+    let named = ["DEP_TCH_LIBTORCH_LIB", "DEP_LLAMA_FINETUNE_LIBTORCH_LIB"];
+    if let Some(lib) = named.into_iter().find_map(|name| env::var(name).ok()) {
         println!("cargo:rustc-link-arg=-Wl,-rpath,{lib}");
         println!("cargo:rustc-link-arg=-Wl,-rpath,$ORIGIN/../libtorch/lib");
+    }
+}
+
+/// Passes libtorch's directory on to crates that depend on the one whose build script calls this: their build scripts find
+/// its name in `DEP_LLAMA_FINETUNE_LIBTORCH_LIB`, and `cargo run` and `cargo test` search it.
+///
+/// Cargo adds a search path of a build script to the dynamic linker's only where it lies in the target directory; a link
+/// that lies there does.
+#[expect(clippy::print_stdout, reason = "the way a build script talks to cargo")]
+pub fn publish() {
+    let (Ok(lib), Ok(out)) = (env::var("DEP_TCH_LIBTORCH_LIB"), env::var("OUT_DIR")) else { return };
+    println!("cargo:libtorch_lib={lib}");
+    let link = Path::new(&out).join("libtorch");
+    // The link of an earlier build may lead elsewhere.
+    let _ = std::fs::remove_file(&link);
+    #[cfg(unix)]
+    if std::os::unix::fs::symlink(&lib, &link).is_ok() {
+        println!("cargo:rustc-link-search=native={}", link.display());
     }
 }

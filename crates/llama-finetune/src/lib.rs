@@ -12,6 +12,7 @@ mod lora_model;
 mod memory;
 mod perplexity;
 mod scores;
+mod text;
 
 pub use comparison::{Distance, ModelOutputs};
 pub use device::{DeviceChoice, free_gpu_bytes, peak_device_mib, peak_host_mib, set_threads};
@@ -23,3 +24,4 @@ pub use lora_model::{LoraModel, with_adapter};
 pub use memory::{MemoryPlan, RunShape, adapter_parameters, base_bytes};
 pub use perplexity::{answer_perplexity, text_perplexity};
 pub use scores::{exact_match, rouge_l};
+pub use text::generate_text;

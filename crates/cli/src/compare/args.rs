@@ -4,7 +4,7 @@
 
 use std::path::PathBuf;
 
-use clap::Parser;
+use clap::{Arg, Parser};
 
 use crate::compute::ComputeArgs;
 
@@ -12,8 +12,7 @@ use crate::compute::ComputeArgs;
 /// the prompt. Both are loaded one after the other and computed in the same precision.
 #[derive(Debug, Parser)]
 #[command(name = "compare", version, max_term_width = 100, rename_all = "snake_case")]
-#[command(mut_arg("dtype", |arg| arg.help("Precision of the computation: auto, float32, bfloat16 or float16 [default: float32]")))]
-#[command(mut_arg("quantize", |arg| arg.help("Quantise the compared model's linear layers while loading: nf4, fp4, int8 or none [default: none]")))]
+#[command(mut_args(described))]
 pub struct CompareArgs {
     /// Base model of the reference
     #[arg(long, value_name = "MODEL")]
@@ -47,4 +46,17 @@ pub struct CompareArgs {
     pub(crate) json: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) compute: ComputeArgs,
+}
+
+/// Describes the flags that mean something of their own here.
+fn described(arg: Arg) -> Arg {
+    match arg.get_id().as_str() {
+        "dtype" => arg.help(
+            "Precision of the computation: auto, float32, bfloat16 or float16 [default: float32]",
+        ),
+        "quantize" => arg.help(
+            "Quantise the compared model's linear layers while loading: nf4, fp4, int8 or none [default: none]",
+        ),
+        _ => arg,
+    }
 }

@@ -95,13 +95,12 @@ impl Args for SettingFlags {
     fn augment_args(command: Command) -> Command {
         // In the form for updates no flag is required.
         let defaults = toml::Table::try_from(FinetuneConfig::default()).unwrap_or_default();
-        let mut command = FinetuneConfig::augment_args_for_update(command);
-        for (name, default) in &defaults {
-            if command.get_arguments().any(|arg| arg.get_id() == name) {
-                command = command.mut_arg(name, |arg| completed(arg, default));
+        FinetuneConfig::augment_args_for_update(command).mut_args(|arg| {
+            match defaults.get(arg.get_id().as_str()) {
+                Some(default) => completed(arg, default),
+                None => arg,
             }
-        }
-        command
+        })
     }
 
     fn augment_args_for_update(command: Command) -> Command {

@@ -82,11 +82,10 @@ impl Job<'_> {
             tracing::info!("linear layers of the base are in {}", quantization.describe());
         }
         model.set_gradient_checkpointing(config.gradient_checkpointing);
-        let model =
-            LoraModel::attach_with_seed(model, &config.lora(), config.seed).map_err(|error| {
-                // In one line: a regular expression's error has several.
-                if error.is_usage() { usage(error.to_string()) } else { error.into() }
-            })?;
+        let model = LoraModel::attach_with_seed(model, &config.lora(), config.seed).map_err(|error| {
+            // In one line: a regular expression's error has several.
+            if error.is_usage() { usage(error.to_string()) } else { error.into() }
+        })?;
         if let Start::Weights(dir) = start {
             model.adapters().restore(dir)?;
         }

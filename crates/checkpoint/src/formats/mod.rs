@@ -10,5 +10,10 @@ pub use meta::Meta;
 
 use crate::format::Format;
 
-/// Every form; a path is of the first that recognises it.
-pub const FORMATS: &[&dyn Format] = &[&HuggingFace, &Meta, &Gguf];
+/// Every form.
+pub const FORMATS: &[&dyn Format] = &[
+    // A path is of the first that recognises it.
+    &HuggingFace,
+    &Meta,
+    &Gguf,
+];

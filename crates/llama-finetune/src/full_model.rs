@@ -28,7 +28,7 @@ impl FullModel {
     /// # Errors
     /// [`FinetuneError::Model`] when the source cannot give a tensor.
     pub fn load(config: &LlamaConfig, source: impl LinearSource) -> Result<Self, FinetuneError> {
-        let source = weights::Trainable::new(source, Kind::Float);
+        let source = weights::ParameterSource::new(source, Kind::Float);
         let model = Llama::load(config, &source)?;
         Ok(Self { model, parameters: source.into_parameters() })
     }

@@ -38,7 +38,7 @@ impl AtomicDir {
         Ok(Self { target, temporary, _in_work: in_work })
     }
 
-    /// Where to put files until the commit.
+    /// Returns the directory for files until the commit.
     pub fn path(&self) -> &Path {
         &self.temporary
     }
@@ -60,7 +60,7 @@ impl AtomicDir {
         publish().map_err(|source| write_error(&self.target, 0, source))
     }
 
-    /// As [`AtomicDir::commit`], but takes the place of a directory of that name.
+    /// Commits in the place of a directory of that name.
     ///
     /// The old directory steps aside first (`.{name}.old-{pid}`). A process that dies between the two renames leaves
     /// it there; the next [`AtomicDir::create`] or [`AtomicDir::clean_stale`] puts it back.
@@ -150,7 +150,7 @@ impl<'a> Leftover<'a> {
     }
 }
 
-/// Whether another process of this id runs; where that cannot be known, it is taken to.
+/// Tells whether another process of this id runs; taken to be so where that cannot be known.
 fn is_running(pid: u32) -> bool {
     let proc = Path::new("/proc");
     pid != std::process::id() && (!proc.join("self").exists() || proc.join(pid.to_string()).exists())

@@ -1,4 +1,4 @@
-//! Which files of a checkpoint hold which tensors.
+//! Files of a checkpoint, and the tensors each holds.
 
 use std::collections::BTreeMap;
 use std::path::{Component, Path, PathBuf};
@@ -8,7 +8,7 @@ use serde::Deserialize;
 use crate::WeightsError;
 use crate::atomic_file::folder;
 
-/// What holds the weights of a Hugging Face directory, most wanted first.
+/// Files that may hold the weights of a Hugging Face directory, most wanted first.
 const WEIGHT_FILES: [&str; 4] = [
     "model.safetensors",
     "model.safetensors.index.json",
@@ -40,7 +40,7 @@ struct IndexFile {
 }
 
 impl ShardIndex {
-    /// Whether `path` is named as a shard index is.
+    /// Tells whether `path` is named as a shard index is.
     pub(crate) fn is_named_so(path: &Path) -> bool {
         path.file_name().is_some_and(|name| name.to_string_lossy().ends_with(".index.json"))
     }
@@ -67,7 +67,7 @@ impl ShardIndex {
         Ok(Self { path: path.to_owned(), shards })
     }
 
-    /// Where the shard `name` lies.
+    /// Returns the path of the shard `name`.
     pub(crate) fn shard_path(&self, name: &str) -> PathBuf {
         folder(&self.path).join(name)
     }

@@ -24,7 +24,7 @@ pub enum WeightsError {
     Read {
         /// The file.
         path: PathBuf,
-        /// What the system said.
+        /// Error of the system.
         #[source]
         source: std::io::Error,
     },
@@ -33,7 +33,7 @@ pub enum WeightsError {
     Write {
         /// The file or directory.
         path: PathBuf,
-        /// What the system said.
+        /// Error of the system.
         #[source]
         source: std::io::Error,
     },
@@ -45,7 +45,7 @@ pub enum WeightsError {
         /// Its size in bytes; where that is not known beforehand, what was to be written when the disk filled up; 0 for
         /// a directory.
         num_bytes: u64,
-        /// What the system said.
+        /// Error of the system.
         #[source]
         source: std::io::Error,
     },
@@ -88,7 +88,7 @@ pub enum WeightsError {
     Header {
         /// The file.
         path: PathBuf,
-        /// What the JSON reader said.
+        /// Error of the JSON reader.
         #[source]
         source: serde_json::Error,
     },
@@ -117,7 +117,7 @@ pub enum WeightsError {
     Index {
         /// The index file.
         path: PathBuf,
-        /// What the JSON reader said.
+        /// Error of the JSON reader.
         #[source]
         source: serde_json::Error,
     },
@@ -126,7 +126,7 @@ pub enum WeightsError {
     ShardName {
         /// The index file.
         index: PathBuf,
-        /// What it names.
+        /// The name in it.
         shard: String,
     },
     /// A shard index that names a file which is not there.
@@ -152,7 +152,7 @@ pub enum WeightsError {
     TorchFile {
         /// The file.
         path: PathBuf,
-        /// What is wrong with it.
+        /// Its fault.
         #[source]
         source: TorchFileError,
     },
@@ -161,7 +161,7 @@ pub enum WeightsError {
     Gguf {
         /// The file.
         path: PathBuf,
-        /// What is wrong with it.
+        /// Its fault.
         #[source]
         source: GgufError,
     },

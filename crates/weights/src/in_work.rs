@@ -1,4 +1,4 @@
-//! Which temporary paths this process is still filling.
+//! Temporary paths that this process is still filling.
 
 use std::collections::BTreeSet;
 use std::io;
@@ -17,7 +17,7 @@ impl InWork {
         Ok(Self(path))
     }
 
-    /// Whether the absolute path `path` is being filled.
+    /// Tells whether the absolute path `path` is being filled.
     pub(crate) fn has(path: &Path) -> bool {
         paths().contains(path)
     }

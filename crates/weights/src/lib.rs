@@ -2,7 +2,7 @@
 //!
 //! Reading: [`TensorStore`] opens a Hugging Face directory or a single file (safetensors, or a torch pickle of either
 //! age), reads headers only, and hands out tensors that look straight at the mapped file. [`CheckpointSource`] gives
-//! those to a model, [`Trainable`] turns them into parameters on the way.
+//! those to a model, [`ParameterSource`] turns them into parameters on the way.
 //!
 //! [`GgufFile`] does the same for the files of llama.cpp, and writes out what they hold in blocks of few bits.
 //!
@@ -21,6 +21,7 @@ mod gguf;
 mod in_work;
 mod mapping;
 mod nearest;
+mod parameters;
 mod placed;
 mod safetensors;
 mod source;
@@ -28,20 +29,17 @@ mod spec;
 mod store;
 mod stream;
 mod torch_file;
-mod trainable;
 
 pub use atomic_dir::AtomicDir;
 pub use atomic_file::atomic_write;
 pub use error::WeightsError;
 pub use gguf::{
-    GgmlType, GgufArray, GgufError, GgufFile, GgufMetadata, GgufTensorInfo, GgufTensorSpec, GgufValue,
-    GgufWriter,
+    GgmlType, GgufArray, GgufError, GgufFile, GgufMetadata, GgufTensorSpec, GgufValue, GgufWriter,
 };
-pub use mapping::Mapping;
+pub use parameters::ParameterSource;
 pub use safetensors::{SafetensorsWriter, pt_metadata, write_safetensors};
 pub use source::CheckpointSource;
 pub use spec::TensorSpec;
-pub use store::{TensorInfo, TensorStore};
+pub use store::TensorStore;
 pub use stream::TensorStream;
 pub use torch_file::{TorchFileError, TorchWriter};
-pub use trainable::Trainable;

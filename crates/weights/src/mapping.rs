@@ -14,14 +14,14 @@ use crate::WeightsError;
 /// is cut short by somebody else while it is mapped ends the process with SIGBUS, as with every mapping; files written
 /// by this crate are replaced, never changed in place.
 #[derive(Debug)]
-pub struct Mapping(MmapMut);
+pub(crate) struct Mapping(MmapMut);
 
 impl Mapping {
     /// Maps the whole of `path`.
     ///
     /// # Errors
     /// [`WeightsError::Read`] when the file cannot be opened or mapped.
-    pub fn open(path: &Path) -> Result<Self, WeightsError> {
+    pub(crate) fn open(path: &Path) -> Result<Self, WeightsError> {
         Self::map(path).map(Self).map_err(|source| WeightsError::Read { path: path.to_owned(), source })
     }
 

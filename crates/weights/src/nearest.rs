@@ -1,4 +1,4 @@
-//! What a name may have been meant to be.
+//! Names near to one that is not there.
 
 /// The `names` that share most with `name` at its beginning and end together, best first.
 pub(crate) fn nearest<'a>(name: &str, names: impl Iterator<Item = &'a str>) -> Vec<String> {

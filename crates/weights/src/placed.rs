@@ -1,11 +1,12 @@
-//! Where in a file a tensor lies.
+//! Place of a tensor in a file.
 
 use std::sync::Arc;
 
 use nn_core::TorchContext;
 use tch::{Kind, Tensor};
 
-use crate::{Mapping, WeightsError};
+use crate::WeightsError;
+use crate::mapping::Mapping;
 
 /// A tensor's place in a file, checked to lie inside it.
 #[derive(Debug, Clone)]

@@ -7,7 +7,7 @@ use crate::TensorStore;
 
 /// Gives a model the tensors of a checkpoint, on a device and in a kind of choice.
 ///
-/// Where device and kind are those of the file, that is on the CPU and in the stored kind, nothing is copied.
+/// Nothing is copied where device and kind are those of the file: on the CPU, in the stored kind.
 #[derive(Debug)]
 pub struct CheckpointSource<'a> {
     store: &'a TensorStore,

@@ -1,8 +1,8 @@
-//! What is known of a tensor before its elements are there.
+//! Header entry of a tensor.
 
 use tch::Kind;
 
-/// What a file's header says of one tensor.
+/// Header entry of one tensor.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TensorSpec {
     /// Its name in the file.
@@ -18,7 +18,7 @@ impl TensorSpec {
         format!("{kind:?} {shape:?}")
     }
 
-    /// Size of its elements in bytes.
+    /// Returns the size of its elements in bytes.
     pub fn num_bytes(&self) -> u64 {
         let size = self.kind.elt_size_in_bytes() as u64;
         self.shape.iter().fold(size, |n, &len| n.saturating_mul(len.max(0) as u64))

@@ -4,23 +4,13 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use tch::{Kind, Tensor};
+use tch::Tensor;
 
 use crate::directory::{ShardIndex, weight_file};
+use crate::mapping::Mapping;
 use crate::nearest::nearest;
 use crate::placed::Placed;
-use crate::{Mapping, WeightsError, safetensors, torch_file};
-
-/// What a checkpoint says of one tensor.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct TensorInfo {
-    /// Element type, as stored.
-    pub kind: Kind,
-    /// Shape, as stored.
-    pub shape: Vec<i64>,
-    /// Size of its elements in bytes.
-    pub num_bytes: u64,
-}
+use crate::{TensorSpec, WeightsError, safetensors, torch_file};
 
 /// The tensors of a checkpoint, by name.
 ///
@@ -41,13 +31,13 @@ struct Entry {
     placed: Placed,
 }
 
-/// What Git LFS writes in place of a file it has not fetched begins so.
+/// First bytes of the file that Git LFS writes in place of one it has not fetched.
 pub(crate) const LFS_PREFIX: &[u8] = b"version https://git-lfs";
 
 impl TensorStore {
     /// Opens a Hugging Face directory or a single file.
     ///
-    /// Of a directory, the first of `model.safetensors`, `model.safetensors.index.json`, `pytorch_model.bin` and
+    /// In a directory, the first of `model.safetensors`, `model.safetensors.index.json`, `pytorch_model.bin` and
     /// `pytorch_model.bin.index.json` counts.
     ///
     /// # Errors
@@ -132,7 +122,7 @@ impl TensorStore {
         self.tensors.keys().map(String::as_str)
     }
 
-    /// Whether there is a tensor of this name.
+    /// Tells whether there is a tensor of this name.
     pub fn contains(&self, name: &str) -> bool {
         self.tensors.contains_key(name)
     }
@@ -147,13 +137,13 @@ impl TensorStore {
         self.tensors.values().map(|entry| entry.placed.num_bytes()).fold(0, u64::saturating_add)
     }
 
-    /// Kind and shape of a tensor.
+    /// Returns the header entry of a tensor.
     ///
     /// # Errors
     /// [`WeightsError::UnknownTensor`], with the nearest names, when there is none of this name.
-    pub fn info(&self, name: &str) -> Result<TensorInfo, WeightsError> {
+    pub fn info(&self, name: &str) -> Result<TensorSpec, WeightsError> {
         let Placed { kind, shape, .. } = &self.entry(name)?.placed;
-        Ok(TensorInfo { kind: *kind, shape: shape.clone(), num_bytes: self.entry(name)?.placed.num_bytes() })
+        Ok(TensorSpec { name: name.to_owned(), kind: *kind, shape: shape.clone() })
     }
 
     /// The tensor, on the CPU and in the kind it is stored in, without a copy: it looks at the mapped file and keeps it
@@ -162,7 +152,7 @@ impl TensorStore {
     /// Writing to it in place is seen by other tensors over the same bytes, never by the file.
     ///
     /// # Errors
-    /// As [`TensorStore::info`]; [`WeightsError::Torch`] or [`WeightsError::View`] when libtorch refuses.
+    /// Those of [`TensorStore::info`]; [`WeightsError::Torch`] or [`WeightsError::View`] when libtorch refuses.
     pub fn tensor(&self, name: &str) -> Result<Tensor, WeightsError> {
         let entry = self.entry(name)?;
         entry.placed.tensor(&self.maps[entry.file])

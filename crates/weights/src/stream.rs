@@ -17,7 +17,7 @@ const CHUNK_BYTES: usize = 256 << 10;
 /// Bytes after which the disk is asked to take what was written so far.
 const SYNC_BYTES: usize = 64 << 20;
 
-/// What a format puts around the elements of its tensors.
+/// Bytes that a format puts around the elements of its tensors.
 pub(crate) trait Framing: std::fmt::Debug + Send {
     /// Written before the elements of tensor `index`.
     fn before(&mut self, file: &mut TempFile, index: usize) -> Result<(), WeightsError>;

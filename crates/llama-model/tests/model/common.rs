@@ -7,7 +7,7 @@ use llama_model::{Llama, LlamaConfig};
 use nn_core::{IGNORE_INDEX, Mode, TokenBatch};
 use serde::Deserialize;
 use tch::{Device, Kind, Tensor};
-use weights::{CheckpointSource, TensorStore, Trainable};
+use weights::{CheckpointSource, ParameterSource, TensorStore};
 
 /// Every family that `goldens/make.py` makes.
 pub(crate) const FAMILIES: [&str; 4] = ["llama1", "llama3", "tied_linear", "biased"];
@@ -48,7 +48,7 @@ pub(crate) fn family(name: &str) -> Llama {
 pub(crate) fn trainable(name: &str) -> (Llama, Vec<(String, Tensor)>) {
     let dir = goldens().join(name);
     let store = TensorStore::open(&dir).unwrap();
-    let source = Trainable::new(CheckpointSource::new(&store, Device::Cpu, None), Kind::Float);
+    let source = ParameterSource::new(CheckpointSource::new(&store, Device::Cpu, None), Kind::Float);
     let model = Llama::load(&LlamaConfig::from_dir(&dir).unwrap(), &source).unwrap();
     (model, source.into_parameters())
 }

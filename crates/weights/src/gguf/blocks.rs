@@ -26,7 +26,7 @@ fn q4_0(block: &[u8], out: &mut [f32]) {
     }
 }
 
-/// As [`q4_0`], with a minimum behind the scale.
+/// Writes out a block like [`q4_0`] does, with a minimum behind the scale.
 fn q4_1(block: &[u8], out: &mut [f32]) {
     let (d, m) = (half(block, 0), half(block, 2));
     let (low, high) = out.split_at_mut(16);

@@ -1,4 +1,4 @@
-//! What can be wrong with a GGUF file.
+//! Faults of a GGUF file.
 
 /// A failure of reading a GGUF file; the file is named by [`crate::WeightsError::Gguf`], which carries this.
 #[derive(Debug, thiserror::Error)]
@@ -19,9 +19,9 @@ pub enum GgufError {
     /// The file ends inside its header.
     #[error("it is truncated: {what} at byte {offset} needs {expected} bytes, {actual} are left")]
     Truncated {
-        /// What was being read.
+        /// The part that was being read.
         what: String,
-        /// Where.
+        /// Byte in the file.
         offset: usize,
         /// Bytes it needs at least.
         expected: u64,
@@ -65,7 +65,7 @@ pub enum GgufError {
     /// An alignment that is none.
     #[error("`general.alignment` is {actual}; it has to be a power of two of at least 8")]
     Alignment {
-        /// What the file says.
+        /// Value in the file.
         actual: String,
     },
     /// A tensor with more dimensions than the format has, or of an impossible size.

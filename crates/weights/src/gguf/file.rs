@@ -9,25 +9,15 @@ use tch::{Device, Kind, Tensor};
 
 use super::blocks::dequantize;
 use super::header::{Header, MAGIC, Place};
-use super::{GgmlType, GgufError, GgufMetadata};
+use super::{GgufError, GgufMetadata, GgufTensorSpec};
+use crate::mapping::Mapping;
 use crate::placed::Placed;
-use crate::{Mapping, WeightsError, nearest};
+use crate::{WeightsError, nearest};
 
 /// Elements written out before they go into the tensor: more than enough for every thread, and 16 MB.
 const CHUNK_ELEMENTS: usize = 4 << 20;
 /// Elements one thread writes out at a time.
 const TASK_ELEMENTS: usize = 64 << 10;
-
-/// What a file says of one tensor.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct GgufTensorInfo {
-    /// How its elements are stored.
-    pub ggml_type: GgmlType,
-    /// Shape, outermost dimension first.
-    pub shape: Vec<i64>,
-    /// Size in the file, in bytes.
-    pub num_bytes: u64,
-}
 
 /// An opened GGUF file.
 ///
@@ -41,7 +31,7 @@ pub struct GgufFile {
 }
 
 impl GgufFile {
-    /// Whether `path` is a file that begins as GGUF files do.
+    /// Tells whether `path` is a file that begins as GGUF files do.
     pub fn is_one(path: &Path) -> bool {
         let mut magic = [0; MAGIC.len()];
         let read =
@@ -74,7 +64,7 @@ impl GgufFile {
         self.header.version
     }
 
-    /// What the file says of itself.
+    /// Returns the metadata.
     pub fn metadata(&self) -> &GgufMetadata {
         &self.header.metadata
     }
@@ -84,18 +74,18 @@ impl GgufFile {
         self.header.tensors.keys().map(String::as_str)
     }
 
-    /// Whether there is a tensor of this name.
+    /// Tells whether there is a tensor of this name.
     pub fn contains(&self, name: &str) -> bool {
         self.header.tensors.contains_key(name)
     }
 
-    /// Form and shape of a tensor.
+    /// Returns the header entry of a tensor.
     ///
     /// # Errors
     /// [`WeightsError::UnknownTensor`], with the nearest names, when there is none of this name.
-    pub fn info(&self, name: &str) -> Result<GgufTensorInfo, WeightsError> {
-        let Place { ggml_type, shape, num_bytes, .. } = self.place(name)?;
-        Ok(GgufTensorInfo { ggml_type: *ggml_type, shape: shape.clone(), num_bytes: *num_bytes as u64 })
+    pub fn info(&self, name: &str) -> Result<GgufTensorSpec, WeightsError> {
+        let Place { ggml_type, shape, .. } = self.place(name)?;
+        Ok(GgufTensorSpec { name: name.to_owned(), ggml_type: *ggml_type, shape: shape.clone() })
     }
 
     /// The tensor on the CPU, in `kind`; where that is `None`, in its stored kind or, if it is in blocks, in single
@@ -103,7 +93,7 @@ impl GgufFile {
     /// mapped. Elements in blocks are computed in single precision and rounded to `kind`.
     ///
     /// # Errors
-    /// As [`GgufFile::info`]; [`WeightsError::Torch`] or [`WeightsError::View`] when libtorch refuses.
+    /// Those of [`GgufFile::info`]; [`WeightsError::Torch`] or [`WeightsError::View`] when libtorch refuses.
     pub fn tensor(&self, name: &str, kind: Option<Kind>) -> Result<Tensor, WeightsError> {
         let place = self.place(name)?;
         let Some(stored) = place.ggml_type.kind() else {

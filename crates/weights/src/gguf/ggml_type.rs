@@ -1,4 +1,4 @@
-//! How the elements of a tensor are stored.
+//! Element types of GGUF files.
 
 use tch::Kind;
 

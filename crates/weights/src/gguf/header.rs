@@ -6,11 +6,11 @@ use super::cursor::Cursor;
 use super::metadata::read_value;
 use super::{GgmlType, GgufError, GgufMetadata};
 
-/// How a file begins.
+/// First bytes of a file.
 pub(super) const MAGIC: &[u8] = b"GGUF";
 /// Most dimensions of a tensor (`GGML_MAX_DIMS`).
 const MAX_DIMS: u32 = 4;
-/// Where the file does not say otherwise, tensors begin at multiples of this.
+/// Alignment of tensors, in bytes, unless the file states another.
 pub(super) const DEFAULT_ALIGNMENT: usize = 32;
 
 /// A tensor's place, checked to lie inside the file.
@@ -24,7 +24,7 @@ pub(super) struct Place {
     pub(super) num_bytes: usize,
 }
 
-/// What a header says.
+/// Contents of a header.
 #[derive(Debug)]
 pub(super) struct Header {
     pub(super) version: u32,
@@ -90,7 +90,7 @@ fn alignment(metadata: &GgufMetadata) -> Result<usize, GgufError> {
 /// A tensor as the header lists it.
 struct Entry {
     name: String,
-    /// As in the file: innermost first.
+    /// In the file's order: innermost first.
     dims: Vec<u64>,
     type_number: u32,
     /// From the start of the data.

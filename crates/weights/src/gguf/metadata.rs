@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 
 use super::GgufError;
 use super::cursor::Cursor;
-use super::write::write_text;
 
 /// Arrays in arrays, at most.
 const MAX_DEPTH: usize = 4;
@@ -43,7 +42,7 @@ pub enum GgufArray {
     Arrays(Vec<GgufArray>),
 }
 
-/// What a file says of itself, by key.
+/// Metadata of a file, by key.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct GgufMetadata(pub(super) BTreeMap<String, GgufValue>);
 
@@ -245,4 +244,10 @@ fn write_array(bytes: &mut Vec<u8>, array: &GgufArray) {
             }
         }
     }
+}
+
+/// Writes a text: its length in bytes, then UTF-8.
+pub(super) fn write_text(bytes: &mut Vec<u8>, text: &str) {
+    bytes.extend((text.len() as u64).to_le_bytes());
+    bytes.extend(text.as_bytes());
 }

@@ -14,7 +14,7 @@ mod metadata;
 mod write;
 
 pub use error::GgufError;
-pub use file::{GgufFile, GgufTensorInfo};
+pub use file::GgufFile;
 pub use ggml_type::GgmlType;
 pub use metadata::{GgufArray, GgufMetadata, GgufValue};
 pub use write::{GgufTensorSpec, GgufWriter};

@@ -8,7 +8,7 @@ use tch::Kind;
 
 use super::blocks::quantize_q8_0;
 use super::header::{DEFAULT_ALIGNMENT, MAGIC};
-use super::metadata::write_value;
+use super::metadata::{write_text, write_value};
 use super::{GgmlType, GgufError, GgufValue};
 use crate::atomic_file::TempFile;
 use crate::stream::{Framing, TensorStream};
@@ -19,12 +19,12 @@ const VERSION: u32 = 3;
 /// Elements one thread turns into blocks at a time.
 const TASK_ELEMENTS: usize = 64 << 10;
 
-/// What a file's header says of one tensor, before its elements are there.
+/// Header entry of one tensor.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct GgufTensorSpec {
     /// Its name in the file.
     pub name: String,
-    /// How its elements are stored: plain numbers or [`GgmlType::Q8_0`].
+    /// Type of its elements; plain numbers and [`GgmlType::Q8_0`] can be written.
     pub ggml_type: GgmlType,
     /// Shape, outermost dimension first.
     pub shape: Vec<i64>,
@@ -128,12 +128,6 @@ impl GgufTensorSpec {
         }
         Ok(())
     }
-}
-
-/// A text: its length in bytes, then UTF-8.
-pub(super) fn write_text(bytes: &mut Vec<u8>, text: &str) {
-    bytes.extend((text.len() as u64).to_le_bytes());
-    bytes.extend(text.as_bytes());
 }
 
 /// The file while it is written.

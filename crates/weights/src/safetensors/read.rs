@@ -9,7 +9,7 @@ use super::{LENGTH_BYTES, MAX_HEADER_BYTES, dtype};
 use crate::WeightsError;
 use crate::placed::Placed;
 
-/// What a safetensors header says.
+/// Contents of a safetensors header.
 #[derive(Debug)]
 pub(crate) struct SafetensorsFile {
     pub(crate) tensors: Vec<(String, Placed)>,

@@ -22,7 +22,7 @@ pub fn pt_metadata() -> BTreeMap<String, String> {
 /// Tensors elsewhere than on the CPU are brought there one at a time.
 ///
 /// # Errors
-/// As [`SafetensorsWriter::new`] and [`SafetensorsWriter::write`].
+/// Those of [`SafetensorsWriter::new`] and [`SafetensorsWriter::write`].
 pub fn write_safetensors(
     path: &Path,
     tensors: &[(String, &Tensor)],

@@ -1,4 +1,4 @@
-//! What is wrong with a torch file.
+//! Faults of a torch file.
 
 /// Why a torch pickle was not read.
 #[derive(Debug, thiserror::Error)]
@@ -7,13 +7,13 @@ pub enum TorchFileError {
     /// The pickle asks for a function or class that has nothing to do with tensors. Python would have called it.
     #[error("pickle wants `{global}`, which is not part of a tensor file; refused")]
     ForeignGlobal {
-        /// What it asks for, as `module.name`.
+        /// The name it asks for, as `module.name`.
         global: String,
     },
     /// The pickle ends before its STOP.
     #[error("the pickle ends in the middle, at byte {offset}")]
     Truncated {
-        /// Where, from the start of the pickle.
+        /// Byte from the start of the pickle.
         offset: usize,
     },
     /// An instruction that describes no tensor file.
@@ -21,15 +21,15 @@ pub enum TorchFileError {
     Opcode {
         /// The instruction.
         opcode: u8,
-        /// Where, from the start of the pickle.
+        /// Byte from the start of the pickle.
         offset: usize,
     },
     /// An instruction whose operands are not what it needs.
     #[error("malformed pickle at byte {offset}: {expected} expected")]
     Malformed {
-        /// What should have been there.
+        /// The value that should have been there.
         expected: &'static str,
-        /// Where, from the start of the pickle.
+        /// Byte from the start of the pickle.
         offset: usize,
     },
     /// More instructions than any description of tensors takes.

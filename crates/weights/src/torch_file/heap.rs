@@ -37,7 +37,7 @@ pub(super) struct Storage<'a> {
     pub(super) kind: Kind,
     /// Size of the whole memory `key`, in elements.
     pub(super) numel: u64,
-    /// Where in it this storage begins, in elements (old files know storages inside storages).
+    /// First element of this storage in it (old files know storages inside storages).
     pub(super) start: u64,
 }
 

@@ -8,8 +8,9 @@ use std::collections::HashMap;
 
 use super::TorchFileError;
 use super::cursor::Cursor;
-use super::globals::{Global, storage};
+use super::globals::Global;
 use super::heap::{Heap, Value};
+use super::rebuild::storage;
 
 /// The instruction every pickle of protocol 2 and above begins with.
 pub(super) const PROTO: u8 = 0x80;
@@ -17,7 +18,7 @@ pub(super) const PROTO: u8 = 0x80;
 /// Most instructions of one pickle. A 7B checkpoint takes about ten thousand.
 const MAX_INSTRUCTIONS: usize = 1 << 22;
 
-/// What one pickle holds.
+/// Contents of one pickle.
 #[derive(Debug)]
 pub(super) struct Unpickled<'a> {
     pub(super) root: Value<'a>,
@@ -46,7 +47,7 @@ pub(super) fn unpickle(bytes: &[u8]) -> Result<Unpickled<'_>, TorchFileError> {
 
 struct Machine<'a> {
     input: Cursor<'a>,
-    /// Where the current instruction begins.
+    /// First byte of the current instruction.
     at: usize,
     stack: Vec<Value<'a>>,
     /// Heights of the stack at each open MARK.

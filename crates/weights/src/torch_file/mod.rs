@@ -1,4 +1,4 @@
-//! What `torch.save` writes: a pickle that describes tensors, and their storages beside it.
+//! Files of `torch.save`: a pickle that describes tensors, and their storages beside it.
 //!
 //! Two ages: a zip archive since PyTorch 1.6 ([`zip_file`]), before that five pickles and the raw storages one after
 //! another ([`legacy`]); both as `torch/serialization.py` of PyTorch 2.11 reads them. The pickles are read by
@@ -11,6 +11,7 @@ mod heap;
 mod legacy;
 mod machine;
 mod pickle;
+mod rebuild;
 mod state_dict;
 mod write;
 mod zip_file;
@@ -21,7 +22,7 @@ pub use write::TorchWriter;
 
 use crate::placed::Placed;
 
-/// Whether `bytes` begin as a torch file of either age.
+/// Tells whether `bytes` begin as a torch file of either age.
 pub(crate) fn is_one(bytes: &[u8]) -> bool {
     bytes.starts_with(zip_file::MAGIC) || bytes.first() == Some(&machine::PROTO)
 }

@@ -11,9 +11,9 @@ use super::machine::unpickle;
 use super::state_dict::tensors;
 use crate::placed::Placed;
 
-/// How a zip archive begins.
+/// First bytes of a zip archive.
 pub(super) const MAGIC: &[u8] = b"PK\x03\x04";
-/// How the end of its directory begins, which is at most this many bytes before the end of the file (a fixed record of
+/// First bytes of the end of its directory, which is at most this many bytes before the end of the file (a fixed record of
 /// 22 bytes and a comment of at most 65,535).
 const END_OF_DIRECTORY: &[u8] = b"PK\x05\x06";
 const MAX_END_BYTES: usize = 22 + 65_535;
@@ -40,7 +40,7 @@ pub(super) fn read(bytes: &[u8]) -> Result<Vec<(String, Placed)>, TorchFileError
     })
 }
 
-/// Where in the file the content of each record lies.
+/// Finds the content of each record in the file.
 fn records(bytes: &[u8]) -> Result<HashMap<String, Range<usize>>, TorchFileError> {
     // The zip reader would look for the end of the directory through the whole of a truncated file.
     let tail = &bytes[bytes.len().saturating_sub(MAX_END_BYTES)..];

@@ -1,6 +1,6 @@
 //! A zip archive of stored records whose sizes are known beforehand (APPNOTE 6.3.10, ZIP64 form throughout).
 
-/// Where the content of a record begins is a multiple of this, as `torch.save` has it.
+/// Alignment of a record's content, in bytes, as `torch.save` has it.
 const ALIGNMENT: u64 = 64;
 /// Extra fields: the sizes of ZIP64, and filling (`FB`, as PyTorch's own writer names it).
 const ZIP64: u16 = 1;
@@ -44,7 +44,7 @@ impl Records {
         self.end + self.directory().len() as u64
     }
 
-    /// What stands before the content of a record; its checksum may still be missing.
+    /// Makes the header of a record; its checksum may still be missing.
     pub(super) fn local_header(record: &Record) -> Vec<u8> {
         let mut bytes = b"PK\x03\x04".to_vec();
         u16s(&mut bytes, &[VERSION, 0, 0, 0, DATE]);
@@ -59,7 +59,7 @@ impl Records {
         bytes
     }
 
-    /// What stands behind the last record.
+    /// Makes the directory that follows the last record.
     pub(super) fn directory(&self) -> Vec<u8> {
         let mut bytes = Vec::new();
         for record in &self.list {

@@ -13,7 +13,7 @@ use weights::TensorStore;
 pub(crate) struct Expected {
     dtype: String,
     shape: Vec<i64>,
-    /// As Python spells them.
+    /// Numbers in Python's spelling.
     values: Vec<String>,
 }
 
@@ -58,7 +58,7 @@ fn kind(dtype: &str) -> Kind {
     }
 }
 
-/// Whether the elements are, to the last bit, the numbers that Python spelt.
+/// Tells whether the elements are, to the last bit, the numbers that Python spelt.
 fn assert_elements(tensor: &Tensor, expected: &[String], what: &str) {
     let flat = tensor.reshape([-1]);
     if tensor.is_floating_point() {
@@ -81,7 +81,7 @@ pub(crate) fn told(error: &dyn Error) -> String {
     causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
 }
 
-/// What opening a file of these bytes says.
+/// Returns the error of opening a file of these bytes.
 pub(crate) fn refusal(path: &Path, bytes: &[u8]) -> String {
     std::fs::write(path, bytes).unwrap();
     let text = told(&TensorStore::open_file(path).expect_err("the file is refused"));

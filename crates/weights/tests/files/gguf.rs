@@ -13,7 +13,7 @@ fn open(name: &str) -> GgufFile {
     GgufFile::open(&golden("gguf").join(name)).unwrap()
 }
 
-/// What is said of a file of these bytes.
+/// Returns the error of opening a file of these bytes.
 fn refusal(bytes: &[u8]) -> String {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("model.gguf");

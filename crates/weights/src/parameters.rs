@@ -8,13 +8,13 @@ use tch::{Kind, Tensor};
 /// Turns every tensor of another source into a parameter, for training all of a model: a leaf of its own memory that
 /// asks for gradients. A tensor asked for twice is one parameter.
 #[derive(Debug)]
-pub struct Trainable<S> {
+pub struct ParameterSource<S> {
     source: S,
     kind: Kind,
     parameters: RefCell<Vec<(String, Tensor)>>,
 }
 
-impl<S: LinearSource> Trainable<S> {
+impl<S: LinearSource> ParameterSource<S> {
     /// Wraps `source`; parameters are of `kind` (float32 unless memory is short: small updates are lost in 16 bits).
     pub fn new(source: S, kind: Kind) -> Self {
         Self { source, kind, parameters: RefCell::default() }
@@ -26,13 +26,13 @@ impl<S: LinearSource> Trainable<S> {
         self.parameters.borrow().iter().map(|(name, tensor)| (name.clone(), tensor.shallow_clone())).collect()
     }
 
-    /// As [`Trainable::parameters`], when the model is complete.
+    /// Ends the source and returns its parameters, once the model is complete.
     pub fn into_parameters(self) -> Vec<(String, Tensor)> {
         self.parameters.into_inner()
     }
 }
 
-impl<S: LinearSource> LinearSource for Trainable<S> {
+impl<S: LinearSource> LinearSource for ParameterSource<S> {
     fn tensor(&self, name: &str, shape: &[i64]) -> Result<Tensor, NnError> {
         if let Some((_, parameter)) = self.parameters.borrow().iter().find(|(known, _)| known == name) {
             return Ok(parameter.shallow_clone());

@@ -12,7 +12,7 @@ const LLAMA_3: &str = concat!(
     r"|\s*[\r\n]+|\s+(?!\S)|\s+"
 );
 
-/// How a text is cut before its bytes are merged; `None` for a way that is not known.
+/// Returns the pattern that cuts a text before its bytes are merged; `None` for an unknown name.
 pub(crate) fn pre_tokenizer(pre: &str) -> Option<Value> {
     let bytes = |use_regex: bool| json!({"type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true, "use_regex": use_regex});
     let sequence = |first: Value, then: Value| json!({"type": "Sequence", "pretokenizers": [first, then]});
@@ -43,7 +43,7 @@ pub(crate) fn name_of(spelt: &Value) -> Option<&'static str> {
     known.into_iter().find(|name| pre_tokenizer(name).is_some_and(|known| essence(&known) == essence(spelt)))
 }
 
-/// Whether texts begin with the begin token where the file does not say (as llama.cpp has it).
+/// Tells whether texts begin with the begin token where the file does not say (llama.cpp's choice).
 pub(crate) fn begins_texts(pre: &str) -> bool {
     is_llama_3(pre)
 }

@@ -1,4 +1,4 @@
-//! What can be wrong with a tokenizer.
+//! Faults of a tokenizer.
 
 use std::path::PathBuf;
 
@@ -28,7 +28,7 @@ pub enum TokenizerError {
     Damaged {
         /// The file.
         path: PathBuf,
-        /// Where reading stopped.
+        /// Place at which reading stopped.
         reason: String,
     },
     /// The lists that Llama 3's own releases call `tokenizer.model`.
@@ -48,7 +48,7 @@ pub enum TokenizerError {
         setting: &'static str,
         /// Its value.
         actual: String,
-        /// What can be converted.
+        /// The value that can be converted.
         expected: &'static str,
     },
     /// Lists that do not fit each other, or an id outside them.
@@ -60,7 +60,7 @@ pub enum TokenizerError {
         what: &'static str,
         /// Its size or value.
         actual: String,
-        /// What it has to be.
+        /// The size or value it has to have.
         expected: String,
     },
     /// No begin or end token can be found.
@@ -76,7 +76,7 @@ pub enum TokenizerError {
     /// `tokenizers` refuses the file, a text or ids.
     #[error("{what}: {reason}")]
     Library {
-        /// What was being done, to what.
+        /// Action and its object.
         what: String,
         /// The library's words.
         reason: String,

@@ -16,9 +16,9 @@ pub struct TokenizerParts {
     pub path: PathBuf,
     /// The vocabulary: every token, in the order of their ids.
     pub tokens: Vec<String>,
-    /// What each token is, by `SentencePiece`'s numbers; empty where all are ordinary.
+    /// Type of each token, by `SentencePiece`'s numbers; empty where all are ordinary.
     pub token_types: Vec<i64>,
-    /// What ties tokens together.
+    /// Scores or merges.
     pub pieces: Pieces,
     /// The token that begins a text.
     pub bos_id: Option<u32>,
@@ -28,25 +28,25 @@ pub struct TokenizerParts {
     pub unk_id: Option<u32>,
     /// The token that fills.
     pub pad_id: Option<u32>,
-    /// Whether a text begins with the begin token; where the file does not say, it depends on the kind.
+    /// A text begins with the begin token; `None`, where the file does not say, leaves it to the kind.
     pub add_bos: Option<bool>,
 }
 
-/// How a text becomes tokens.
+/// Rules by which a text becomes tokens.
 #[derive(Debug, Clone)]
 pub enum Pieces {
     /// `SentencePiece`'s BPE, whose merges are ranked by scores (`tokenizer.ggml.model` = `llama`).
     Scores {
         /// One for each token.
         scores: Vec<f32>,
-        /// Whether a text gets a space before it.
+        /// Put a space before a text.
         add_space_prefix: bool,
     },
     /// BPE over bytes, with the merges written out (`gpt2`).
     Merges {
         /// Pairs, joined by a space, in the order in which they are merged.
         merges: Vec<String>,
-        /// How a text is cut before it (`tokenizer.ggml.pre`).
+        /// Name of the rule that cuts a text before it (`tokenizer.ggml.pre`).
         pre: String,
     },
 }
@@ -124,7 +124,7 @@ impl TokenizerParts {
         added.collect()
     }
 
-    /// What puts the begin token before a text in other programs.
+    /// Makes the post-processor that puts the begin token before a text in other programs.
     fn post_processor(&self) -> Result<Value, TokenizerError> {
         let bos = self.bos()?;
         let token = &self.tokens[bos as usize];

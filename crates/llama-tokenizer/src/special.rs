@@ -14,7 +14,7 @@ pub(crate) struct SpecialNames {
     pub(crate) eos: Option<String>,
     pub(crate) unk: Option<String>,
     pub(crate) pad: Option<String>,
-    /// Whether texts begin with the begin token: LLaMA's do, unless a file says that the model's do not.
+    /// Texts begin with the begin token: LLaMA's do, unless a file says that the model's do not.
     pub(crate) adds_bos: bool,
 }
 

@@ -11,12 +11,12 @@ use crate::convert::to_tokenizer_json;
 use crate::sentencepiece::{SentencePieceModel, piece_type};
 use crate::special::SpecialNames;
 
-/// What begins a text in the LLaMA family.
+/// Tokens that begin a text in the LLaMA family.
 const BOS: [&str; 4] = ["<s>", "<|begin_of_text|>", "<|startoftext|>", "<|endoftext|>"];
-/// What ends one.
+/// Tokens that end one.
 const EOS: [&str; 4] = ["</s>", "<|end_of_text|>", "<|endoftext|>", "<|im_end|>"];
 
-/// How Llama 3's `tokenizer.model` begins: its first token, `!`, in base64, and its rank.
+/// First bytes of Llama 3's `tokenizer.model`: its first token, `!`, in base64, and its rank.
 const TIKTOKEN: &[u8] = b"IQ== 0";
 
 /// A LLaMA tokenizer. May be shared between threads.
@@ -125,7 +125,7 @@ impl LlamaTokenizer {
         self.tokenizer.to_string(false).map_err(cannot("write the tokenizer"))
     }
 
-    /// Whether the model's texts begin with [`Self::bos_id`]; where they do not, no encoding has it.
+    /// Tells whether the model's texts begin with [`Self::bos_id`]; where they do not, no encoding has it.
     pub fn adds_bos(&self) -> bool {
         self.adds_bos
     }
@@ -143,7 +143,7 @@ impl LlamaTokenizer {
     /// [`Self::encode`], and for each token the bytes of `text` it stands for, as (start, end).
     ///
     /// # Errors
-    /// As [`Self::encode`].
+    /// Those of [`Self::encode`].
     #[expect(clippy::type_complexity, reason = "two lists of the same length")]
     pub fn encode_with_offsets(
         &self,

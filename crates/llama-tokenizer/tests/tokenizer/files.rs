@@ -6,7 +6,7 @@ use llama_tokenizer::{LlamaTokenizer, TokenizerError};
 
 use crate::golden;
 
-/// What reading a file of these bytes says; the file is named in it.
+/// Returns the error of reading a file of these bytes, which names the file.
 fn refusal(bytes: &[u8]) -> (TokenizerError, String) {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("tokenizer.model");

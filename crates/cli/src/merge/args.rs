@@ -87,13 +87,13 @@ pub struct MergeArgs {
 /// Accepts the name of a registered form, with `-` or `_` inside.
 fn format_parser() -> impl TypedValueParser<Value = &'static dyn Format> {
     let values = FORMATS.iter().map(|format| {
+        let value = PossibleValue::new(format.name()).help(format.description());
         let underscored: &'static str = format.name().replace('-', "_").leak();
-        PossibleValue::new(format.name()).alias(underscored).help(format.description())
+        if underscored == format.name() { value } else { value.alias(underscored) }
     });
-    PossibleValuesParser::new(values).map(|name| {
+    PossibleValuesParser::new(values).try_map(|name| {
         let named = FORMATS.iter().find(|format| format.name() == name.replace('_', "-"));
-        // The parser has let nothing else through.
-        *named.unwrap_or(&FORMATS[0])
+        named.copied().ok_or("no form has this name")
     })
 }
 

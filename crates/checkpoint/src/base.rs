@@ -118,7 +118,7 @@ impl Base {
     /// is then that of the rest and of the computation. A base that is quantised already is opened as it is.
     ///
     /// # Errors
-    /// As [`Base::load`], and when a base that is quantised already is to be quantised.
+    /// Those of [`Base::load`], and when a base that is quantised already is to be quantised.
     pub fn load_quantized(
         &self,
         device: Device,
@@ -131,7 +131,7 @@ impl Base {
     /// Loads the weights as [`Base::load_quantized`] does, and returns the time it took too.
     ///
     /// # Errors
-    /// As [`Base::load_quantized`].
+    /// Those of [`Base::load_quantized`].
     pub fn load_timed(
         &self,
         device: Device,
@@ -199,7 +199,7 @@ impl Base {
     /// Decides a merge without writing anything: [`Base::merge`] in steps, for whom wants to look at them.
     ///
     /// # Errors
-    /// As [`Base::merge`], as far as it shows before anything is written.
+    /// Those of [`Base::merge`], as far as it shows before anything is written.
     pub fn plan_merge(
         &self,
         adapters: &[AdapterDir],

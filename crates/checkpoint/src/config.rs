@@ -30,7 +30,7 @@ impl AdapterDir {
 /// Precision of written weights.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Precision {
-    /// As the base has it, tensor by tensor.
+    /// The base's, tensor by tensor.
     #[default]
     AsBase,
     /// The same for all tensors.

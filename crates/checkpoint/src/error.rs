@@ -243,7 +243,7 @@ pub enum CheckpointError {
     Params {
         /// The file.
         path: PathBuf,
-        /// What the parser said.
+        /// Error of the parser.
         #[source]
         source: serde_json::Error,
     },
@@ -252,7 +252,7 @@ pub enum CheckpointError {
     ShardMissing {
         /// The file.
         path: PathBuf,
-        /// How many there should be.
+        /// Number of files there should be.
         count: usize,
     },
     /// A file states something this model cannot have.
@@ -264,7 +264,7 @@ pub enum CheckpointError {
         field: String,
         /// Its value.
         actual: String,
-        /// What it has to be.
+        /// Value it has to have.
         expected: String,
     },
     /// Something that a format has no place for.

@@ -125,7 +125,7 @@ pub trait ModelFiles: fmt::Debug + Any {
     /// Reads the tokenizer as lists.
     ///
     /// # Errors
-    /// As [`ModelFiles::tokenizer`].
+    /// Those of [`ModelFiles::tokenizer`].
     fn tokenizer_parts(&self) -> Result<TokenizerParts, CheckpointError>;
 
     /// Reads the Jinja text that lays out a chat for this model, if it has one.

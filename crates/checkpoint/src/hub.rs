@@ -11,11 +11,11 @@ use serde_json::Value;
 use crate::CheckpointError;
 use crate::tokenizer_files::TOKENIZER_FILES;
 
-/// Where the hub is, unless `HF_ENDPOINT` says otherwise.
+/// Address of the hub, unless `HF_ENDPOINT` is another.
 const HUB: &str = "https://huggingface.co";
-/// How long a connection may take before the machine counts as offline.
+/// Time that a connection may take before the machine counts as offline.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// What a model's shape is in.
+/// File with a model's shape.
 const CONFIG: &str = "config.json";
 /// Weights, most wanted first: a single file, or an index that names its shards.
 const WEIGHTS: [&str; 4] = [
@@ -25,7 +25,7 @@ const WEIGHTS: [&str; 4] = [
     "pytorch_model.bin.index.json",
 ];
 
-/// Whether `name` may be that of a model on the hub: `organisation/model`.
+/// Tells whether `name` may be that of a model on the hub: `organisation/model`.
 pub(super) fn is_id(name: &str) -> bool {
     let plain = |part: &str| {
         !part.is_empty()
@@ -35,7 +35,7 @@ pub(super) fn is_id(name: &str) -> bool {
     name.split_once('/').is_some_and(|(organisation, model)| plain(organisation) && plain(model))
 }
 
-/// The directory of the model `id` in the hub's cache, after fetching what is not there yet. A model that is there as a
+/// Returns the directory of the model `id` in the hub's cache, after fetching the files that are not there yet. A model that is there as a
 /// whole is taken as it is, without asking the hub.
 ///
 /// # Errors
@@ -64,7 +64,7 @@ pub(super) fn fetch(id: &str) -> Result<PathBuf, CheckpointError> {
     download(&api, &repo, id, &cache)
 }
 
-/// The cache, where other programs have it too, and the token that opens gated models.
+/// Finds the cache, which other programs share, and the token that opens gated models.
 fn cache() -> (Cache, Option<String>) {
     let home = Cache::from_env();
     let token = variable("HF_TOKEN").or_else(|| variable("HUGGING_FACE_HUB_TOKEN")).or_else(|| home.token());
@@ -75,7 +75,7 @@ fn variable(name: &str) -> Option<String> {
     std::env::var(name).ok().filter(|value| !value.is_empty())
 }
 
-/// The directory of a model that is in the cache with all that loading it needs.
+/// Returns the directory of a model that is in the cache with all that loading it needs.
 fn whole(cache: &CacheRepo) -> Option<PathBuf> {
     let dir = cache.get(CONFIG)?.parent()?.to_owned();
     let weights = WEIGHTS.iter().map(|name| dir.join(name)).find(|path| path.exists())?;
@@ -84,7 +84,7 @@ fn whole(cache: &CacheRepo) -> Option<PathBuf> {
     (tokenizer && shards.iter().all(|shard| dir.join(shard).exists())).then_some(dir)
 }
 
-/// The shards that an index names; none of a single file.
+/// Lists the shards that an index names; none for a single file.
 fn shards(path: &Path) -> Result<Vec<String>, CheckpointError> {
     if path.extension().is_none_or(|extension| extension != "json") {
         return Ok(Vec::new());
@@ -106,7 +106,7 @@ fn shards(path: &Path) -> Result<Vec<String>, CheckpointError> {
     }
 }
 
-/// Whether the host of `endpoint` answers. A proxy, if there is one, finds that out itself.
+/// Checks that the host of `endpoint` answers. A proxy, if there is one, finds that out itself.
 fn reach(endpoint: &str) -> Result<(), String> {
     let proxies = ["HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"];
     if proxies.into_iter().any(|name| variable(name).is_some()) {
@@ -127,7 +127,7 @@ fn reach(endpoint: &str) -> Result<(), String> {
     Err(failure)
 }
 
-/// Fetches what loading the model needs.
+/// Fetches the files that loading the model needs.
 fn download(api: &Api, repo: &Repo, id: &str, cache: &Cache) -> Result<PathBuf, CheckpointError> {
     let hub = api.repo(repo.clone());
     let refused = |error| refusal(id, &error, cache);
@@ -151,7 +151,7 @@ fn download(api: &Api, repo: &Repo, id: &str, cache: &Cache) -> Result<PathBuf, 
     Err(CheckpointError::Changed { id: id.to_owned() })
 }
 
-/// The folder of each file, after fetching what is not there.
+/// Returns the folder of each file, after fetching those that are not there.
 fn fetch_all(
     hub: &ApiRepo,
     files: &[&str],
@@ -168,7 +168,7 @@ fn fetch_all(
     Ok(paths.iter().filter_map(|path| path.parent()).map(Path::to_owned).collect())
 }
 
-/// What the hub's refusal means to the user.
+/// Explains the hub's refusal.
 fn refusal(id: &str, error: &ApiError, cache: &Cache) -> CheckpointError {
     let status = match error {
         ApiError::RequestError(error) => match **error {

@@ -29,7 +29,7 @@ impl MergePlan<'_> {
     /// there. Every layer that an adapter names has changed and nothing else has, or this fails.
     ///
     /// # Errors
-    /// As [`crate::Format::write`].
+    /// Those of [`crate::Format::write`].
     pub fn write(&self) -> Result<MergedFiles, CheckpointError> {
         let output_dir = self.output_dir();
         let dir = AtomicDir::create(output_dir)?;

@@ -13,7 +13,7 @@ use weights::{GgufFile, TensorStore, pt_metadata, write_safetensors};
 
 use crate::common::{family, goldens, load, logits, matrix, max_difference};
 
-/// Of logits up to about 10 in size: a few hundred roundings of float32 in another order.
+/// Difference of logits up to about 10 in size: a few hundred roundings of float32 in another order.
 const TOLERANCE: f64 = 1e-4;
 
 #[derive(Deserialize)]

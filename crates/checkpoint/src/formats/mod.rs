@@ -3,6 +3,7 @@
 mod gguf;
 mod hf;
 mod meta;
+mod torch_bin;
 
 pub use gguf::Gguf;
 pub use hf::HuggingFace;
@@ -13,6 +14,7 @@ use crate::format::Format;
 /// Every form.
 pub const FORMATS: &[&dyn Format] = &[
     // A path is of the first that recognises it.
+    &torch_bin::TorchBin,
     &HuggingFace,
     &Meta,
     &Gguf,

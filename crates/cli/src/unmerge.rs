@@ -7,7 +7,7 @@ use ::merge::{Extracted, unmerge};
 use anyhow::{Context, Result, bail};
 use checkpoint::{Base, linears};
 use clap::Parser;
-use lora::{AdapterLayer, LoraConfig, TargetModules, save_adapter};
+use lora::{Adapter, AdapterLayer, LoraConfig, TargetModules};
 use nn_core::{LinearSource, ModulePath};
 use serde_json::json;
 use tch::{Device, Kind, no_grad};
@@ -149,7 +149,7 @@ fn targets(base: &Base, found: &[Extracted]) -> TargetModules {
 
 fn write(dir: &Path, config: &LoraConfig, found: &[Extracted], elsewhere: &[String]) -> Result<()> {
     let layers: Vec<AdapterLayer> = found.iter().map(|found| found.layer.shallow_clone()).collect();
-    save_adapter(dir, config, &layers)?;
+    Adapter::write(dir, config, &layers)?;
     let lines = found.iter().map(|found| {
         json!({"name": found.layer.path.as_str(), "delta_norm": found.delta_norm, "residual_norm": found.residual_norm})
     });

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use llama_model::{Llama, LlamaConfig};
-use lora::{ADAPTER_CONFIG, ADAPTER_WEIGHTS, LoraAdapters, LoraConfig, verify_saved};
+use lora::{LoraAdapters, LoraConfig};
 use nn_core::{IGNORE_INDEX, LinearSource, Mode, NnError, TokenBatch, VisitLinears};
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -28,6 +28,9 @@ struct Golden {
     #[serde(default)]
     losses: Vec<f64>,
 }
+
+const ADAPTER_CONFIG: &str = "adapter_config.json";
+const ADAPTER_WEIGHTS: &str = "adapter_model.safetensors";
 
 const ADAPTERS: [&str; 4] = ["q_and_v", "patterns", "excluded", "dora"];
 
@@ -168,7 +171,7 @@ fn a_saved_adapter_is_the_file_that_peft_saved() {
         let dir = kept.as_deref().unwrap_or(scratch.path()).join(name);
         std::fs::create_dir_all(&dir).unwrap();
         adapters.save(&dir).unwrap();
-        verify_saved(&adapters, &dir).unwrap();
+        adapters.verify_saved(&dir).unwrap();
         let read = |dir: &Path, file| std::fs::read(dir.join(file)).unwrap();
         assert_eq!(read(&dir, ADAPTER_WEIGHTS), read(&adapter_dir(name), ADAPTER_WEIGHTS), "{name}");
         let config = |dir: &Path| -> BTreeMap<String, Value> {

@@ -3,7 +3,7 @@
 
 use std::error::Error;
 
-use lora::{LoraAdapters, LoraConfig, TargetModules, verify_saved};
+use lora::{LoraAdapters, LoraConfig, TargetModules};
 use nn_core::{DenseLinear, LinearSlot, Mode, ModulePath, VisitLinears};
 use tch::{Device, Kind, Tensor, no_grad};
 
@@ -25,7 +25,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let dir = std::env::temp_dir().join("example-adapter");
     std::fs::create_dir_all(&dir)?;
     adapters.save(&dir)?; // what Python's PEFT reads
-    println!("{:?}", verify_saved(&adapters, &dir)?);
+    println!("{} tensors", adapters.verify_saved(&dir)?);
     let again = LoraAdapters::load(&mut OneLayer::new(), &dir)?;
     println!("{} adapted layer read back", again.layers().len());
     Ok(())

@@ -9,7 +9,7 @@ use tch::Tensor;
 
 use crate::layer::AdapterLayer;
 use crate::linear::AdaptedLinear;
-use crate::saved::{Adapter, save_adapter};
+use crate::saved::Adapter;
 use crate::target::{LinearShape, Target, resolve};
 use crate::variant::{LayerTensors, NewLayer, WeightCache};
 use crate::{LoraConfig, LoraError};
@@ -141,7 +141,19 @@ impl LoraAdapters {
     /// # Errors
     /// [`LoraError`] when the disk refuses.
     pub fn save(&self, dir: &Path) -> Result<(), LoraError> {
-        save_adapter(dir, &self.config, &self.layers)
+        Adapter::write(dir, &self.config, &self.layers)
+    }
+
+    /// Reads the adapter back that was saved in `dir` and checks that it is whole and does something: every tensor there, of
+    /// the right shape, no `lora_B` all zero. Returns the number of tensors.
+    ///
+    /// # Errors
+    /// [`LoraError`] naming the first thing that is wrong.
+    pub fn verify_saved(&self, dir: &Path) -> Result<usize, LoraError> {
+        let adapter = Adapter::read(dir)?;
+        let num_tensors = adapter.take(shapes(&self.parameters()))?.len();
+        adapter.check_trained()?;
+        Ok(num_tensors)
     }
 
     /// Replaces the tensors by those saved in `dir`, of the same layers and ranks: all of them, or on an error none.
@@ -162,7 +174,7 @@ impl LoraAdapters {
 }
 
 /// Names and shapes of tensors.
-pub(crate) fn shapes(named: &[(String, Tensor)]) -> Vec<(String, Vec<i64>)> {
+fn shapes(named: &[(String, Tensor)]) -> Vec<(String, Vec<i64>)> {
     named.iter().map(|(name, tensor)| (name.clone(), tensor.size())).collect()
 }
 

@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize};
 use crate::error::LoraError;
 use crate::variant_name::{VariantName, peft_field};
 
-/// The hyper-parameters of an adapter directory.
-pub const ADAPTER_CONFIG: &str = "adapter_config.json";
+/// Name of the file of hyper-parameters in an adapter directory.
+pub(crate) const ADAPTER_CONFIG: &str = "adapter_config.json";
 
 /// The layers that are adapted, in PEFT's three spellings.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -15,14 +15,12 @@ mod target;
 mod variant;
 mod variant_name;
 mod variants;
-mod verify;
 
 pub use adapters::LoraAdapters;
-pub use config::{ADAPTER_CONFIG, LoraConfig, TargetModules};
+pub use config::{LoraConfig, TargetModules};
 pub use error::LoraError;
 pub use layer::AdapterLayer;
-pub use saved::{ADAPTER_WEIGHTS, Adapter, save_adapter};
+pub use saved::Adapter;
 pub use target::LinearShape;
 pub use variant::RowsDelta;
 pub use variant_name::VariantName;
-pub use verify::{SavedAdapter, verify_saved};

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use nn_core::TorchContext;
 use tch::Tensor;
-use weights::{TensorStore, atomic_write, write_safetensors};
+use weights::{TensorStore, atomic_write, pt_metadata, write_safetensors};
 
 use crate::config::{ADAPTER_CONFIG, LoraConfig};
 use crate::error::LoraError;
@@ -13,10 +13,10 @@ use crate::layer::AdapterLayer;
 use crate::target::{LinearShape, resolve};
 use crate::variant::{LayerTensors, Variant};
 
-/// The tensors of an adapter directory.
-pub const ADAPTER_WEIGHTS: &str = "adapter_model.safetensors";
+/// Name of the file of tensors in an adapter directory.
+pub(crate) const ADAPTER_WEIGHTS: &str = "adapter_model.safetensors";
 
-/// The tensors as PEFT wrote them before safetensors.
+/// Name of that file before PEFT wrote safetensors.
 const ADAPTER_WEIGHTS_BIN: &str = "adapter_model.bin";
 
 /// An adapter as it lies in its directory: configuration and tensors, without a model around them.
@@ -52,6 +52,21 @@ impl Adapter {
             tensors.insert(name, tensor);
         }
         Ok(Self { config, variant, path, tensors })
+    }
+
+    /// Writes an adapter of these layers into `dir`: `adapter_config.json` and `adapter_model.safetensors`, each atomically.
+    ///
+    /// # Errors
+    /// [`LoraError`] when the disk refuses.
+    pub fn write(dir: &Path, config: &LoraConfig, layers: &[AdapterLayer]) -> Result<(), LoraError> {
+        let named: Vec<(String, &Tensor)> = layers.iter().flat_map(AdapterLayer::named_tensors).collect();
+        write_safetensors(&dir.join(ADAPTER_WEIGHTS), &named, &pt_metadata())?;
+        let path = dir.join(ADAPTER_CONFIG);
+        let config = LoraConfig { inference_mode: true, ..config.clone() };
+        let text = serde_json::to_string_pretty(&config)
+            .map_err(|source| LoraError::Parse { path: path.clone(), source })?;
+        atomic_write(&path, |file| file.write_all(text.as_bytes()))?;
+        Ok(())
     }
 
     /// The hyper-parameters.
@@ -130,27 +145,6 @@ impl Adapter {
         let (path, first) = (self.path.clone(), first.clone());
         Err(LoraError::ZeroB { path, count: zero.len(), expected: count, first })
     }
-
-    /// The file of tensors.
-    pub(crate) fn path(&self) -> &Path {
-        &self.path
-    }
-}
-
-/// Writes `adapter_config.json` and `adapter_model.safetensors` into `dir`, each atomically.
-///
-/// # Errors
-/// [`LoraError`] when the disk refuses.
-pub fn save_adapter(dir: &Path, config: &LoraConfig, layers: &[AdapterLayer]) -> Result<(), LoraError> {
-    let named: Vec<(String, &Tensor)> = layers.iter().flat_map(AdapterLayer::named_tensors).collect();
-    let metadata = BTreeMap::from([("format".to_owned(), "pt".to_owned())]);
-    write_safetensors(&dir.join(ADAPTER_WEIGHTS), &named, &metadata)?;
-    let path = dir.join(ADAPTER_CONFIG);
-    let config = LoraConfig { inference_mode: true, ..config.clone() };
-    let text = serde_json::to_string_pretty(&config)
-        .map_err(|source| LoraError::Parse { path: path.clone(), source })?;
-    atomic_write(&path, |file| file.write_all(text.as_bytes()))?;
-    Ok(())
 }
 
 /// The name of a tensor as PEFT writes it today: some versions left the adapter's name in it, as in

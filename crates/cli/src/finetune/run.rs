@@ -5,7 +5,6 @@ use std::time::Instant;
 use anyhow::{Context, Result};
 use checkpoint::{Base, LoadTimes};
 use llama_finetune::{FinetuneError, FullModel, LoraModel, base_bytes, set_threads};
-use lora::verify_saved;
 use nn_core::Dtype;
 use tch::{Device, Kind};
 use trainer::{Outcome, ProgressReporter, Summary, Trainable, Trainer};
@@ -93,12 +92,13 @@ impl Job<'_> {
         let trainable = model.adapters().num_parameters();
         report::describe(config, model.model(), trainable, self.data.train.len());
         let Some(summary) = self.train(&model, kind)? else { return Ok(()) };
-        let saved = verify_saved(model.adapters(), &config.output_dir)
+        let num_tensors = model
+            .adapters()
+            .verify_saved(&config.output_dir)
             .context("the adapter was trained and saved, but reading it back found it wanting")?;
         tracing::info!(
-            "read back: {} tensors, {} parameters, no lora_B is zero",
-            saved.num_tensors,
-            count(saved.num_parameters as i64)
+            "read back: {num_tensors} tensors, {} parameters, no lora_B is zero",
+            count(trainable as i64)
         );
         let bytes = base_bytes(&self.base.config, kind, quantization);
         self.finish(&summary, times, bytes)

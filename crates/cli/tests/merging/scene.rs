@@ -5,7 +5,7 @@ use std::process::{Command, Stdio};
 
 use checkpoint::Base;
 use llama_model::LlamaConfig;
-use lora::{AdapterLayer, LoraConfig, TargetModules, save_adapter};
+use lora::{Adapter, AdapterLayer, LoraConfig, TargetModules};
 use nn_core::{Dtype, Mode, ModulePath, TokenBatch};
 use tch::{Device, Kind, Tensor, no_grad};
 
@@ -76,7 +76,7 @@ pub(crate) fn write_adapter(dir: &Path, config: &LlamaConfig, targets: &[&str], 
             }
         }
     }
-    save_adapter(dir, &lora, &layers).unwrap();
+    Adapter::write(dir, &lora, &layers).unwrap();
 }
 
 /// `merge` with `args`, in the scene's directory.

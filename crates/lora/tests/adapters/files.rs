@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use lora::{ADAPTER_CONFIG, ADAPTER_WEIGHTS, LinearShape, LoraAdapters, LoraConfig, LoraError, verify_saved};
+use lora::{LinearShape, LoraAdapters, LoraConfig, LoraError};
 use nn_core::Mode;
 use serde_json::Value;
 use tch::{Kind, Tensor};
@@ -12,6 +12,8 @@ use weights::{TensorStore, pt_metadata, write_safetensors};
 
 use crate::common::{OUT, Toy, WIDTH, adapted, config, every_variant, inputs};
 
+const ADAPTER_CONFIG: &str = "adapter_config.json";
+const ADAPTER_WEIGHTS: &str = "adapter_model.safetensors";
 const FIRST_A: &str = "base_model.model.model.layers.0.self_attn.q_proj.lora_A.weight";
 const FIRST_B: &str = "base_model.model.model.layers.0.self_attn.q_proj.lora_B.weight";
 
@@ -119,14 +121,14 @@ fn a_tensor_of_another_shape_is_named_with_both_shapes() {
     });
     let expected = format!("`{FIRST_A}` has shape [3, 13], but its layer asks for [3, 12]");
     assert_eq!(refusal(dir.path()), expected);
-    assert_eq!(verify_saved(&adapters, dir.path()).unwrap_err().to_string(), expected);
+    assert_eq!(adapters.verify_saved(dir.path()).unwrap_err().to_string(), expected);
 }
 
 #[test]
 fn an_adapter_that_does_nothing_is_told_after_saving() {
     let (dir, _toy, adapters) = saved();
-    let found = verify_saved(&adapters, dir.path()).unwrap();
-    assert_eq!((found.num_tensors, found.num_parameters), (8, (4 * 3 * (WIDTH + OUT)) as usize));
+    let found = adapters.verify_saved(dir.path()).unwrap();
+    assert_eq!((found, adapters.num_parameters()), (8, (4 * 3 * (WIDTH + OUT)) as usize));
     change(dir.path(), |tensors| {
         let _ = tensors.get_mut(FIRST_B).unwrap().zero_();
     });
@@ -135,9 +137,9 @@ fn an_adapter_that_does_nothing_is_told_after_saving() {
         "1 of 4 lora_B tensors in `{}` are all zero, first `{FIRST_B}`: nothing was learnt there",
         path.display()
     );
-    assert_eq!(verify_saved(&adapters, dir.path()).unwrap_err().to_string(), expected);
+    assert_eq!(adapters.verify_saved(dir.path()).unwrap_err().to_string(), expected);
     change(dir.path(), |tensors| drop(tensors.remove(FIRST_A)));
-    assert!(matches!(verify_saved(&adapters, dir.path()), Err(LoraError::MissingKeys { .. })));
+    assert!(matches!(adapters.verify_saved(dir.path()), Err(LoraError::MissingKeys { .. })));
 }
 
 #[test]

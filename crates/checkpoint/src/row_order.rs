@@ -3,7 +3,6 @@
 //! Meta and llama.cpp rotate neighbouring pairs of features, `(0, 1), (2, 3), …`; transformers rotates the two halves of a
 //! head against each other. The rows of query and key projections are in that order.
 
-use merge::RowOrder;
 use nn_core::{NnError, TorchContext};
 use tch::Tensor;
 
@@ -12,9 +11,11 @@ fn is_rotated(name: &str) -> bool {
     name.contains(".q_proj.") || name.contains(".k_proj.")
 }
 
-/// Returns the order that the rows of `name` get in a file of pairs.
-pub(crate) fn order_in_pairs(name: &str, head_dim: i64) -> RowOrder {
-    if is_rotated(name) { RowOrder::Pairs { head_dim } } else { RowOrder::Halves }
+/// Returns the order that the rows of each head of `name` get in a file of pairs (`unpermute` of alpaca-lora's
+/// `export_state_dict_checkpoint.py`); none where they stay.
+pub(crate) fn order_in_pairs(name: &str, head_dim: i64) -> Vec<i64> {
+    let half = head_dim / 2;
+    if is_rotated(name) { (0..half).flat_map(|row| [row, half + row]).collect() } else { Vec::new() }
 }
 
 /// Brings the rows of `name` from a file of pairs into Hugging Face's order (`convert_llama_weights_to_hf.py`,
@@ -34,8 +35,6 @@ fn to_halves(rows: &Tensor, head_dim: i64) -> Result<Tensor, NnError> {
 
 #[cfg(test)]
 mod tests {
-    use merge::to_pairs;
-
     use super::*;
 
     #[test]
@@ -46,7 +45,9 @@ mod tests {
 
     #[test]
     fn reading_undoes_writing() {
-        let rows = Tensor::arange(6 * 16 * 3, (tch::Kind::Float, tch::Device::Cpu)).view([96, 3]);
-        assert!(to_halves(&to_pairs(&rows, 16).unwrap(), 16).unwrap().equal(&rows));
+        let heads = Tensor::arange(6 * 16 * 3, (tch::Kind::Float, tch::Device::Cpu)).view([6, 16, 3]);
+        let order = order_in_pairs("model.layers.0.self_attn.q_proj.weight", 16);
+        let written = heads.index_select(1, &Tensor::from_slice(&order)).view([96, 3]);
+        assert!(to_halves(&written, 16).unwrap().equal(&heads.view([96, 3])));
     }
 }

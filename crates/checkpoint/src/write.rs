@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use llama_model::LlamaConfig;
-use merge::{Base as BaseTensors, Layout, Merged, Proof, merge};
+use merge::{BaseTensors, Merged, Placement, Proof, merge};
 use nn_core::NnError;
 use qlora_nf4::Quantization;
 use tch::{Device, Kind, Tensor};
@@ -46,10 +46,10 @@ impl MergePlan<'_> {
     /// Fills `files` with the merged tensors and finishes them once the proof holds.
     pub(crate) fn fill(
         &self,
-        layout: &Layout,
+        placements: &[Placement],
         mut files: Vec<TensorStream>,
     ) -> Result<Proof, CheckpointError> {
-        let (count, mut done, mut noted) = (layout.0.len(), 0, Instant::now());
+        let (count, mut done, mut noted) = (placements.len(), 0, Instant::now());
         let mut note = |_: &str| {
             done += 1;
             if noted.elapsed() > NOTE_EVERY {
@@ -57,7 +57,8 @@ impl MergePlan<'_> {
                 tracing::info!("{done} of {count} tensors");
             }
         };
-        let proof = self.with_base(|base| Ok(merge(base, self.deltas(), layout, &mut files, &mut note)?))?;
+        let proof =
+            self.with_base(|base| Ok(merge(base, self.deltas(), placements, &mut files, &mut note)?))?;
         for file in files {
             file.finish()?;
         }

@@ -4,10 +4,10 @@
 use std::error::Error;
 
 use lora::AdapterLayer;
-use merge::{Base, Combination, Deltas, HfLayout, TensorPlan, WeightedAdapter, merge, unmerge};
+use merge::{BaseTensors, Combination, Deltas, Placement, TensorPlan, WeightedAdapter, merge, unmerge};
 use nn_core::{LinearSource, ModulePath, NnError};
 use tch::{Device, Kind, Tensor};
-use weights::TensorStore;
+use weights::{SafetensorsWriter, TensorSpec, TensorStore, pt_metadata};
 
 const Q_PROJ: &str = "model.layers.0.self_attn.q_proj";
 
@@ -20,10 +20,12 @@ fn main() -> Result<(), Box<dyn Error>> {
 
     let dir = std::env::temp_dir().join("example-merged");
     std::fs::create_dir_all(&dir)?;
-    let layout = HfLayout::new(&dir, &[plan], u64::MAX)?;
-    let mut files = layout.streams()?;
-    let base = Base { source: &Ones, prepare: &|_, weight| Ok(weight) };
-    let proof = merge(&base, &deltas, layout.layout(), &mut files, &mut |name| println!("merged {name}"))?;
+    let spec = TensorSpec { name: name.clone(), kind: plan.kind, shape: plan.shape.clone() };
+    let path = dir.join("model.safetensors");
+    let mut files = [SafetensorsWriter::new(&path, vec![spec], &pt_metadata())?.stream()?];
+    let placements = [Placement::whole(plan, 0, name.clone())];
+    let base = BaseTensors { source: &Ones, prepare: &|_, weight| Ok(weight) };
+    let proof = merge(&base, &deltas, &placements, &mut files, &mut |name| println!("merged {name}"))?;
     for file in files {
         file.finish()?; // the file appears here
     }

@@ -6,7 +6,7 @@ use lora::AdapterLayer;
 use nn_core::TorchContext;
 use tch::{Kind, Tensor};
 
-use crate::MergeError;
+use crate::error::MergeError;
 
 /// An adapter and how much of it is wanted.
 #[derive(Debug)]

@@ -2,7 +2,8 @@
 
 use serde::Serialize;
 
-use crate::{Deltas, MergeError};
+use crate::deltas::Deltas;
+use crate::error::MergeError;
 
 /// What happened to one target.
 #[derive(Debug, Clone, PartialEq, Serialize)]

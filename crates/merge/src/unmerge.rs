@@ -5,7 +5,7 @@ use nn_core::{ModulePath, TorchContext, name_seed};
 use tch::{Device, Kind, Tensor};
 use torch_ext::Generator;
 
-use crate::MergeError;
+use crate::error::MergeError;
 
 /// Columns beyond the rank that the search for the range carries along.
 const OVERSAMPLING: i64 = 16;

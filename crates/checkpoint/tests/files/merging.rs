@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use checkpoint::{AdapterDir, Base, FORMATS, HuggingFace, MergeConfig};
-use lora::{AdapterLayer, LoraConfig, TargetModules, save_adapter};
+use lora::{Adapter, AdapterLayer, LoraConfig, TargetModules};
 use nn_core::{Dtype, LinearSource, ModulePath};
 use qlora_nf4::Quantization;
 use tch::{Device, Kind, Tensor};
+use weights::TensorStore;
 
 use crate::common::{logits, max_difference};
 
@@ -47,7 +48,7 @@ fn adapter(base: &Base, dir: &Path) -> BTreeMap<String, Tensor> {
         target_modules: Some(TargetModules::Names(vec!["k_proj".to_owned()])),
         ..LoraConfig::default()
     };
-    save_adapter(dir, &config, &layers).unwrap();
+    Adapter::write(dir, &config, &layers).unwrap();
     deltas
 }
 
@@ -120,4 +121,38 @@ fn what_a_form_does_not_heed_is_rejected_before_anything_is_written() {
     assert!(error.is_usage() && error.to_string().contains("is not empty"), "{error}");
     let names: Vec<_> = parent.path().read_dir().unwrap().map(|entry| entry.unwrap().file_name()).collect();
     assert_eq!(names, ["merged"]);
+}
+
+#[test]
+fn shards_hold_every_tensor_once_and_none_is_larger_than_allowed() {
+    const LIMIT: u64 = 300_000;
+    let base = tiny_llama();
+    let config = MergeConfig { max_shard_bytes: LIMIT, ..MergeConfig::from(&HuggingFace) };
+    let (_parent, out) = merged(&base, &[], config);
+    let index = std::fs::read_to_string(out.join("model.safetensors.index.json")).unwrap();
+    let index: serde_json::Value = serde_json::from_str(&index).unwrap();
+    let map: BTreeMap<String, String> = serde_json::from_value(index["weight_map"].clone()).unwrap();
+    let (mut total, mut names) = (0, Vec::new());
+    let files: std::collections::BTreeSet<&String> = map.values().collect();
+    assert!(
+        files.len() > 2
+            && files.iter().all(|name| name.ends_with(&format!("-of-{:05}.safetensors", files.len())))
+    );
+    for file in files {
+        let store = TensorStore::open_file(&out.join(file)).unwrap();
+        let bytes = |name: &str| {
+            let tensor = store.tensor(name).unwrap();
+            (tensor.numel() * tensor.kind().elt_size_in_bytes()) as u64
+        };
+        let size: u64 = store.names().map(bytes).sum();
+        assert!(size <= LIMIT || store.names().count() == 1, "{file} holds {size} bytes");
+        assert!(store.names().all(|name| map[name] == *file));
+        total += size;
+        names.extend(store.names().map(str::to_owned));
+    }
+    assert_eq!(index["metadata"]["total_size"], total);
+    names.sort();
+    let whole: Vec<String> = base.config.tensor_shapes().into_iter().map(|(name, _)| name).collect();
+    assert_eq!(names.len(), whole.len());
+    assert!(whole.iter().all(|name| names.binary_search(name).is_ok()));
 }

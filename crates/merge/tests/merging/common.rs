@@ -4,10 +4,12 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use lora::AdapterLayer;
-use merge::{Base, Combination, Deltas, HfLayout, MergeError, Proof, TensorPlan, WeightedAdapter, merge};
+use merge::{
+    BaseTensors, Combination, Deltas, MergeError, Placement, Proof, TensorPlan, WeightedAdapter, merge,
+};
 use nn_core::{LinearSource, ModulePath, NnError};
 use tch::{Device, Kind, Tensor};
-use weights::TensorStore;
+use weights::{SafetensorsWriter, TensorSpec, TensorStore, pt_metadata};
 
 /// Not the rank, so that a wrong scale shows.
 pub(crate) const ALPHA: f64 = 7.0;
@@ -80,18 +82,30 @@ pub(crate) fn merged(
     deltas: &Deltas,
     plans: &[TensorPlan],
 ) -> Result<(TensorStore, Proof), MergeError> {
-    merged_from(dir, &Base { source: weights, prepare: &|_, weight| Ok(weight) }, deltas, plans)
+    merged_from(dir, &BaseTensors { source: weights, prepare: &|_, weight| Ok(weight) }, deltas, plans)
 }
 
 pub(crate) fn merged_from(
     dir: &Path,
-    base: &Base<'_>,
+    base: &BaseTensors<'_>,
     deltas: &Deltas,
     plans: &[TensorPlan],
 ) -> Result<(TensorStore, Proof), MergeError> {
-    let layout = HfLayout::new(dir, plans, u64::MAX)?;
-    let mut files = layout.streams()?;
-    let proof = merge(base, deltas, layout.layout(), &mut files, &mut |_| {})?;
+    let spec = |plan: &TensorPlan| TensorSpec {
+        name: plan.name.clone(),
+        kind: plan.kind,
+        shape: plan.merged_shape(),
+    };
+    let specs = plans.iter().map(spec).collect();
+    let writer = SafetensorsWriter::new(&dir.join("model.safetensors"), specs, &pt_metadata())?;
+    // The writer decides on the order of the file.
+    let placement = |spec: &TensorSpec| {
+        let plan = plans.iter().find(|plan| plan.name == spec.name).unwrap();
+        Placement::whole(plan.clone(), 0, plan.name.clone())
+    };
+    let placements: Vec<Placement> = writer.specs().iter().map(placement).collect();
+    let mut files = [writer.stream()?];
+    let proof = merge(base, deltas, &placements, &mut files, &mut |_| {})?;
     for file in files {
         file.finish()?;
     }

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use merge::{Layout, Placement, Proof, TensorPlan};
+use merge::{Placement, Proof, TensorPlan};
 use tch::Kind;
 use weights::{GgmlType, GgufTensorSpec, GgufValue, GgufWriter};
 
@@ -43,16 +43,16 @@ pub(super) fn write(dir: &Path, plan: &MergePlan<'_>) -> Result<Proof, Checkpoin
             .ok_or_else(|| CheckpointError::NoGgufName { name: tensor.name.clone() })?;
         let shape = tensor.merged_shape();
         let spec = GgufTensorSpec { name: name.clone(), ggml_type: form(main, &shape), shape };
-        let order = order_in_pairs(&tensor.name, plan.config().head_dim);
+        let row_order = order_in_pairs(&tensor.name, plan.config().head_dim);
         let tensor = TensorPlan { kind: spec.piece_kind(), ..tensor.clone() };
-        placements.push(Placement::whole(tensor, order, 0, name));
+        placements.push(Placement { row_order, ..Placement::whole(tensor, 0, name) });
         specs.push(spec);
     }
     let mut file = GgufWriter::new(&dir.join(FILE), specs, &metadata)?.stream()?;
     if let Some((name, factors)) = &factors {
         file.write(name, factors)?;
     }
-    plan.fill(&Layout(placements), vec![file])
+    plan.fill(&placements, vec![file])
 }
 
 fn name_of(base: &Base) -> String {

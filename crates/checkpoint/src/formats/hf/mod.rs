@@ -3,13 +3,15 @@
 mod config_json;
 mod files;
 mod quantized;
+mod shards;
 
 use std::path::{Path, PathBuf};
 
-use merge::{HfLayout, Proof};
+use merge::Proof;
 
 pub(super) use config_json::write_configs;
 pub(super) use files::HuggingFaceFiles;
+use shards::Shards;
 
 use crate::format::{Format, ModelFiles, Supports};
 use crate::{CheckpointError, MergePlan};
@@ -45,9 +47,9 @@ impl Format for HuggingFace {
         let proof = if let Some(quantization) = quantization {
             quantized::write(dir, plan, quantization, max_shard_bytes)?
         } else {
-            let layout = HfLayout::new(dir, plan.tensors(), max_shard_bytes)?;
-            let proof = plan.fill(layout.layout(), layout.streams()?)?;
-            layout.write_index(dir)?;
+            let shards = Shards::new(dir, plan.tensors(), max_shard_bytes)?;
+            let proof = plan.fill(shards.placements(), shards.streams()?)?;
+            shards.write_index(dir)?;
             proof
         };
         write_configs(dir, plan)?;

@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use merge::{Proof, TensorPlan, shard_names, write_index};
+use merge::{Proof, TensorPlan};
 use qlora_nf4::{Quantization, write_quantized};
 use weights::TensorSpec;
 
+use super::shards::{shard_names, write_index};
 use crate::linears::linear_weights;
 use crate::{CheckpointError, MergePlan};
 

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use llama_model::LlamaConfig;
-use merge::{Destination, Layout, Placement, Proof, TensorPlan};
+use merge::{Destination, Placement, Proof, TensorPlan};
 use weights::{TensorSpec, TorchWriter};
 
 use super::files::{PARAMS, shard_path};
@@ -18,9 +18,9 @@ pub(super) fn write(dir: &Path, plan: &MergePlan<'_>, shards: usize) -> Result<P
     plan.copy_tokenizer(dir);
     let params = params_json(plan.config(), dir.join("tokenizer.model").exists())?;
     write_text(&dir.join(PARAMS), &params)?;
-    let (layout, shared) = layout(plan, shards)?;
+    let (placements, shared) = placements(plan, shards)?;
     let mut specs: Vec<Vec<TensorSpec>> = vec![Vec::new(); shards];
-    for placement in &layout.0 {
+    for placement in &placements {
         for part in &placement.destinations {
             specs[part.file].push(spec(&placement.tensor, part));
         }
@@ -30,14 +30,14 @@ pub(super) fn write(dir: &Path, plan: &MergePlan<'_>, shards: usize) -> Result<P
         .enumerate()
         .map(|(shard, specs)| TorchWriter::new(&shard_path(dir, shard), specs, &shared)?.stream())
         .collect::<Result<Vec<_>, _>>()?;
-    plan.fill(&layout, files)
+    plan.fill(&placements, files)
 }
 
 /// Further names of tensors that are written.
 type Shared = Vec<(String, String)>;
 
 /// Places every tensor, and names what lies there under two names.
-fn layout(plan: &MergePlan<'_>, shards: usize) -> Result<(Layout, Shared), CheckpointError> {
+fn placements(plan: &MergePlan<'_>, shards: usize) -> Result<(Vec<Placement>, Shared), CheckpointError> {
     let config = plan.config();
     let mut placements = Vec::with_capacity(plan.tensors().len() + 1);
     for tensor in plan.tensors() {
@@ -55,7 +55,7 @@ fn layout(plan: &MergePlan<'_>, shards: usize) -> Result<(Layout, Shared), Check
             }
         }
     }
-    Ok((Layout(placements), shared))
+    Ok((placements, shared))
 }
 
 /// Places `tensor` under the name that Meta has for Hugging Face's `name`.
@@ -74,7 +74,7 @@ fn placement(
     });
     Ok(Placement {
         tensor: tensor.clone(),
-        order: order_in_pairs(name, config.head_dim),
+        row_order: order_in_pairs(name, config.head_dim),
         destinations: destinations.collect(),
     })
 }

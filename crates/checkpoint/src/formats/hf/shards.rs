@@ -1,19 +1,20 @@
-//! Hugging Face's directories: `model.safetensors`, or shards with an index.
+//! `model.safetensors`, or shards with an index.
 
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use merge::{Placement, TensorPlan};
 use serde_json::json;
 use weights::{SafetensorsWriter, TensorSpec, TensorStream, atomic_write, pt_metadata};
 
-use crate::{Layout, MergeError, Placement, RowOrder, TensorPlan};
+use crate::CheckpointError;
 
 /// One file, or shards of limited size and their index (transformers `save_pretrained`).
 #[derive(Debug)]
-pub struct HfLayout {
+pub(super) struct Shards {
     writers: Vec<SafetensorsWriter>,
     names: Vec<String>,
-    layout: Layout,
+    placements: Vec<Placement>,
     /// Tensor to shard, in the order of the model.
     index: Vec<(String, usize)>,
     total_bytes: u64,
@@ -22,13 +23,17 @@ pub struct HfLayout {
 /// The index of shards.
 const INDEX: &str = "model.safetensors.index.json";
 
-impl HfLayout {
+impl Shards {
     /// Lays out `tensors`, which are in the order of the model, in `dir`: each shard takes tensors until the next would
     /// make it larger than `max_shard_bytes`; a tensor that is larger has a shard of its own.
     ///
     /// # Errors
-    /// [`MergeError::Weights`] when the format cannot hold them.
-    pub fn new(dir: &Path, tensors: &[TensorPlan], max_shard_bytes: u64) -> Result<Self, MergeError> {
+    /// When the format cannot hold them.
+    pub(super) fn new(
+        dir: &Path,
+        tensors: &[TensorPlan],
+        max_shard_bytes: u64,
+    ) -> Result<Self, CheckpointError> {
         let mut shards: Vec<Vec<TensorSpec>> = vec![Vec::new()];
         let (mut size, mut total_bytes, mut index) = (0, 0, Vec::new());
         for tensor in tensors {
@@ -60,37 +65,32 @@ impl HfLayout {
                 let by_name = &by_name;
                 move |spec| {
                     let tensor = (*by_name.get(spec.name.as_str())?).clone();
-                    Some(Placement::whole(tensor, RowOrder::Halves, file, spec.name.clone()))
+                    Some(Placement::whole(tensor, file, spec.name.clone()))
                 }
             })
         });
-        let layout = Layout(placements.collect());
-        Ok(Self { writers, names, layout, index, total_bytes })
+        let placements = placements.collect();
+        Ok(Self { writers, names, placements, index, total_bytes })
     }
 
-    /// Which tensor goes where.
-    pub fn layout(&self) -> &Layout {
-        &self.layout
-    }
-
-    /// Names of the files of tensors.
-    pub fn file_names(&self) -> &[String] {
-        &self.names
+    /// Returns the place of every tensor, in the order of the files.
+    pub(super) fn placements(&self) -> &[Placement] {
+        &self.placements
     }
 
     /// Begins every file.
     ///
     /// # Errors
-    /// [`MergeError::Weights`] when the disk refuses.
-    pub fn streams(&self) -> Result<Vec<TensorStream>, MergeError> {
+    /// When the disk refuses.
+    pub(super) fn streams(&self) -> Result<Vec<TensorStream>, CheckpointError> {
         Ok(self.writers.iter().map(SafetensorsWriter::stream).collect::<Result<_, _>>()?)
     }
 
     /// Writes the index of shards into `dir`; nothing where there is one file.
     ///
     /// # Errors
-    /// [`MergeError::Weights`] when the disk refuses.
-    pub fn write_index(&self, dir: &Path) -> Result<(), MergeError> {
+    /// When the disk refuses.
+    pub(super) fn write_index(&self, dir: &Path) -> Result<(), CheckpointError> {
         if self.names.len() == 1 {
             return Ok(());
         }
@@ -99,8 +99,8 @@ impl HfLayout {
     }
 }
 
-/// What `count` files of weights are called.
-pub fn shard_names(count: usize) -> Vec<String> {
+/// Names `count` files of weights.
+pub(super) fn shard_names(count: usize) -> Vec<String> {
     if count == 1 {
         return vec!["model.safetensors".to_owned()];
     }
@@ -110,8 +110,12 @@ pub fn shard_names(count: usize) -> Vec<String> {
 /// Writes the index of shards into `dir`; `map` says which file each tensor is in.
 ///
 /// # Errors
-/// [`MergeError::Weights`] when the disk refuses.
-pub fn write_index(dir: &Path, total_bytes: u64, map: &BTreeMap<&str, &str>) -> Result<(), MergeError> {
+/// When the disk refuses.
+pub(super) fn write_index(
+    dir: &Path,
+    total_bytes: u64,
+    map: &BTreeMap<&str, &str>,
+) -> Result<(), CheckpointError> {
     let index = json!({"metadata": {"total_size": total_bytes}, "weight_map": map});
     Ok(atomic_write(&dir.join(INDEX), |file| {
         file.write_all(serde_json::to_string_pretty(&index).unwrap_or_default().as_bytes())

@@ -1,8 +1,9 @@
-//! Which file gets which part of which tensor.
+//! The file that gets each part of a tensor.
 
 use std::ops::Range;
 
-use tch::Kind;
+use nn_core::{NnError, TorchContext};
+use tch::{Kind, Tensor};
 
 /// A tensor of the merged model, under its name in the base.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,18 +29,6 @@ impl TensorPlan {
     }
 }
 
-/// The order of the rows of a projection whose heads are rotated.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum RowOrder {
-    /// As in the base: the two halves of a head, as transformers has them.
-    Halves,
-    /// Neighbouring pairs, as Meta and llama.cpp have them.
-    Pairs {
-        /// Rows of a head.
-        head_dim: i64,
-    },
-}
-
 /// A part of a tensor in a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Destination {
@@ -53,25 +42,34 @@ pub struct Destination {
     pub columns: Option<Range<i64>>,
 }
 
-/// What becomes of one tensor.
+/// The places of one tensor.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Placement {
     /// The tensor.
     pub tensor: TensorPlan,
-    /// The order its rows get.
-    pub order: RowOrder,
+    /// Order of the rows of each block of as many: `row_order[i]` is the base's row in place `i`. Empty for the base's order.
+    pub row_order: Vec<i64>,
     /// Where it goes.
     pub destinations: Vec<Destination>,
 }
 
 impl Placement {
-    /// All of a tensor in one file.
-    pub fn whole(tensor: TensorPlan, order: RowOrder, file: usize, name: String) -> Self {
+    /// Puts all of a tensor into one file, its rows in the base's order.
+    pub fn whole(tensor: TensorPlan, file: usize, name: String) -> Self {
         let rows = 0..tensor.merged_shape().first().copied().unwrap_or(1);
-        Self { tensor, order, destinations: vec![Destination { file, name, rows, columns: None }] }
+        let destinations = vec![Destination { file, name, rows, columns: None }];
+        Self { tensor, row_order: Vec::new(), destinations }
+    }
+
+    /// Brings rows of whole blocks, `[blocks · len, ..]`, into the order of the files.
+    pub(crate) fn ordered(&self, rows: Tensor) -> Result<Tensor, NnError> {
+        if self.row_order.is_empty() {
+            return Ok(rows);
+        }
+        let (shape, order) = (rows.size(), Tensor::from_slice(&self.row_order));
+        let len = self.row_order.len() as i64;
+        let blocks = rows.f_reshape([shape[0] / len, len, -1]).op("reshape")?; // [blocks, len, ..]
+        let ordered = blocks.f_index_select(1, &order).op("index_select")?;
+        Ok(ordered.f_reshape(shape.as_slice()).op("reshape")?)
     }
 }
-
-/// What becomes of every tensor, in the order in which the files take them.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Layout(pub Vec<Placement>);

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use merge::{Layout, Placement, Proof, RowOrder, TensorPlan};
+use merge::{Placement, Proof, TensorPlan};
 use serde_json::{Map, json};
 use weights::{TensorSpec, TorchWriter};
 
@@ -56,7 +56,7 @@ impl Format for TorchBin {
                 shard.push(tensor);
             }
         }
-        let (mut layout, mut files, mut weight_map) = (Layout::default(), Vec::new(), Map::new());
+        let (mut placements, mut files, mut weight_map) = (Vec::new(), Vec::new(), Map::new());
         for (index, tensors) in shards.iter().enumerate() {
             let file = file_name(index, shards.len());
             let specs = tensors.iter().map(|tensor| spec(tensor)).collect();
@@ -64,10 +64,10 @@ impl Format for TorchBin {
             for &tensor in tensors {
                 let name = tensor.name.clone();
                 weight_map.insert(name.clone(), file.as_str().into());
-                layout.0.push(Placement::whole(tensor.clone(), RowOrder::Halves, index, name));
+                placements.push(Placement::whole(tensor.clone(), index, name));
             }
         }
-        let proof = plan.fill(&layout, files)?;
+        let proof = plan.fill(&placements, files)?;
         if shards.len() > 1 {
             let index = json!({"metadata": {"total_size": total_bytes}, "weight_map": weight_map});
             write_text(&dir.join(INDEX), &format!("{index:#}"))?;

@@ -8,12 +8,12 @@ use anyhow::{Context, Result, bail};
 use clap::Parser;
 use lora::{LoraAdapters, LoraConfig, TargetModules};
 use serde::Serialize;
-use trainer::{Optimizer, StepOutcome, StepSettings, StopFlag, TrainConfig, Trainable, optimizer_step};
+use trainer::{Optimizer, StepOutcome, StepSettings, StopFlag, TrainConfig, optimizer_step};
 
 use checkpoint::Base;
 use cli::output::print;
 use llama_finetune::{DeviceChoice, LoraModel, set_threads};
-use nn_core::Dataset;
+use nn_core::{Dataset, Trainable};
 
 /// Time training steps: forward, backward, clip, update (the peer is `benches/train_step.py`).
 #[derive(Debug, Parser)]

@@ -16,12 +16,10 @@ use checkpoint::Base;
 use llama_finetune::LoraModel;
 use llama_model::Llama;
 use lora::{LoraAdapters, LoraConfig};
-use nn_core::{Dtype, IGNORE_INDEX, LinearSource, Mode, NnError, TokenBatch};
+use nn_core::{BoxError, Dtype, IGNORE_INDEX, LinearSource, Mode, NnError, TokenBatch, Trainable};
 use serde::Deserialize;
 use tch::{Device, Kind, Tensor, no_grad};
-use trainer::{
-    BoxError, Optimizer, StepOutcome, StepSettings, StopFlag, TrainConfig, Trainable, optimizer_step,
-};
+use trainer::{Optimizer, StepOutcome, StepSettings, StopFlag, TrainConfig, optimizer_step};
 use weights::{CheckpointSource, TensorStore};
 
 /// Mean loss of a step. Float32 sums in another order, over 20 steps that each build on the one before.

@@ -8,11 +8,11 @@ use std::path::Path;
 use checkpoint::Base;
 use llama_finetune::LoraModel;
 use lora::{LoraAdapters, LoraConfig, TargetModules};
-use nn_core::{Dtype, TokenBatch};
+use nn_core::{Dtype, TokenBatch, Trainable};
 use qlora_nf4::{Quantization, dequantized_bytes, reset_dequantized_peak};
 use serde::Deserialize;
 use tch::{Device, Tensor, no_grad};
-use trainer::{Optimizer, StepOutcome, StepSettings, StopFlag, TrainConfig, Trainable, optimizer_step};
+use trainer::{Optimizer, StepOutcome, StepSettings, StopFlag, TrainConfig, optimizer_step};
 
 /// Mean loss of a step.
 const NF4_LOSS: f64 = 1e-3;

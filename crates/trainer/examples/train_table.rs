@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use std::error::Error;
 use std::path::Path;
 
-use nn_core::{Mode, TokenBatch};
+use nn_core::{BoxError, Dataset, Mode, TokenBatch, Trainable};
 use tch::{Device, Kind, Reduction, Tensor, no_grad};
-use trainer::{BoxError, Dataset, Outcome, TrainConfig, Trainable, Trainer};
+use trainer::{Outcome, TrainConfig, Trainer};
 use weights::{TensorStore, write_safetensors};
 
 // ANCHOR: readme

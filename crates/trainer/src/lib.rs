@@ -1,7 +1,7 @@
 //! The training loop, for anything that is trained.
 //!
-//! The loop knows two contracts of `nn-core`: a [`Trainable`] gives parameters and a loss and can save and restore itself; a
-//! [`Dataset`] gives batches in an order that depends on the epoch and the seed. It knows no model, no adapter and no record
+//! The loop knows two contracts of `nn-core`: a [`Trainable`](nn_core::Trainable) gives parameters and a loss and can save and restore itself; a
+//! [`Dataset`](nn_core::Dataset) gives batches in an order that depends on the epoch and the seed. It knows no model, no adapter and no record
 //! format.
 //!
 //! - [`Trainer`] runs a [`TrainConfig`] to its end: steps, evaluation, checkpoints, metrics.
@@ -47,8 +47,7 @@ pub use config::TrainConfig;
 pub use diagnosis::Diagnosis;
 pub use error::TrainError;
 pub use metrics::{EvalRecord, StepRecord};
-pub use nn_core::{BoxError, Dataset, Trainable};
-pub use optim::{OPTIMIZERS, OptimizerKind, OptimizerSettings, StateTensor, UpdateRule, UpdateStep};
+pub use optim::{OPTIMIZERS, OptimizerKind, StateTensor, UpdateRule, UpdateStep};
 pub use outcome::{Outcome, Summary};
 pub use phases::Phases;
 pub use progress::ProgressReporter;

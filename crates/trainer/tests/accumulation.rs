@@ -5,11 +5,8 @@
 mod common;
 
 use common::*;
-use nn_core::{IGNORE_INDEX, TokenBatch};
-use trainer::{
-    Dataset, Optimizer, StepOutcome, StepSettings, StepStats, StopFlag, TrainConfig, Trainable,
-    optimizer_step,
-};
+use nn_core::{Dataset, IGNORE_INDEX, TokenBatch, Trainable};
+use trainer::{Optimizer, StepOutcome, StepSettings, StepStats, StopFlag, TrainConfig, optimizer_step};
 
 /// Sums in another order differ by float32 rounding.
 const TOLERANCE: f64 = 1e-6;

@@ -4,15 +4,16 @@
 mod common;
 
 use common::*;
+use nn_core::Trainable;
 use tch::{Tensor, no_grad};
-use trainer::{Diagnosis, TrainConfig, TrainError, Trainable, Trainer, find_last_checkpoint};
+use trainer::{Diagnosis, TrainConfig, TrainError, Trainer, find_last_checkpoint};
 
 /// Data in which one record, and one only, holds the token that spoils a loss; and the step that reads it, from 1.
 fn spoilt() -> (Sentences, usize, u64) {
     const RECORD: usize = 9;
     let mut data = Sentences::new(RECORDS, 1);
     data.0[RECORD].push(BAD_TOKEN);
-    let order = trainer::Dataset::epoch_order(&data, 0, config().seed);
+    let order = nn_core::Dataset::epoch_order(&data, 0, config().seed);
     let place = order.iter().position(|&index| index == RECORD).unwrap();
     (data, RECORD, place as u64 / 6 + 1)
 }
@@ -72,16 +73,16 @@ fn a_gradient_overflow_under_a_finite_loss_is_reported_as_such() {
             &self,
             batch: &nn_core::TokenBatch,
             mode: nn_core::Mode,
-        ) -> Result<Tensor, trainer::BoxError> {
+        ) -> Result<Tensor, nn_core::BoxError> {
             let head = &self.0.parameters()[1].1;
             // The root of |x - x| is 0, its slope is not.
             let zero = (head - head.detach()).abs().sqrt().sum(tch::Kind::Float);
             Ok(self.0.loss_sum(batch, mode)? + zero)
         }
-        fn save(&self, dir: &std::path::Path) -> Result<(), trainer::BoxError> {
+        fn save(&self, dir: &std::path::Path) -> Result<(), nn_core::BoxError> {
             self.0.save(dir)
         }
-        fn restore(&self, dir: &std::path::Path) -> Result<(), trainer::BoxError> {
+        fn restore(&self, dir: &std::path::Path) -> Result<(), nn_core::BoxError> {
             self.0.restore(dir)
         }
     }

@@ -5,9 +5,9 @@ use std::time::Instant;
 use anyhow::{Context, Result};
 use checkpoint::{Base, LoadTimes};
 use llama_finetune::{FinetuneError, FullModel, LoraModel, base_bytes, set_threads};
-use nn_core::Dtype;
+use nn_core::{Dtype, Trainable};
 use tch::{Device, Kind};
-use trainer::{Outcome, ProgressReporter, Summary, Trainable, Trainer};
+use trainer::{Outcome, ProgressReporter, Summary, Trainer};
 
 use super::args::FinetuneArgs;
 use super::output_dir::{self, OutputMode};

@@ -3,7 +3,7 @@
 use nn_core::TorchContext;
 use tch::Tensor;
 
-use super::rule::{OptimizerSettings, StateTensor, UpdateRule, UpdateStep};
+use super::rule::{StateTensor, UpdateRule, UpdateStep};
 use crate::TrainError;
 
 /// Lion (Chen et al., "Symbolic Discovery of Optimization Algorithms", arXiv 2302.06675, algorithm 2): every element moves by
@@ -30,9 +30,9 @@ impl UpdateRule for Lion {
         state: &mut [Tensor],
         step: &UpdateStep,
     ) -> Result<Tensor, TrainError> {
-        let OptimizerSettings { beta1, beta2, .. } = step.settings;
+        let UpdateStep { learning_rate, beta1, beta2, .. } = *step;
         let mut update = state[0].f_lerp(&gradient, 1.0 - beta1).op("lerp")?.f_sign().op("sign")?;
         let _ = state[0].f_lerp_(&gradient, 1.0 - beta2).op("lerp_")?;
-        Ok(update.f_mul_scalar_(-step.learning_rate).op("mul_")?)
+        Ok(update.f_mul_scalar_(-learning_rate).op("mul_")?)
     }
 }

@@ -21,7 +21,8 @@ use serde::{Deserialize, Deserializer, de};
 pub use gradients::Gradients;
 pub use kind::OptimizerKind;
 pub use optimizer::Optimizer;
-pub use rule::{OptimizerSettings, StateTensor, UpdateRule, UpdateStep};
+pub(crate) use optimizer::OptimizerSettings;
+pub use rule::{StateTensor, UpdateRule, UpdateStep};
 
 /// All optimisers, by the names of transformers' `optim`.
 pub const OPTIMIZERS: &[OptimizerKind] = &[

@@ -10,8 +10,21 @@ use weights::TensorStore;
 use super::bucket::{Bucket, fill_buckets};
 use super::gradients::Gradients;
 use super::kind::OptimizerKind;
-use super::rule::{OptimizerSettings, UpdateStep};
+use super::rule::UpdateStep;
 use crate::TrainError;
+
+/// Hyper-parameters of an [`Optimizer`].
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct OptimizerSettings {
+    /// As in [`UpdateStep`].
+    pub(crate) beta1: f64,
+    /// As in [`UpdateStep`].
+    pub(crate) beta2: f64,
+    /// As in [`UpdateStep`].
+    pub(crate) epsilon: f64,
+    /// Share of a parameter, times the learning rate, removed before each update.
+    pub(crate) weight_decay: f64,
+}
 
 /// An optimiser and the float32 parameters it updates.
 ///
@@ -99,8 +112,8 @@ impl Optimizer {
     pub fn step(&mut self, gradients: Gradients, learning_rate: f64) -> Result<(), TrainError> {
         let _guard = no_grad_guard();
         self.steps += 1;
-        let step = UpdateStep { number: self.steps, learning_rate, settings: self.settings };
-        let weight_decay = self.settings.weight_decay;
+        let OptimizerSettings { beta1, beta2, epsilon, weight_decay } = self.settings;
+        let step = UpdateStep { number: self.steps, learning_rate, beta1, beta2, epsilon };
         let kept = 1.0 - learning_rate * weight_decay;
 
         for (bucket, gradient) in self.buckets.iter_mut().zip(gradients.0) {

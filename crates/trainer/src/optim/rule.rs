@@ -6,19 +6,6 @@ use tch::Tensor;
 
 use crate::TrainError;
 
-/// Hyper-parameters that optimisers share.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct OptimizerSettings {
-    /// Decay of the running mean of the gradient.
-    pub beta1: f64,
-    /// Decay of the second running mean: of the squared gradient, or as the optimiser defines it.
-    pub beta2: f64,
-    /// Small number that keeps a denominator away from 0.
-    pub epsilon: f64,
-    /// Share of a parameter, times the learning rate, taken off before each update.
-    pub weight_decay: f64,
-}
-
 /// A value that an optimiser keeps for every trained element from one step to the next; 0 at first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct StateTensor {
@@ -35,8 +22,12 @@ pub struct UpdateStep {
     pub number: i64,
     /// Learning rate of the step.
     pub learning_rate: f64,
-    /// Hyper-parameters.
-    pub settings: OptimizerSettings,
+    /// Decay of the running mean of the gradient.
+    pub beta1: f64,
+    /// Decay of the second running mean: of the squared gradient, or as the optimiser defines it.
+    pub beta2: f64,
+    /// Small number that keeps a denominator away from 0.
+    pub epsilon: f64,
 }
 
 /// The formula of an optimiser that treats every element by itself.

@@ -7,10 +7,10 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use nn_core::{Mode, TokenBatch, mix_seed};
+use nn_core::{BoxError, Dataset, Mode, TokenBatch, Trainable, mix_seed};
 use serde_json::Value;
 use tch::{Kind, Reduction, Tensor, no_grad};
-use trainer::{BoxError, Dataset, Outcome, Reporter, StopFlag, TrainConfig, Trainable, Trainer};
+use trainer::{Outcome, Reporter, StopFlag, TrainConfig, Trainer};
 use weights::{TensorStore, write_safetensors};
 
 /// Tokens of the toy language.

@@ -74,7 +74,8 @@ impl Base {
         Ok(tokenizer)
     }
 
-    /// Returns the ids that end an answer: the tokenizer's, and the configuration's where they agree with the vocabulary.
+    /// Returns the ids that end an answer: the tokenizer's, and the configuration's where they agree with the
+    /// vocabulary.
     pub fn eos_ids(&self, tokenizer: &LlamaTokenizer) -> Vec<i64> {
         let mut ids = vec![tokenizer.eos_id()];
         // Llama 3's instruct models name several; a decapoda-style `eos_token_id: 1` (which is `<s>`) is not one.
@@ -114,8 +115,8 @@ impl Base {
         self.load_quantized(device, dtype, None)
     }
 
-    /// Loads the weights as [`Base::load`] does, with the linear layers quantised on the way where `asked` says so; `dtype`
-    /// is then that of the rest and of the computation. A base that is quantised already is opened as it is.
+    /// Loads the weights as [`Base::load`] does, with the linear layers quantised on the way where `asked` says so;
+    /// `dtype` is then that of the rest and of the computation. A base that is quantised already is opened as it is.
     ///
     /// # Errors
     /// Those of [`Base::load`], and when a base that is quantised already is to be quantised.
@@ -180,9 +181,9 @@ impl Base {
         self.files.quantization()
     }
 
-    /// Adds `adapters` to the weights and writes the result into the directory `output_dir`, which appears complete or not
-    /// at all, in any form: `&HuggingFace`, `&Gguf`, or a whole [`MergeConfig`]. Without an adapter the base is converted.
-    /// Returns what changed, layer by layer.
+    /// Adds `adapters` to the weights and writes the result into the directory `output_dir`, which appears complete or
+    /// not at all, in any form: `&HuggingFace`, `&Gguf`, or a whole [`MergeConfig`]. Without an adapter the base is
+    /// converted. Returns what changed, layer by layer.
     ///
     /// # Errors
     /// When the output may not take its name, an adapter does not fit, a layer of it changes nothing, the form has no

@@ -6,8 +6,8 @@ use serde_json::Value;
 
 use crate::CheckpointError;
 
-/// Reads the template of a directory: `chat_template.jinja`, or in `tokenizer_config.json` one text, or several by name of
-/// which `default` counts, or else the first (transformers `PreTrainedTokenizerBase`).
+/// Reads the template of a directory: `chat_template.jinja`, or in `tokenizer_config.json` one text, or several by
+/// name of which `default` counts, or else the first (transformers `PreTrainedTokenizerBase`).
 pub(crate) fn template_in_dir(dir: &Path) -> Result<Option<String>, CheckpointError> {
     let read = |name: &str| {
         let path = dir.join(name);
@@ -38,7 +38,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_file_of_its_own_counts_before_the_one_of_many() {
+    fn chat_template_jinja_comes_before_tokenizer_config() {
         let dir = tempfile::tempdir().unwrap();
         let write = |name: &str, text: &str| std::fs::write(dir.path().join(name), text).unwrap();
         let found = || template_in_dir(dir.path()).unwrap();

@@ -52,8 +52,8 @@ pub struct MergeConfig {
     pub format: &'static dyn Format,
     /// Precision of the files.
     pub precision: Precision,
-    /// Bytes that one file of Hugging Face's holds at most, unless one tensor is larger; 5 GB by default, as transformers
-    /// has it.
+    /// Bytes that one file of Hugging Face's holds at most, unless one tensor is larger; 5 GB by default, as
+    /// transformers has it.
     pub max_shard_bytes: u64,
     /// Number of model-parallel files of Meta's form; 1 by default.
     pub shards: usize,

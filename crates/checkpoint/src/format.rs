@@ -21,8 +21,8 @@ pub trait Format: fmt::Debug + Sync {
     /// Describes the files in one line, for a help text.
     fn description(&self) -> &'static str;
 
-    /// Looks for a model of this form at `path`; returns the path that [`Format::open`] takes, which is `path` or a file
-    /// in it.
+    /// Looks for a model of this form at `path`; returns the path that [`Format::open`] takes, which is `path` or a
+    /// file in it.
     ///
     /// # Errors
     /// When something of this form is there, but cannot be told from something else of it.
@@ -62,8 +62,8 @@ pub trait ModelFiles: fmt::Debug + Any {
     /// Returns the shape of the model.
     fn config(&self) -> &LlamaConfig;
 
-    /// Opens a source of its layers on `device`, in `kind`; `None` keeps the stored one. Layers that are quantised stay so
-    /// as layers, and come dequantised as tensors.
+    /// Opens a source of its layers on `device`, in `kind`; `None` keeps the stored one. Layers that are quantised
+    /// stay so as layers, and come dequantised as tensors.
     ///
     /// # Errors
     /// When the headers of the weights cannot be read.

@@ -35,8 +35,8 @@ pub(super) fn is_id(name: &str) -> bool {
     name.split_once('/').is_some_and(|(organisation, model)| plain(organisation) && plain(model))
 }
 
-/// Returns the directory of the model `id` in the hub's cache, after fetching the files that are not there yet. A model that is there as a
-/// whole is taken as it is, without asking the hub.
+/// Returns the directory of the model `id` in the hub's cache, after fetching the files that are not there yet. A
+/// model that is there as a whole is taken as it is, without asking the hub.
 ///
 /// # Errors
 /// When the hub cannot be asked, or does not give it; with what the user can do.

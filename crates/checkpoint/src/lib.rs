@@ -1,11 +1,11 @@
 //! Every form of a model, opened and written: Hugging Face's directories, Meta's state dicts, GGUF files.
 //!
-//! [`Base::open`] takes a directory, a file, or the name of a model on the hub and recognises its form; tokenizer, chat
-//! template and weights are then read the same way whatever it is, and [`Base::load`] gives the model. [`Base::merge`] adds
-//! adapters and writes the result in any form.
+//! [`Base::open`] takes a directory, a file, or the name of a model on the hub and recognises its form; tokenizer,
+//! chat template and weights are then read the same way whatever it is, and [`Base::load`] gives the model.
+//! [`Base::merge`] adds adapters and writes the result in any form.
 //!
-//! A form is one folder of `formats`, which implements [`Format`], and one line of [`FORMATS`]. Inside, tensors have Hugging
-//! Face's names, shapes and order of rows.
+//! A form is one folder of `formats`, which implements [`Format`], and one line of [`FORMATS`]. Inside, tensors have
+//! Hugging Face's names, shapes and order of rows.
 
 mod base;
 mod chat_template;

@@ -4,8 +4,8 @@ use sysinfo::{MemoryRefreshKind, RefreshKind, System};
 use tch::{Device, Kind};
 
 /// Chooses the precision of frozen weights that the user left open: bfloat16 on a GPU. On a CPU float32, which is the
-/// fastest there, where the model then takes at most half of the free memory; otherwise bfloat16, which needs no copy of
-/// a checkpoint in that precision.
+/// fastest there, where the model then takes at most half of the free memory; otherwise bfloat16, which needs no copy
+/// of a checkpoint in that precision.
 pub fn auto_kind(device: Device, num_parameters: i64) -> Kind {
     if device.is_cuda() {
         return Kind::BFloat16;

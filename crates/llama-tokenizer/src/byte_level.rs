@@ -31,7 +31,7 @@ pub(crate) fn pre_tokenizer(pre: &str) -> Option<Value> {
     }
 }
 
-/// The name of a way of cutting that a `tokenizer.json` spells out; `None` for one that is not known.
+/// Returns the name of the pattern that a `tokenizer.json` spells out; `None` for one that is not known.
 pub(crate) fn name_of(spelt: &Value) -> Option<&'static str> {
     // What a file says beyond kind, cuts and order is of no consequence for what is cut.
     let essence = |value: &Value| -> Vec<String> {
@@ -52,7 +52,7 @@ fn is_llama_3(pre: &str) -> bool {
     ["llama-bpe", "llama-v3", "llama3"].contains(&pre)
 }
 
-/// The contents of a `tokenizer.json` without its added tokens.
+/// Makes the contents of a `tokenizer.json` without its added tokens.
 pub(crate) fn to_tokenizer_json(
     tokens: &[String],
     merges: &[[&str; 2]],

@@ -11,7 +11,7 @@ use crate::sentencepiece::{SentencePieceModel, piece_type};
 /// The word boundary of SentencePiece, which stands for a space.
 const BOUNDARY: &str = "\u{2581}";
 
-/// The contents of a `tokenizer.json` with the ids of `model`.
+/// Makes the contents of a `tokenizer.json` with the ids of `model`.
 ///
 /// SentencePiece stores no merges: it merges the neighbours whose joint piece has the highest score. Every way to cut a
 /// piece into two pieces is therefore a merge, ranked by the score of the whole. Control tokens are left out of the

@@ -14,9 +14,9 @@ use crate::{Pieces, TokenizerError, TokenizerParts};
 const BOUNDARY: &str = "\u{2581}";
 
 impl TokenizerParts {
-    /// The tokenizer of a model directory in parts: of `tokenizer.model`, with the tokens that `tokenizer.json` adds, or
-    /// else of `tokenizer.json` alone. SentencePiece keeps scores; where only merges are left, a token's score is the
-    /// place of the first merge that makes it.
+    /// Reads the tokenizer of a model directory in parts: of `tokenizer.model`, with the tokens that `tokenizer.json`
+    /// adds, or else of `tokenizer.json` alone. SentencePiece keeps scores; where only merges are left, a token's
+    /// score is the place of the first merge that makes it.
     ///
     /// # Errors
     /// [`TokenizerError`] when there is neither file, or it is of a kind that a GGUF file of LLaMA has no form for.
@@ -176,7 +176,7 @@ impl TokenizerParts {
 /// The type of a token that stands for nothing.
 const UNUSED: i64 = 5;
 
-/// A pair, in the spelling of any version.
+/// Reads a pair, in the spelling of any version.
 fn merge(value: &Value) -> Option<(String, String)> {
     let (left, right) = match value {
         Value::String(text) => text.split_once(' ')?,

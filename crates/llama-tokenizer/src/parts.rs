@@ -52,7 +52,7 @@ pub enum Pieces {
 }
 
 impl TokenizerParts {
-    /// The contents of the `tokenizer.json` of the same tokenizer.
+    /// Makes the contents of the `tokenizer.json` of the same tokenizer.
     pub(crate) fn to_tokenizer_json(&self) -> Result<Value, TokenizerError> {
         let len = self.tokens.len();
         if ![0, len].contains(&self.token_types.len()) {
@@ -151,7 +151,7 @@ impl TokenizerParts {
         })
     }
 
-    /// The begin token: where the file names none, `SentencePiece`'s first, or else the end token.
+    /// Returns the begin token: where the file names none, `SentencePiece`'s first, or else the end token.
     pub(crate) fn bos(&self) -> Result<u32, TokenizerError> {
         match (&self.pieces, self.bos_id) {
             (_, Some(id)) => Ok(id),
@@ -160,7 +160,7 @@ impl TokenizerParts {
         }
     }
 
-    /// The end token.
+    /// Returns the end token.
     pub(crate) fn eos(&self) -> Result<u32, TokenizerError> {
         let candidates = ["</s>", "<|endoftext|>"];
         let found = self.eos_id.or_else(|| candidates.iter().find_map(|name| self.named(name)));

@@ -34,7 +34,7 @@ pub struct LlamaTokenizer {
 }
 
 impl LlamaTokenizer {
-    /// The tokenizer of a model directory: `tokenizer.json`, or else `tokenizer.model`.
+    /// Reads the tokenizer of a model directory: `tokenizer.json`, or else `tokenizer.model`.
     ///
     /// # Errors
     /// [`TokenizerError`] when there is neither, or it cannot be read.
@@ -47,8 +47,8 @@ impl LlamaTokenizer {
         Self::from_file(&path)
     }
 
-    /// A tokenizer from one file: JSON, or a SentencePiece model. The names of its special tokens are looked up in the
-    /// files beside it, and else in the vocabulary.
+    /// Reads a tokenizer from one file: JSON, or a SentencePiece model. The names of its special tokens are looked up
+    /// in the files beside it, and else in the vocabulary.
     ///
     /// # Errors
     /// [`TokenizerError`] when it is neither, or names no begin or end token.
@@ -98,7 +98,7 @@ impl LlamaTokenizer {
         Ok(Self { tokenizer, special, vocab_size, bos, eos, unk, pad, adds_bos: names.adds_bos })
     }
 
-    /// A tokenizer from the lists that a GGUF file keeps.
+    /// Makes a tokenizer from the lists that a GGUF file keeps.
     ///
     /// # Errors
     /// [`TokenizerError`] when the lists do not fit each other, or a text would be cut in a way that is not known.
@@ -117,7 +117,7 @@ impl LlamaTokenizer {
         Ok(Self { tokenizer, special, vocab_size, bos, eos, unk, pad, adds_bos: parts.adds_bos() })
     }
 
-    /// The contents of a `tokenizer.json` that makes this tokenizer.
+    /// Makes the contents of a `tokenizer.json` that makes this tokenizer.
     ///
     /// # Errors
     /// [`TokenizerError::Library`] when the library cannot write it.
@@ -130,7 +130,8 @@ impl LlamaTokenizer {
         self.adds_bos
     }
 
-    /// Token ids of `text`, after [`Self::bos_id`] if `add_bos` and [`Self::adds_bos`]; whatever else the tokenizer's file would add is left out.
+    /// Returns the token ids of `text`, after [`Self::bos_id`] if `add_bos` and [`Self::adds_bos`]; whatever else the
+    /// tokenizer's file would add is left out.
     ///
     /// # Errors
     /// [`TokenizerError::Library`] when the text cannot be tokenised.
@@ -140,7 +141,7 @@ impl LlamaTokenizer {
         Ok(bos.iter().chain(encoding.get_ids()).map(|&id| i64::from(id)).collect())
     }
 
-    /// [`Self::encode`], and for each token the bytes of `text` it stands for, as (start, end).
+    /// Encodes as [`Self::encode`] does, and returns for each token the bytes of `text` it stands for, as (start, end).
     ///
     /// # Errors
     /// Those of [`Self::encode`].
@@ -157,7 +158,7 @@ impl LlamaTokenizer {
         Ok((ids, offsets))
     }
 
-    /// The text of token ids; with `skip_special`, without the tokens that stand for no text.
+    /// Returns the text of token ids; with `skip_special`, without the tokens that stand for no text.
     ///
     /// # Errors
     /// [`TokenizerError::Library`] when an id is negative or cannot be decoded.
@@ -171,38 +172,39 @@ impl LlamaTokenizer {
         self.tokenizer.decode(&ids, false).map_err(cannot("decode ids"))
     }
 
-    /// The token of an id, as the vocabulary spells it.
+    /// Returns the token of an id, as the vocabulary spells it.
     pub fn token(&self, id: i64) -> Option<String> {
         self.tokenizer.id_to_token(u32::try_from(id).ok()?)
     }
 
-    /// The id that begins a text.
+    /// Returns the id that begins a text.
     pub fn bos_id(&self) -> i64 {
         self.bos.into()
     }
 
-    /// The id that ends a text.
+    /// Returns the id that ends a text.
     pub fn eos_id(&self) -> i64 {
         self.eos.into()
     }
 
-    /// The id of what the vocabulary cannot spell.
+    /// Returns the id of the unknown token.
     pub fn unk_id(&self) -> Option<i64> {
         self.unk.map(i64::from)
     }
 
-    /// The id that fills: the padding token, or else the unknown token (as alpaca-lora has it), or else the end token.
+    /// Returns the padding id: the padding token, or else the unknown token (as alpaca-lora has it), or else the end
+    /// token.
     pub fn pad_id(&self) -> i64 {
         self.pad.into()
     }
 
-    /// One more than the highest id.
+    /// Returns one more than the highest id.
     pub fn vocab_size(&self) -> usize {
         self.vocab_size
     }
 }
 
-/// One more than the highest id.
+/// Returns one more than the highest id.
 fn vocab_size(tokenizer: &Tokenizer) -> usize {
     tokenizer.get_vocab(true).into_values().max().map_or(0, |id| id as usize + 1)
 }

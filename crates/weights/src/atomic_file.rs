@@ -23,18 +23,18 @@ pub fn atomic_write(
     file.commit()
 }
 
-/// `.{name}.tmp-{pid}` beside `target`.
+/// Returns `.{name}.tmp-{pid}` beside `target`.
 pub(crate) fn temporary_name(target: &Path) -> PathBuf {
     sibling(target, "tmp")
 }
 
-/// `.{name}.{tag}-{pid}` beside `target`.
+/// Returns `.{name}.{tag}-{pid}` beside `target`.
 pub(crate) fn sibling(target: &Path, tag: &str) -> PathBuf {
     let name = target.file_name().unwrap_or_default().to_string_lossy();
     target.with_file_name(format!(".{name}.{tag}-{}", std::process::id()))
 }
 
-/// The folder `path` is in.
+/// Returns the folder `path` is in.
 pub(crate) fn folder(path: &Path) -> &Path {
     match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
@@ -112,7 +112,7 @@ impl TempFile {
         Ok(())
     }
 
-    /// Another handle on the file.
+    /// Returns another handle on the file.
     pub(crate) fn handle(&self) -> io::Result<File> {
         self.writer.inner.get_ref().try_clone()
     }
@@ -121,7 +121,7 @@ impl TempFile {
         outcome.map_err(|source| self.failure(source))
     }
 
-    /// A refusal of the disk, with the file it is about.
+    /// Makes the error of a disk that refuses, with the file it is about.
     pub(crate) fn failure(&self, source: io::Error) -> WeightsError {
         write_error(&self.target, self.num_bytes.max(self.writer.asked), source)
     }
@@ -170,7 +170,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_full_disk_is_told_with_the_path_and_the_size() {
+    fn a_full_disk_is_reported_with_path_and_size() {
         let Ok(full) = File::options().write(true).open("/dev/full") else {
             eprintln!("skipped: /dev/full is absent");
             return;

@@ -16,7 +16,7 @@ const WEIGHT_FILES: [&str; 4] = [
     "pytorch_model.bin.index.json",
 ];
 
-/// The file in `dir` to read weights from: one of `WEIGHT_FILES`.
+/// Returns the file in `dir` to read weights from: one of `WEIGHT_FILES`.
 pub(crate) fn weight_file(dir: &Path) -> Result<PathBuf, WeightsError> {
     WEIGHT_FILES
         .iter()

@@ -1,6 +1,6 @@
 //! Names near to one that is not there.
 
-/// The `names` that share most with `name` at its beginning and end together, best first.
+/// Finds the `names` that share most with `name` at its beginning and end together, best first.
 pub(crate) fn nearest<'a>(name: &str, names: impl Iterator<Item = &'a str>) -> Vec<String> {
     let common = |a: &mut dyn Iterator<Item = (u8, u8)>| a.take_while(|(a, b)| a == b).count();
     let likeness = |other: &str| {

@@ -20,8 +20,8 @@ impl<S: LinearSource> ParameterSource<S> {
         Self { source, kind, parameters: RefCell::default() }
     }
 
-    /// The parameters made so far, in the order the model asked for them, by their names in the checkpoint. They share
-    /// memory with the model's.
+    /// Returns the parameters made so far, in the order the model asked for them, by their names in the checkpoint.
+    /// They share memory with the model's.
     pub fn parameters(&self) -> Vec<(String, Tensor)> {
         self.parameters.borrow().iter().map(|(name, tensor)| (name.clone(), tensor.shallow_clone())).collect()
     }

@@ -22,15 +22,15 @@ pub(crate) struct Placed {
 }
 
 impl Placed {
-    /// A tensor whose elements lie one after another. `None` when it does not fit into `num_bytes`.
+    /// Places a tensor whose elements lie one after another. `None` when it does not fit into `num_bytes`.
     pub(crate) fn contiguous(offset: usize, num_bytes: usize, shape: Vec<i64>, kind: Kind) -> Option<Self> {
         let extent = num_elements(&shape)?;
         let fits = extent.checked_mul(kind.elt_size_in_bytes())? <= num_bytes;
         fits.then_some(Self { kind, shape, offset, extent, strides: None })
     }
 
-    /// A view of a storage that starts at byte `storage` and has `num_bytes`; `first` and `strides` count elements.
-    /// `None` when it reaches outside the storage.
+    /// Places a view of a storage that starts at byte `storage` and has `num_bytes`; `first` and `strides` count
+    /// elements. `None` when it reaches outside the storage.
     pub(crate) fn strided(
         storage: usize,
         num_bytes: usize,
@@ -56,12 +56,12 @@ impl Placed {
         fits.then_some(Self { kind, shape, offset, extent, strides: Some(strides) })
     }
 
-    /// Size of the tensor's elements in bytes.
+    /// Returns the size of the tensor's elements in bytes.
     pub(crate) fn num_bytes(&self) -> u64 {
         self.shape.iter().fold(self.kind.elt_size_in_bytes() as u64, |n, &len| n.saturating_mul(len as u64))
     }
 
-    /// The tensor, looking at `map`; a copy where its address does not suit its element size.
+    /// Makes the tensor, looking at `map`; a copy where its address does not suit its element size.
     pub(crate) fn tensor(&self, map: &Arc<Mapping>) -> Result<Tensor, WeightsError> {
         let shape = if self.strides.is_some() { &[self.extent as i64] } else { self.shape.as_slice() };
         let size = self.kind.elt_size_in_bytes();
@@ -81,7 +81,7 @@ impl Placed {
     }
 }
 
-/// `None` when a size is negative or the product is beyond libtorch's 63 bits.
+/// Multiplies sizes; `None` when one is negative or the product is beyond libtorch's 63 bits.
 fn num_elements(shape: &[i64]) -> Option<usize> {
     let product = shape.iter().try_fold(1i64, |n, &len| if len < 0 { None } else { n.checked_mul(len) })?;
     usize::try_from(product).ok()

@@ -16,8 +16,8 @@ pub struct CheckpointSource<'a> {
 }
 
 impl<'a> CheckpointSource<'a> {
-    /// A source of `store`'s tensors on `device`. Floating-point tensors are converted to `kind`; `None` keeps the
-    /// stored one.
+    /// Makes a source of `store`'s tensors on `device`. Floating-point tensors are converted to `kind`; `None` keeps
+    /// the stored one.
     pub fn new(store: &'a TensorStore, device: Device, kind: Option<Kind>) -> Self {
         Self { store, device, kind }
     }

@@ -52,8 +52,8 @@ impl TensorStore {
     /// weights is, its content decides, not its name.
     ///
     /// # Errors
-    /// A [`WeightsError`] that names the file: missing, truncated, malformed, a Git LFS pointer, an element type that is
-    /// not supported, a shard that is missing or lacks a tensor, a pickle that asks for more than tensors.
+    /// A [`WeightsError`] that names the file: missing, truncated, malformed, a Git LFS pointer, an element type that
+    /// is not supported, a shard that is missing or lacks a tensor, a pickle that asks for more than tensors.
     pub fn open_file(path: &Path) -> Result<Self, WeightsError> {
         let mut store = Self {
             path: path.to_owned(),
@@ -107,17 +107,17 @@ impl TensorStore {
         Ok(tensors.into_iter().map(move |(name, placed)| (name, Entry { file, placed })))
     }
 
-    /// The path the checkpoint was opened by.
+    /// Returns the path the checkpoint was opened by.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// The files that hold tensors.
+    /// Returns the files that hold tensors.
     pub fn files(&self) -> &[PathBuf] {
         &self.files
     }
 
-    /// Every name, sorted.
+    /// Returns every name, sorted.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.tensors.keys().map(String::as_str)
     }
@@ -127,12 +127,12 @@ impl TensorStore {
         self.tensors.contains_key(name)
     }
 
-    /// The metadata of safetensors headers, such as `format`; empty for torch pickles.
+    /// Returns the metadata of safetensors headers, such as `format`; empty for torch pickles.
     pub fn metadata(&self) -> &BTreeMap<String, String> {
         &self.metadata
     }
 
-    /// Size of all tensors together in bytes.
+    /// Returns the size of all tensors together in bytes.
     pub fn num_bytes(&self) -> u64 {
         self.tensors.values().map(|entry| entry.placed.num_bytes()).fold(0, u64::saturating_add)
     }
@@ -146,8 +146,9 @@ impl TensorStore {
         Ok(TensorSpec { name: name.to_owned(), kind: *kind, shape: shape.clone() })
     }
 
-    /// The tensor, on the CPU and in the kind it is stored in, without a copy: it looks at the mapped file and keeps it
-    /// mapped. (A tensor that lies at an address its elements cannot be read from, as old files have it, is copied.)
+    /// Returns the tensor, on the CPU and in the kind it is stored in, without a copy: it looks at the mapped file and
+    /// keeps it mapped. (A tensor that lies at an address its elements cannot be read from, as old files have it, is
+    /// copied.)
     ///
     /// Writing to it in place is seen by other tensors over the same bytes, never by the file.
     ///

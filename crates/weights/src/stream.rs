@@ -19,13 +19,13 @@ const SYNC_BYTES: usize = 64 << 20;
 
 /// Bytes that a format puts around the elements of its tensors.
 pub(crate) trait Framing: std::fmt::Debug + Send {
-    /// Written before the elements of tensor `index`.
+    /// Returns the bytes before the elements of tensor `index`.
     fn before(&mut self, file: &mut TempFile, index: usize) -> Result<(), WeightsError>;
 
-    /// The bytes of some elements, as the format stores them; `bytes` are those of libtorch.
+    /// Returns the bytes of some elements, as the format stores them; `bytes` are those of libtorch.
     fn write(&mut self, file: &mut TempFile, index: usize, bytes: &[u8]) -> Result<(), WeightsError>;
 
-    /// Written behind the last tensor.
+    /// Returns the bytes behind the last tensor.
     fn end(&mut self, file: &mut TempFile) -> Result<(), WeightsError>;
 }
 
@@ -57,7 +57,7 @@ impl TensorStream {
         Ok(Self { path, file, specs, framing, current: None, unsynced: 0, behind })
     }
 
-    /// The tensors in the order in which they have to come.
+    /// Returns the tensors in the order in which they have to come.
     pub fn specs(&self) -> &[TensorSpec] {
         &self.specs
     }

@@ -108,7 +108,7 @@ fn quantised_layers_stay_quantised_through_a_base() {
 }
 
 #[test]
-fn what_a_form_does_not_heed_is_rejected_before_anything_is_written() {
+fn unsupported_settings_are_rejected_before_anything_is_written() {
     let base = tiny_llama();
     let parent = tempfile::tempdir().unwrap();
     let out = parent.path().join("merged");

@@ -46,8 +46,8 @@ fn text(error: &dyn std::error::Error) -> String {
     causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }
 
-/// The directory of `goldens/meta`, with each shard's tensors through `change`. What a file holds, its content tells, so
-/// shards may be written as safetensors.
+/// The directory of `goldens/meta`, with each shard's tensors through `change`. What a file holds, its content tells,
+/// so shards may be written as safetensors.
 fn changed_meta(change: impl Fn(usize, &mut BTreeMap<String, Tensor>)) -> tempfile::TempDir {
     let dir = tempfile::tempdir().unwrap();
     for shard in 0..2 {
@@ -98,7 +98,7 @@ fn a_checkpoint_without_a_head_has_it_tied() {
 }
 
 #[test]
-fn what_is_missing_or_does_not_fit_is_named() {
+fn missing_and_misshapen_parts_of_metas_files_are_named() {
     let refusal = |dir: &Path| text(&meta_model(dir).unwrap_err());
     let whole = || changed_meta(|_, _| {});
     let dir = whole();
@@ -165,7 +165,7 @@ fn edited(from: &[u8], to: &[u8]) -> (tempfile::TempDir, PathBuf) {
 }
 
 #[test]
-fn a_gguf_file_of_something_else_is_refused_by_what_it_says() {
+fn a_gguf_file_of_another_architecture_is_rejected_with_the_field() {
     for (from, to, expected) in [
         ("\x05\0\0\0\0\0\0\0llama", "\x05\0\0\0\0\0\0\0qwen2", "`general.architecture` is qwen2"),
         ("llama.block_count", "llama.block_kount", "`llama.block_count` is missing"),

@@ -34,7 +34,7 @@ fn a_model_cut_short_is_refused() {
 }
 
 #[test]
-fn a_model_of_another_kind_is_told_with_its_setting() {
+fn a_sentencepiece_model_of_another_kind_is_rejected_with_its_setting() {
     // One piece `a`; then trainer_spec { model_type: UNIGRAM }.
     let unigram = b"\x0a\x03\x0a\x01a\x12\x02\x18\x01";
     let (_, text) = refusal(unigram);
@@ -49,7 +49,7 @@ fn a_model_of_another_kind_is_told_with_its_setting() {
 }
 
 #[test]
-fn a_model_without_begin_and_end_is_told_what_was_looked_for() {
+fn missing_begin_and_end_tokens_are_reported_with_the_candidates() {
     let (_, text) = refusal(b"\x0a\x03\x0a\x01a\x12\x02\x18\x02\x1a\x02\x20\x00");
     assert!(text.contains("has no begin of text token") && text.contains("<s>"), "{text}");
 }
@@ -65,7 +65,7 @@ fn files_of_another_format_are_refused() {
 }
 
 #[test]
-fn a_directory_without_a_tokenizer_is_told_what_it_lacks() {
+fn a_directory_without_a_tokenizer_is_reported() {
     let dir = tempfile::tempdir().unwrap();
     let text = LlamaTokenizer::from_dir(dir.path()).unwrap_err().to_string();
     assert!(text.contains("neither tokenizer.json nor tokenizer.model"), "{text}");

@@ -91,7 +91,7 @@ fn a_text_begins_as_the_model_was_trained() {
 }
 
 #[test]
-fn what_is_written_as_tokenizer_json_gives_the_same_ids() {
+fn a_written_tokenizer_json_gives_the_same_ids() {
     for case in cases() {
         let dir = tempfile::tempdir().unwrap();
         let tokenizer = LlamaTokenizer::from_parts(&parts(&case)).unwrap();

@@ -10,7 +10,7 @@ fn problems(bos: Option<i64>, eos: &[i64], pad: Option<i64>) -> Vec<String> {
 }
 
 #[test]
-fn the_ids_of_the_vocabulary_are_no_problem() {
+fn ids_that_agree_with_the_vocabulary_are_accepted() {
     assert!(problems(Some(1), &[2], None).is_empty());
     assert!(problems(None, &[], Some(0)).is_empty());
     // Instruct models end at any of several tokens.

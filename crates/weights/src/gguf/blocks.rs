@@ -1,4 +1,5 @@
-//! Blocks of few bits to single precision, and to `Q8_0` back (ggml `ggml-quants.c`, `dequantize_row_*`; layouts in `ggml-common.h`).
+//! Blocks of few bits to single precision, and to `Q8_0` back (ggml `ggml-quants.c`, `dequantize_row_*`; layouts in
+//! `ggml-common.h`).
 
 use super::GgmlType;
 
@@ -16,7 +17,7 @@ pub(super) fn dequantize(ggml_type: GgmlType, bytes: &[u8], elements: &mut [f32]
     }
 }
 
-/// A scale; 16 nibbles' low halves are elements 0 to 15, the high halves 16 to 31.
+/// Writes out a scale and 16 bytes, whose low halves are elements 0 to 15, the high halves 16 to 31.
 fn q4_0(block: &[u8], out: &mut [f32]) {
     let d = half(block, 0);
     let (low, high) = out.split_at_mut(16);
@@ -26,7 +27,7 @@ fn q4_0(block: &[u8], out: &mut [f32]) {
     }
 }
 
-/// Writes out a block like [`q4_0`] does, with a minimum behind the scale.
+/// Writes out a block as [`q4_0`] does, with a minimum behind the scale.
 fn q4_1(block: &[u8], out: &mut [f32]) {
     let (d, m) = (half(block, 0), half(block, 2));
     let (low, high) = out.split_at_mut(16);
@@ -36,7 +37,7 @@ fn q4_1(block: &[u8], out: &mut [f32]) {
     }
 }
 
-/// A scale and 32 signed bytes.
+/// Writes out a scale and 32 signed bytes.
 fn q8_0(block: &[u8], out: &mut [f32]) {
     let d = half(block, 0);
     for (&q, out) in block[2..].iter().zip(out) {
@@ -44,8 +45,8 @@ fn q8_0(block: &[u8], out: &mut [f32]) {
     }
 }
 
-/// Scale of scales, scale of minima, 12 bytes with eight of each in 6 bits; then four times 32 bytes, whose low halves
-/// are one group of 32 elements and whose high halves are the next.
+/// Writes out a scale of scales, a scale of minima, 12 bytes with eight of each in 6 bits; then four times 32 bytes,
+/// whose low halves are one group of 32 elements and whose high halves are the next.
 fn q4_k(block: &[u8], out: &mut [f32]) {
     let (d, d_min) = (half(block, 0), half(block, 2));
     let (scales, qs) = block[4..].split_at(12);
@@ -60,8 +61,8 @@ fn q4_k(block: &[u8], out: &mut [f32]) {
     }
 }
 
-/// The first four scales and minima are the low 6 bits of bytes 0 to 7; of the other four, bytes 8 to 11 have the low
-/// halves and the top bits of bytes 0 to 7 the rest.
+/// Reads a scale and its minimum: the first four of each are the low 6 bits of bytes 0 to 7; of the other four, bytes 8
+/// to 11 have the low halves and the top bits of bytes 0 to 7 the rest.
 fn scale_and_min(scales: &[u8], group: usize) -> (u8, u8) {
     if group < 4 {
         (scales[group] & 63, scales[group + 4] & 63)
@@ -71,8 +72,8 @@ fn scale_and_min(scales: &[u8], group: usize) -> (u8, u8) {
     }
 }
 
-/// 128 bytes of low halves, 64 of the two bits above them, 16 signed scales, a scale of scales. Each half of the block
-/// has four groups of 32: the low and high halves of 64 bytes, with the same 32 bytes of upper bits.
+/// Writes out 128 bytes of low halves, 64 of the two bits above them, 16 signed scales, a scale of scales. Each half
+/// of the block has four groups of 32: the low and high halves of 64 bytes, with the same 32 bytes of upper bits.
 fn q6_k(block: &[u8], out: &mut [f32]) {
     let (low, rest) = block.split_at(128);
     let (high, rest) = rest.split_at(64);
@@ -91,12 +92,12 @@ fn q6_k(block: &[u8], out: &mut [f32]) {
     }
 }
 
-/// The half-precision number at `at`.
+/// Reads the half-precision number at `at`.
 fn half(bytes: &[u8], at: usize) -> f32 {
     half_to_f32(u16::from_le_bytes([bytes[at], bytes[at + 1]]))
 }
 
-/// IEEE 754 binary16 to binary32, which is exact.
+/// Converts IEEE 754 binary16 to binary32, which is exact.
 fn half_to_f32(bits: u16) -> f32 {
     let (exponent, fraction) = ((bits >> 10) & 0x1f, bits & 0x3ff);
     let magnitude = match exponent {
@@ -108,8 +109,8 @@ fn half_to_f32(bits: u16) -> f32 {
     if bits & 0x8000 == 0 { magnitude } else { -magnitude }
 }
 
-/// Single precision, as bytes, to blocks of `Q8_0` (ggml `quantize_row_q8_0_ref`): the scale is a 127th of the largest
-/// magnitude, and elements are rounded to the nearest, halves away from zero.
+/// Converts single precision, as bytes, to blocks of `Q8_0` (ggml `quantize_row_q8_0_ref`): the scale is a 127th of
+/// the largest magnitude, and elements are rounded to the nearest, halves away from zero.
 pub(super) fn quantize_q8_0(elements: &[u8], blocks: &mut [u8]) {
     for (elements, block) in elements.chunks_exact(4 * 32).zip(blocks.chunks_exact_mut(2 + 32)) {
         let mut values = [0.0f32; 32];
@@ -126,7 +127,7 @@ pub(super) fn quantize_q8_0(elements: &[u8], blocks: &mut [u8]) {
     }
 }
 
-/// IEEE 754 binary32 to binary16, to the nearest, ties to even. Not for NaN.
+/// Rounds IEEE 754 binary32 to binary16, to the nearest, ties to even. Not for NaN.
 fn f32_to_half(value: f32) -> u16 {
     let sign = ((value.to_bits() >> 16) & 0x8000) as u16;
     let magnitude = value.abs();

@@ -21,7 +21,7 @@ impl<'a> Cursor<'a> {
         self.offset
     }
 
-    /// The next `len` bytes, which are `what`.
+    /// Takes the next `len` bytes, which are `what`.
     pub(super) fn take(&mut self, len: u64, what: &dyn Fn() -> String) -> Result<&'a [u8], GgufError> {
         self.expect(1, len, what)?;
         let taken = &self.bytes[self.offset..self.offset + len as usize];
@@ -62,7 +62,7 @@ impl<'a> Cursor<'a> {
         Ok(u64::from_le_bytes(self.array(what)?))
     }
 
-    /// A text: its length in bytes, then UTF-8.
+    /// Reads a text: its length in bytes, then UTF-8.
     pub(super) fn text(&mut self, what: &dyn Fn() -> String) -> Result<&'a str, GgufError> {
         let len = self.u64(what)?;
         let bytes = self.take(len, what)?;

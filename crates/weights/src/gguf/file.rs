@@ -54,12 +54,12 @@ impl GgufFile {
         Ok(Self { path: path.to_owned(), map: Arc::new(map), header })
     }
 
-    /// The path it was opened by.
+    /// Returns the path it was opened by.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// The version of the format.
+    /// Returns the version of the format.
     pub fn version(&self) -> u32 {
         self.header.version
     }
@@ -69,7 +69,7 @@ impl GgufFile {
         &self.header.metadata
     }
 
-    /// Every tensor's name, sorted.
+    /// Returns every tensor's name, sorted.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.header.tensors.keys().map(String::as_str)
     }
@@ -88,9 +88,9 @@ impl GgufFile {
         Ok(GgufTensorSpec { name: name.to_owned(), ggml_type: *ggml_type, shape: shape.clone() })
     }
 
-    /// The tensor on the CPU, in `kind`; where that is `None`, in its stored kind or, if it is in blocks, in single
-    /// precision. Plain numbers in their stored kind are not copied: the tensor looks at the mapped file and keeps it
-    /// mapped. Elements in blocks are computed in single precision and rounded to `kind`.
+    /// Returns the tensor on the CPU, in `kind`; where that is `None`, in its stored kind or, if it is in blocks, in
+    /// single precision. Plain numbers in their stored kind are not copied: the tensor looks at the mapped file and
+    /// keeps it mapped. Elements in blocks are computed in single precision and rounded to `kind`.
     ///
     /// # Errors
     /// Those of [`GgufFile::info`]; [`WeightsError::Torch`] or [`WeightsError::View`] when libtorch refuses.
@@ -108,7 +108,7 @@ impl GgufFile {
         Ok(tensor.f_to_dtype(kind.unwrap_or(stored), false, false).op("to")?)
     }
 
-    /// The elements of blocks, a chunk at a time.
+    /// Computes the elements of blocks, a chunk at a time.
     fn written_out(&self, place: &Place, kind: Kind) -> Result<Tensor, WeightsError> {
         let bytes = &(*self.map).as_ref()[place.start..place.start + place.num_bytes];
         let (block, block_bytes) = place.ggml_type.block();

@@ -83,7 +83,7 @@ impl GgmlType {
     pub(super) const WEIGHTS: [Self; 8] =
         [Self::F32, Self::F16, Self::BF16, Self::Q8_0, Self::Q4_0, Self::Q4_1, Self::Q4_K, Self::Q6_K];
 
-    /// The form of this number, or what it is called.
+    /// Finds the type of this number, or its name where it is not supported.
     pub(super) fn from_number(number: u32) -> Result<Self, String> {
         Ok(match number {
             0 => Self::F32,
@@ -106,13 +106,13 @@ impl GgmlType {
         })
     }
 
-    /// The number that stands for it in a file.
+    /// Returns the number that stands for it in a file.
     pub(super) fn number(self) -> u32 {
         // Every form of this crate has a name, and names are listed by number.
         NAMES.iter().position(|name| *name == Some(self.name())).unwrap_or_default() as u32
     }
 
-    /// The format's name.
+    /// Returns the format's name.
     pub fn name(self) -> &'static str {
         match self {
             Self::F32 => "F32",
@@ -131,7 +131,7 @@ impl GgmlType {
         }
     }
 
-    /// The kind of plain numbers; `None` for blocks.
+    /// Returns the kind of plain numbers; `None` for blocks.
     pub fn kind(self) -> Option<Kind> {
         Some(match self {
             Self::F32 => Kind::Float,
@@ -146,7 +146,7 @@ impl GgmlType {
         })
     }
 
-    /// Elements and bytes of the smallest unit.
+    /// Returns elements and bytes of the smallest unit.
     pub(super) fn block(self) -> (usize, usize) {
         match self {
             Self::Q4_0 => (32, 2 + 16),
@@ -164,7 +164,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_form_is_called_as_its_number_is() {
+    fn every_element_type_is_found_by_its_number() {
         for (number, name) in (0..).zip(NAMES) {
             match (GgmlType::from_number(number), name) {
                 (Ok(known), name) => assert_eq!((Some(known.name()), known.number()), (name, number)),

@@ -47,7 +47,7 @@ pub enum GgufArray {
 pub struct GgufMetadata(pub(super) BTreeMap<String, GgufValue>);
 
 impl GgufMetadata {
-    /// The value of a key.
+    /// Returns the value of a key.
     pub fn get(&self, key: &str) -> Option<&GgufValue> {
         self.0.get(key)
     }
@@ -59,7 +59,7 @@ impl GgufMetadata {
 }
 
 impl GgufValue {
-    /// A whole number that fits.
+    /// Returns a whole number that fits.
     pub fn as_i64(&self) -> Option<i64> {
         match self {
             Self::Unsigned(value) => i64::try_from(*value).ok(),
@@ -68,7 +68,7 @@ impl GgufValue {
         }
     }
 
-    /// A number. One of single precision is taken for the decimal number it was written as: `1e-5`, not
+    /// Returns a number. One of single precision is taken for the decimal number it was written as: `1e-5`, not
     /// `9.999999747378752e-6`.
     pub fn as_f64(&self) -> Option<f64> {
         match self {
@@ -78,40 +78,40 @@ impl GgufValue {
         }
     }
 
-    /// A truth value.
+    /// Returns a truth value.
     pub fn as_bool(&self) -> Option<bool> {
         if let Self::Bool(value) = self { Some(*value) } else { None }
     }
 
-    /// A text.
+    /// Returns a text.
     pub fn as_text(&self) -> Option<&str> {
         if let Self::Text(value) = self { Some(value) } else { None }
     }
 
-    /// An array of texts.
+    /// Returns an array of texts.
     pub fn as_texts(&self) -> Option<&[String]> {
         if let Self::Array(GgufArray::Texts(values)) = self { Some(values) } else { None }
     }
 
-    /// An array of whole numbers.
+    /// Returns an array of whole numbers.
     pub fn as_integers(&self) -> Option<&[i64]> {
         if let Self::Array(GgufArray::Integers(values)) = self { Some(values) } else { None }
     }
 
-    /// An array of numbers of single or double precision.
+    /// Returns an array of numbers of single or double precision.
     pub fn as_floats(&self) -> Option<&[f64]> {
         if let Self::Array(GgufArray::Floats(values)) = self { Some(values) } else { None }
     }
 }
 
-/// The value that follows, with its type before it.
+/// Reads the value that follows, with its type before it.
 pub(super) fn read_value(cursor: &mut Cursor<'_>, key: &str) -> Result<GgufValue, GgufError> {
     let what = &|| format!("the value of `{key}`");
     let value_type = cursor.u32(what)?;
     read(cursor, value_type, what, 0)
 }
 
-/// A value of the type of this number (`gguf_metadata_value_type`); `depth` arrays are around it.
+/// Reads a value of the type of this number (`gguf_metadata_value_type`); `depth` arrays are around it.
 fn read(
     cursor: &mut Cursor<'_>,
     value_type: u32,
@@ -208,7 +208,7 @@ pub(super) fn write_value(bytes: &mut Vec<u8>, value: &GgufValue) {
     }
 }
 
-/// Whole numbers go into 32 bits where all fit, numbers into single precision.
+/// Writes a value: whole numbers go into 32 bits where all fit, numbers into single precision.
 fn write_array(bytes: &mut Vec<u8>, array: &GgufArray) {
     let mut begin = |value_type: u32, len: usize| {
         bytes.extend(value_type.to_le_bytes());

@@ -76,7 +76,7 @@ impl GgufWriter {
         Ok(Self { path: path.to_owned(), specs, header })
     }
 
-    /// Size of the finished file in bytes.
+    /// Returns the size of the finished file in bytes.
     pub fn num_bytes(&self) -> u64 {
         let padded = |spec: &GgufTensorSpec| spec.num_bytes().next_multiple_of(DEFAULT_ALIGNMENT);
         (self.header.len() + self.specs.iter().map(padded).sum::<usize>()) as u64
@@ -103,7 +103,7 @@ impl GgufWriter {
 }
 
 impl GgufTensorSpec {
-    /// The kind in which its elements are handed over.
+    /// Returns the kind in which its elements are handed over.
     pub fn piece_kind(&self) -> Kind {
         self.ggml_type.kind().unwrap_or(Kind::Float)
     }

@@ -12,7 +12,7 @@ use crate::atomic_file::TempFile;
 use crate::stream::{Framing, TensorStream};
 use crate::{TensorSpec, WeightsError};
 
-/// The metadata transformers asks of every file it loads: `{"format": "pt"}`.
+/// Returns the metadata transformers asks of every file it loads: `{"format": "pt"}`.
 pub fn pt_metadata() -> BTreeMap<String, String> {
     BTreeMap::from([("format".to_owned(), "pt".to_owned())])
 }
@@ -102,12 +102,12 @@ impl SafetensorsWriter {
         Ok(Self { path: path.to_owned(), specs, header, num_bytes })
     }
 
-    /// Size of the finished file in bytes.
+    /// Returns the size of the finished file in bytes.
     pub fn num_bytes(&self) -> u64 {
         self.num_bytes
     }
 
-    /// The tensors in the order in which [`SafetensorsWriter::write`] asks for them.
+    /// Returns the tensors in the order in which [`SafetensorsWriter::write`] asks for them.
     pub fn specs(&self) -> &[TensorSpec] {
         &self.specs
     }

@@ -47,14 +47,14 @@ impl<'a> Cursor<'a> {
         self.array().map(u64::from_le_bytes)
     }
 
-    /// Text of `len` bytes.
+    /// Takes a text of `len` bytes.
     pub(super) fn text(&mut self, len: u64) -> Result<&'a str, TorchFileError> {
         let offset = self.at;
         std::str::from_utf8(self.take(len)?)
             .map_err(|_| TorchFileError::Malformed { expected: "UTF-8 text", offset })
     }
 
-    /// Text up to the next line feed, which is taken too.
+    /// Takes the text up to the next line feed, which is taken too.
     pub(super) fn line(&mut self) -> Result<&'a str, TorchFileError> {
         let rest = &self.bytes[self.at..];
         let len = rest.iter().position(|&byte| byte == b'\n');

@@ -4,8 +4,8 @@ use tch::Kind;
 
 use super::globals::Global;
 
-/// A pickled value. Containers live in a [`Heap`] and are named by their index there, so values are plain data: a pickle
-/// that nests or repeats itself without end costs no recursion here.
+/// A pickled value. Containers live in a [`Heap`] and are named by their index there, so values are plain data: a
+/// pickle that nests or repeats itself without end costs no recursion here.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) enum Value<'a> {
     None,
@@ -84,7 +84,7 @@ impl<'a> Heap<'a> {
         Value::Tensor(add(&mut self.tensors, view))
     }
 
-    /// The items of a tuple; `None` of anything else.
+    /// Returns the items of a tuple; `None` of anything else.
     pub(super) fn items(&self, value: Value<'a>) -> Option<&[Value<'a>]> {
         match value {
             Value::Tuple(index) => self.sequences.get(index).map(Vec::as_slice),
@@ -92,7 +92,7 @@ impl<'a> Heap<'a> {
         }
     }
 
-    /// The pairs of a dictionary; `None` of anything else.
+    /// Returns the pairs of a dictionary; `None` of anything else.
     pub(super) fn pairs(&self, value: Value<'a>) -> Option<&[(Value<'a>, Value<'a>)]> {
         match value {
             Value::Dict(index) => self.dicts.get(index).map(Vec::as_slice),
@@ -100,7 +100,7 @@ impl<'a> Heap<'a> {
         }
     }
 
-    /// The value of a text key in a dictionary.
+    /// Returns the value of a text key in a dictionary.
     pub(super) fn get(&self, dict: Value<'a>, key: &str) -> Option<Value<'a>> {
         self.pairs(dict)?.iter().rev().find(|(k, _)| *k == Value::Text(key)).map(|(_, value)| *value)
     }

@@ -14,7 +14,7 @@ use crate::placed::Placed;
 const MAGIC: [u8; 10] = [0x6c, 0xfc, 0x9c, 0x46, 0xf9, 0x20, 0x6a, 0xa8, 0x50, 0x19];
 const PROTOCOL: i64 = 1001;
 
-/// The named tensors of an old torch file.
+/// Reads the named tensors of an old torch file.
 pub(super) fn read(bytes: &[u8]) -> Result<Vec<(String, Placed)>, TorchFileError> {
     let mut at = 0;
     let mut next = || {

@@ -1,8 +1,8 @@
 //! The machine that reads a pickle.
 //!
-//! Pickle is a stack machine (`CPython`'s `Lib/pickletools.py` describes each instruction). This one builds plain values,
-//! calls nothing but [`Global::call`], and stops at the first instruction it does not know. Each instruction adds at most
-//! one value, and their number is limited, so memory is bounded whatever the bytes are.
+//! Pickle is a stack machine (`CPython`'s `Lib/pickletools.py` describes each instruction). This one builds plain
+//! values, calls nothing but [`Global::call`], and stops at the first instruction it does not know. Each instruction
+//! adds at most one value, and their number is limited, so memory is bounded whatever the bytes are.
 
 use std::collections::HashMap;
 
@@ -239,7 +239,7 @@ impl<'a> Machine<'a> {
         }
     }
 
-    /// Height of the stack below which the current instruction may not reach.
+    /// Returns the height of the stack below which the current instruction may not reach.
     fn floor(&self) -> usize {
         self.marks.last().copied().unwrap_or(0)
     }
@@ -270,7 +270,7 @@ impl<'a> Machine<'a> {
     }
 }
 
-/// An integer in two's complement, little-endian, of any length.
+/// Reads an integer in two's complement, little-endian, of any length.
 fn long(bytes: &[u8]) -> Value<'_> {
     let sign = if bytes.last().is_some_and(|&high| high >= 0x80) { 0xff } else { 0 };
     let mut wide = [sign; 8];

@@ -2,7 +2,8 @@
 //!
 //! Two ages: a zip archive since PyTorch 1.6 ([`zip_file`]), before that five pickles and the raw storages one after
 //! another ([`legacy`]); both as `torch/serialization.py` of PyTorch 2.11 reads them. The pickles are read by
-//! [`machine`], which builds plain values and knows six names ([`globals`]); nothing is ever executed. [`write`] makes such an archive.
+//! [`machine`], which builds plain values and knows six names ([`globals`]); nothing is ever executed. [`write`] makes
+//! such an archive.
 
 mod cursor;
 mod error;
@@ -27,7 +28,7 @@ pub(crate) fn is_one(bytes: &[u8]) -> bool {
     bytes.starts_with(zip_file::MAGIC) || bytes.first() == Some(&machine::PROTO)
 }
 
-/// The named tensors of a torch file.
+/// Reads the named tensors of a torch file.
 pub(crate) fn read(bytes: &[u8]) -> Result<Vec<(String, Placed)>, TorchFileError> {
     if bytes.starts_with(zip_file::MAGIC) { zip_file::read(bytes) } else { legacy::read(bytes) }
 }

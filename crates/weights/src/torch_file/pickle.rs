@@ -8,7 +8,7 @@ use crate::TensorSpec;
 #[derive(Debug, Default)]
 pub(super) struct Pickle(Vec<u8>);
 
-/// The class of a storage.
+/// Writes the class of a storage.
 pub(super) fn storage_class(kind: Kind) -> Option<&'static str> {
     Some(match kind {
         Kind::Double => "DoubleStorage",
@@ -26,7 +26,7 @@ pub(super) fn storage_class(kind: Kind) -> Option<&'static str> {
 }
 
 impl Pickle {
-    /// The dictionary of `entries`: a name, the tensor, its storage's class and key.
+    /// Writes the dictionary of `entries`: a name, the tensor, its storage's class and key.
     pub(super) fn dictionary<'a>(
         entries: impl Iterator<Item = (&'a str, &'a TensorSpec, &'static str, usize)>,
     ) -> Vec<u8> {
@@ -40,7 +40,7 @@ impl Pickle {
         pickle.0
     }
 
-    /// `torch._utils._rebuild_tensor_v2(storage, 0, shape, strides, False, OrderedDict())`.
+    /// Writes `torch._utils._rebuild_tensor_v2(storage, 0, shape, strides, False, OrderedDict())`.
     fn tensor(&mut self, spec: &TensorSpec, class: &str, key: usize) {
         self.global("torch._utils", "_rebuild_tensor_v2");
         self.0.push(b'('); // MARK
@@ -88,7 +88,7 @@ impl Pickle {
     }
 }
 
-/// In elements, of a tensor whose elements lie one after another.
+/// Returns the strides, in elements, of a tensor whose elements lie one after another.
 fn strides(shape: &[i64]) -> Vec<i64> {
     let mut strides = vec![1; shape.len()];
     for dim in (1..shape.len()).rev() {

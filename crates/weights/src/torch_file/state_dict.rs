@@ -12,8 +12,8 @@ const MAX_WRAPPERS: usize = 4;
 /// Memory a storage lies in: first byte in the file, and size in bytes.
 pub(super) type Memory = (usize, usize);
 
-/// The tensors of the dictionary `root`, by name; `locate` finds a storage in the file. Values that are no tensors
-/// are passed over; a dictionary without tensors is searched for one under `state_dict` or `model`.
+/// Collects the tensors of the dictionary `root`, by name; `locate` finds a storage in the file. Values that are no
+/// tensors are passed over; a dictionary without tensors is searched for one under `state_dict` or `model`.
 pub(super) fn tensors<'a>(
     heap: &Heap<'a>,
     mut root: Value<'a>,

@@ -67,7 +67,7 @@ impl TorchWriter {
         Ok(Self { path: path.to_owned(), specs, pickle })
     }
 
-    /// Size of the finished file in bytes.
+    /// Returns the size of the finished file in bytes.
     pub fn num_bytes(&self) -> u64 {
         Archive::new(self).records.num_bytes()
     }

@@ -13,12 +13,12 @@ use crate::placed::Placed;
 
 /// First bytes of a zip archive.
 pub(super) const MAGIC: &[u8] = b"PK\x03\x04";
-/// First bytes of the end of its directory, which is at most this many bytes before the end of the file (a fixed record of
-/// 22 bytes and a comment of at most 65,535).
+/// First bytes of the end of its directory, which is at most this many bytes before the end of the file (a fixed
+/// record of 22 bytes and a comment of at most 65,535).
 const END_OF_DIRECTORY: &[u8] = b"PK\x05\x06";
 const MAX_END_BYTES: usize = 22 + 65_535;
 
-/// The named tensors of a zip archive.
+/// Reads the named tensors of a zip archive.
 pub(super) fn read(bytes: &[u8]) -> Result<Vec<(String, Placed)>, TorchFileError> {
     let records = records(bytes)?;
     let is_pickle = |name: &&String| *name == "data.pkl" || name.ends_with("/data.pkl");

@@ -39,7 +39,7 @@ impl Records {
         self.list.push(Record { name, num_bytes, start, crc: 0 });
     }
 
-    /// Size of the whole archive in bytes.
+    /// Returns the size of the whole archive in bytes.
     pub(super) fn num_bytes(&self) -> u64 {
         self.end + self.directory().len() as u64
     }
@@ -90,7 +90,7 @@ impl Records {
     }
 }
 
-/// The fixed part, the name, the sizes and the head of the filling.
+/// Returns the bytes of the fixed part, the name, the sizes and the head of the filling.
 fn unfilled_len(name: &str) -> u64 {
     30 + name.len() as u64 + 20 + 4
 }

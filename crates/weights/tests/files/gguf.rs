@@ -138,7 +138,7 @@ fn version_2_is_read_as_version_3() {
 }
 
 #[test]
-fn a_form_that_is_not_read_is_refused_by_name() {
+fn an_unsupported_element_type_is_rejected_by_name() {
     let bytes = std::fs::read(golden("gguf").join("refused.gguf")).unwrap();
     assert_eq!(
         refusal(&bytes),
@@ -176,7 +176,7 @@ fn absurd_counts_take_no_memory() {
 }
 
 #[test]
-fn tensors_that_cannot_be_there_are_refused() {
+fn tensors_outside_the_file_are_rejected() {
     for (bytes, expected) in [
         (one_tensor(&[17], 0, 0), "needs the file to have"),
         (one_tensor(&[4], 0, 64), "needs the file to have"),

@@ -92,7 +92,7 @@ fn an_element_type_libtorch_lacks_is_named_with_its_tensor() {
 }
 
 #[test]
-fn what_is_no_checkpoint_is_told_as_what_it_is() {
+fn files_that_are_no_checkpoint_are_reported_by_their_kind() {
     let dir = tempfile::tempdir().unwrap();
     let pointer = b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345\n";
     for name in ["model.safetensors", "pytorch_model.bin"] {
@@ -109,7 +109,7 @@ fn what_is_no_checkpoint_is_told_as_what_it_is() {
 }
 
 #[test]
-fn a_tensor_that_is_not_there_is_told_with_the_nearest_names() {
+fn a_missing_tensor_is_reported_with_the_nearest_names() {
     let store = TensorStore::open_file(&golden("state_dict.safetensors")).unwrap();
     let text = store.tensor("0.weigth").unwrap_err().to_string();
     assert!(text.starts_with("no tensor `0.weigth` in") && text.contains("nearest: `0.weight`"), "{text}");

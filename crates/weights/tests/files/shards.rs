@@ -80,7 +80,7 @@ fn a_damaged_shard_is_named_itself() {
 }
 
 #[test]
-fn an_index_that_is_none_is_refused() {
+fn a_malformed_index_is_rejected() {
     let dir = directory("3");
     assert!(refusal(dir.path()).contains("is malformed"));
 }

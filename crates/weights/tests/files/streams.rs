@@ -171,7 +171,7 @@ fn a_gguf_file_reads_back_equal_and_its_blocks_to_half_a_step() {
 }
 
 #[test]
-fn a_gguf_file_that_cannot_be_is_refused_before_it_is_begun() {
+fn an_impossible_gguf_file_is_rejected_before_it_is_begun() {
     let path = Path::new("model.gguf");
     let spec = |ggml_type, row| GgufTensorSpec { name: "t".to_owned(), ggml_type, shape: vec![2, row] };
     for (specs, part) in [

@@ -59,7 +59,7 @@ fn a_torch_file_cut_short_anywhere_is_refused() {
 }
 
 #[test]
-fn an_interrupted_download_is_told_as_such() {
+fn an_interrupted_download_is_reported() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("pytorch_model.bin");
     let zip = std::fs::read(golden("state_dict.pt")).unwrap();
@@ -90,7 +90,7 @@ fn a_torch_file_with_any_byte_changed_gives_tensors_or_an_error() {
 }
 
 #[test]
-fn a_pickle_without_tensors_is_told_as_such() {
+fn a_pickle_without_tensors_is_reported() {
     let dir = tempfile::tempdir().unwrap();
     // pickle.dumps([1, 2], protocol=2)
     let text = refusal(&dir.path().join("list.pt"), b"\x80\x02]q\x00(K\x01K\x02e.");

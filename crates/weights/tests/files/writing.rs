@@ -86,7 +86,7 @@ fn a_name_that_is_taken_is_refused_before_anything_is_written() {
 
 /// The temporary name is known, so a link to `/dev/full` under it stands for a disk without room.
 #[test]
-fn a_full_disk_leaves_the_old_file_and_is_told_with_the_size() {
+fn a_full_disk_leaves_the_old_file_and_is_reported_with_the_size() {
     let full = Path::new("/dev/full");
     if !full.exists() {
         eprintln!("skipped: /dev/full is absent");
@@ -112,7 +112,7 @@ fn a_full_disk_leaves_the_old_file_and_is_told_with_the_size() {
 }
 
 #[test]
-fn a_directory_that_is_missing_is_told_with_the_file() {
+fn a_missing_directory_is_reported_with_the_file() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("absent/model.safetensors");
     let tensor = Tensor::zeros([2], (Kind::Float, tch::Device::Cpu));

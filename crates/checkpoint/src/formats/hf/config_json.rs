@@ -24,8 +24,8 @@ pub(in crate::formats) fn write_configs(dir: &Path, plan: &MergePlan<'_>) -> Res
     Ok(())
 }
 
-/// Makes the base's own configuration with the changes, so that fields unknown here survive; or a new one where the base
-/// has none.
+/// Makes the base's own configuration with the changes, so that fields unknown here survive; or a new one where the
+/// base has none.
 fn config_json(plan: &MergePlan<'_>) -> Result<Value, CheckpointError> {
     let own = plan.base().files().config_json()?;
     let new = || serde_json::from_str(&plan.config().to_json()).unwrap_or_default();

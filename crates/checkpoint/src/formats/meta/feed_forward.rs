@@ -1,7 +1,7 @@
 //! Meta's formula for the width of a feed-forward block, and its inverse.
 
-/// Finds `multiple_of` and `ffn_dim_multiplier` that give `width` by Meta's formula: those of the releases where they fit,
-/// else any that do.
+/// Finds `multiple_of` and `ffn_dim_multiplier` that give `width` by Meta's formula: those of the releases where they
+/// fit, else any that do.
 pub(super) fn multiple_and_multiplier(dim: i64, width: i64) -> (i64, Option<f64>) {
     let releases = [(256, None), (1024, Some(1.3)), (4096, Some(1.3)), (1024, Some(1.4)), (256, Some(1.5))];
     let powers = (0..13).rev().map(|power| (1 << power, None));
@@ -32,7 +32,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_width_is_that_of_some_params() {
+    fn every_feed_forward_width_has_parameters_that_give_it() {
         for dim in [64, 288, 2048, 4096, 8192] {
             for width in (1..4 * dim).step_by(if dim > 300 { 37 } else { 1 }) {
                 let (multiple_of, multiplier) = multiple_and_multiplier(dim, width);

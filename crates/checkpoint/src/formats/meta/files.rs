@@ -51,8 +51,9 @@ impl MetaFiles {
         Ok(files)
     }
 
-    /// Tells whether the head is the embedding: it is not there, or lies where the embedding lies, as `torch.save` has it of
-    /// weights that are one. (In several shards the two are cut in different ways, so a head is taken as its own there.)
+    /// Tells whether the head is the embedding: it is not there, or lies where the embedding lies, as `torch.save` has
+    /// it of weights that are one. (In several shards the two are cut in different ways, so a head is taken as its own
+    /// there.)
     fn is_tied(&self) -> Result<bool, CheckpointError> {
         if self.shards.iter().all(|shard| !shard.contains("output.weight")) {
             return Ok(true);
@@ -163,8 +164,8 @@ impl ModelFiles for MetaFiles {
     }
 }
 
-/// Source of the tensors of [`MetaFiles`] under Hugging Face's names. Whatever lies in one shard, in the kind asked for, and is no query or
-/// key projection (these have their rows in another order) is not copied.
+/// Source of the tensors of [`MetaFiles`] under Hugging Face's names. Whatever lies in one shard, in the kind asked
+/// for, and is no query or key projection (these have their rows in another order) is not copied.
 #[derive(Debug)]
 struct MetaSource<'a> {
     files: &'a MetaFiles,

@@ -20,8 +20,9 @@ pub(super) struct Part {
     pub(super) columns: Option<Range<i64>>,
 }
 
-/// Cuts the tensor that Hugging Face calls `name`, of `shape`, into `shards` shards as Meta's code has them (`llama/model.py`:
-/// `ColumnParallelLinear`, `RowParallelLinear`, `ParallelEmbedding`; from Llama 3 on `VocabParallelEmbedding`).
+/// Cuts the tensor that Hugging Face calls `name`, of `shape`, into `shards` shards as Meta's code has them
+/// (`llama/model.py`: `ColumnParallelLinear`, `RowParallelLinear`, `ParallelEmbedding`; from Llama 3 on
+/// `VocabParallelEmbedding`).
 ///
 /// # Errors
 /// [`CheckpointError::Unwritable`] when Meta has no such tensor, or it cannot be cut so.

@@ -1,14 +1,15 @@
-//! What `evaluate`, `compare` and `bench-decode` find out about a model.
+//! Measuring a model by `evaluate`, `compare` and `bench-decode`.
 
 use std::path::PathBuf;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
+use results::{Cell, Text};
 use serde::Deserialize;
+use serde_json::Value;
+use xtask::measure::median;
 
 use super::programs::{Programs, file_name};
-use super::results::{Measured, Text};
 use super::setting::Setting;
-use crate::stats::median;
 
 /// A model on disk, ready to be asked.
 #[derive(Debug, Clone)]
@@ -30,16 +31,26 @@ impl Source {
     }
 }
 
-/// What `evaluate --json` writes.
-#[derive(Debug, Deserialize)]
-struct Evaluation {
-    exact_match: f64,
-    rouge_l: f64,
-    perplexity: Option<f64>,
-    samples: Vec<Sample>,
+/// Copies numbers of a program's JSON by their names there and in the cell; with `?` behind them they may be absent.
+pub(crate) fn copy(cell: &mut Cell, found: &Value, names: &[(&str, &str)]) -> Result<()> {
+    for (from, to) in names {
+        let value = found[from.trim_end_matches('?')].as_f64();
+        if value.is_none() && !from.ends_with('?') {
+            bail!("`{from}` is missing");
+        }
+        cell.put(to, value);
+    }
+    Ok(())
 }
 
-#[derive(Debug, Deserialize)]
+/// Copies a sample of a distribution.
+fn sample(found: &Value, name: &str) -> Result<Vec<f64>> {
+    let values = found.get(name).with_context(|| format!("`{name}` is missing"))?;
+    serde_json::from_value(values.clone()).with_context(|| format!("`{name}` is no list of numbers"))
+}
+
+/// A record of `evaluate --json`.
+#[derive(Debug, Clone, Deserialize)]
 struct Sample {
     instruction: String,
     input: String,
@@ -47,118 +58,81 @@ struct Sample {
     answer: String,
 }
 
-/// What `compare --json` writes.
-#[derive(Debug, Deserialize)]
-struct Comparison {
-    token_agreement: f64,
-    first_diverging_token: Option<f64>,
-    max_logit_diff: f64,
-    mean_kl: f64,
-    logit_diff: Vec<f64>,
-}
-
-/// What `bench-decode` prints.
-#[derive(Debug, Deserialize)]
-struct Decoded {
-    load_s: f64,
-    first_token_s: Vec<f64>,
-    token_s: Vec<f64>,
-    peak_host_mib: f64,
-    peak_device_mib: Option<f64>,
-}
-
 /// Answers the evaluation records: exact match, ROUGE-L, perplexity, and some of the texts.
-///
-/// # Errors
-/// With what `evaluate` said.
-pub(crate) fn answer(
-    name: &str,
-    source: &Source,
-    setting: &Setting,
-    programs: &Programs,
-    measured: &mut Measured,
-) -> Result<()> {
-    let data = setting.data_file("evaluation", &setting.records.evaluation)?;
+pub(crate) fn answer(source: &Source, setting: &Setting, programs: &Programs, cell: &mut Cell) -> Result<()> {
     let mut command = programs.command("evaluate", source.flags());
-    command.args(setting.machine_flags()).arg("--data_path").arg(data);
+    command.args(setting.machine_flags());
+    command.arg("--data_path").arg(setting.data_file("evaluation", &setting.records.evaluation)?);
     command.args(["--show", "0", "--perplexity", "--max_new_tokens"]);
     command.arg(setting.profile.max_new_tokens.to_string());
-    let json = setting.out.join("work").join(file_name(name)).join("evaluation.json");
-    let found: Evaluation = programs.run_for(name, &mut command, &json)?;
-    measured.put("exact_match", found.exact_match);
-    measured.put("rouge_l", found.rouge_l);
-    measured.put_some("perplexity", found.perplexity);
-    let (total, count) = (found.samples.len(), setting.profile.texts.min(found.samples.len()));
-    measured.texts = (0..count)
-        .map(|place| place * total / count)
-        .map(|place| {
-            let Sample { instruction, input, expected, answer } = &found.samples[place];
-            Text {
-                id: place.to_string(),
-                instruction: instruction.clone(),
-                input: input.clone(),
-                reference: expected.clone(),
-                answer: answer.clone(),
-            }
-        })
-        .collect();
+    let found = programs.run_for(&cell.cell, &mut command, &json(setting, cell, "evaluation"))?;
+    let names = [("exact_match", "exact_match"), ("rouge_l", "rouge_l"), ("perplexity?", "perplexity")];
+    copy(cell, &found, &names).context("cannot read what `evaluate` wrote")?;
+    let samples: Vec<Sample> =
+        serde_json::from_value(found["samples"].clone()).context("cannot read what `evaluate` wrote")?;
+    let (total, count) = (samples.len(), setting.profile.texts.min(samples.len()));
+    let text = |place: usize| {
+        let Sample { instruction, input, expected, answer } = samples[place].clone();
+        let (input, reference) = (Some(input), Some(expected));
+        Text { id: place.to_string().into(), instruction, input, reference, answer }
+    };
+    cell.texts = (0..count).map(|place| text(place * total / count)).collect();
     Ok(())
 }
 
 /// Compares logits and greedy tokens with the reference's.
-///
-/// # Errors
-/// With what `compare` said.
 pub(crate) fn compare(
-    name: &str,
     source: &Source,
     reference: &Source,
     setting: &Setting,
     programs: &Programs,
-    measured: &mut Measured,
+    cell: &mut Cell,
 ) -> Result<()> {
-    let data = setting.data_file("evaluation", &setting.records.evaluation)?;
     let mut command = programs.command("compare", source.flags());
-    command.args(setting.machine_flags()).arg("--data_path").arg(data);
+    command.args(setting.machine_flags());
+    command.arg("--data_path").arg(setting.data_file("evaluation", &setting.records.evaluation)?);
     command.arg("--reference_model").arg(&reference.base_model);
     if let Some(dir) = &reference.adapter {
         command.arg("--reference_lora").arg(dir);
     }
     command.arg("--records").arg(setting.profile.compare_records.to_string());
     command.arg("--max_new_tokens").arg(setting.profile.max_new_tokens.to_string());
-    let json = setting.out.join("work").join(file_name(name)).join("comparison.json");
-    let found: Comparison = programs.run_for(name, &mut command, &json)?;
-    measured.put("token_agreement", found.token_agreement);
-    measured.put_some("first_diverging_token", found.first_diverging_token);
-    measured.put("max_logit_diff", found.max_logit_diff);
-    measured.put("mean_kl", found.mean_kl);
-    measured.samples.insert("logit_diff".to_owned(), found.logit_diff);
+    let found = programs.run_for(&cell.cell, &mut command, &json(setting, cell, "comparison"))?;
+    let names = [
+        ("token_agreement", "token_agreement"),
+        ("first_diverging_token?", "first_diverging_token"),
+        ("max_logit_diff", "max_logit_diff"),
+        ("mean_kl", "mean_kl"),
+    ];
+    copy(cell, &found, &names).context("cannot read what `compare` wrote")?;
+    put_sample(cell, "logit_diff", sample(&found, "logit_diff")?);
     Ok(())
 }
 
 /// Times loading and decoding.
-///
-/// # Errors
-/// With what `bench-decode` said.
-pub(crate) fn decode(
-    name: &str,
-    source: &Source,
-    setting: &Setting,
-    programs: &Programs,
-    measured: &mut Measured,
-) -> Result<()> {
+pub(crate) fn decode(source: &Source, setting: &Setting, programs: &Programs, cell: &mut Cell) -> Result<()> {
     let mut command = programs.command("bench-decode", source.flags());
     command.args(setting.machine_flags());
     command.arg("--prompt_tokens").arg(setting.profile.prompt_tokens.to_string());
     command.arg("--new_tokens").arg(setting.profile.new_tokens.to_string());
     // The first of three pays for pages that are not in memory yet; the medians leave it out.
-    let text = programs.run(name, command.args(["--repeats", "3"]))?;
-    let found: Decoded = serde_json::from_str(&text).context("cannot read what `bench-decode` printed")?;
-    measured.put("load_s", found.load_s);
-    measured.put("first_token_s", median(&found.first_token_s));
-    measured.put("decode_tokens_per_s", 1.0 / median(&found.token_s));
-    measured.put("peak_host_mib", found.peak_host_mib);
-    measured.put_some("peak_device_mib", found.peak_device_mib);
-    measured.samples.insert("decode_s".to_owned(), found.token_s);
+    let text = programs.run(&cell.cell, command.args(["--repeats", "3"]))?;
+    let found: Value = serde_json::from_str(&text).context("cannot read what `bench-decode` printed")?;
+    let names =
+        [("load_s", "load_s"), ("peak_host_mib", "peak_host_mib"), ("peak_device_mib?", "peak_device_mib")];
+    copy(cell, &found, &names).context("cannot read what `bench-decode` printed")?;
+    let tokens = sample(&found, "token_s")?;
+    cell.put("first_token_s", median(&sample(&found, "first_token_s")?));
+    cell.put("decode_tokens_per_s", 1.0 / median(&tokens));
+    put_sample(cell, "decode_s", tokens);
     Ok(())
+}
+
+fn put_sample(cell: &mut Cell, name: &str, values: Vec<f64>) {
+    cell.samples.insert(name.to_owned(), values.into_iter().map(Some).collect());
+}
+
+/// The file in which a program leaves what it found of a cell.
+fn json(setting: &Setting, cell: &Cell, name: &str) -> PathBuf {
+    setting.out.join("work").join(file_name(&cell.cell)).join(format!("{name}.json"))
 }

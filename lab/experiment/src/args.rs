@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
-use clap::{Args, ValueEnum};
+use clap::Args;
 
 /// Run one of the lab's two tasks as an experiment: measure every variant, write the results and a report. Run again, it
 /// goes on where it stopped.
@@ -46,8 +46,8 @@ pub(crate) struct ExperimentArgs {
     #[arg(long, value_name = "N")]
     pub(crate) threads: Option<usize>,
     /// Language of the report
-    #[arg(long, value_name = "LANG", default_value = "en")]
-    pub(crate) lang: Lang,
+    #[arg(long, value_name = "LANG", value_parser = ["en", "zh"], default_value = "en")]
+    pub(crate) lang: String,
     /// Formats of the report: md, html, pdf, docx
     #[arg(long, value_name = "NAME,NAME", default_value = "md,html,pdf,docx")]
     pub(crate) formats: String,
@@ -85,11 +85,4 @@ impl ExperimentArgs {
         }
         bail!("no experiment `{name}`; expected merge-compare, lora-vs-qlora or the path of a .toml file")
     }
-}
-
-/// Language of the report's fixed text.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Lang {
-    En,
-    Zh,
 }

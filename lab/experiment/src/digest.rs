@@ -20,9 +20,6 @@ pub(crate) fn of_value(value: &impl Serialize) -> Result<String> {
 }
 
 /// Of a file; of a directory, of the names and digests of the files in it, hidden ones left out.
-///
-/// # Errors
-/// When it cannot be read.
 pub(crate) fn of_path(path: &Path) -> Result<String> {
     if !path.is_dir() {
         return of_file(path);
@@ -90,7 +87,7 @@ mod tests {
 
     #[test]
     fn a_directory_is_its_names_and_contents() {
-        let dir = super::super::scratch::Scratch::new("digest");
+        let dir = tempfile::tempdir().unwrap();
         let write = |name: &str, text: &str| fs::write(dir.path().join(name), text).unwrap();
         write("a", "abc");
         let one = of_path(dir.path()).unwrap();

@@ -3,21 +3,18 @@
 use std::time::Instant;
 
 use anyhow::Result;
+use results::{Cell, Kind};
 
 use super::estimate::{duration, pace_of};
-use super::matrix::{Cell, order, rounds};
+use super::matrix::{Job, order, rounds};
 use super::merging::Merging;
 use super::programs::Programs;
-use super::results::{CellResult, Measured, Store, write_tables};
-use super::run_file::Kind;
 use super::setting::Setting;
+use super::store::{Store, write_tables};
 use super::training;
 use xtask::output::{note, say};
 
 /// Runs every cell that is not finished; how many failed. `results.jsonl` and `results.csv` are whole after every cell.
-///
-/// # Errors
-/// When the disk refuses; not when a cell fails.
 pub(crate) fn run(setting: &Setting, programs: &Programs) -> Result<usize> {
     let rounds = rounds(
         setting.file.experiment,
@@ -27,7 +24,7 @@ pub(crate) fn run(setting: &Setting, programs: &Programs) -> Result<usize> {
         setting.repeats,
     );
     let order = order(&rounds);
-    let cells: Vec<Cell> = rounds.into_iter().flatten().collect();
+    let cells: Vec<Job> = rounds.into_iter().flatten().collect();
     let keys = cells.iter().map(|cell| setting.key(cell)).collect::<Result<Vec<_>>>()?;
     let store = Store::of(&setting.out);
     let mut lines: Vec<Option<String>> =
@@ -47,17 +44,20 @@ pub(crate) fn run(setting: &Setting, programs: &Programs) -> Result<usize> {
             merging.prepare(cell);
         }
         let begun = Instant::now();
+        let mut result = blank(setting, cell, key);
         let outcome = match setting.file.experiment {
-            Kind::MergeCompare => merging.measure(cell),
-            Kind::LoraVsQlora => training::measure(cell, setting, programs),
+            Kind::MergeCompare => merging.measure(cell, &mut result),
+            Kind::LoraVsQlora => training::measure(cell, setting, programs, &mut result),
         };
-        let wall_s = begun.elapsed().as_secs_f64();
-        let result = result_of(setting, cell, key, wall_s, outcome);
+        if let Err(error) = outcome {
+            result = Cell { ok: false, error: Some(format!("{error:#}")), ..blank(setting, cell, key) };
+        }
+        result.wall_s = begun.elapsed().as_secs_f64();
         if let Some(error) = &result.error {
             failed += 1;
             note(&format!("  FAILED: {error}"));
         } else {
-            spent.push((place, wall_s));
+            spent.push((place, result.wall_s));
             note(&format!("  {}", summary(&result)));
         }
         lines[place] = Some(store.keep(&result)?);
@@ -71,33 +71,22 @@ fn write(setting: &Setting, lines: &[Option<String>]) -> Result<()> {
     write_tables(&setting.out, &lines.iter().flatten().cloned().collect::<Vec<_>>())
 }
 
-fn result_of(
-    setting: &Setting,
-    cell: &Cell,
-    key: &str,
-    wall_s: f64,
-    outcome: Result<Measured>,
-) -> CellResult {
-    let (measured, error) = match outcome {
-        Ok(measured) => (measured, None),
-        Err(error) => (Measured::default(), Some(format!("{error:#}"))),
-    };
-    CellResult {
-        cell: cell.id.clone(),
+/// A cell of which nothing is measured yet.
+fn blank(setting: &Setting, job: &Job, key: &str) -> Cell {
+    Cell {
+        cell: job.id.clone(),
         key: key.to_owned(),
-        variant: setting.variant(cell).name.clone(),
-        size: cell.size,
-        seed: cell.seed,
-        repeat: cell.repeat,
-        ok: error.is_none(),
-        error,
-        wall_s,
-        measured,
+        variant: setting.variant(job).name.clone(),
+        size: job.size,
+        seed: job.seed,
+        repeat: job.repeat,
+        ok: true,
+        ..Cell::default()
     }
 }
 
 /// The figures of a cell that one looks for first.
-fn summary(result: &CellResult) -> String {
+fn summary(result: &Cell) -> String {
     const SHOWN: [(&str, usize); 9] = [
         ("exact_match", 3),
         ("rouge_l", 3),
@@ -110,7 +99,7 @@ fn summary(result: &CellResult) -> String {
         ("val_loss_final", 4),
     ];
     let shown = SHOWN.iter().filter_map(|&(name, digits)| {
-        let value = result.measured.metrics.get(name)?;
+        let value = result.metric(name)?;
         Some(format!("{name} {value:.digits$}"))
     });
     let mut parts: Vec<String> = shown.collect();

@@ -3,16 +3,13 @@
 use anyhow::Result;
 
 use super::digest;
-use super::matrix::{Cell, Measure, rounds};
-use super::results::Store;
+use super::matrix::{Job, Measure, rounds};
 use super::setting::Setting;
-use crate::output::say;
-use crate::stats::median;
+use super::store::Store;
+use xtask::measure::median;
+use xtask::output::say;
 
 /// Says what would run. Touches nothing.
-///
-/// # Errors
-/// When inputs cannot be read.
 pub(crate) fn print(setting: &Setting) -> Result<()> {
     let rounds = rounds(
         setting.file.experiment,
@@ -50,7 +47,7 @@ pub(crate) fn print(setting: &Setting) -> Result<()> {
 }
 
 /// Seconds left: what is waiting, by the estimate, put right by how the finished ones kept to it.
-pub(crate) fn pace_of(spent: &[(usize, f64)], waiting: &[usize], cells: &[Cell], setting: &Setting) -> f64 {
+pub(crate) fn pace_of(spent: &[(usize, f64)], waiting: &[usize], cells: &[Job], setting: &Setting) -> f64 {
     let ratios: Vec<f64> =
         spent.iter().map(|&(place, wall_s)| wall_s / seconds_of(&cells[place], setting)).collect();
     let ratio = if ratios.is_empty() { 1.0 } else { median(&ratios) };
@@ -58,7 +55,7 @@ pub(crate) fn pace_of(spent: &[(usize, f64)], waiting: &[usize], cells: &[Cell],
 }
 
 /// Seconds of a cell on the machine that the profile's figures are of.
-fn seconds_of(cell: &Cell, setting: &Setting) -> f64 {
+fn seconds_of(cell: &Job, setting: &Setting) -> f64 {
     let profile = &setting.profile;
     let pace = profile.estimate;
     let answers = pace.start_s + setting.records.evaluation.len() as f64 / pace.answers_per_s;

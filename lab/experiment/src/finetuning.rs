@@ -4,12 +4,14 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
+use results::Cell;
 use serde::Deserialize;
 use toml::{Table, Value};
 
+use super::answers::copy;
 use super::programs::{Programs, read_json};
-use super::results::{Measured, write_atomically};
 use super::setting::Setting;
+use super::store::write_atomically;
 
 /// What is to be trained.
 #[derive(Debug)]
@@ -22,22 +24,21 @@ pub(crate) struct Training<'a> {
     pub(crate) over: &'a Table,
 }
 
-/// What `finetune` leaves in `summary.json`.
-#[derive(Debug, Deserialize)]
-struct Summary {
-    train_s: f64,
-    tokens_per_s: f64,
-    final_loss: Option<f64>,
-    best_val_loss: Option<f64>,
-    load_s: f64,
-    quantise_s: f64,
-    forward_s: f64,
-    backward_s: f64,
-    optimizer_s: f64,
-    peak_host_mib: f64,
-    peak_device_mib: Option<f64>,
-    base_bytes: f64,
-}
+/// Numbers of `summary.json`, which `finetune` leaves, and their names in a cell.
+const SUMMARY: [(&str, &str); 12] = [
+    ("train_s", "train_s"),
+    ("tokens_per_s", "tokens_per_s"),
+    ("final_loss?", "train_loss_final"),
+    ("best_val_loss?", "val_loss_best"),
+    ("load_s", "phase_load_s"),
+    ("quantise_s", "phase_quantise_s"),
+    ("forward_s", "phase_forward_s"),
+    ("backward_s", "phase_backward_s"),
+    ("optimizer_s", "phase_optimizer_s"),
+    ("peak_host_mib", "peak_host_mib"),
+    ("peak_device_mib?", "peak_device_mib"),
+    ("base_bytes", "base_bytes"),
+];
 
 /// A line of `metrics.jsonl`: a logged step or an evaluation.
 #[derive(Debug, Deserialize)]
@@ -49,9 +50,6 @@ struct Line {
 
 impl Training<'_> {
     /// Trains; gives the adapter's directory.
-    ///
-    /// # Errors
-    /// With what `finetune` said.
     pub(crate) fn run(&self, setting: &Setting, programs: &Programs) -> Result<PathBuf> {
         let dir = setting.out.join("work").join(super::programs::file_name(self.name));
         let adapter = dir.join("adapter");
@@ -93,38 +91,24 @@ fn remove_traces(adapter: &Path) -> Result<()> {
 }
 
 /// Adds what a run's files say.
-///
-/// # Errors
-/// When they are missing or say something else.
-pub(crate) fn read_run(adapter: &Path, measured: &mut Measured) -> Result<()> {
+pub(crate) fn read_run(adapter: &Path, cell: &mut Cell) -> Result<()> {
     let path = adapter.join("metrics.jsonl");
     let text = fs::read_to_string(&path).with_context(|| format!("cannot read `{}`", path.display()))?;
     let (mut train, mut validation) = (Vec::new(), Vec::new());
     for line in text.lines() {
         let line: Line =
             serde_json::from_str(line).with_context(|| format!("cannot read `{}`", path.display()))?;
-        train.extend(line.loss.map(|loss| [line.step, loss]));
-        validation.extend(line.eval_loss.map(|loss| [line.step, loss]));
+        train.extend(line.loss.map(|loss| (line.step, Some(loss))));
+        validation.extend(line.eval_loss.map(|loss| (line.step, Some(loss))));
     }
-    let summary: Summary = read_json(&adapter.join("summary.json"))?;
-    measured.put("train_s", summary.train_s);
-    measured.put("tokens_per_s", summary.tokens_per_s);
-    measured.put_some("train_loss_final", summary.final_loss);
-    measured.put_some("val_loss_final", validation.last().map(|point| point[1]));
-    measured.put_some("val_loss_best", summary.best_val_loss);
-    measured.put("load_s", summary.load_s + summary.quantise_s);
-    measured.put("phase_load_s", summary.load_s);
-    measured.put("phase_quantise_s", summary.quantise_s);
-    measured.put("phase_forward_s", summary.forward_s);
-    measured.put("phase_backward_s", summary.backward_s);
-    measured.put("phase_optimizer_s", summary.optimizer_s);
-    measured.put("peak_host_mib", summary.peak_host_mib);
-    measured.put_some("peak_device_mib", summary.peak_device_mib);
-    measured.put("base_bytes", summary.base_bytes);
+    let summary = adapter.join("summary.json");
+    copy(cell, &read_json(&summary)?, &SUMMARY).with_context(|| format!("`{}`", summary.display()))?;
+    cell.put("load_s", cell.metric("phase_load_s").zip(cell.metric("phase_quantise_s")).map(|(a, b)| a + b));
+    cell.put("val_loss_final", validation.last().and_then(|point: &(f64, Option<f64>)| point.1));
     let weights = adapter.join("adapter_model.safetensors");
     let bytes = fs::metadata(&weights).with_context(|| format!("cannot read `{}`", weights.display()))?.len();
-    measured.put("adapter_bytes", bytes as f64);
-    measured.series.insert("train_loss".to_owned(), train);
-    measured.series.insert("val_loss".to_owned(), validation);
+    cell.put("adapter_bytes", bytes as f64);
+    cell.series.insert("train_loss".to_owned(), train);
+    cell.series.insert("val_loss".to_owned(), validation);
     Ok(())
 }

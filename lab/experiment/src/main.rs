@@ -11,16 +11,13 @@ mod estimate;
 mod finetuning;
 mod matrix;
 mod merging;
-mod output;
 mod programs;
 mod report;
-mod results;
+
 mod run_file;
-#[cfg(test)]
-mod scratch;
 mod setting;
 mod slices;
-mod stats;
+mod store;
 #[cfg(all(test, unix))]
 mod tests;
 mod training;
@@ -31,9 +28,10 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
 use clap::Parser;
+use xtask::output::{note, say};
+use xtask::workspace::Workspace;
 
 use self::args::ExperimentArgs;
-use self::output::{note, say};
 use self::programs::Programs;
 use self::run_file::RunFile;
 use self::setting::{PROGRAMS, Setting};
@@ -56,15 +54,15 @@ fn main() -> ExitCode {
 }
 
 fn run(args: &ExperimentArgs) -> Result<()> {
-    let root =
-        Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).context("lab has to lie in the checkout")?;
+    let workspace = Workspace::find()?;
+    let root = workspace.root.as_path();
     let (file, text) = RunFile::read(&args.run_file(root)?)?;
     let out = out_dir(root, args, &file)?;
     if args.report_only {
         if !out.join("results.jsonl").exists() {
             bail!("`{}` has no results.jsonl to report on", out.display());
         }
-        return report::make(root, args, &out);
+        return report::make(&workspace, args, &out);
     }
     let bin = std::env::var_os("BIN")
         .context("BIN has to name the directory of the programs; `cargo xtask experiment` sets it")?;
@@ -80,12 +78,12 @@ fn run(args: &ExperimentArgs) -> Result<()> {
     }
     let setting = Setting::resolve(args, (file, text), root, out, digests)?;
     let programs = Programs::take(bin, root.to_owned(), &setting.out)?;
-    let environment = environment::record(root, &setting.digests.programs, &setting.data_digests()?);
-    describe::write(&setting, &environment, &command_line(args))?;
+    let environment = environment::record(&workspace, &setting.digests.programs, setting.data_digests()?);
+    describe::write(&setting, environment, &command_line(args))?;
     let failed = engine::run(&setting, &programs)?;
     say(&format!("results: {}", setting.out.join("results.jsonl").display()));
     if !args.no_report {
-        report::make(root, args, &setting.out)?;
+        report::make(&workspace, args, &setting.out)?;
     }
     if failed > 0 {
         bail!("{failed} cells failed; the same command tries them again and keeps the rest");

@@ -1,6 +1,8 @@
 //! The cells of an experiment and the order they run in.
 
-use super::run_file::{Kind, Variant};
+use results::Kind;
+
+use super::run_file::Variant;
 
 /// What one cell measures.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -15,7 +17,7 @@ pub(crate) enum Measure {
 
 /// One cell.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Cell {
+pub(crate) struct Job {
     /// Its name, unique in the matrix.
     pub(crate) id: String,
     /// Which variant, by place in the list.
@@ -33,14 +35,14 @@ pub(crate) fn rounds(
     sizes: &[usize],
     seeds: &[u64],
     repeats: usize,
-) -> Vec<Vec<Cell>> {
-    let round = |of: &dyn Fn(usize, &str) -> Cell| -> Vec<Cell> {
+) -> Vec<Vec<Job>> {
+    let round = |of: &dyn Fn(usize, &str) -> Job| -> Vec<Job> {
         variants.iter().enumerate().map(|(index, variant)| of(index, &variant.name)).collect()
     };
     let mut rounds = Vec::new();
     match kind {
         Kind::MergeCompare => {
-            rounds.push(round(&|variant, name| Cell {
+            rounds.push(round(&|variant, name| Job {
                 id: format!("{name}/quality"),
                 variant,
                 measure: Measure::Quality,
@@ -49,7 +51,7 @@ pub(crate) fn rounds(
                 repeat: 0,
             }));
             for repeat in 1..=repeats {
-                rounds.push(round(&|variant, name| Cell {
+                rounds.push(round(&|variant, name| Job {
                     id: format!("{name}/speed-{repeat}"),
                     variant,
                     measure: Measure::Speed,
@@ -63,7 +65,7 @@ pub(crate) fn rounds(
             for repeat in 0..repeats {
                 for &seed in seeds {
                     for &size in sizes {
-                        rounds.push(round(&|variant, name| Cell {
+                        rounds.push(round(&|variant, name| Job {
                             id: format!("{name}/{size}-records/seed-{seed}/{repeat}"),
                             variant,
                             measure: Measure::Training,
@@ -81,7 +83,7 @@ pub(crate) fn rounds(
 
 /// The order of running: who goes first in a round changes from round to round, so that a machine that warms up or slows
 /// down favours nobody. Places in the flattened matrix.
-pub(crate) fn order(rounds: &[Vec<Cell>]) -> Vec<usize> {
+pub(crate) fn order(rounds: &[Vec<Job>]) -> Vec<usize> {
     let mut order = Vec::new();
     let mut before = 0;
     for (number, round) in rounds.iter().enumerate() {
@@ -113,7 +115,7 @@ mod tests {
     #[test]
     fn speed_is_measured_in_rounds_in_which_the_first_place_goes_round() {
         let rounds = rounds(Kind::MergeCompare, &variants(&["a", "b", "c"]), &[], &[1], 2);
-        let cells: Vec<&Cell> = rounds.iter().flatten().collect();
+        let cells: Vec<&Job> = rounds.iter().flatten().collect();
         let ids: Vec<&str> = order(&rounds).into_iter().map(|place| &*cells[place].id).collect();
         assert_eq!(
             ids,

@@ -5,16 +5,17 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Result, anyhow};
+use results::Cell;
 use serde::Deserialize;
 
 use super::answers::{self, Source};
 use super::digest;
 use super::finetuning::Training;
-use super::matrix::{Cell, Measure};
+use super::matrix::{Job, Measure};
 use super::programs::{Programs, read_json};
-use super::results::{Measured, write_atomically};
 use super::run_file::Variant;
 use super::setting::Setting;
+use super::store::write_atomically;
 
 /// The adapter and the merged files, made when they are first asked for. What failed once is not tried again in this run.
 #[derive(Debug)]
@@ -45,40 +46,34 @@ impl<'a> Merging<'a> {
     }
 
     /// Makes what a cell needs, so that the time for it is not the cell's. A failure shows when the cell is measured.
-    pub(crate) fn prepare(&mut self, cell: &Cell) {
+    pub(crate) fn prepare(&mut self, job: &Job) {
         let setting = self.setting;
-        for variant in [setting.reference(), setting.variant(cell)] {
+        for variant in [setting.reference(), setting.variant(job)] {
             let _ = self.source(variant);
         }
     }
 
     /// Measures a cell.
-    ///
-    /// # Errors
-    /// With what a program said.
-    pub(crate) fn measure(&mut self, cell: &Cell) -> Result<Measured> {
+    pub(crate) fn measure(&mut self, job: &Job, cell: &mut Cell) -> Result<()> {
         let (setting, programs) = (self.setting, self.programs);
-        let variant = setting.variant(cell);
+        let variant = setting.variant(job);
         let source = self.source(variant)?;
-        let mut measured = Measured::default();
-        if cell.measure == Measure::Speed {
-            answers::decode(&cell.id, &source, setting, programs, &mut measured)?;
-            return Ok(measured);
+        if job.measure == Measure::Speed {
+            return answers::decode(&source, setting, programs, cell);
         }
         let reference = self.source(setting.reference())?;
-        measured.put_some("disk_bytes", disk_bytes(&source)?);
+        cell.put("disk_bytes", disk_bytes(&source)?);
         if variant.merge.is_some() {
             let report: MergeReport = read_json(&Path::new(&source.base_model).join(MERGE_REPORT))?;
             // Not `sum`, which is -0 of nothing.
             let sum = |of: &dyn Fn(&Target) -> f64| report.targets.iter().map(of).fold(0.0, |sum, x| sum + x);
-            measured.put(
+            cell.put(
                 "changed_fraction",
                 sum(&|target| target.changed) / sum(&|target| target.elements).max(1.0),
             );
         }
-        answers::answer(&cell.id, &source, setting, programs, &mut measured)?;
-        answers::compare(&cell.id, &source, &reference, setting, programs, &mut measured)?;
-        Ok(measured)
+        answers::answer(&source, setting, programs, cell)?;
+        answers::compare(&source, &reference, setting, programs, cell)
     }
 
     /// The model of a variant on disk.

@@ -7,6 +7,7 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
 use serde::de::DeserializeOwned;
+use serde_json::Value;
 
 use xtask::output::note;
 
@@ -26,9 +27,6 @@ pub(crate) struct Programs {
 impl Programs {
     /// Takes the directory `out` of an experiment for this process. Every program gets the lock as its empty stdin, so
     /// that one which outlives a killed run is waited for, not worked against.
-    ///
-    /// # Errors
-    /// When the disk refuses.
     pub(crate) fn take(bin: PathBuf, root: PathBuf, out: &Path) -> Result<Self> {
         let path = out.join(".lock");
         let cannot = || format!("cannot lock `{}`", path.display());
@@ -55,9 +53,6 @@ impl Programs {
     }
 
     /// Runs a command; what it writes to stderr is added to the log `name`. Its stdout.
-    ///
-    /// # Errors
-    /// With what the program itself said last, when it fails.
     pub(crate) fn run(&self, name: &str, command: &mut Command) -> Result<String> {
         fs::create_dir_all(&self.logs).with_context(|| format!("cannot create `{}`", self.logs.display()))?;
         let path = self.logs.join(format!("{}.log", file_name(name)));
@@ -82,16 +77,8 @@ impl Programs {
         String::from_utf8(output.stdout).with_context(|| format!("output of `{program}` is not UTF-8"))
     }
 
-    /// As [`Programs::run`], for a program that writes JSON to a file.
-    ///
-    /// # Errors
-    /// As [`Programs::run`], and when the file is not what it should be.
-    pub(crate) fn run_for<T: DeserializeOwned>(
-        &self,
-        name: &str,
-        command: &mut Command,
-        json: &Path,
-    ) -> Result<T> {
+    /// As [`Programs::run`], for a program that writes JSON to the file `json`, which is read.
+    pub(crate) fn run_for(&self, name: &str, command: &mut Command, json: &Path) -> Result<Value> {
         if let Some(parent) = json.parent() {
             fs::create_dir_all(parent).with_context(|| format!("cannot create `{}`", parent.display()))?;
         }
@@ -101,9 +88,6 @@ impl Programs {
 }
 
 /// Reads a JSON file.
-///
-/// # Errors
-/// When it cannot be read or says something else.
 pub(crate) fn read_json<T: DeserializeOwned>(path: &Path) -> Result<T> {
     let text = fs::read_to_string(path).with_context(|| format!("cannot read `{}`", path.display()))?;
     serde_json::from_str(&text).with_context(|| format!("cannot read `{}`", path.display()))
@@ -125,12 +109,11 @@ fn last_words(said: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::scratch::Scratch;
     use super::*;
 
     #[test]
     fn a_failure_carries_what_the_program_said() {
-        let dir = Scratch::new("programs");
+        let dir = tempfile::tempdir().unwrap();
         let programs = Programs::take("/bin".into(), dir.path().to_owned(), dir.path()).unwrap();
         let fail = "echo warming up >&2; echo 'error: no such model' >&2; exit 1";
         let error = programs.run("a/b", &mut programs.command("sh", ["-c", fail])).unwrap_err().to_string();
@@ -145,7 +128,7 @@ mod tests {
 
     #[test]
     fn a_directory_is_free_when_the_last_program_of_a_killed_run_has_ended() {
-        let dir = Scratch::new("lock");
+        let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join(".lock");
         let programs = Programs::take("/bin".into(), dir.path().to_owned(), dir.path()).unwrap();
         let stdin = Stdio::from(programs.lock.try_clone().unwrap());

@@ -5,6 +5,7 @@ use std::fs;
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
+use results::Kind;
 use serde::{Deserialize, Serialize};
 use toml::Table;
 
@@ -26,23 +27,6 @@ pub(crate) struct RunFile {
     #[serde(default)]
     pub(crate) planted: Vec<Variant>,
     pub(crate) profiles: BTreeMap<String, Profile>,
-}
-
-/// The experiments there are.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub(crate) enum Kind {
-    MergeCompare,
-    LoraVsQlora,
-}
-
-impl Kind {
-    pub(crate) fn name(self) -> &'static str {
-        match self {
-            Self::MergeCompare => "merge-compare",
-            Self::LoraVsQlora => "lora-vs-qlora",
-        }
-    }
 }
 
 /// What is compared.
@@ -141,9 +125,6 @@ pub(crate) struct Pace {
 
 impl RunFile {
     /// Reads a run file and checks what holds of every one.
-    ///
-    /// # Errors
-    /// When it cannot be read or does not add up.
     pub(crate) fn read(path: &Path) -> Result<(Self, String)> {
         let text =
             fs::read_to_string(path).with_context(|| format!("cannot read run file `{}`", path.display()))?;
@@ -172,9 +153,6 @@ impl RunFile {
     }
 
     /// A profile by name.
-    ///
-    /// # Errors
-    /// With the names there are.
     pub(crate) fn profile(&self, name: &str) -> Result<&Profile> {
         self.profiles.get(name).with_context(|| {
             let names: Vec<&str> = self.profiles.keys().map(String::as_str).collect();

@@ -4,13 +4,14 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
+use results::Kind;
 use serde::Serialize;
 use serde_json::Value;
 
 use super::args::ExperimentArgs;
 use super::digest;
-use super::matrix::{Cell, Measure};
-use super::run_file::{Kind, Profile, RunFile, Variant};
+use super::matrix::{Job, Measure};
+use super::run_file::{Profile, RunFile, Variant};
 use super::slices;
 
 /// Changes when what a cell measures changes, so that old cells are not taken for new ones.
@@ -60,9 +61,6 @@ pub(crate) struct Digests {
 
 impl Setting {
     /// Decides everything; reads, and writes nothing.
-    ///
-    /// # Errors
-    /// With what is missing or wrong.
     pub(crate) fn resolve(
         args: &ExperimentArgs,
         (mut file, run_file_text): (RunFile, String),
@@ -117,7 +115,7 @@ impl Setting {
     }
 
     /// The variant of a cell.
-    pub(crate) fn variant(&self, cell: &Cell) -> &Variant {
+    pub(crate) fn variant(&self, cell: &Job) -> &Variant {
         &self.file.variants[cell.variant]
     }
 
@@ -131,7 +129,7 @@ impl Setting {
     }
 
     /// What decides a cell's result: programs, inputs and settings, as one digest.
-    pub(crate) fn key(&self, cell: &Cell) -> Result<String> {
+    pub(crate) fn key(&self, cell: &Job) -> Result<String> {
         #[derive(Serialize)]
         struct Recipe<'a> {
             adapter: bool,
@@ -216,9 +214,6 @@ impl Setting {
     }
 
     /// A file of records of this experiment; made where it is missing.
-    ///
-    /// # Errors
-    /// When the disk refuses.
     pub(crate) fn data_file(&self, name: &str, records: &[Value]) -> Result<PathBuf> {
         let path = self.out.join("data").join(format!("{name}.json"));
         slices::write(&path, records)?;

@@ -7,12 +7,9 @@ use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
 use super::digest;
-use super::results::write_atomically;
+use super::store::write_atomically;
 
 /// Records of a JSON array, or of JSON lines.
-///
-/// # Errors
-/// When the file cannot be read or holds something else.
 pub(crate) fn read(path: &Path) -> Result<Vec<Value>> {
     let text = fs::read_to_string(path).with_context(|| format!("cannot read `{}`", path.display()))?;
     let records: Vec<Value> = if text.trim_start().starts_with('[') {
@@ -28,9 +25,6 @@ pub(crate) fn read(path: &Path) -> Result<Vec<Value>> {
 }
 
 /// Writes records as a JSON array.
-///
-/// # Errors
-/// When the disk refuses.
 pub(crate) fn write(path: &Path, records: &[Value]) -> Result<()> {
     let lines: Vec<String> = records.iter().map(serde_json::to_string).collect::<Result<_, _>>()?;
     write_atomically(path, &format!("[\n{}\n]\n", lines.join(",\n")))

@@ -8,12 +8,12 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use clap::Parser;
+use results::Cell;
+use tempfile::TempDir;
 
 use super::args::ExperimentArgs;
 use super::programs::Programs;
-use super::results::CellResult;
 use super::run_file::RunFile;
-use super::scratch::Scratch;
 use super::setting::{PROGRAMS, Setting};
 use super::{engine, environment, estimate};
 
@@ -72,13 +72,12 @@ echo '{"load_s":0.1,"first_token_s":[0.3,0.1,0.2],"token_s":[0.01,0.02,0.02],"pe
 
 /// A place with programs, a model and records.
 struct Scene {
-    dir: Scratch,
+    dir: TempDir,
 }
 
 impl Scene {
-    fn new(name: &str) -> Self {
-        let dir = Scratch::new(name);
-        let scene = Self { dir };
+    fn new() -> Self {
+        let scene = Self { dir: tempfile::tempdir().unwrap() };
         fs::create_dir_all(scene.path("bin")).unwrap();
         fs::create_dir_all(scene.path("datasets/tiny-llama")).unwrap();
         fs::create_dir_all(scene.path("datasets/records")).unwrap();
@@ -130,9 +129,9 @@ impl Scene {
         engine::run(&setting, &programs).unwrap()
     }
 
-    fn results(&self) -> BTreeMap<String, CellResult> {
+    fn results(&self) -> BTreeMap<String, Cell> {
         let text = fs::read_to_string(self.path("out/results.jsonl")).unwrap();
-        let results = text.lines().map(|line| serde_json::from_str::<CellResult>(line).unwrap());
+        let results = text.lines().map(|line| serde_json::from_str::<Cell>(line).unwrap());
         results.map(|result| (result.cell.clone(), result)).collect()
     }
 
@@ -142,13 +141,13 @@ impl Scene {
     }
 }
 
-fn metric(result: &CellResult, name: &str) -> f64 {
-    result.measured.metrics[name]
+fn metric(result: &Cell, name: &str) -> f64 {
+    result.metric(name).unwrap()
 }
 
 #[test]
 fn a_failed_cell_does_not_sink_the_rest() {
-    let scene = Scene::new("failed");
+    let scene = Scene::new();
     // Quality and two rounds of speed of the variant whose merge fails.
     assert_eq!(scene.run(&["merge-compare", "--repeats", "2"]), 3);
     let results = scene.results();
@@ -166,12 +165,12 @@ fn a_failed_cell_does_not_sink_the_rest() {
     assert_eq!(metric(&results["legacy-script/quality"], "changed_fraction"), 0.0);
     let speed = &results["base/speed-1"];
     assert_eq!((metric(speed, "first_token_s"), metric(speed, "decode_tokens_per_s")), (0.2, 50.0));
-    assert!(!speed.measured.metrics.contains_key("peak_device_mib"));
+    assert!(speed.metric("peak_device_mib").is_none());
 }
 
 #[test]
 fn a_resumed_experiment_has_the_same_results_to_the_byte() {
-    let scene = Scene::new("resumed");
+    let scene = Scene::new();
     let args = ["lora-vs-qlora", "--sizes", "8,16", "--seeds", "1,2"];
     // Killed half way: one variant's programs fail, which leaves its cells unfinished.
     let whole = FINETUNE.replace("mkdir -p", "grep -q int8 \"$file\" && exit 1\nmkdir -p");
@@ -209,7 +208,7 @@ fn a_resumed_experiment_has_the_same_results_to_the_byte() {
 
 #[test]
 fn a_changed_program_or_setting_makes_cells_anew_and_no_other() {
-    let scene = Scene::new("changed");
+    let scene = Scene::new();
     let args = ["lora-vs-qlora", "--sizes", "8", "--seeds", "1"];
     scene.run(&args);
     let first = scene.results();
@@ -228,7 +227,7 @@ fn a_changed_program_or_setting_makes_cells_anew_and_no_other() {
 
 #[test]
 fn a_planted_wrong_scale_shows_in_the_results() {
-    let scene = Scene::new("planted");
+    let scene = Scene::new();
     scene.run(&["merge-compare", "--repeats", "1", "--planted"]);
     let results = scene.results();
     for (variant, agreement) in
@@ -242,7 +241,7 @@ fn a_planted_wrong_scale_shows_in_the_results() {
 
 #[test]
 fn slices_are_nested_and_trained_on_in_the_same_order() {
-    let scene = Scene::new("nested");
+    let scene = Scene::new();
     scene.run(&["lora-vs-qlora", "--sizes", "8,16", "--seeds", "1", "--only", "nf4"]);
     let slice = |count: usize| {
         let text = fs::read_to_string(scene.path(&format!("out/data/train-{count}.json"))).unwrap();
@@ -255,7 +254,7 @@ fn slices_are_nested_and_trained_on_in_the_same_order() {
     assert!(file.contains("train-16.json") && file.contains("quantize = \"nf4\""), "{file}");
     assert!(file.contains("seed = 1\n"), "{file}");
     let result = &scene.results()["lora/16-records/seed-1/0"];
-    assert_eq!(result.measured.series["val_loss"], [[2.0, 1.5]]);
+    assert_eq!(result.series["val_loss"], [(2.0, Some(1.5))]);
     assert_eq!((metric(result, "phase_quantise_s"), metric(result, "val_loss_final")), (0.5, 1.5));
     let adapter = scene.path("out/work/lora_16-records_seed-1_0/adapter");
     assert!(!adapter.join("checkpoint-9").exists() && !adapter.join("runs").exists());
@@ -263,7 +262,7 @@ fn slices_are_nested_and_trained_on_in_the_same_order() {
 
 #[test]
 fn a_dry_run_touches_nothing() {
-    let scene = Scene::new("dry");
+    let scene = Scene::new();
     let list = |dir: &Path| super::digest::of_path(dir).unwrap();
     let before = list(scene.dir.path());
     for name in ["merge-compare", "lora-vs-qlora"] {
@@ -275,7 +274,7 @@ fn a_dry_run_touches_nothing() {
 
 #[test]
 fn what_cannot_be_is_said_before_anything_runs() {
-    let scene = Scene::new("refused");
+    let scene = Scene::new();
     let refused = |args: &[&str]| {
         let args = Line::parse_from([&["experiment", "lora-vs-qlora"], args].concat()).args;
         let text = include_str!("../../experiments/lora-vs-qlora.toml");

@@ -1,5 +1,5 @@
-//! Writes made-up results, to look at the layout of reports: `cargo run --example synthetic_results DIR`. No number in
-//! them was ever measured.
+//! Writes made-up results, to look at the layout of reports: `cargo run -p report --example synthetic_results DIR`. No number
+//! in them was ever measured.
 
 #![allow(
     clippy::unwrap_used,
@@ -8,7 +8,7 @@
     reason = "made-up results: what does not unwrap is a mistake in them"
 )]
 
-#[path = "../tests/synthetic/mod.rs"]
+#[path = "../src/text/tests/synthetic/mod.rs"]
 mod synthetic;
 
 use std::path::PathBuf;

@@ -4,43 +4,17 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
 
-/// An item of a source file.
-#[derive(Debug, Clone, Copy)]
-pub struct Item {
-    /// The file, from the root of the workspace.
-    pub file: &'static str,
-    /// A line that the item stands after, such as that of its `impl`; empty for the first of its name.
-    pub inside: &'static str,
-    /// What its first line of code begins with, such as `pub fn delta_weight(`.
-    pub start: &'static str,
-}
-
-impl Item {
-    /// The first item of this beginning in a file.
-    pub const fn new(file: &'static str, start: &'static str) -> Self {
-        Self { file, inside: "", start }
-    }
-
-    /// An item of a block.
-    pub const fn inside(file: &'static str, inside: &'static str, start: &'static str) -> Self {
-        Self { file, inside, start }
-    }
-}
-
-/// What was found.
+/// An item and its place.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Excerpt {
+pub(crate) struct Excerpt {
     /// The lines, without the indentation that all share.
-    pub text: String,
+    pub(crate) text: String,
     /// Number of the first line, from 1.
-    pub line: usize,
+    pub(crate) line: usize,
 }
 
 /// The root of the workspace: `given`, or the nearest folder around the current one that has the crates.
-///
-/// # Errors
-/// When `given` is not a checkout.
-pub fn find_source(given: Option<&Path>) -> Result<Option<PathBuf>> {
+pub(crate) fn find_source(given: Option<&Path>) -> Result<Option<PathBuf>> {
     let is_root = |dir: &Path| dir.join("crates/lora/src").is_dir();
     if let Some(dir) = given {
         if is_root(dir) {
@@ -53,17 +27,17 @@ pub fn find_source(given: Option<&Path>) -> Result<Option<PathBuf>> {
     Ok(around.map(Path::to_path_buf).find(|dir| is_root(dir)))
 }
 
-/// Reads an item under `root`; nothing when the file or the item is not there.
-pub fn excerpt(root: &Path, item: Item) -> Option<Excerpt> {
-    let text = std::fs::read_to_string(root.join(item.file)).ok()?;
-    cut(&text, item)
+/// Reads an item of a file under `root`: the first that begins with `begin`, behind the line that begins with `around` where
+/// that is not empty. Nothing when the file or the item is not there.
+pub(crate) fn excerpt(root: &Path, file: &str, around: &str, begin: &str) -> Option<Excerpt> {
+    let text = std::fs::read_to_string(root.join(file)).ok()?;
+    cut(&text, around, begin)
 }
 
-fn cut(text: &str, item: Item) -> Option<Excerpt> {
+fn cut(text: &str, around: &str, begin: &str) -> Option<Excerpt> {
     let lines: Vec<&str> = text.lines().collect();
-    let from =
-        lines.iter().position(|line| item.inside.is_empty() || line.trim_start().starts_with(item.inside))?;
-    let start = from + lines[from..].iter().position(|line| line.trim_start().starts_with(item.start))?;
+    let from = lines.iter().position(|line| line.trim_start().starts_with(around))?;
+    let start = from + lines[from..].iter().position(|line| line.trim_start().starts_with(begin))?;
     let is_above = |line: &&&str| {
         let line = line.trim_start();
         line.starts_with("///") || line.starts_with("#[") || line.starts_with("#!")
@@ -103,11 +77,11 @@ mod tests {
 
     #[test]
     fn an_item_comes_with_its_comment_and_without_its_indentation() {
-        let found = cut(SOURCE, Item::inside("", "impl A", "fn one(")).unwrap();
+        let found = cut(SOURCE, "impl A", "fn one(").unwrap();
         assert_eq!(found.text, "/// One.\nfn one(&self) -> [i32; 2] {\n    [1, 2] // }\n}");
         assert_eq!(found.line, 4);
-        assert_eq!(cut(SOURCE, Item::inside("", "impl B", "fn one(")).unwrap().text, "fn one(&self) {}");
-        assert_eq!(cut(SOURCE, Item::new("", "const C")).unwrap().text.lines().count(), 4);
-        assert!(cut(SOURCE, Item::new("", "fn two(")).is_none());
+        assert_eq!(cut(SOURCE, "impl B", "fn one(").unwrap().text, "fn one(&self) {}");
+        assert_eq!(cut(SOURCE, "", "const C").unwrap().text.lines().count(), 4);
+        assert!(cut(SOURCE, "", "fn two(").is_none());
     }
 }

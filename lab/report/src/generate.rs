@@ -8,13 +8,13 @@ use clap::ValueEnum;
 use crate::excerpt::find_source;
 use crate::lang::Lang;
 use crate::plots::{Rendered, render};
-use crate::results::load;
+use crate::select::load;
 use crate::text::compose;
 use crate::write::{docx, find_cjk, html, label_font, markdown, pdf};
 
 /// A format of the report.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum Format {
+pub(crate) enum Format {
     /// `report.md`.
     Md,
     /// `report.html`.
@@ -27,27 +27,24 @@ pub enum Format {
 
 /// What to make of what.
 #[derive(Debug, Clone)]
-pub struct Settings {
+pub(crate) struct Settings {
     /// The directory of results, which the report goes to.
-    pub results: PathBuf,
+    pub(crate) results: PathBuf,
     /// The language of the fixed text.
-    pub lang: Lang,
+    pub(crate) lang: Lang,
     /// The formats.
-    pub formats: Vec<Format>,
+    pub(crate) formats: Vec<Format>,
     /// A font with Chinese letters.
-    pub font: Option<PathBuf>,
+    pub(crate) font: Option<PathBuf>,
     /// A checkout of the workspace, for excerpts.
-    pub source: Option<PathBuf>,
+    pub(crate) source: Option<PathBuf>,
 }
 
 /// What is said when Chinese letters are missing.
 const NO_FONT: &str = "no font with Chinese letters was found; install one (Debian: apt install fonts-noto-cjk) or name one by --font FILE";
 
 /// Writes the report and its plots, and returns the paths of what was written.
-///
-/// # Errors
-/// When results or fonts cannot be read, or files not be written.
-pub fn generate(settings: &Settings) -> Result<Vec<PathBuf>> {
+pub(crate) fn generate(settings: &Settings) -> Result<Vec<PathBuf>> {
     let results = load(&settings.results)?;
     let source = find_source(settings.source.as_deref())?;
     let chinese = settings.lang == Lang::Zh || settings.font.is_some() || {
@@ -63,7 +60,7 @@ pub fn generate(settings: &Settings) -> Result<Vec<PathBuf>> {
         eprintln!("warning: {NO_FONT}; plots are labelled in English");
         chart_lang = Lang::En;
     }
-    let page = compose(&results, settings.lang, chart_lang, source.as_deref());
+    let page = compose(&results, settings.lang, chart_lang, source.as_deref())?;
     let font = label_font(chart_lang, cjk.as_ref())?;
     let plots = page.charts.iter().map(|chart| render(chart, &font)).collect::<Result<Vec<_>>>()?;
     let mut written = write_plots(&settings.results, &plots)?;

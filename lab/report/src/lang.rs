@@ -1,10 +1,11 @@
 //! The language of the fixed text.
 
 use clap::ValueEnum;
+use results::{Experiment, Variant};
 
-/// A language the templates are written in.
+/// A language that the templates are written in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum Lang {
+pub(crate) enum Lang {
     /// English.
     En,
     /// Simplified Chinese.
@@ -12,49 +13,71 @@ pub enum Lang {
 }
 
 impl Lang {
-    /// The code of HTML's `lang`, Word's and typst's.
-    pub fn code(self) -> &'static str {
-        match self {
-            Self::En => "en",
-            Self::Zh => "zh",
-        }
+    /// Returns its code in HTML, Word and typst.
+    pub(crate) fn code(self) -> &'static str {
+        self.pick("en", "zh")
     }
 
-    /// One of two texts that need no formatting.
-    pub fn pick(self, en: &'static str, zh: &'static str) -> &'static str {
-        match self {
-            Self::En => en,
-            Self::Zh => zh,
-        }
+    /// Picks one of two texts that need no formatting.
+    pub(crate) fn pick(self, en: &'static str, zh: &'static str) -> &'static str {
+        if self == Self::En { en } else { zh }
     }
 
-    /// Things in a row: "a, b and c".
-    pub fn list(self, items: &[String]) -> String {
+    /// Joins items: "a, b and c".
+    pub(crate) fn list(self, items: &[String]) -> String {
         let [head @ .., last] = items else { return String::new() };
         let Some(before) = head.last() else { return last.clone() };
-        match self {
-            Self::En => format!("{} and {last}", head.join(", ")),
-            Self::Zh => {
-                // Between Chinese and Latin letters stands a space.
-                let space =
-                    |letter: Option<char>| if letter.is_some_and(|one| one.is_ascii()) { " " } else { "" };
-                let (left, right) = (space(before.chars().last()), space(last.chars().next()));
-                format!("{}{left}和{right}{last}", head.join("、"))
-            }
+        if self == Self::En {
+            return format!("{} and {last}", head.join(", "));
         }
+        // Between Chinese and Latin letters stands a space.
+        let space = |letter: Option<char>| if letter.is_some_and(|one| one.is_ascii()) { " " } else { "" };
+        let (left, right) = (space(before.chars().last()), space(last.chars().next()));
+        format!("{}{left}和{right}{last}", head.join("、"))
     }
 
-    /// Labels in a row, in quotes where names are not told from the sentence by spaces.
-    pub fn names(self, labels: &[String]) -> String {
+    /// Joins labels, in quotes where no spaces tell names from the sentence.
+    pub(crate) fn names(self, labels: &[String]) -> String {
         match self {
             Self::En => self.list(labels),
             Self::Zh => self.list(&labels.iter().map(|label| format!("“{label}”")).collect::<Vec<_>>()),
         }
     }
+
+    /// Returns the label of a variant; its name where it has none.
+    pub(crate) fn label(self, variant: &Variant) -> String {
+        let label = self.of(&variant.label_en, &variant.label_zh);
+        plain(if label.is_empty() { &variant.name } else { label })
+    }
+
+    /// Returns the sentence about a variant.
+    pub(crate) fn what(self, variant: &Variant) -> String {
+        plain(self.of(&variant.what_en, &variant.what_zh))
+    }
+
+    fn of<'a>(self, en: &'a str, zh: &'a str) -> &'a str {
+        if self == Self::Zh && !zh.is_empty() { zh } else { en }
+    }
+
+    /// Returns the first letters of the commit, and a note where the checkout had changes beyond it.
+    pub(crate) fn commit(self, experiment: &Experiment, letters: usize) -> Option<String> {
+        let commit = experiment.environment.commit.as_ref()?;
+        let name: String = commit.split(' ').next().unwrap_or_default().chars().take(letters).collect();
+        let changes = if experiment.has_changes() {
+            self.pick(" with changes", "（含未提交的改动）")
+        } else {
+            ""
+        };
+        Some(format!("{name}{changes}"))
+    }
 }
 
-/// A sentence in both languages, formatted in the one that is asked for: the two stand beside each other, so that a
-/// change of one is not made without the other.
+/// Text of others, without what templates have a meaning for: emphasis, code, the bar between languages, new lines.
+pub(crate) fn plain(text: &str) -> String {
+    text.replace('`', "'").replace("**", "*").replace(['\n', '‖'], " ")
+}
+
+/// A fragment in both languages, formatted in the one that is asked for.
 macro_rules! say {
     ($lang:expr, $en:literal, $zh:literal $(,)?) => {
         match $lang {

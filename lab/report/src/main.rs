@@ -1,10 +1,28 @@
-//! `report --results DIR`: the command line.
+//! `report --results DIR`: an experiment's results as Markdown, HTML, PDF and Word, with plots.
+//!
+//! [`select`] reads what `cargo xtask experiment` left; [`text`] turns the numbers into a [`document`], in one of two
+//! languages; [`write`] turns the document into files. Nothing but the results, the workspace's sources (for excerpts) and a
+//! font goes in, so the same results make the same bytes.
+
+mod document;
+mod excerpt;
+mod format;
+mod generate;
+mod lang;
+mod page;
+mod plots;
+mod select;
+mod stats;
+mod text;
+mod write;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Parser;
-use report::{Format, Lang, Settings, generate};
+
+use self::generate::{Format, Settings, generate};
+use self::lang::Lang;
 
 /// Write an experiment's results as a report with plots
 #[derive(Debug, Parser)]

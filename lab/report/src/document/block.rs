@@ -4,18 +4,18 @@ use super::{Span, spans};
 
 /// A whole document.
 #[derive(Debug, Clone, Default)]
-pub struct Document {
+pub(crate) struct Document {
     /// Its title.
-    pub title: String,
+    pub(crate) title: String,
     /// A line under it.
-    pub subtitle: String,
+    pub(crate) subtitle: String,
     /// Everything else.
-    pub blocks: Vec<Block>,
+    pub(crate) blocks: Vec<Block>,
 }
 
 /// How serious a call-out is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Tone {
+pub(crate) enum Tone {
     /// As expected.
     Good,
     /// To be read before believing the numbers.
@@ -26,7 +26,7 @@ pub enum Tone {
 
 /// Where a column's text stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Align {
+pub(crate) enum Align {
     /// Words.
     Left,
     /// Numbers.
@@ -35,44 +35,44 @@ pub enum Align {
 
 /// A column of a table.
 #[derive(Debug, Clone)]
-pub struct Column {
+pub(crate) struct Column {
     /// What is in it, with its unit.
-    pub head: String,
+    pub(crate) head: String,
     /// Where its text stands.
-    pub align: Align,
+    pub(crate) align: Align,
     /// Its share of the width, for columns of running text; 0 for as wide as its words.
-    pub share: u32,
+    pub(crate) share: u32,
 }
 
 impl Column {
     /// A column of words.
-    pub fn words(head: impl Into<String>) -> Self {
+    pub(crate) fn words(head: impl Into<String>) -> Self {
         Self { head: head.into(), align: Align::Left, share: 0 }
     }
 
     /// A column of running text.
-    pub fn text(head: impl Into<String>, share: u32) -> Self {
+    pub(crate) fn text(head: impl Into<String>, share: u32) -> Self {
         Self { head: head.into(), align: Align::Left, share }
     }
 
     /// A column of numbers.
-    pub fn number(head: impl Into<String>) -> Self {
+    pub(crate) fn number(head: impl Into<String>) -> Self {
         Self { head: head.into(), align: Align::Right, share: 0 }
     }
 }
 
 /// A row of cells.
-pub type Row = Vec<Vec<Span>>;
+pub(crate) type Row = Vec<Vec<Span>>;
 
 /// A table.
 #[derive(Debug, Clone, Default)]
-pub struct Table {
+pub(crate) struct Table {
     /// What it shows; empty for a table that its surroundings explain.
-    pub caption: String,
+    pub(crate) caption: String,
     /// Its columns.
-    pub columns: Vec<Column>,
+    pub(crate) columns: Vec<Column>,
     /// Its rows.
-    pub rows: Vec<Row>,
+    pub(crate) rows: Vec<Row>,
 }
 
 /// Lines of a table or of code up to which it stays on one page.
@@ -82,7 +82,7 @@ const LINE: usize = 100;
 
 impl Table {
     /// Whether it is so short that a page break inside would do more harm than the space it leaves.
-    pub fn is_short(&self) -> bool {
+    pub(crate) fn is_short(&self) -> bool {
         let shares: u32 = self.columns.iter().map(|column| column.share).sum();
         let lines = |(column, cell): (&Column, &Vec<Span>)| {
             let width = if column.share > 0 { LINE * column.share as usize / shares as usize } else { LINE };
@@ -95,24 +95,24 @@ impl Table {
 }
 
 /// Whether code is so short that it stays on one page.
-pub fn is_short_code(text: &str) -> bool {
+pub(crate) fn is_short_code(text: &str) -> bool {
     text.lines().count() <= 2 * SHORT
 }
 
 /// A plot: `plots/STEM.svg` and `plots/STEM.png`.
 #[derive(Debug, Clone)]
-pub struct Figure {
+pub(crate) struct Figure {
     /// Name of its files.
-    pub stem: String,
+    pub(crate) stem: String,
     /// What it shows.
-    pub caption: String,
+    pub(crate) caption: String,
     /// The same for those who do not see it.
-    pub alt: String,
+    pub(crate) alt: String,
 }
 
 /// One block.
 #[derive(Debug, Clone)]
-pub enum Block {
+pub(crate) enum Block {
     /// A heading, from 1.
     Heading(u8, String),
     /// A paragraph.
@@ -140,42 +140,43 @@ pub enum Block {
 
 impl Document {
     /// Adds a heading.
-    pub fn heading(&mut self, level: u8, text: impl Into<String>) {
+    pub(crate) fn heading(&mut self, level: u8, text: impl Into<String>) {
         self.blocks.push(Block::Heading(level, text.into()));
     }
 
     /// Adds a paragraph of a template's sentences.
-    pub fn paragraph(&mut self, sentences: impl AsRef<str>) {
+    pub(crate) fn paragraph(&mut self, sentences: impl AsRef<str>) {
         self.blocks.push(Block::Paragraph(spans(&capitalised(sentences.as_ref()))));
     }
 
-    /// Adds a list of a template's sentences; nothing of none.
-    pub fn list(&mut self, items: impl IntoIterator<Item = impl AsRef<str>>) {
-        let items: Vec<_> = items.into_iter().map(|item| spans(&capitalised(item.as_ref()))).collect();
-        if !items.is_empty() {
-            self.blocks.push(Block::List(items));
+    /// Adds an item to the list that the document ends with, or begins one.
+    pub(crate) fn item(&mut self, sentences: impl AsRef<str>) {
+        let item = spans(&capitalised(sentences.as_ref()));
+        match self.blocks.last_mut() {
+            Some(Block::List(items)) => items.push(item),
+            _ => self.blocks.push(Block::List(vec![item])),
         }
     }
 
     /// Adds a call-out.
-    pub fn callout(&mut self, tone: Tone, sentences: impl AsRef<str>) {
+    pub(crate) fn callout(&mut self, tone: Tone, sentences: impl AsRef<str>) {
         self.blocks.push(Block::Callout(tone, spans(&capitalised(sentences.as_ref()))));
     }
 
-    /// Adds a formula.
-    pub fn formula(&mut self, text: impl Into<String>) {
-        self.blocks.push(Block::Formula(text.into()));
-    }
-
     /// Adds a table; nothing of one without rows.
-    pub fn table(&mut self, table: Table) {
+    pub(crate) fn table(&mut self, table: Table) {
         if !table.rows.is_empty() {
             self.blocks.push(Block::Table(table));
         }
     }
 
     /// Adds code.
-    pub fn code(&mut self, language: &'static str, text: impl Into<String>, caption: impl Into<String>) {
+    pub(crate) fn code(
+        &mut self,
+        language: &'static str,
+        text: impl Into<String>,
+        caption: impl Into<String>,
+    ) {
         self.blocks.push(Block::Code { language, text: text.into(), caption: caption.into() });
     }
 }

@@ -3,5 +3,5 @@
 mod block;
 mod span;
 
-pub use block::{Align, Block, Column, Document, Figure, Row, Table, Tone, is_short_code};
-pub use span::{Span, plain_text, spans};
+pub(crate) use block::{Align, Block, Column, Document, Figure, Row, Table, Tone, is_short_code};
+pub(crate) use span::{Span, plain_text, spans};

@@ -2,7 +2,7 @@
 
 /// A piece of text with one look.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Span {
+pub(crate) enum Span {
     /// As it is.
     Text(String),
     /// Emphasised.
@@ -17,7 +17,7 @@ pub enum Span {
 
 impl Span {
     /// Its characters.
-    pub fn text(&self) -> &str {
+    pub(crate) fn text(&self) -> &str {
         match self {
             Self::Text(text) | Self::Strong(text) | Self::Code(text) | Self::Mark(text) => text,
             Self::Break => "\n",
@@ -27,7 +27,7 @@ impl Span {
 
 /// A template's sentence: `**…**` is emphasis and backticks are code. What other people wrote (answers of models, error
 /// messages) never goes through here; it is a [`Span::Text`] of its own.
-pub fn spans(sentence: &str) -> Vec<Span> {
+pub(crate) fn spans(sentence: &str) -> Vec<Span> {
     let mut found = Vec::new();
     for (index, part) in sentence.split('`').enumerate() {
         if index % 2 == 1 {
@@ -43,7 +43,7 @@ pub fn spans(sentence: &str) -> Vec<Span> {
 }
 
 /// The characters of spans, without their looks.
-pub fn plain_text(spans: &[Span]) -> String {
+pub(crate) fn plain_text(spans: &[Span]) -> String {
     spans.iter().map(Span::text).collect()
 }
 

@@ -2,12 +2,12 @@
 
 use anyhow::Result;
 use plotters::prelude::DrawingBackend;
+use xtask::measure::median;
 
 use super::axis::Ruler;
 use super::canvas::{Anchor, Canvas, WIDTH};
 use super::style::{GRID, INK, colour, marker};
 use super::{Axis, Group, Scale};
-use crate::stats::median;
 
 const ROW: f64 = 44.0;
 const TOP: f64 = 10.0;

@@ -2,7 +2,7 @@
 
 /// How numbers become places.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Scale {
+pub(crate) enum Scale {
     /// Equal steps are equally long; the axis begins at 0.
     FromZero,
     /// Equal steps are equally long; the axis begins near the smallest number.
@@ -13,25 +13,25 @@ pub enum Scale {
 
 /// An axis.
 #[derive(Debug, Clone)]
-pub struct Axis {
+pub(crate) struct Axis {
     /// What it measures, with the unit.
-    pub label: String,
+    pub(crate) label: String,
     /// How.
-    pub scale: Scale,
+    pub(crate) scale: Scale,
     /// Where ticks stand; chosen where there are none.
-    pub ticks: Vec<f64>,
+    pub(crate) ticks: Vec<f64>,
 }
 
 impl Axis {
     /// An axis that chooses its ticks.
-    pub fn new(label: impl Into<String>, scale: Scale) -> Self {
+    pub(crate) fn new(label: impl Into<String>, scale: Scale) -> Self {
         Self { label: label.into(), scale, ticks: Vec::new() }
     }
 }
 
 /// How a series is drawn.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Draw {
+pub(crate) enum Draw {
     /// A line, and a marker at each point.
     Points,
     /// A line.
@@ -42,33 +42,40 @@ pub enum Draw {
 
 /// One line of a plot.
 #[derive(Debug, Clone)]
-pub struct Series {
+pub(crate) struct Series {
     /// What readers call it.
-    pub label: String,
+    pub(crate) label: String,
     /// Number of its colour, marker and dashes.
-    pub style: usize,
+    pub(crate) style: usize,
     /// Its points.
-    pub points: Vec<(f64, f64)>,
+    pub(crate) points: Vec<(f64, f64)>,
     /// Ranges at some points: x, lowest, highest.
-    pub ranges: Vec<(f64, f64, f64)>,
+    pub(crate) ranges: Vec<(f64, f64, f64)>,
     /// How it is drawn.
-    pub draw: Draw,
+    pub(crate) draw: Draw,
+}
+
+impl Series {
+    /// A series without ranges.
+    pub(crate) fn new(label: String, style: usize, draw: Draw, points: Vec<(f64, f64)>) -> Self {
+        Self { label, style, points, ranges: Vec::new(), draw }
+    }
 }
 
 /// One bar: repeated measurements of one thing.
 #[derive(Debug, Clone)]
-pub struct Group {
+pub(crate) struct Group {
     /// What readers call it.
-    pub label: String,
+    pub(crate) label: String,
     /// Number of its colour and marker.
-    pub style: usize,
+    pub(crate) style: usize,
     /// Every measurement.
-    pub values: Vec<f64>,
+    pub(crate) values: Vec<f64>,
 }
 
 /// What is drawn.
 #[derive(Debug, Clone)]
-pub enum Content {
+pub(crate) enum Content {
     /// Lines over two axes.
     Curves {
         /// From left to right.
@@ -89,16 +96,16 @@ pub enum Content {
 
 /// A plot.
 #[derive(Debug, Clone)]
-pub struct Chart {
+pub(crate) struct Chart {
     /// Name of its files.
-    pub stem: String,
+    pub(crate) stem: String,
     /// What is drawn.
-    pub content: Content,
+    pub(crate) content: Content,
 }
 
 impl Chart {
     /// Whether there is anything to see.
-    pub fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         match &self.content {
             Content::Curves { series, .. } => series.iter().all(|series| series.points.is_empty()),
             Content::Bars { groups, .. } => groups.iter().all(|group| group.values.is_empty()),

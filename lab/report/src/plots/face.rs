@@ -2,7 +2,7 @@
 
 /// The face `index` of a font collection (`.ttc`) as a font of its own; a plain font comes back as it is. Tables that a
 /// collection shares between faces are copied.
-pub fn standalone_face(data: &[u8], index: u32) -> Option<Vec<u8>> {
+pub(crate) fn standalone_face(data: &[u8], index: u32) -> Option<Vec<u8>> {
     if data.get(..4)? != b"ttcf" {
         return Some(data.to_vec());
     }

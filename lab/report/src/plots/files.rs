@@ -9,7 +9,7 @@ use super::{Chart, Content, bars, curves};
 
 /// The letters of plots.
 #[derive(Debug, Clone)]
-pub struct LabelFont {
+pub(crate) struct LabelFont {
     latin: Face,
     chinese: Option<Face>,
 }
@@ -32,19 +32,13 @@ impl Face {
 
 impl LabelFont {
     /// Letters from `latin`. `families`: what an SVG asks for, the best first.
-    ///
-    /// # Errors
-    /// When it is not one OpenType font.
-    pub fn new(families: &str, latin: &'static [u8]) -> Result<Self> {
+    pub(crate) fn new(families: &str, latin: &'static [u8]) -> Result<Self> {
         Ok(Self { latin: Face::register("report-latin", families.to_owned(), latin)?, chinese: None })
     }
 
     /// The same, with Chinese letters from another font. Text without any stays as it was, since few Chinese fonts have small
     /// raised digits.
-    ///
-    /// # Errors
-    /// When it is not one OpenType font.
-    pub fn with_chinese(self, families: &str, data: &'static [u8]) -> Result<Self> {
+    pub(crate) fn with_chinese(self, families: &str, data: &'static [u8]) -> Result<Self> {
         Ok(Self { chinese: Some(Face::register("report-chinese", families.to_owned(), data)?), ..self })
     }
 
@@ -60,22 +54,19 @@ impl LabelFont {
 
 /// A chart in both formats.
 #[derive(Debug, Clone)]
-pub struct Rendered {
+pub(crate) struct Rendered {
     /// Name of its files.
-    pub stem: String,
+    pub(crate) stem: String,
     /// An SVG document.
-    pub svg: String,
+    pub(crate) svg: String,
     /// A PNG file.
-    pub png: Vec<u8>,
+    pub(crate) png: Vec<u8>,
     /// Width and height of the PNG.
-    pub size: (u32, u32),
+    pub(crate) size: (u32, u32),
 }
 
 /// Draws a chart.
-///
-/// # Errors
-/// When a backend refuses, which it does for no chart known.
-pub fn render(chart: &Chart, font: &LabelFont) -> Result<Rendered> {
+pub(crate) fn render(chart: &Chart, font: &LabelFont) -> Result<Rendered> {
     let height = match &chart.content {
         Content::Curves { .. } => curves::HEIGHT,
         Content::Bars { groups, .. } => bars::height(groups.len()),

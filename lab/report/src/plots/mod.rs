@@ -12,6 +12,6 @@ mod face;
 mod files;
 mod style;
 
-pub use chart::{Axis, Chart, Content, Draw, Group, Scale, Series};
-pub use face::standalone_face;
-pub use files::{LabelFont, Rendered, render};
+pub(crate) use chart::{Axis, Chart, Content, Draw, Group, Scale, Series};
+pub(crate) use face::standalone_face;
+pub(crate) use files::{LabelFont, Rendered, render};

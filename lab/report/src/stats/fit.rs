@@ -2,42 +2,42 @@
 
 /// `y = offset + slope · x`.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Line {
+pub(crate) struct Line {
     /// Where it starts.
-    pub offset: f64,
+    pub(crate) offset: f64,
     /// How it rises.
-    pub slope: f64,
+    pub(crate) slope: f64,
     /// The part of the variance that it explains.
-    pub r2: f64,
+    pub(crate) r2: f64,
 }
 
 /// `y = factor · x^exponent`.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Power {
+pub(crate) struct Power {
     /// What it is at 1.
-    pub factor: f64,
+    pub(crate) factor: f64,
     /// How it falls or rises.
-    pub exponent: f64,
+    pub(crate) exponent: f64,
     /// The part of the variance of the logarithms that it explains.
-    pub r2: f64,
+    pub(crate) r2: f64,
 }
 
 impl Line {
     /// The line at `x`.
-    pub fn at(&self, x: f64) -> f64 {
+    pub(crate) fn at(&self, x: f64) -> f64 {
         self.offset + self.slope * x
     }
 }
 
 impl Power {
     /// The curve at `x`.
-    pub fn at(&self, x: f64) -> f64 {
+    pub(crate) fn at(&self, x: f64) -> f64 {
         self.factor * x.powf(self.exponent)
     }
 }
 
 /// The line nearest to `points`; nothing where fewer than three different `x` leave nothing to explain.
-pub fn line(points: &[(f64, f64)]) -> Option<Line> {
+pub(crate) fn line(points: &[(f64, f64)]) -> Option<Line> {
     let mut different: Vec<f64> = points.iter().map(|point| point.0).collect();
     different.sort_by(f64::total_cmp);
     different.dedup();
@@ -61,7 +61,7 @@ pub fn line(points: &[(f64, f64)]) -> Option<Line> {
 }
 
 /// The power law nearest to `points` in logarithms of both axes.
-pub fn power(points: &[(f64, f64)]) -> Option<Power> {
+pub(crate) fn power(points: &[(f64, f64)]) -> Option<Power> {
     let positive = points.iter().filter(|(x, y)| *x > 0.0 && *y > 0.0);
     let logs: Vec<(f64, f64)> = positive.map(|(x, y)| (x.ln(), y.ln())).collect();
     let Line { offset, slope, r2 } = line(&logs)?;

@@ -8,20 +8,20 @@ const T_95: [f64; 30] = [
 
 /// A mean and where it lies with 95 % confidence, if its values are independent and about normal.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Interval {
+pub(crate) struct Interval {
     /// How many values.
-    pub n: usize,
+    pub(crate) n: usize,
     /// Their mean.
-    pub mean: f64,
+    pub(crate) mean: f64,
     /// Lower end.
-    pub low: f64,
+    pub(crate) low: f64,
     /// Upper end.
-    pub high: f64,
+    pub(crate) high: f64,
 }
 
 /// Where an interval lies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Side {
+pub(crate) enum Side {
     /// Wholly below.
     Below,
     /// Around: no difference beyond noise.
@@ -31,7 +31,7 @@ pub enum Side {
 }
 
 /// The 95 % interval of the mean of `values`; nothing of fewer than two.
-pub fn interval(values: &[f64]) -> Option<Interval> {
+pub(crate) fn interval(values: &[f64]) -> Option<Interval> {
     let n = values.len();
     if n < 2 {
         return None;
@@ -45,7 +45,7 @@ pub fn interval(values: &[f64]) -> Option<Interval> {
 
 impl Interval {
     /// Where it lies, seen from `zero`.
-    pub fn side_of(&self, zero: f64) -> Side {
+    pub(crate) fn side_of(&self, zero: f64) -> Side {
         if self.high < zero {
             Side::Below
         } else if self.low > zero {
@@ -57,7 +57,7 @@ impl Interval {
 
     /// The interval of what the values are logarithms of.
     #[must_use]
-    pub fn exp(self) -> Self {
+    pub(crate) fn exp(self) -> Self {
         Self { n: self.n, mean: self.mean.exp(), low: self.low.exp(), high: self.high.exp() }
     }
 }

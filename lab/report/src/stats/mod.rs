@@ -5,7 +5,7 @@ mod interval;
 mod sign;
 mod summary;
 
-pub use fit::{Line, Power, line, power};
-pub use interval::{Interval, Side, interval};
-pub use sign::sign_test;
-pub use summary::{Summary, median, summary};
+pub(crate) use fit::{Line, Power, line, power};
+pub(crate) use interval::{Interval, Side, interval};
+pub(crate) use sign::sign_test;
+pub(crate) use summary::{Summary, summary};

@@ -2,7 +2,7 @@
 
 /// The exact two-sided sign test (McNemar): how probable it is that records on which only one of two is right fall at
 /// least as unevenly as `only_first` against `only_second`, were both equally good.
-pub fn sign_test(only_first: u64, only_second: u64) -> f64 {
+pub(crate) fn sign_test(only_first: u64, only_second: u64) -> f64 {
     let n = only_first + only_second;
     let least = only_first.min(only_second);
     // Logarithms, since 2ⁿ overflows soon.

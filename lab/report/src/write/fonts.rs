@@ -42,18 +42,15 @@ const FOLDERS: [&str; 6] = [
 
 /// A font that holds Chinese.
 #[derive(Debug, Clone)]
-pub struct CjkFont {
+pub(crate) struct CjkFont {
     /// Its family.
-    pub family: String,
+    pub(crate) family: String,
     /// Every face of the family: regular, and others where the system has them.
-    pub faces: Vec<Font>,
+    pub(crate) faces: Vec<Font>,
 }
 
 /// Reads the font that was given, or looks for one where systems keep them; nothing where there is none.
-///
-/// # Errors
-/// When the given file is no font, or holds no Chinese.
-pub fn find_cjk(given: Option<&Path>) -> Result<Option<CjkFont>> {
+pub(crate) fn find_cjk(given: Option<&Path>) -> Result<Option<CjkFont>> {
     if let Some(path) = given {
         let data =
             std::fs::read(path).with_context(|| format!("cannot read the font `{}`", path.display()))?;
@@ -135,10 +132,7 @@ fn holds_chinese(face: &Font) -> bool {
 }
 
 /// The letters of plots: the serif in the binary, and the Chinese font.
-///
-/// # Errors
-/// When a font cannot be read.
-pub fn label_font(lang: Lang, cjk: Option<&CjkFont>) -> Result<LabelFont> {
+pub(crate) fn label_font(lang: Lang, cjk: Option<&CjkFont>) -> Result<LabelFont> {
     let is_serif = |info: FontInfo| {
         let variant = info.variant;
         info.family == SERIF

@@ -9,7 +9,7 @@ use crate::plots::Rendered;
 const STYLE: &str = include_str!("style.css");
 
 /// The document as one page that needs nothing else.
-pub fn html(doc: &Document, lang: Lang, plots: &[Rendered]) -> String {
+pub(crate) fn html(doc: &Document, lang: Lang, plots: &[Rendered]) -> String {
     let (code, title) = (lang.code(), escape(&doc.title));
     let mut out = format!(
         "<!doctype html>\n<html lang=\"{code}\">\n<head>\n<meta charset=\"utf-8\">\n<meta name=\"viewport\" \

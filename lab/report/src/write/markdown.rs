@@ -6,7 +6,7 @@ use crate::document::{Align, Block, Document, Span, Table, Tone};
 use crate::lang::Lang;
 
 /// The document in Markdown; figures are `plots/STEM.svg` beside it.
-pub fn markdown(doc: &Document, lang: Lang) -> String {
+pub(crate) fn markdown(doc: &Document, lang: Lang) -> String {
     let mut out = format!("# {}\n", escape(&doc.title));
     if !doc.subtitle.is_empty() {
         let _ = write!(out, "\n{}\n", escape(&doc.subtitle));

@@ -7,11 +7,11 @@ mod pdf;
 mod typst_source;
 mod word;
 
-pub use fonts::{CjkFont, find_cjk, label_font};
-pub use html::html;
-pub use markdown::markdown;
-pub use pdf::pdf;
-pub use word::docx;
+pub(crate) use fonts::{find_cjk, label_font};
+pub(crate) use html::html;
+pub(crate) use markdown::markdown;
+pub(crate) use pdf::pdf;
+pub(crate) use word::docx;
 
 use crate::plots::Rendered;
 

@@ -16,10 +16,7 @@ use crate::lang::Lang;
 use crate::plots::Rendered;
 
 /// The document as PDF.
-///
-/// # Errors
-/// When Chinese letters are missing, or typst refuses.
-pub fn pdf(doc: &Document, lang: Lang, plots: &[Rendered], cjk: Option<&CjkFont>) -> Result<Vec<u8>> {
+pub(crate) fn pdf(doc: &Document, lang: Lang, plots: &[Rendered], cjk: Option<&CjkFont>) -> Result<Vec<u8>> {
     if lang == Lang::Zh && cjk.is_none() {
         bail!("a Chinese PDF needs a font with Chinese letters");
     }

@@ -1,12 +1,17 @@
 //! What the numbers say of one merge.
 
-use crate::results::{Results, Select, Variant};
+use results::{Experiment, Variant};
+use serde::Serialize;
+
+use crate::lang::Lang;
+use crate::select::{Results, Select};
 
 /// Mean KL divergence in nats that sums in float32 explain, whatever their order.
 const KL_FLOAT32: f64 = 1e-6;
 
 /// What a variant turned out to be.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
 pub(crate) enum Verdict {
     /// What the others are compared with.
     Reference,
@@ -26,8 +31,35 @@ pub(crate) enum Verdict {
     Wrong(Fault),
 }
 
+impl Verdict {
+    /// True for a merge that is not what it should be.
+    pub(super) fn is_wrong(self) -> bool {
+        matches!(self, Self::EqualsBase | Self::Wrong(_))
+    }
+
+    /// Returns `holds`; nothing where nothing was compared.
+    pub(super) fn is_measured(self, holds: bool) -> Option<bool> {
+        (self != Self::Unmeasured).then_some(holds)
+    }
+
+    /// Returns it in a word or two.
+    pub(super) fn name(self, lang: Lang) -> &'static str {
+        match self {
+            Self::Reference => lang.pick("reference", "基准"),
+            Self::Base => lang.pick("control", "对照"),
+            Self::Unmeasured => lang.pick("not compared", "未比较"),
+            Self::Same => lang.pick("equal", "一致"),
+            Self::Rounded => lang.pick("equal in 16 bits", "16 位下一致"),
+            Self::EqualsBase => lang.pick("is the base", "等于基座"),
+            Self::Quantised => lang.pick("quantised", "量化"),
+            Self::Wrong(_) => lang.pick("wrong", "错误"),
+        }
+    }
+}
+
 /// What a wrong merge looks like.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
 pub(crate) enum Fault {
     /// Fewer weights changed than in a right merge.
     LeftOut,
@@ -90,7 +122,7 @@ pub(crate) fn judge(results: &Results, variant: &Variant) -> Verdict {
         (Some(false), _) | (_, Some(false)) => {}
         _ => return Verdict::Same,
     }
-    let rounding = rounding_limit(&results.experiment.run_file, &results.experiment.profile);
+    let rounding = rounding_limit(&results.experiment);
     if rounding > KL_FLOAT32 && near(rounding) == Some(true) && found.tokens.is_none_or(|tokens| tokens > 0.8)
     {
         return Verdict::Rounded;
@@ -101,32 +133,15 @@ pub(crate) fn judge(results: &Results, variant: &Variant) -> Verdict {
     Verdict::Wrong(fault(results, &found))
 }
 
-/// Nats by which rounding to the precision in the run file may move a distribution (as `merge --verify` has them). Of the
-/// profiles in the file only that of the run counts.
-fn rounding_limit(run_file: &str, profile: &str) -> f64 {
-    let own = format!("profiles.{profile}");
-    let (mut counts, mut limit) = (true, KL_FLOAT32);
-    for line in run_file.lines().map(str::trim).filter(|line| !line.starts_with('#')) {
-        if let Some(section) = line.strip_prefix('[') {
-            let section = section.trim_start_matches('[').trim_end_matches(']');
-            counts = !section.starts_with("profiles.")
-                || section == own
-                || section.starts_with(&format!("{own}."));
-        }
-        let Some((key, value)) = line.split_once('=').filter(|(key, _)| counts && key.contains("dtype"))
-        else {
-            continue;
-        };
-        // The files' precision, where it is told apart from that of computing.
-        if !run_file.contains("merge_dtype") || key.trim() == "merge_dtype" {
-            limit = match value.trim().trim_matches('"') {
-                "bfloat16" => 2e-2,
-                "float16" => 1e-3,
-                _ => KL_FLOAT32,
-            };
-        }
+/// Nats by which rounding to the files' precision, or that of computing where the run file has no other, may move a
+/// distribution (as `merge --verify` has them).
+fn rounding_limit(experiment: &Experiment) -> f64 {
+    let key = if experiment.run_file.contains("merge_dtype") { "merge_dtype" } else { "dtype" };
+    match experiment.setting(key).as_deref() {
+        Some("bfloat16") => 2e-2,
+        Some("float16") => 1e-3,
+        _ => KL_FLOAT32,
     }
-    limit
 }
 
 /// Whether a variant answers and predicts as the base does, where the reference does not.
@@ -186,7 +201,11 @@ mod tests {
     #[test]
     fn only_the_precision_of_the_profile_that_ran_counts() {
         let file = "[profiles.default]\nmerge_dtype = \"float32\"\n[profiles.7b]\ndtype = \"float16\"\nmerge_dtype = \"bfloat16\"\n";
-        let is = |file, profile, limit: f64| rounding_limit(file, profile).to_bits() == limit.to_bits();
+        let is = |file: &str, profile: &str, limit: f64| {
+            let json =
+                serde_json::json!({"experiment": "merge-compare", "profile": profile, "run_file": file});
+            rounding_limit(&serde_json::from_value(json).unwrap()).to_bits() == limit.to_bits()
+        };
         assert!(is(file, "default", KL_FLOAT32) && is(file, "7b", 2e-2));
         assert!(is("dtype = \"float16\"", "", 1e-3));
     }

@@ -1,14 +1,15 @@
 //! How far a variant is from LoRA.
 
-use crate::results::{Results, Select};
+use crate::format::grouped;
+use crate::lang::Lang;
+use crate::select::{Results, Select};
 use crate::stats::{Interval, Side, interval};
 
 /// A number that quality is measured by.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Measure {
     pub(super) metric: &'static str,
-    pub(super) en: &'static str,
-    pub(super) zh: &'static str,
+    names: [&'static str; 2],
     /// Whether more is better.
     pub(super) more_is_better: bool,
     /// Whether it is a part, shown as per cent.
@@ -17,26 +18,29 @@ pub(super) struct Measure {
 
 /// What quality is measured by, in the order of the tables.
 pub(super) const MEASURES: [Measure; 4] = [
-    Measure {
-        metric: "val_loss_final",
-        en: "validation loss",
-        zh: "验证损失",
-        more_is_better: false,
-        is_part: false,
-    },
-    Measure {
-        metric: "perplexity", en: "perplexity", zh: "困惑度", more_is_better: false, is_part: false
-    },
-    Measure {
-        metric: "exact_match", en: "exact match", zh: "精确匹配", more_is_better: true, is_part: true
-    },
-    Measure { metric: "rouge_l", en: "ROUGE-L", zh: "ROUGE-L", more_is_better: true, is_part: false },
+    Measure::new("val_loss_final", ["validation loss", "验证损失"], false, false),
+    Measure::new("perplexity", ["perplexity", "困惑度"], false, false),
+    Measure::new("exact_match", ["exact match", "精确匹配"], true, true),
+    Measure::new("rouge_l", ["ROUGE-L", "ROUGE-L"], true, false),
 ];
 
 impl Measure {
-    /// A value or a difference.
+    const fn new(
+        metric: &'static str,
+        names: [&'static str; 2],
+        more_is_better: bool,
+        is_part: bool,
+    ) -> Self {
+        Self { metric, names, more_is_better, is_part }
+    }
+
+    pub(super) fn name(&self, lang: Lang) -> &'static str {
+        lang.pick(self.names[0], self.names[1])
+    }
+
+    /// Shows a value or a difference.
     pub(super) fn show(&self, value: f64) -> String {
-        if self.is_part { crate::format::grouped(value * 100.0, 1) } else { crate::format::grouped(value, 3) }
+        if self.is_part { grouped(value * 100.0, 1) } else { grouped(value, 3) }
     }
 }
 
@@ -58,6 +62,14 @@ impl Distance {
         }
     }
 
+    /// Returns the mean; of one pair, its number.
+    pub(super) fn mean(&self) -> f64 {
+        match *self {
+            Self::Known(found) => found.mean,
+            Self::One(one) => one,
+        }
+    }
+
     /// Whether there is no difference at all.
     pub(super) fn is_zero(&self) -> bool {
         self.has_no_spread() && matches!(self, Self::Known(found) if found.mean == 0.0)
@@ -65,15 +77,13 @@ impl Distance {
 
     /// With its sign, and its interval where there is one: "+0.012 [−0.003, 0.027]".
     pub(super) fn shown(&self, measure: &Measure) -> String {
-        let (mean, ends) = match *self {
+        let ends = match *self {
             Self::Known(found) if !self.has_no_spread() => {
-                let (low, high) = (measure.show(found.low), measure.show(found.high));
-                (found.mean, format!("\u{a0}[{low},\u{a0}{high}]"))
+                format!("\u{a0}[{},\u{a0}{}]", measure.show(found.low), measure.show(found.high))
             }
-            Self::Known(found) => (found.mean, String::new()),
-            Self::One(one) => (one, String::new()),
+            _ => String::new(),
         };
-        let shown = measure.show(mean);
+        let (mean, shown) = (self.mean(), measure.show(self.mean()));
         let is_more = mean > 0.0 && shown.chars().any(|letter| matches!(letter, '1'..='9'));
         format!("{}{shown}{ends}", if is_more { "+" } else { "" })
     }
@@ -98,15 +108,15 @@ impl Distance {
 }
 
 /// The difference to LoRA with the same seeds; nothing where one of the two was not measured.
-pub(super) fn distance(results: &Results, name: &str, size: Option<u64>, metric: &str) -> Option<Distance> {
-    let pairs = results.seed_pairs(Select { variant: name, size }, metric);
+pub(super) fn distance(results: &Results, select: Select<'_>, metric: &str) -> Option<Distance> {
+    let pairs = results.seed_pairs(select, metric);
     let differences: Vec<f64> = pairs.iter().map(|pair| pair.value - pair.reference).collect();
     interval(&differences).map(Distance::Known).or_else(|| differences.first().copied().map(Distance::One))
 }
 
 /// LoRA's number over the variant's, with the same seeds: a speed-up where the number is a time.
-pub(super) fn gain(results: &Results, name: &str, size: Option<u64>, metric: &str) -> Option<Distance> {
-    let pairs = results.seed_pairs(Select { variant: name, size }, metric);
+pub(super) fn gain(results: &Results, select: Select<'_>, metric: &str) -> Option<Distance> {
+    let pairs = results.seed_pairs(select, metric);
     let logs = pairs.iter().filter(|pair| pair.value > 0.0 && pair.reference > 0.0);
     let logs: Vec<f64> = logs.map(|pair| (pair.reference / pair.value).ln()).collect();
     match interval(&logs) {

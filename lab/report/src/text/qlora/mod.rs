@@ -1,29 +1,49 @@
-//! Task 2: LoRA and QLoRA on growing data.
+//! The report of lora-vs-qlora: LoRA and QLoRA on growing data.
 
 mod checks;
-mod discussion;
+mod costs;
 mod distance;
+mod facts;
 mod fits;
-mod implementation;
-mod intro;
 mod plots;
-mod results;
-mod summary;
+mod tables;
 
-pub(super) use discussion::{discussion, limits};
-pub(super) use implementation::implementation;
-pub(super) use intro::{method, question};
-pub(super) use results::results;
-pub(super) use summary::summary;
+use anyhow::Result;
 
-use crate::results::{Results, Variant};
+use self::facts::facts;
+use super::common::{Check, insert};
+use crate::page::{Page, Source};
+use crate::select::Results;
 
-/// The peak that counts: of the device where there is one.
-fn peak_metric(results: &Results) -> &'static str {
-    if results.has("peak_device_mib") { "peak_device_mib" } else { "peak_host_mib" }
+struct Qlora {
+    checks: Vec<Check>,
 }
 
-/// Variants other than the reference, of which something ran.
-fn others(results: &Results) -> Vec<&Variant> {
-    results.ran().into_iter().filter(|variant| variant.name != results.experiment.reference).collect()
+/// Writes the report.
+pub(crate) fn write(page: &mut Page<'_>) -> Result<()> {
+    let qlora = Qlora { checks: checks::checks(page) };
+    let facts = facts(page, &qlora.checks);
+    page.write(include_str!("../qlora.md.j2"), &facts, &qlora)
+}
+
+impl Source for Qlora {
+    fn insert(&self, page: &mut Page<'_>, name: &str, caption: &str) -> bool {
+        match name {
+            "cost" => tables::cost(page, caption),
+            "phases" => tables::phases(page, caption),
+            "quality" => tables::quality(page, caption),
+            "distances" => tables::distances(page, caption),
+            "fits" => tables::fits(page, caption),
+            other => match plots::chart(page, other) {
+                Some(chart) => page.figure(chart, caption),
+                None => return insert(page, &self.checks, other, caption),
+            },
+        }
+        true
+    }
+}
+
+/// The peak that counts: that of the device where there is one.
+fn peak_metric(results: &Results) -> &'static str {
+    if results.has("peak_device_mib") { "peak_device_mib" } else { "peak_host_mib" }
 }

@@ -20,10 +20,7 @@ const TEXT_WIDTH: usize = 9638;
 const EMU: usize = 635;
 
 /// The document for Word.
-///
-/// # Errors
-/// When the file cannot be put together, which happens for no document known.
-pub fn docx(doc: &Document, lang: Lang, plots: &[Rendered]) -> Result<Vec<u8>> {
+pub(crate) fn docx(doc: &Document, lang: Lang, plots: &[Rendered]) -> Result<Vec<u8>> {
     let mut word = styles::empty(lang);
     word = word.add_paragraph(text_paragraph(&doc.title, "Title"));
     if !doc.subtitle.is_empty() {

@@ -1,20 +1,18 @@
-//! A base model: opened, loaded, merged with adapters.
+//! A base model: opened and loaded.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Instant;
 
 use llama_model::{Llama, LlamaConfig};
 use llama_tokenizer::{LlamaTokenizer, check_special_ids};
-use merge::Proof;
 use nn_core::{Dtype, LinearSource};
 use qlora_nf4::{QuantError, Quantization, QuantizingSource};
 use tch::{Device, Kind};
 
-use crate::config::{AdapterDir, MergeConfig};
-use crate::format::{Format, ModelFiles};
+use crate::format::Format;
 use crate::formats::{FORMATS, HuggingFace};
 use crate::memory::auto_kind;
-use crate::plan::MergePlan;
+use crate::model_files::ModelFiles;
 use crate::{CheckpointError, hub};
 
 /// Base model on disk, opened but not loaded.
@@ -179,35 +177,6 @@ impl Base {
     /// When the configuration says something else than bitsandbytes, or than the weights.
     pub fn stored_quantization(&self) -> Result<Option<Quantization>, CheckpointError> {
         self.files.quantization()
-    }
-
-    /// Adds `adapters` to the weights and writes the result into the directory `output_dir`, which appears complete or
-    /// not at all, in any form: `&HuggingFace`, `&Gguf`, or a whole [`MergeConfig`]. Without an adapter the base is
-    /// converted. Returns what changed, layer by layer.
-    ///
-    /// # Errors
-    /// When the output may not take its name, an adapter does not fit, a layer of it changes nothing, the form has no
-    /// place for the model, or the disk refuses.
-    pub fn merge(
-        &self,
-        adapters: &[AdapterDir],
-        config: impl Into<MergeConfig>,
-        output_dir: impl AsRef<Path>,
-    ) -> Result<Proof, CheckpointError> {
-        self.plan_merge(adapters, config, output_dir)?.write()?.commit()
-    }
-
-    /// Decides a merge without writing anything: [`Base::merge`] in steps, for whom wants to look at them.
-    ///
-    /// # Errors
-    /// Those of [`Base::merge`], as far as it shows before anything is written.
-    pub fn plan_merge(
-        &self,
-        adapters: &[AdapterDir],
-        config: impl Into<MergeConfig>,
-        output_dir: impl AsRef<Path>,
-    ) -> Result<MergePlan<'_>, CheckpointError> {
-        MergePlan::new(self, adapters, config.into(), output_dir.as_ref())
     }
 }
 

@@ -3,13 +3,12 @@
 use std::path::{Path, PathBuf};
 
 use merge::Combination;
-use nn_core::Dtype;
 use qlora_nf4::Quantization;
-use tch::Kind;
 
 use crate::CheckpointError;
 use crate::format::{Format, Supports};
 use crate::formats::HuggingFace;
+use crate::merged_model::{Precision, WriteSettings};
 
 /// Directory of a PEFT adapter, and the share of it that is merged.
 #[derive(Debug, Clone, PartialEq)]
@@ -24,24 +23,6 @@ impl AdapterDir {
     /// Returns all of the adapter in `dir`; it is read by the merge.
     pub fn new(dir: impl Into<PathBuf>) -> Self {
         Self { dir: dir.into(), weight: 1.0 }
-    }
-}
-
-/// Precision of written weights.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum Precision {
-    /// The base's, tensor by tensor.
-    #[default]
-    AsBase,
-    /// The same for all tensors.
-    Of(Kind),
-    /// GGUF's blocks of 8 bits.
-    Q8_0,
-}
-
-impl From<Dtype> for Precision {
-    fn from(dtype: Dtype) -> Self {
-        dtype.kind().map_or(Self::AsBase, Self::Of)
     }
 }
 
@@ -116,6 +97,17 @@ impl MergeConfig {
             return refuse("dtype q8_0 is for --format gguf");
         }
         Ok(())
+    }
+
+    /// Returns the settings that a form writes by.
+    pub(crate) fn write_settings(&self) -> WriteSettings {
+        WriteSettings {
+            precision: self.precision,
+            max_shard_bytes: self.max_shard_bytes,
+            shards: self.shards,
+            base_quantization: self.base_quantization,
+            quantization: self.quantization,
+        }
     }
 
     /// Checks that the output may take its name; changes nothing.

@@ -1,26 +1,26 @@
 //! A merge, decided: every tensor of the output, its shape and precision.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use llama_model::LlamaConfig;
 use lora::Adapter;
 use merge::{Deltas, TensorPlan, WeightedAdapter};
-use nn_core::Dtype;
 use tch::Kind;
 
-use crate::config::{AdapterDir, MergeConfig, Precision};
+use crate::CheckpointError;
+use crate::base::Base;
+use crate::config::{AdapterDir, MergeConfig};
 use crate::linears::{linear_weights, linears};
-use crate::{Base, CheckpointError};
+use crate::merged_model::{MergedModel, Precision, chain};
 
-/// Merged model that is about to be written.
+/// Merge that is decided, and about to be carried out.
 #[derive(Debug)]
 pub struct MergePlan<'a> {
     base: &'a Base,
     settings: MergeConfig,
     output_dir: PathBuf,
-    deltas: Deltas,
-    config: LlamaConfig,
-    tensors: Vec<TensorPlan>,
+    model: MergedModel<'a>,
     added_tokens: i64,
     left_out: Vec<String>,
 }
@@ -50,7 +50,7 @@ impl<'a> MergePlan<'a> {
         let mut config = base.files().complete_config()?;
         let added_tokens = tokens_without_rows(base, config.vocab_size);
         let uniform = base.files().stored_kind().unwrap_or(Kind::Half);
-        let quantised = if stored.is_some() { linear_weights(&config) } else { Default::default() };
+        let quantised = if stored.is_some() { linear_weights(&config) } else { BTreeSet::new() };
         let shapes = config.tensor_shapes();
         let mut tensors = Vec::with_capacity(shapes.len());
         for (name, shape) in shapes {
@@ -65,10 +65,17 @@ impl<'a> MergePlan<'a> {
         }
         config.vocab_size += added_tokens;
         let left_out = base.files().unread_tensors()?;
-        let output_dir = output_dir.to_owned();
-        let mut plan = Self { base, settings, output_dir, deltas, config, tensors, added_tokens, left_out };
-        plan.config.torch_dtype = Some(plan.dtype().to_owned());
-        Ok(plan)
+        let stem = base.dir.file_stem();
+        let mut model = MergedModel {
+            base: base.files(),
+            name: stem.map_or_else(|| "merged".to_owned(), |name| name.to_string_lossy().into_owned()),
+            settings: settings.write_settings(),
+            deltas,
+            config,
+            tensors,
+        };
+        model.config.torch_dtype = Some(model.dtype().to_owned());
+        Ok(Self { base, settings, output_dir: output_dir.to_owned(), model, added_tokens, left_out })
     }
 
     /// Returns the base.
@@ -88,17 +95,12 @@ impl<'a> MergePlan<'a> {
 
     /// Returns everything that the adapters add.
     pub fn deltas(&self) -> &Deltas {
-        &self.deltas
+        &self.model.deltas
     }
 
     /// Returns the shape of the merged model.
     pub fn config(&self) -> &LlamaConfig {
-        &self.config
-    }
-
-    /// Lists its tensors, in the order of the model.
-    pub fn tensors(&self) -> &[TensorPlan] {
-        &self.tensors
+        &self.model.config
     }
 
     /// Counts the tokens that the tokenizer has and the base's embedding has not; they get rows.
@@ -113,20 +115,17 @@ impl<'a> MergePlan<'a> {
 
     /// Returns the precision of the linear layers.
     pub fn kind(&self) -> Kind {
-        let linear = self.tensors.iter().find(|tensor| tensor.name.ends_with("q_proj.weight"));
-        linear.map_or(Kind::Float, |tensor| tensor.kind)
+        self.model.kind()
     }
 
     /// Returns PyTorch's name of that precision.
     pub fn dtype(&self) -> &'static str {
-        Dtype::name_of(self.kind())
+        self.model.dtype()
     }
 
-    /// Copies the tokenizer's files into `dir`; a base without them is no reason to stop.
-    pub(crate) fn copy_tokenizer(&self, dir: &Path) {
-        if let Err(missing) = self.base.files().copy_tokenizer(dir) {
-            tracing::warn!("the tokenizer is not copied: {}", chain(&missing));
-        }
+    /// Returns the model that is to be written.
+    pub(crate) fn model(&self) -> &MergedModel<'a> {
+        &self.model
     }
 }
 
@@ -159,16 +158,4 @@ fn read_deltas(
         weighted.push(WeightedAdapter { layers, weight: adapter.weight });
     }
     Ok(Deltas::new(weighted, settings.combination, settings.scale)?)
-}
-
-/// Joins an error and its causes into one line.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        cause = error.source();
-    }
-    text
 }

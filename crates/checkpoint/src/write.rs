@@ -1,20 +1,14 @@
-//! Carrying out a merge: tensors into files of an unfinished directory, which appears as a whole.
+//! Merging into a directory that appears as a whole.
 
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
 
-use llama_model::LlamaConfig;
-use merge::{BaseTensors, Merged, Placement, Proof, merge};
-use nn_core::NnError;
-use qlora_nf4::Quantization;
-use tch::{Device, Kind, Tensor};
-use weights::{AtomicDir, TensorStream};
+use merge::Proof;
+use weights::AtomicDir;
 
-use crate::linears::linear_weights;
-use crate::{CheckpointError, MergePlan};
-
-/// Time between two notes on how far a long merge is.
-const NOTE_EVERY: Duration = Duration::from_secs(10);
+use crate::CheckpointError;
+use crate::base::Base;
+use crate::config::{AdapterDir, MergeConfig};
+use crate::plan::MergePlan;
 
 /// Written files that have not taken their name yet. Dropped without [`MergedFiles::commit`], they are removed.
 #[derive(Debug)]
@@ -39,52 +33,8 @@ impl MergePlan<'_> {
                 tracing::info!("cleared away `{}`, which a process that died had left", path.display());
             }
         }
-        let proof = self.settings().format.write(dir.path(), self)?;
+        let proof = self.settings().format.write(dir.path(), self.model())?;
         Ok(MergedFiles { dir, target: output_dir.to_owned(), proof })
-    }
-
-    /// Fills `files` with the merged tensors and finishes them once the proof holds.
-    pub(crate) fn fill(
-        &self,
-        placements: &[Placement],
-        mut files: Vec<TensorStream>,
-    ) -> Result<Proof, CheckpointError> {
-        let (count, mut done, mut noted) = (placements.len(), 0, Instant::now());
-        let mut note = |_: &str| {
-            done += 1;
-            if noted.elapsed() > NOTE_EVERY {
-                noted = Instant::now();
-                tracing::info!("{done} of {count} tensors");
-            }
-        };
-        let proof =
-            self.with_base(|base| Ok(merge(base, self.deltas(), placements, &mut files, &mut note)?))?;
-        for file in files {
-            file.finish()?;
-        }
-        Ok(proof)
-    }
-
-    /// Gives whole merged tensors to `write`, in whatever order it asks for them.
-    pub(crate) fn take(
-        &self,
-        write: impl FnOnce(&mut Merged<'_>) -> Result<(), CheckpointError>,
-    ) -> Result<Proof, CheckpointError> {
-        self.with_base(|base| {
-            let mut merged = Merged::new(base, self.deltas());
-            write(&mut merged)?;
-            Ok(merged.finish()?)
-        })
-    }
-
-    /// Opens the base's tensors for `run`, prepared as the settings say.
-    fn with_base<T>(
-        &self,
-        run: impl FnOnce(&BaseTensors<'_>) -> Result<T, CheckpointError>,
-    ) -> Result<T, CheckpointError> {
-        let source = self.base().source(Device::Cpu, None)?;
-        let prepare = prepared(&self.base().config, self.settings().base_quantization);
-        run(&BaseTensors { source: &*source, prepare: &prepare })
     }
 }
 
@@ -113,18 +63,33 @@ impl MergedFiles {
     }
 }
 
-/// Returns the function that every base weight goes through before a delta is added: the linear layers there and back
-/// through `quantization`, as fine-tuning quantises them, in float32, so that the sum is rounded once; without one,
-/// everything as it is stored.
-fn prepared(
-    config: &LlamaConfig,
-    quantization: Option<Quantization>,
-) -> impl Fn(&str, Tensor) -> Result<Tensor, NnError> {
-    let quantised = quantization.map(|quantization| (quantization, linear_weights(config)));
-    move |name, weight| match &quantised {
-        Some((quantization, names)) if names.contains(name) => {
-            Ok(quantization.round_trip(&weight, Kind::Float)?)
-        }
-        _ => Ok(weight),
+impl Base {
+    /// Adds `adapters` to the weights and writes the result into the directory `output_dir`, which appears complete or
+    /// not at all, in any form: `&HuggingFace`, `&Gguf`, or a whole [`MergeConfig`]. Without an adapter the base is
+    /// converted. Returns what changed, layer by layer.
+    ///
+    /// # Errors
+    /// When the output may not take its name, an adapter does not fit, a layer of it changes nothing, the form has no
+    /// place for the model, or the disk refuses.
+    pub fn merge(
+        &self,
+        adapters: &[AdapterDir],
+        config: impl Into<MergeConfig>,
+        output_dir: impl AsRef<Path>,
+    ) -> Result<Proof, CheckpointError> {
+        self.plan_merge(adapters, config, output_dir)?.write()?.commit()
+    }
+
+    /// Decides a merge without writing anything: [`Base::merge`] in steps, for whom wants to look at them.
+    ///
+    /// # Errors
+    /// Those of [`Base::merge`], as far as it shows before anything is written.
+    pub fn plan_merge(
+        &self,
+        adapters: &[AdapterDir],
+        config: impl Into<MergeConfig>,
+        output_dir: impl AsRef<Path>,
+    ) -> Result<MergePlan<'_>, CheckpointError> {
+        MergePlan::new(self, adapters, config.into(), output_dir.as_ref())
     }
 }

@@ -7,9 +7,11 @@ use serde_json::{Map, json};
 use weights::{TensorSpec, TorchWriter};
 
 use super::hf::{HuggingFaceFiles, write_configs};
-use crate::format::{Format, ModelFiles};
+use crate::CheckpointError;
+use crate::format::Format;
+use crate::merged_model::MergedModel;
+use crate::model_files::ModelFiles;
 use crate::text_file::write_text;
-use crate::{CheckpointError, MergePlan};
 
 /// Directory with `config.json` and `pytorch_model.bin` or shards.
 #[derive(Debug, Clone, Copy)]
@@ -41,12 +43,12 @@ impl Format for TorchBin {
         Ok(Box::new(HuggingFaceFiles::open(path)?))
     }
 
-    fn write(&self, dir: &Path, plan: &MergePlan<'_>) -> Result<Proof, CheckpointError> {
+    fn write(&self, dir: &Path, model: &MergedModel<'_>) -> Result<Proof, CheckpointError> {
         let mut shards: Vec<Vec<&TensorPlan>> = vec![Vec::new()];
         let (mut size, mut total_bytes) = (0, 0);
-        for tensor in plan.tensors() {
+        for tensor in model.tensors() {
             let num_bytes = spec(tensor).num_bytes();
-            if size > 0 && size + num_bytes > plan.settings().max_shard_bytes {
+            if size > 0 && size + num_bytes > model.settings().max_shard_bytes {
                 shards.push(Vec::new());
                 size = 0;
             }
@@ -67,12 +69,12 @@ impl Format for TorchBin {
                 placements.push(Placement::whole(tensor.clone(), index, name));
             }
         }
-        let proof = plan.fill(&placements, files)?;
+        let proof = model.fill(&placements, files)?;
         if shards.len() > 1 {
             let index = json!({"metadata": {"total_size": total_bytes}, "weight_map": weight_map});
             write_text(&dir.join(INDEX), &format!("{index:#}"))?;
         }
-        write_configs(dir, plan)?;
+        write_configs(dir, model)?;
         Ok(proof)
     }
 }

@@ -11,7 +11,7 @@ use weights::GgufFile;
 use super::names::gguf_name;
 use super::{config, tokenizer};
 use crate::CheckpointError;
-use crate::format::ModelFiles;
+use crate::model_files::ModelFiles;
 use crate::row_order::from_pairs;
 use crate::tokenizer_files::write_tokenizer_files;
 

@@ -12,8 +12,10 @@ use std::path::{Path, PathBuf};
 use merge::Proof;
 use weights::GgufFile;
 
-use crate::format::{Format, ModelFiles, Supports};
-use crate::{CheckpointError, MergePlan};
+use crate::CheckpointError;
+use crate::format::{Format, Supports};
+use crate::merged_model::MergedModel;
+use crate::model_files::ModelFiles;
 
 /// One GGUF file with weights, configuration and tokenizer.
 #[derive(Debug, Clone, Copy)]
@@ -52,7 +54,7 @@ impl Format for Gguf {
         Supports { q8_0: true, ..Supports::default() }
     }
 
-    fn write(&self, dir: &Path, plan: &MergePlan<'_>) -> Result<Proof, CheckpointError> {
-        write::write(dir, plan)
+    fn write(&self, dir: &Path, model: &MergedModel<'_>) -> Result<Proof, CheckpointError> {
+        write::write(dir, model)
     }
 }

@@ -1,12 +1,10 @@
 //! The tokenizer in a GGUF file's metadata, both ways.
 
-use std::any::Any;
-
 use llama_tokenizer::{Pieces, TokenizerParts};
 use weights::{GgufArray, GgufFile, GgufValue};
 
-use super::files::GgufFiles;
-use crate::{CheckpointError, MergePlan};
+use crate::CheckpointError;
+use crate::merged_model::MergedModel;
 
 /// Key of the chat template.
 const CHAT_TEMPLATE: &str = "tokenizer.chat_template";
@@ -58,24 +56,26 @@ pub(super) fn read(file: &GgufFile) -> Result<TokenizerParts, CheckpointError> {
     })
 }
 
-/// Makes the tokenizer's part of the metadata: a copy where the base is a GGUF file, else from the tokenizer's files.
-pub(super) fn metadata(plan: &MergePlan<'_>) -> Result<Vec<(String, GgufValue)>, CheckpointError> {
-    let base = plan.base().files();
-    if let Some(files) = (base as &dyn Any).downcast_ref::<GgufFiles>() {
-        let own = files.file().metadata().iter().filter(|(key, _)| key.starts_with("tokenizer."));
+/// Makes the tokenizer's part of the metadata: a copy of the metadata of the base's `own` file where that is GGUF, else from the base's tokenizer.
+pub(super) fn metadata(
+    own: Option<&GgufFile>,
+    model: &MergedModel<'_>,
+) -> Result<Vec<(String, GgufValue)>, CheckpointError> {
+    if let Some(own) = own {
+        let own = own.metadata().iter().filter(|(key, _)| key.starts_with("tokenizer."));
         return Ok(own.map(|(key, value)| (key.to_owned(), value.clone())).collect());
     }
     let needed = |source| CheckpointError::TokenizerNeeded { source: Box::new(source) };
-    let mut parts = base.tokenizer_parts().map_err(needed)?;
-    parts.resize(plan.config().vocab_size.max(0) as usize);
+    let mut parts = model.base().tokenizer_parts().map_err(needed)?;
+    parts.resize(model.config().vocab_size.max(0) as usize);
     let texts = |texts: Vec<String>| GgufValue::Array(GgufArray::Texts(texts));
     let mut metadata = Vec::new();
     let mut put = |key: &str, value: GgufValue| metadata.push((format!("tokenizer.ggml.{key}"), value));
-    let model = match &parts.pieces {
+    let kind = match &parts.pieces {
         Pieces::Scores { .. } => "llama",
         Pieces::Merges { .. } => "gpt2",
     };
-    put("model", GgufValue::Text(model.to_owned()));
+    put("model", GgufValue::Text(kind.to_owned()));
     let pre = match &parts.pieces {
         Pieces::Scores { .. } => "default",
         Pieces::Merges { pre, .. } => pre,
@@ -99,7 +99,7 @@ pub(super) fn metadata(plan: &MergePlan<'_>) -> Result<Vec<(String, GgufValue)>,
     }
     put("add_bos_token", GgufValue::Bool(parts.add_bos.unwrap_or(true)));
     put("add_eos_token", GgufValue::Bool(false));
-    if let Some(template) = base.chat_template()? {
+    if let Some(template) = model.base().chat_template()? {
         metadata.push((CHAT_TEMPLATE.to_owned(), GgufValue::Text(template)));
     }
     Ok(metadata)

@@ -1,17 +1,19 @@
 //! Writing a GGUF file.
 
+use std::any::Any;
 use std::path::Path;
 
 use merge::{Placement, Proof, TensorPlan};
 use tch::Kind;
 use weights::{GgmlType, GgufTensorSpec, GgufValue, GgufWriter};
 
+use super::files::GgufFiles;
 use super::metadata::{metadata, rope_factors};
 use super::names::gguf_name;
 use super::tokenizer;
-use crate::config::Precision;
+use crate::CheckpointError;
+use crate::merged_model::{MergedModel, Precision};
 use crate::row_order::order_in_pairs;
-use crate::{Base, CheckpointError, MergePlan};
 
 /// Name of the file.
 const FILE: &str = "model.gguf";
@@ -19,31 +21,32 @@ const FILE: &str = "model.gguf";
 const BLOCK: i64 = 32;
 
 /// Writes `model.gguf` into `dir`.
-pub(super) fn write(dir: &Path, plan: &MergePlan<'_>) -> Result<Proof, CheckpointError> {
-    let main = match plan.settings().precision {
+pub(super) fn write(dir: &Path, model: &MergedModel<'_>) -> Result<Proof, CheckpointError> {
+    let main = match model.settings().precision {
         Precision::Q8_0 => GgmlType::Q8_0,
-        Precision::AsBase | Precision::Of(_) => plain(plan.kind()),
+        Precision::AsBase | Precision::Of(_) => plain(model.kind()),
     };
-    let mut metadata = metadata(plan.config());
-    metadata.insert(1, ("general.name".to_owned(), GgufValue::Text(name_of(plan.base()))));
+    let mut metadata = metadata(model.config());
+    metadata.insert(1, ("general.name".to_owned(), GgufValue::Text(model.name().to_owned())));
     metadata.insert(2, ("general.file_type".to_owned(), GgufValue::Unsigned(file_type(main))));
     if main == GgmlType::Q8_0 {
         metadata.insert(3, ("general.quantization_version".to_owned(), GgufValue::Unsigned(2)));
     }
-    metadata.extend(tokenizer::metadata(plan)?);
+    let own = (model.base() as &dyn Any).downcast_ref::<GgufFiles>().map(GgufFiles::file);
+    metadata.extend(tokenizer::metadata(own, model)?);
 
-    let factors = rope_factors(plan.config())?;
-    let mut specs: Vec<GgufTensorSpec> = Vec::with_capacity(plan.tensors().len() + 1);
+    let factors = rope_factors(model.config())?;
+    let mut specs: Vec<GgufTensorSpec> = Vec::with_capacity(model.tensors().len() + 1);
     if let Some((name, factors)) = &factors {
         specs.push(GgufTensorSpec { name: name.clone(), ggml_type: GgmlType::F32, shape: factors.size() });
     }
-    let mut placements = Vec::with_capacity(plan.tensors().len());
-    for tensor in plan.tensors() {
+    let mut placements = Vec::with_capacity(model.tensors().len());
+    for tensor in model.tensors() {
         let name = gguf_name(&tensor.name)
             .ok_or_else(|| CheckpointError::NoGgufName { name: tensor.name.clone() })?;
         let shape = tensor.merged_shape();
         let spec = GgufTensorSpec { name: name.clone(), ggml_type: form(main, &shape), shape };
-        let row_order = order_in_pairs(&tensor.name, plan.config().head_dim);
+        let row_order = order_in_pairs(&tensor.name, model.config().head_dim);
         let tensor = TensorPlan { kind: spec.piece_kind(), ..tensor.clone() };
         placements.push(Placement { row_order, ..Placement::whole(tensor, 0, name) });
         specs.push(spec);
@@ -52,11 +55,7 @@ pub(super) fn write(dir: &Path, plan: &MergePlan<'_>) -> Result<Proof, Checkpoin
     if let Some((name, factors)) = &factors {
         file.write(name, factors)?;
     }
-    plan.fill(&placements, vec![file])
-}
-
-fn name_of(base: &Base) -> String {
-    base.dir.file_stem().map_or_else(|| "merged".to_owned(), |name| name.to_string_lossy().into_owned())
+    model.fill(&placements, vec![file])
 }
 
 fn plain(kind: Kind) -> GgmlType {

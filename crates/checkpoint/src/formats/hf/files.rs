@@ -1,5 +1,6 @@
 //! Opening a Hugging Face directory.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
@@ -13,8 +14,8 @@ use weights::{CheckpointSource, TensorStore};
 
 use crate::CheckpointError;
 use crate::chat_template::template_in_dir;
-use crate::format::ModelFiles;
 use crate::linears::linear_weights;
+use crate::model_files::ModelFiles;
 use crate::text_file::read_json;
 use crate::tokenizer_files::copy_tokenizer_files;
 
@@ -84,7 +85,7 @@ impl ModelFiles for HuggingFaceFiles {
     fn unread_tensors(&self) -> Result<Vec<String>, CheckpointError> {
         let store = self.store()?;
         let read: Vec<String> = self.config.tensor_shapes().into_iter().map(|(name, _)| name).collect();
-        let quantised = if is_quantized(store) { linear_weights(&self.config) } else { Default::default() };
+        let quantised = if is_quantized(store) { linear_weights(&self.config) } else { BTreeSet::new() };
         // Codes, scales and states of a quantised weight are named after it.
         let is_part = |name: &str| {
             let path = name.rsplit_once(".weight").map(|(path, _)| path).or(name.strip_suffix(".SCB"));

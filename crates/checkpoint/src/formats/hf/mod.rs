@@ -13,8 +13,10 @@ pub(super) use config_json::write_configs;
 pub(super) use files::HuggingFaceFiles;
 use shards::Shards;
 
-use crate::format::{Format, ModelFiles, Supports};
-use crate::{CheckpointError, MergePlan};
+use crate::CheckpointError;
+use crate::format::{Format, Supports};
+use crate::merged_model::MergedModel;
+use crate::model_files::ModelFiles;
 
 /// Directory with `config.json` and `model.safetensors` or shards.
 #[derive(Debug, Clone, Copy)]
@@ -41,18 +43,18 @@ impl Format for HuggingFace {
         Supports { quantization: true, ..Supports::default() }
     }
 
-    fn write(&self, dir: &Path, plan: &MergePlan<'_>) -> Result<Proof, CheckpointError> {
-        let quantization = plan.settings().quantization;
-        let max_shard_bytes = plan.settings().max_shard_bytes;
+    fn write(&self, dir: &Path, model: &MergedModel<'_>) -> Result<Proof, CheckpointError> {
+        let quantization = model.settings().quantization;
+        let max_shard_bytes = model.settings().max_shard_bytes;
         let proof = if let Some(quantization) = quantization {
-            quantized::write(dir, plan, quantization, max_shard_bytes)?
+            quantized::write(dir, model, quantization, max_shard_bytes)?
         } else {
-            let shards = Shards::new(dir, plan.tensors(), max_shard_bytes)?;
-            let proof = plan.fill(shards.placements(), shards.streams()?)?;
+            let shards = Shards::new(dir, model.tensors(), max_shard_bytes)?;
+            let proof = model.fill(shards.placements(), shards.streams()?)?;
             shards.write_index(dir)?;
             proof
         };
-        write_configs(dir, plan)?;
+        write_configs(dir, model)?;
         Ok(proof)
     }
 }

@@ -12,7 +12,7 @@ use super::names::{Cut, meta_name};
 use super::params::Params;
 use crate::CheckpointError;
 use crate::chat_template::template_in_dir;
-use crate::format::ModelFiles;
+use crate::model_files::ModelFiles;
 use crate::row_order::from_pairs;
 use crate::tokenizer_files::copy_tokenizer_files;
 

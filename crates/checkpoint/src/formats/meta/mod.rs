@@ -11,8 +11,10 @@ use std::path::{Path, PathBuf};
 
 use merge::Proof;
 
-use crate::format::{Format, ModelFiles, Supports};
-use crate::{CheckpointError, MergePlan};
+use crate::CheckpointError;
+use crate::format::{Format, Supports};
+use crate::merged_model::MergedModel;
+use crate::model_files::ModelFiles;
 
 /// Directory with `params.json` and model-parallel torch pickles.
 #[derive(Debug, Clone, Copy)]
@@ -39,7 +41,7 @@ impl Format for Meta {
         Supports { shards: true, ..Supports::default() }
     }
 
-    fn write(&self, dir: &Path, plan: &MergePlan<'_>) -> Result<Proof, CheckpointError> {
-        write::write(dir, plan, plan.settings().shards)
+    fn write(&self, dir: &Path, model: &MergedModel<'_>) -> Result<Proof, CheckpointError> {
+        write::write(dir, model, model.settings().shards)
     }
 }

@@ -9,16 +9,17 @@ use weights::{TensorSpec, TorchWriter};
 use super::files::{PARAMS, shard_path};
 use super::params::params_json;
 use super::parts::parts;
+use crate::CheckpointError;
+use crate::merged_model::MergedModel;
 use crate::row_order::order_in_pairs;
 use crate::text_file::write_text;
-use crate::{CheckpointError, MergePlan};
 
 /// Writes weights, `params.json` and the tokenizer's files into `dir`.
-pub(super) fn write(dir: &Path, plan: &MergePlan<'_>, shards: usize) -> Result<Proof, CheckpointError> {
-    plan.copy_tokenizer(dir);
-    let params = params_json(plan.config(), dir.join("tokenizer.model").exists())?;
+pub(super) fn write(dir: &Path, model: &MergedModel<'_>, shards: usize) -> Result<Proof, CheckpointError> {
+    model.copy_tokenizer(dir);
+    let params = params_json(model.config(), dir.join("tokenizer.model").exists())?;
     write_text(&dir.join(PARAMS), &params)?;
-    let (placements, shared) = placements(plan, shards)?;
+    let (placements, shared) = placements(model, shards)?;
     let mut specs: Vec<Vec<TensorSpec>> = vec![Vec::new(); shards];
     for placement in &placements {
         for part in &placement.destinations {
@@ -30,17 +31,17 @@ pub(super) fn write(dir: &Path, plan: &MergePlan<'_>, shards: usize) -> Result<P
         .enumerate()
         .map(|(shard, specs)| TorchWriter::new(&shard_path(dir, shard), specs, &shared)?.stream())
         .collect::<Result<Vec<_>, _>>()?;
-    plan.fill(&placements, files)
+    model.fill(&placements, files)
 }
 
 /// Further names of tensors that are written.
 type Shared = Vec<(String, String)>;
 
 /// Places every tensor, and names what lies there under two names.
-fn placements(plan: &MergePlan<'_>, shards: usize) -> Result<(Vec<Placement>, Shared), CheckpointError> {
-    let config = plan.config();
-    let mut placements = Vec::with_capacity(plan.tensors().len() + 1);
-    for tensor in plan.tensors() {
+fn placements(model: &MergedModel<'_>, shards: usize) -> Result<(Vec<Placement>, Shared), CheckpointError> {
+    let config = model.config();
+    let mut placements = Vec::with_capacity(model.tensors().len() + 1);
+    for tensor in model.tensors() {
         placements.push(placement(config, tensor, &tensor.name, shards)?);
     }
     let mut shared = Shared::new();
@@ -49,7 +50,7 @@ fn placements(plan: &MergePlan<'_>, shards: usize) -> Result<(Vec<Placement>, Sh
         if shards == 1 {
             shared.push(("output.weight".to_owned(), "tok_embeddings.weight".to_owned()));
         } else {
-            let embedding = plan.tensors().iter().find(|tensor| tensor.name == "model.embed_tokens.weight");
+            let embedding = model.tensors().iter().find(|tensor| tensor.name == "model.embed_tokens.weight");
             if let Some(tensor) = embedding {
                 placements.push(placement(config, tensor, "lm_head.weight", shards)?);
             }

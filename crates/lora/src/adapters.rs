@@ -159,7 +159,7 @@ impl LoraAdapters {
     /// Replaces the tensors by those saved in `dir`, of the same layers and ranks: all of them, or on an error none.
     ///
     /// # Errors
-    /// As [`LoraAdapters::load`]; [`LoraError::Frozen`] for an adapter that does not train.
+    /// The errors of [`LoraAdapters::load`]; [`LoraError::Frozen`] for an adapter that does not train.
     pub fn restore(&self, dir: &Path) -> Result<(), LoraError> {
         let parameters = self.parameters();
         if !parameters.iter().all(|(_, parameter)| parameter.requires_grad()) {

@@ -42,14 +42,14 @@ pub struct LoraConfig {
     pub lora_alpha: f64,
     /// Probability of dropping an input feature of the adapter branch while training, in `[0, 1)`.
     pub lora_dropout: f64,
-    /// Which layers are adapted.
+    /// Layers that are adapted; q_proj and v_proj when absent.
     pub target_modules: Option<TargetModules>,
     /// Layers left out again.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub exclude_modules: Option<TargetModules>,
     /// Indices of the decoder layers that are adapted; all when absent.
     pub layers_to_transform: Option<Vec<usize>>,
-    /// Which biases train: only `none`.
+    /// Biases that train: only `none`.
     pub bias: String,
     /// Weights stored transposed (GPT-2): never in LLaMA.
     pub fan_in_fan_out: bool,
@@ -59,7 +59,7 @@ pub struct LoraConfig {
     pub rank_pattern: BTreeMap<String, i64>,
     /// Other alphas for paths that match a pattern.
     pub alpha_pattern: BTreeMap<String, f64>,
-    /// How the factors were born; of no consequence once they are saved.
+    /// Initialisation of the factors; of no consequence once they are saved.
     pub init_lora_weights: serde_json::Value,
     /// Whole modules trained beside the adapter: not supported.
     pub modules_to_save: Option<Vec<String>>,
@@ -168,7 +168,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_configuration_of_another_age_is_read() {
+    fn configs_of_other_peft_versions_are_read() {
         let text = r#"{"peft_type": "LORA", "r": 4, "lora_alpha": 32, "target_modules": ["q_proj", "v_proj"],
             "enable_lora": null, "merge_weights": false, "some_future_field": {"a": 1}, "bias": "none"}"#;
         let config: LoraConfig = serde_json::from_str(text).unwrap();
@@ -177,7 +177,7 @@ mod tests {
     }
 
     #[test]
-    fn what_would_compute_something_else_is_refused_by_name() {
+    fn unsupported_features_are_rejected_by_name() {
         for (text, field) in [
             (r#"{"use_qalora": true}"#, "use_qalora"),
             (r#"{"bias": "all"}"#, "bias"),

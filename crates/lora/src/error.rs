@@ -24,7 +24,7 @@ pub enum LoraError {
         field: &'static str,
         /// Its value.
         actual: String,
-        /// What it has to be.
+        /// The rule it breaks.
         expected: &'static str,
     },
     /// A variant of LoRA, or another feature of PEFT, that is not supported.
@@ -43,7 +43,7 @@ pub enum LoraError {
         field: &'static str,
         /// The pattern.
         pattern: String,
-        /// What the regex engine said.
+        /// Error of the regex engine.
         #[source]
         source: Box<regex::Error>,
     },
@@ -52,7 +52,7 @@ pub enum LoraError {
     Io {
         /// The file.
         path: PathBuf,
-        /// What the system said.
+        /// Error of the system.
         #[source]
         source: std::io::Error,
     },
@@ -61,7 +61,7 @@ pub enum LoraError {
     Parse {
         /// The file.
         path: PathBuf,
-        /// What the parser said.
+        /// Error of the parser.
         #[source]
         source: serde_json::Error,
     },
@@ -70,9 +70,9 @@ pub enum LoraError {
     MissingKeys {
         /// The file.
         path: PathBuf,
-        /// How many are missing.
+        /// Number of missing tensors.
         count: usize,
-        /// How many there should be.
+        /// Number of tensors of the adapter.
         expected: usize,
         /// The first of them.
         first: String,
@@ -82,7 +82,7 @@ pub enum LoraError {
     UnusedKeys {
         /// The file.
         path: PathBuf,
-        /// How many there are.
+        /// Number of them.
         count: usize,
         /// The first of them.
         first: String,
@@ -112,9 +112,9 @@ pub enum LoraError {
     ZeroB {
         /// The file.
         path: PathBuf,
-        /// How many are zero.
+        /// Number of tensors that are zero.
         count: usize,
-        /// How many there are.
+        /// Number of them.
         expected: usize,
         /// The first of them.
         first: String,

@@ -40,7 +40,7 @@ impl AdapterLayer {
         self.tensors.scale
     }
 
-    /// All tensors under the names of PEFT's file.
+    /// Lists all tensors under the names of PEFT's file.
     pub fn named_tensors(&self) -> impl Iterator<Item = (String, &Tensor)> {
         let named = self.variant.tensors().iter().zip(&self.tensors.tensors);
         named.map(|(spec, tensor)| (tensor_name(&self.path, spec.suffix), tensor))
@@ -57,7 +57,7 @@ impl AdapterLayer {
         self.variant.name()
     }
 
-    /// Tells that `ΔW = scale · B A` whatever the base, so that deltas may be weighted and added.
+    /// Returns true when `ΔW = scale · B A` whatever the base, so that deltas may be weighted and added.
     pub fn is_additive(&self) -> bool {
         self.variant.is_additive()
     }
@@ -75,27 +75,27 @@ impl AdapterLayer {
     /// Computes `ΔW`, what is added to the weight `base`, `[out, in]`; float32.
     ///
     /// # Errors
-    /// As [`AdapterLayer::delta_rows`].
+    /// The errors of [`AdapterLayer::delta_rows`].
     pub fn delta_weight(&self, base: &Tensor) -> Result<Tensor, NnError> {
         let [rows, _] = self.weight_shape();
         let delta = self.delta_rows(base, 0..rows)?;
         Ok(delta.product.f_mul_scalar(delta.scale).op("mul_scalar")?)
     }
 
-    /// The same tensors, not copied, with another scale.
+    /// Clones the handles of the tensors, with another scale.
     #[must_use]
     pub fn with_scale(&self, scale: f64) -> Self {
         let tensors = LayerTensors { scale, ..self.tensors.shallow_clone() };
         Self { path: self.path.clone(), variant: self.variant, tensors }
     }
 
-    /// The same tensors, not copied.
+    /// Clones the handles of the tensors, not their values.
     #[must_use]
     pub fn shallow_clone(&self) -> Self {
         self.with_scale(self.scale())
     }
 
-    /// The same layer in float32 on `device`, in memory of its own, and frozen.
+    /// Copies the layer to `device` in float32, frozen.
     pub(crate) fn frozen_on(&self, device: tch::Device) -> Result<Self, NnError> {
         let mut layer = self.shallow_clone();
         for tensor in &mut layer.tensors.tensors {
@@ -107,7 +107,7 @@ impl AdapterLayer {
     }
 }
 
-/// Name in PEFT's file of the tensor `suffix` of the layer at `path`.
+/// Returns the name in PEFT's file of the tensor `suffix` of the layer at `path`.
 pub(crate) fn tensor_name(path: &ModulePath, suffix: &str) -> String {
     format!("base_model.model.{path}.{suffix}")
 }

@@ -19,7 +19,7 @@ pub(crate) const ADAPTER_WEIGHTS: &str = "adapter_model.safetensors";
 /// Name of that file before PEFT wrote safetensors.
 const ADAPTER_WEIGHTS_BIN: &str = "adapter_model.bin";
 
-/// An adapter as it lies in its directory: configuration and tensors, without a model around them.
+/// A saved adapter: configuration and tensors, not attached to a model.
 #[derive(Debug)]
 pub struct Adapter {
     config: LoraConfig,
@@ -94,10 +94,10 @@ impl Adapter {
         Ok(layers.collect())
     }
 
-    /// As [`Adapter::layers`], and checks that each of them does something.
+    /// Returns the layers as [`Adapter::layers`] does, and checks that each of them does something.
     ///
     /// # Errors
-    /// As [`Adapter::layers`]; [`LoraError::ZeroB`] when a `lora_B` is all zero.
+    /// The errors of [`Adapter::layers`]; [`LoraError::ZeroB`] when a `lora_B` is all zero.
     pub fn trained_layers(&self, linears: &[LinearShape]) -> Result<Vec<AdapterLayer>, LoraError> {
         let layers = self.layers(linears)?;
         self.check_trained()?;
@@ -147,7 +147,7 @@ impl Adapter {
     }
 }
 
-/// The name of a tensor as PEFT writes it today: some versions left the adapter's name in it, as in
+/// Returns the name of a tensor as PEFT writes it today: some versions left the adapter's name in it, as in
 /// `lora_A.default.weight`.
 fn without_adapter_name(key: &str, variant: &dyn Variant) -> String {
     for spec in variant.tensors() {

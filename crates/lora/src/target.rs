@@ -91,7 +91,7 @@ impl Target {
     }
 }
 
-/// The adapted layers among `linears`, in their order.
+/// Lists the adapted layers among `linears`, in their order.
 pub(crate) fn resolve(config: &LoraConfig, linears: &[LinearShape]) -> Result<Vec<Target>, LoraError> {
     let variant = config.variant.get()?;
     let paths: Vec<&ModulePath> = linears.iter().map(|linear| &linear.path).collect();

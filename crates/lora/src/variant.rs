@@ -6,7 +6,7 @@ use std::ops::Range;
 use nn_core::{LinearOp, NnError};
 use tch::Tensor;
 
-/// A way in which an adapter changes a linear layer: LoRA itself, or one of the variants of it that PEFT knows.
+/// A formula of adapted linear layers: LoRA itself, or one of PEFT's variants of it.
 ///
 /// A variant owns tensors. The first two of every variant are [`LORA_A`] and [`LORA_B`].
 pub(crate) trait Variant: fmt::Debug + Sync {
@@ -16,7 +16,7 @@ pub(crate) trait Variant: fmt::Debug + Sync {
     /// The field of `adapter_config.json` that is `true` for this variant; `None` for plain LoRA.
     fn config_field(&self) -> Option<&'static str>;
 
-    /// The tensors that a layer has, in the order of [`LayerTensors::tensors`].
+    /// Lists the tensors of a layer, in the order of [`LayerTensors::tensors`].
     fn tensors(&self) -> &'static [TensorSpec];
 
     /// Draws the tensors of a new adapter: float32, on the base's device.
@@ -31,7 +31,7 @@ pub(crate) trait Variant: fmt::Debug + Sync {
     /// [`NnError`] when libtorch fails.
     fn forward(&self, layer: &LayerTensors, pass: Pass<'_>) -> Result<Tensor, NnError>;
 
-    /// Computes what is added to some rows of the base's weight.
+    /// Computes the change of some rows of the base's weight.
     ///
     /// `base_rows`: rows `rows` of the weight, `[rows, in]`, of any kind.
     ///
@@ -44,7 +44,7 @@ pub(crate) trait Variant: fmt::Debug + Sync {
         rows: Range<i64>,
     ) -> Result<RowsDelta, NnError>;
 
-    /// Tells that a delta is `scale · B A` whatever the base: deltas may then be weighted and added.
+    /// Returns true when a delta is `scale · B A` whatever the base: deltas may then be weighted and added.
     fn is_additive(&self) -> bool {
         false
     }
@@ -83,12 +83,12 @@ pub(crate) struct LayerShape {
     pub(crate) out_features: i64,
 }
 
-/// What the tensors of a new adapter are drawn from.
+/// Inputs of [`Variant::fresh`].
 pub(crate) struct NewLayer<'a> {
     pub(crate) shape: LayerShape,
     /// The layer's own seed.
     pub(crate) seed: u64,
-    /// The layer that is adapted.
+    /// The adapted layer without its adapter.
     pub(crate) base: &'a dyn LinearOp,
 }
 
@@ -126,9 +126,9 @@ pub(crate) struct Pass<'a> {
     pub(crate) xs: Tensor,
     /// Set when dropout changed `xs`.
     pub(crate) dropped: bool,
-    /// The layer that is adapted.
+    /// The adapted layer without its adapter.
     pub(crate) base: &'a dyn LinearOp,
-    /// Keeps what depends on the weights alone.
+    /// Holds a tensor that depends on the weights alone.
     pub(crate) cache: &'a WeightCache,
 }
 
@@ -140,7 +140,7 @@ impl WeightCache {
     /// Returns the kept tensor, or computes it; keeps it only when no tensor of `layer` can train.
     ///
     /// # Errors
-    /// That of `compute`.
+    /// The error of `compute`.
     pub(crate) fn get(
         &self,
         layer: &LayerTensors,
@@ -157,11 +157,11 @@ impl WeightCache {
     }
 }
 
-/// What an adapter adds to some rows of a weight: `scale · product`.
+/// Change of some rows of a weight: `scale · product`.
 #[derive(Debug)]
 pub struct RowsDelta {
     /// `[rows, in]`, float32.
     pub product: Tensor,
-    /// What it is multiplied with.
+    /// Factor of `product`.
     pub scale: f64,
 }

@@ -1,4 +1,4 @@
-//! What adapters add to a model.
+//! Sums of adapters.
 
 use std::collections::BTreeMap;
 
@@ -17,7 +17,7 @@ pub struct WeightedAdapter {
     pub weight: f64,
 }
 
-/// How several adapters become one (`peft/tuners/lora/model.py`, `add_weighted_adapter`).
+/// Ways of combining several adapters into one (`peft/tuners/lora/model.py`, `add_weighted_adapter`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Combination {
     /// Factors beside each other: `ΔW` is the weighted sum of their deltas, to the last bit of rounding. Ranks add up.
@@ -28,7 +28,7 @@ pub enum Combination {
 }
 
 impl Combination {
-    /// PEFT's name.
+    /// Returns PEFT's name.
     pub fn name(self) -> &'static str {
         match self {
             Self::Cat => "cat",
@@ -46,7 +46,7 @@ pub struct Deltas {
 }
 
 impl Deltas {
-    /// What `adapters` add together, all of it multiplied by `scale`.
+    /// Combines `adapters`, and multiplies the result by `scale`.
     ///
     /// # Errors
     /// [`MergeError::Value`] for a weight or scale that is 0 or no number; [`MergeError::Combination`] when
@@ -113,17 +113,17 @@ impl Deltas {
         Ok(())
     }
 
-    /// The layers that change.
+    /// Lists the paths of the layers that change.
     pub fn paths(&self) -> impl Iterator<Item = &str> {
         self.parts.keys().map(String::as_str)
     }
 
-    /// Whether the layer at `path` changes.
+    /// Returns true when the layer at `path` changes.
     pub fn contains(&self, path: &str) -> bool {
         self.parts.contains_key(path)
     }
 
-    /// The factors of the delta at `path`, combined: `ΔW = scale · B A`.
+    /// Returns the combined adapter of the layer at `path`.
     ///
     /// # Errors
     /// [`MergeError::Nn`] when libtorch refuses.
@@ -158,10 +158,10 @@ impl Deltas {
         Ok(Some(AdapterLayer::low_rank(parts[0].1.path.clone(), a, b, self.scale)))
     }
 
-    /// The factors of every layer, combined.
+    /// Returns the combined adapter of every layer.
     ///
     /// # Errors
-    /// As [`Deltas::layer`].
+    /// The errors of [`Deltas::layer`].
     pub fn layers(&self) -> Result<Vec<AdapterLayer>, MergeError> {
         let mut layers = Vec::with_capacity(self.parts.len());
         for path in self.parts.keys() {

@@ -13,9 +13,9 @@ pub enum MergeError {
         "{count} of {expected} targets are unchanged after rounding to {dtype}, first `{first}` (norm of its delta {norm:e}, of its weight {base_norm:e}): the adapter does nothing there"
     )]
     Unchanged {
-        /// How many.
+        /// Number of unchanged targets.
         count: usize,
-        /// How many targets there are.
+        /// Number of targets.
         expected: usize,
         /// Precision of the files.
         dtype: String,
@@ -37,7 +37,7 @@ pub enum MergeError {
     NotFinite {
         /// The tensor.
         name: String,
-        /// Where that was seen.
+        /// The place in the merge.
         place: String,
     },
     /// Adapters that cannot be added.
@@ -47,9 +47,9 @@ pub enum MergeError {
         combination: &'static str,
         /// The layer.
         path: String,
-        /// What it has.
+        /// Its state.
         actual: String,
-        /// What it has to have.
+        /// The rule it breaks.
         expected: &'static str,
     },
     /// A value that cannot be.
@@ -59,7 +59,7 @@ pub enum MergeError {
         field: &'static str,
         /// The value.
         actual: String,
-        /// What it has to be.
+        /// The rule it breaks.
         expected: String,
     },
     /// The thread that writes files has ended before its time.

@@ -19,7 +19,7 @@ pub struct TensorPlan {
 }
 
 impl TensorPlan {
-    /// Its shape in the files, as long as it is not cut.
+    /// Returns its shape in the files, as long as it is not cut.
     pub fn merged_shape(&self) -> Vec<i64> {
         let mut shape = self.shape.clone();
         if let Some(rows) = shape.first_mut() {
@@ -32,7 +32,7 @@ impl TensorPlan {
 /// A part of a tensor in a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Destination {
-    /// Which of the files.
+    /// Index among the files.
     pub file: usize,
     /// The tensor's name there.
     pub name: String,
@@ -49,7 +49,7 @@ pub struct Placement {
     pub tensor: TensorPlan,
     /// Order of the rows of each block of as many: `row_order[i]` is the base's row in place `i`. Empty for the base's order.
     pub row_order: Vec<i64>,
-    /// Where it goes.
+    /// Its parts in the files.
     pub destinations: Vec<Destination>,
 }
 

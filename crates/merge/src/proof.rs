@@ -1,11 +1,11 @@
-//! What a merge did, measured while it did it.
+//! Statistics of a merge, gathered on the way.
 
 use serde::Serialize;
 
 use crate::deltas::Deltas;
 use crate::error::MergeError;
 
-/// What happened to one target.
+/// Statistics of one target.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct TargetProof {
     /// The tensor.
@@ -21,13 +21,13 @@ pub struct TargetProof {
 }
 
 impl TargetProof {
-    /// The part of the elements that changed.
+    /// Returns the share of the elements that changed.
     pub fn fraction_changed(&self) -> f64 {
         self.changed as f64 / self.elements.max(1) as f64
     }
 }
 
-/// What happened to a model.
+/// Statistics of a merged model.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct Proof {
     /// The targets, in the order of the files.
@@ -39,7 +39,7 @@ pub struct Proof {
 }
 
 impl Proof {
-    /// That every layer of `deltas` was met and changed.
+    /// Checks that every layer of `deltas` was met and changed.
     ///
     /// # Errors
     /// [`MergeError::UnusedDelta`] and [`MergeError::Unchanged`].

@@ -17,7 +17,7 @@ const CHUNK_ELEMENTS: i64 = 256 << 10;
 /// Takes some rows of a merged tensor, from the given one on.
 pub(crate) type Put<'a> = dyn FnMut(Tensor, i64) -> Result<(), MergeError> + 'a;
 
-/// Merges one tensor and notes what happened to it.
+/// Merges one tensor and adds its statistics to `proof`.
 pub(crate) fn merge_tensor(
     base: &BaseTensors<'_>,
     deltas: &Deltas,
@@ -48,7 +48,7 @@ pub(crate) fn merge_tensor(
     Ok(())
 }
 
-/// PyTorch's name of a precision.
+/// Returns PyTorch's name of a precision.
 fn dtype_name(kind: Kind) -> &'static str {
     match kind {
         Kind::Float => "float32",
@@ -61,9 +61,9 @@ fn dtype_name(kind: Kind) -> &'static str {
 /// Sums over the elements of one tensor.
 #[derive(Debug, Default)]
 struct Seen {
-    /// Of squares.
+    /// Squares of the delta, added up.
     delta: f64,
-    /// Of squares.
+    /// Squares of the base, added up.
     base: f64,
     changed: u64,
     elements: u64,

@@ -30,7 +30,7 @@ impl<'a> Merged<'a> {
     /// Merges one tensor, in the shape and the precision of its plan.
     ///
     /// # Errors
-    /// As [`merge`].
+    /// The errors of [`crate::merge`].
     pub fn tensor(&mut self, plan: &TensorPlan) -> Result<Tensor, MergeError> {
         let whole = Tensor::f_empty(plan.merged_shape(), (plan.kind, tch::Device::Cpu)).op("empty")?;
         let mut put = |rows: Tensor, start: i64| {
@@ -48,7 +48,7 @@ impl<'a> Merged<'a> {
     /// Returns the proof for all of them.
     ///
     /// # Errors
-    /// As [`merge`], when a target is unchanged or a layer of an adapter was not asked for.
+    /// The errors of [`crate::merge`], when a target is unchanged or a layer of an adapter was not asked for.
     pub fn finish(self) -> Result<Proof, MergeError> {
         self.proof.check(self.deltas)?;
         Ok(self.proof)

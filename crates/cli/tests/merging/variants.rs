@@ -63,7 +63,7 @@ fn every_variant_merges_into_every_form_and_over_a_quantised_base() {
 }
 
 #[test]
-fn a_variant_that_is_no_sum_merges_alone_and_in_full() {
+fn a_non_additive_variant_merges_alone_with_weight_1() {
     let (_, config) = shapes().remove(1);
     let scene = scene(&config, Kind::Float);
     write_adapter(&scene, "lora", "lora");

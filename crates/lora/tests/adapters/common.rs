@@ -28,7 +28,7 @@ impl Toy {
         Self((0..2).flat_map(|index| leaves.iter().map(move |leaf| slot(index, leaf))).collect())
     }
 
-    /// What the slot of this number makes of `xs`.
+    /// Applies the layer in this slot to `xs`.
     pub(crate) fn forward(&self, slot: usize, xs: &Tensor, mode: Mode) -> Tensor {
         self.0[slot].1.get().forward(xs, mode).unwrap()
     }
@@ -55,7 +55,7 @@ pub(crate) fn config() -> LoraConfig {
     }
 }
 
-/// That of each variant.
+/// The configuration of each variant.
 pub(crate) fn every_variant() -> impl Iterator<Item = LoraConfig> {
     VariantName::known().map(|name| LoraConfig { variant: name.into(), ..config() })
 }

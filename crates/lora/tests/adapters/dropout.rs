@@ -11,7 +11,7 @@ fn dropping() -> (Toy, LoraAdapters) {
 }
 
 #[test]
-fn a_pass_with_the_same_seed_gives_the_same_and_with_another_something_else() {
+fn dropout_is_a_function_of_the_seed() {
     for config in every_variant() {
         let (toy, _adapters) = adapted(&LoraConfig { lora_dropout: 0.5, ..config }, Kind::Float);
         let pass = |seed| toy.forward(0, &inputs(6), Mode::Train { seed });

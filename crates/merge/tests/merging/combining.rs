@@ -77,7 +77,7 @@ fn an_adapter_that_lacks_a_layer_adds_nothing_there() {
 }
 
 #[test]
-fn what_cannot_be_combined_is_said() {
+fn impossible_combinations_are_rejected() {
     let error = two(Combination::Linear, [3, 2], [1.0, 1.0], 1.0).unwrap_err().to_string();
     assert!(error.contains("`linear` needs adapters of one rank") && error.contains("3 and 2"), "{error}");
     for (weight, scale, field) in [(0.0, 1.0, "weight"), (f64::NAN, 1.0, "weight"), (1.0, 0.0, "scale")] {

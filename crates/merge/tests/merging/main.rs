@@ -1,8 +1,8 @@
-//! What merging does to weights, on small tensors by two routes.
+//! Merging of small tensors, compared with a second route.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod combining;
 mod common;
-mod laws;
+mod merged_weights;
 mod refusals;
 mod unmerging;

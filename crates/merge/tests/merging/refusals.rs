@@ -1,4 +1,4 @@
-//! Merges whose proof fails.
+//! Merges that fail.
 
 use std::path::Path;
 

@@ -1,4 +1,4 @@
-//! What comes out.
+//! Merged weights.
 
 use lora::{AdapterLayer, LoraAdapters, LoraConfig, TargetModules, VariantName};
 use merge::{BaseTensors, Destination, Placement, TensorPlan, merge};
@@ -85,7 +85,7 @@ fn every_variant_merges_into_the_dense_weight_of_its_layer() {
 }
 
 #[test]
-fn what_no_adapter_names_is_as_it_was_to_the_last_bit() {
+fn tensors_without_adapter_stay_bit_for_bit() {
     for kind in [Kind::Float, Kind::BFloat16, Kind::Half] {
         let (dir, weights) = (tempfile::tempdir().unwrap(), base(kind));
         let (store, _) =
@@ -127,7 +127,7 @@ fn the_sum_is_rounded_once_to_the_precision_of_the_files() {
 }
 
 #[test]
-fn a_delta_is_added_to_what_the_base_was_prepared_to_be() {
+fn a_delta_is_added_to_the_prepared_base() {
     let (dir, weights) = (tempfile::tempdir().unwrap(), base(Kind::Float));
     // Stands for there and back through a quantisation, on linear layers only.
     let coarse = |xs: &Tensor| (xs * 8.0).round() / 8.0;
@@ -170,7 +170,7 @@ proptest! {
 
     /// Rows of a projection, cut into model-parallel files along its outputs or its inputs, and put together again.
     #[test]
-    fn every_element_arrives_in_its_place_whatever_heads_and_shards(
+    fn every_element_arrives_in_its_place_for_any_row_order_and_shards(
         heads_per_shard in 1i64..4, order in (0usize..9).prop_flat_map(|len| Just((0..len as i64).collect::<Vec<_>>()).prop_shuffle()),
         columns_per_shard in 1i64..5, shards in 1i64..4, along_rows in any::<bool>(),
     ) {

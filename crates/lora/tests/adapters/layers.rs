@@ -1,4 +1,4 @@
-//! What an adapter does to a layer.
+//! Outputs, weights and gradients of adapted layers.
 
 use lora::{LoraAdapters, LoraConfig, TargetModules};
 use nn_core::Mode;

@@ -36,8 +36,7 @@ pub struct DecodeArgs {
     repeats: usize,
     #[arg(long, default_value = "float32")]
     dtype: String,
-    /// Linear layers are quantised while they are loaded: nf4, fp4, int8 or none
-    #[arg(long, default_value = "none")]
+    #[arg(long, default_value = "none", help = format!("Quantise the linear layers while loading: {}", Quantization::names()))]
     quantize: String,
     /// The scales of nf4 and fp4 too
     #[arg(long = "double_quant")]

@@ -24,8 +24,7 @@ pub(crate) struct ComputeArgs {
     /// Precision of the weights and of the computation: auto, float32, bfloat16 or float16 [default: auto]
     #[arg(long, visible_alias = "compute_dtype")]
     pub(crate) dtype: Option<Dtype>,
-    /// Quantise the linear layers while loading: nf4, fp4, int8 or none [default: none]
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", help = format!("Quantise the linear layers while loading: {} [default: none]", Quantization::names()))]
     pub(crate) quantize: Option<Quantize>,
     /// Double quantisation: quantise the scales of nf4 and fp4 blocks too [default: false]
     #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true", value_parser = parse_bool)]
@@ -112,7 +111,7 @@ impl Quantize {
 
     /// Checks for a scheme with blocks, whose scales can be quantised too.
     pub(crate) fn has_blocks(self) -> bool {
-        self.0.is_some_and(|quantization| quantization.scheme().has_blocks())
+        self.0.is_some_and(Quantization::has_blocks)
     }
 
     /// Checks for no quantisation.

@@ -1,4 +1,8 @@
 //! Types of numbers that tensors hold.
+#![expect(
+    clippy::inline_always,
+    reason = "conversions of lanes are to take on the instructions of their caller"
+)]
 
 use half::slice::HalfFloatSliceExt;
 use half::{bf16, f16};

@@ -76,6 +76,7 @@ pub(crate) trait Parts: Sync {
 
 /// Has every part worked on by one task, on libtorch's threads. A thread makes a state of its own by `start`, and gives it to
 /// `end` when its tasks are done.
+#[expect(clippy::needless_pass_by_value, reason = "parts are given out once, and then gone")]
 pub(crate) fn share_out<P: Parts, S>(
     parts: P,
     start: impl Fn() -> S + Sync,
@@ -263,8 +264,12 @@ mod tests {
             let parts = (Chunks::new(&mut ones, size), Chunks::new(&mut twos, 2 * size));
             share(parts, |index, (ones, twos)| {
                 assert_eq!(twos.len(), 2 * ones.len());
-                ones.iter_mut().for_each(|x| *x += 1 + index as u32);
-                twos.iter_mut().for_each(|x| *x += 1);
+                for one in ones {
+                    *one += 1 + index as u32;
+                }
+                for two in twos {
+                    *two += 1;
+                }
             });
             assert!(ones.iter().enumerate().all(|(i, &x)| x as usize == 1 + i / size), "{len} {size}");
             assert!(twos.iter().all(|&x| x == 1));

@@ -2,7 +2,6 @@
 //!
 //! - [`Quantization`]: a scheme by its name with its settings; quantises weights, layers and, by [`QuantizingSource`], a model
 //!   as it is loaded;
-//! - [`Scheme`], [`SCHEMES`]: what a data type has to say, and all of them;
 //! - [`QuantWeight`], [`QuantLinear`]: a quantised weight, and the linear layer over one; [`product`] is its forward pass;
 //! - [`StoredSource`]: a checkpoint that bitsandbytes has quantised, opened by memory map; [`write_quantized`] writes one.
 
@@ -25,8 +24,6 @@ pub use linear::QuantLinear;
 pub use product::product;
 pub use quantization::Quantization;
 pub use quantization_config::{quantization_config, read_quantization_config};
-pub use scheme::{Blocks, Scheme};
-pub use schemes::SCHEMES;
 pub use source::QuantizingSource;
 pub use stored::{StoredSource, is_quantized};
 pub use weight::QuantWeight;

@@ -7,7 +7,9 @@ use nn_core::LinearOp;
 use tch::{Device, Kind, Tensor};
 use weights::TensorSpec;
 
-use crate::{Blocks, QuantError, QuantLinear, QuantWeight, SCHEMES, Scheme};
+use crate::scheme::{Blocks, Scheme};
+use crate::schemes::SCHEMES;
+use crate::{QuantError, QuantLinear, QuantWeight};
 
 /// A scheme of quantisation for linear layers, with its settings.
 #[derive(Debug, Clone, Copy)]
@@ -17,7 +19,12 @@ pub struct Quantization {
 }
 
 impl Quantization {
-    /// NF4, the first of [`SCHEMES`], with its default settings.
+    /// Lists the names that [`Self::from_flags`] takes: `nf4, fp4, int8 or none`.
+    pub fn names() -> String {
+        format!("{} or none", names(|_| true, ", ", ""))
+    }
+
+    /// NF4 with its default settings.
     pub fn nf4() -> Self {
         Self { scheme: SCHEMES[0], blocks: Blocks::default() }
     }
@@ -64,9 +71,33 @@ impl Quantization {
         Ok(self)
     }
 
-    /// The scheme.
-    pub fn scheme(self) -> &'static dyn Scheme {
-        self.scheme
+    /// Every scheme, without double quantisation and, where it applies, with it.
+    #[cfg(any(test, feature = "testing"))]
+    pub fn all() -> Vec<Self> {
+        let with = |scheme: &'static dyn Scheme, double_quant| Self {
+            scheme,
+            blocks: Blocks { double_quant, ..Blocks::default() },
+        };
+        let both = |scheme: &&'static dyn Scheme| {
+            let nested = scheme.has_blocks().then(|| with(*scheme, true));
+            std::iter::once(with(*scheme, false)).chain(nested)
+        };
+        SCHEMES.iter().flat_map(both).collect()
+    }
+
+    /// The scheme's name in flags, messages and configuration files.
+    pub fn name(self) -> &'static str {
+        self.scheme.name()
+    }
+
+    /// Bits of one number without scales.
+    pub fn bits(self) -> u32 {
+        self.scheme.bits()
+    }
+
+    /// Returns whether numbers share scales in blocks, so that double quantisation applies.
+    pub fn has_blocks(self) -> bool {
+        self.scheme.has_blocks()
     }
 
     /// Returns whether the scales of blocks are quantised too.
@@ -82,7 +113,8 @@ impl Quantization {
     /// Quantises `weight`, `[out, in]`, where it lies.
     ///
     /// # Errors
-    /// As [`Scheme::quantize`].
+    /// [`QuantError::Kind`] or [`QuantError::NotAMatrix`] for what cannot be quantised so, [`QuantError::Torch`] when there
+    /// is not the memory.
     pub fn quantize(self, weight: &Tensor) -> Result<Box<dyn QuantWeight>, QuantError> {
         self.scheme.quantize(weight, self.blocks)
     }
@@ -100,7 +132,7 @@ impl Quantization {
     /// Makes a linear layer of `weight`, `[out, in]`, quantised where it lies and brought to `device`.
     ///
     /// # Errors
-    /// [`QuantError::NotFinite`] when it has infinities or NaN, and as [`Scheme::quantize`].
+    /// [`QuantError::NotFinite`] when it has infinities or NaN, and as [`Self::quantize`].
     pub fn linear(
         self,
         name: &str,
@@ -115,7 +147,7 @@ impl Quantization {
     /// Quantises a tensor and dequantises it to `kind`: what a model quantised so computes with in that precision.
     ///
     /// # Errors
-    /// As [`Scheme::quantize`].
+    /// As [`Self::quantize`].
     pub fn round_trip(self, weight: &Tensor, kind: Kind) -> Result<Tensor, QuantError> {
         self.quantize(weight)?.dequantize(kind)
     }
@@ -169,7 +201,7 @@ pub(crate) fn names(which: impl Fn(&dyn Scheme) -> bool, last: &str, quote: &str
 
 impl QuantError {
     fn no_scheme(name: &str) -> Self {
-        Self::Scheme { actual: name.to_owned(), expected: format!("{} or none", names(|_| true, ", ", "")) }
+        Self::Scheme { actual: name.to_owned(), expected: Quantization::names() }
     }
 
     fn no_blocks(name: &str) -> Self {
@@ -208,15 +240,11 @@ mod tests {
     #[test]
     fn bytes_are_those_of_the_parts() {
         let weight = Tensor::ones([64, 256], (Kind::Float, Device::Cpu));
-        for scheme in SCHEMES {
-            for double in [false, true] {
-                let quantization: Quantization = scheme.name().parse().unwrap();
-                let Ok(quantization) = quantization.with_double_quant(double) else { continue };
-                let actual = quantization.quantize(&weight).unwrap().num_bytes() as f64;
-                // One table of 256 values, or one scale a row.
-                let least = quantization.bytes(64 * 256);
-                assert!(actual >= least && actual <= least + 4.0 * 256.0, "{quantization}: {actual} {least}");
-            }
+        for quantization in Quantization::all() {
+            let actual = quantization.quantize(&weight).unwrap().num_bytes() as f64;
+            // One table of 256 values, or one scale a row.
+            let least = quantization.bytes(64 * 256);
+            assert!(actual >= least && actual <= least + 4.0 * 256.0, "{quantization}: {actual} {least}");
         }
     }
 }

@@ -10,11 +10,11 @@ use crate::{QuantError, QuantWeight};
 
 /// Blocks of numbers that share a scale.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Blocks {
+pub(crate) struct Blocks {
     /// Numbers in a block: a power of two in 32 ..= 4096.
-    pub size: usize,
+    pub(crate) size: usize,
     /// Quantises the scales too (QLoRA, arXiv 2305.14314, §3 "Double Quantization").
-    pub double_quant: bool,
+    pub(crate) double_quant: bool,
 }
 
 impl Default for Blocks {
@@ -39,7 +39,7 @@ impl Blocks {
 }
 
 /// A way of keeping the weight of a linear layer in few bits, and of naming its parts in a file.
-pub trait Scheme: Debug + Sync {
+pub(crate) trait Scheme: Debug + Sync {
     /// The name in flags, messages and configuration files.
     fn name(&self) -> &'static str;
 
@@ -90,8 +90,8 @@ pub(crate) fn part(store: &TensorStore, name: &str, part: &str) -> Result<Tensor
 pub(crate) fn check(
     name: &str,
     what: &'static str,
-    actual: impl ToString,
-    expected: impl ToString,
+    actual: &dyn ToString,
+    expected: &dyn ToString,
 ) -> Result<(), QuantError> {
     let (actual, expected) = (actual.to_string(), expected.to_string());
     if actual == expected {

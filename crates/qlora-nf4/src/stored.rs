@@ -5,7 +5,8 @@ use tch::{Device, Kind, Tensor};
 use weights::{CheckpointSource, TensorStore};
 
 use crate::quantization::names;
-use crate::{QuantError, QuantLinear, QuantWeight, SCHEMES};
+use crate::schemes::SCHEMES;
+use crate::{QuantError, QuantLinear, QuantWeight};
 
 /// Returns whether a checkpoint holds quantised weights.
 pub fn is_quantized(store: &TensorStore) -> bool {
@@ -48,11 +49,11 @@ impl<'a> StoredSource<'a> {
 impl LinearSource for StoredSource<'_> {
     /// Dequantises a quantised weight: to the kind that was asked for, or that it had before.
     fn tensor(&self, name: &str, shape: &[i64]) -> Result<Tensor, NnError> {
-        if let (Some(path), &[rows, columns]) = (name.strip_suffix(".weight"), shape) {
-            if let Some(weight) = self.stored(&ModulePath::new(path), [rows, columns])? {
-                let dense = weight.dequantize(self.kind.unwrap_or(weight.kind()))?;
-                return Ok(dense.f_to(self.device).op("to")?);
-            }
+        if let (Some(path), &[rows, columns]) = (name.strip_suffix(".weight"), shape)
+            && let Some(weight) = self.stored(&ModulePath::new(path), [rows, columns])?
+        {
+            let dense = weight.dequantize(self.kind.unwrap_or(weight.kind()))?;
+            return Ok(dense.f_to(self.device).op("to")?);
         }
         self.plain.tensor(name, shape)
     }

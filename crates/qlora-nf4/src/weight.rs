@@ -55,7 +55,7 @@ pub trait QuantWeight: std::fmt::Debug + Send {
     /// [`QuantError::Torch`] when there is not the memory.
     fn few_rows(&self, xs: &Tensor) -> Result<Option<Tensor>, QuantError>;
 
-    /// Returns the tensors that a file holds for the weight `name`, as [`crate::Scheme::parts`] describes them.
+    /// Returns the tensors that a file holds for the weight `name`, as [`crate::Quantization::parts`] describes them.
     ///
     /// # Errors
     /// [`QuantError::Torch`] when there is not the memory.

@@ -5,6 +5,7 @@
 use std::path::PathBuf;
 
 use clap::{Arg, Parser};
+use qlora_nf4::Quantization;
 
 use crate::compute::ComputeArgs;
 
@@ -51,12 +52,13 @@ pub struct CompareArgs {
 /// Describes the flags that mean something of their own here.
 fn described(arg: Arg) -> Arg {
     match arg.get_id().as_str() {
-        "dtype" => arg.help(
-            "Precision of the computation: auto, float32, bfloat16 or float16 [default: float32]",
-        ),
-        "quantize" => arg.help(
-            "Quantise the compared model's linear layers while loading: nf4, fp4, int8 or none [default: none]",
-        ),
+        "dtype" => {
+            arg.help("Precision of the computation: auto, float32, bfloat16 or float16 [default: float32]")
+        }
+        "quantize" => arg.help(format!(
+            "Quantise the compared model's linear layers while loading: {} [default: none]",
+            Quantization::names()
+        )),
         _ => arg,
     }
 }

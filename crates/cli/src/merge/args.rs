@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use checkpoint::{FORMATS, Format};
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use clap::{Parser, ValueEnum};
+use qlora_nf4::Quantization;
 
 use crate::compute::Quantize;
 use crate::spelling::parse_bool;
@@ -72,8 +73,16 @@ pub struct MergeArgs {
         help_heading = "Quantised bases"
     )]
     pub(crate) base_precision: BasePrecision,
-    /// Quantise the linear layers of what format hf writes, as bitsandbytes has them: nf4, fp4, int8 or none
-    #[arg(long, value_name = "NAME", default_value = "none", help_heading = "Quantised bases")]
+    #[arg(
+        long,
+        value_name = "NAME",
+        default_value = "none",
+        help_heading = "Quantised bases",
+        help = format!(
+            "Quantise the linear layers of what format hf writes, as bitsandbytes has them: {}",
+            Quantization::names()
+        )
+    )]
     pub(crate) quantize: Quantize,
     /// The scales of 4-bit blocks are quantised too, in what --base_precision and --quantize name
     #[arg(long = "double_quant", value_name = "BOOL", num_args = 0..=1, default_missing_value = "true", default_value = "false", value_parser = parse_bool, help_heading = "Quantised bases")]

@@ -9,6 +9,7 @@ use infer::GenerateConfig;
 use llama_finetune::ModelOutputs;
 use lora::{LoraAdapters, LoraConfig};
 use nn_core::Dtype;
+use qlora_nf4::Quantization;
 use serde::Serialize;
 use tch::{Device, Kind};
 
@@ -97,7 +98,7 @@ pub(crate) fn verify(plan: &MergePlan<'_>, written: &Path) -> Result<Verificatio
 /// Nats by which rounding alone may move a distribution. Measured ones are a tenth of these and less; an adapter that is
 /// missing moves it by far more.
 fn kl_limit(plan: &MergePlan<'_>, compute: Kind) -> f64 {
-    let bits = plan.settings().quantization.map(|quantization| quantization.scheme().bits());
+    let bits = plan.settings().quantization.map(Quantization::bits);
     match (bits, plan.settings().precision, plan.kind(), compute) {
         (Some(bits), ..) if bits < 8 => 1.0,
         (Some(_), ..) | (_, Precision::Q8_0, ..) => 5e-2,

@@ -137,7 +137,7 @@ impl Guarded {
 }
 
 fn launch(launch: Option<Launch<'_>>, kernel: &'static str, run: &Run<'_>) -> Result<(), KernelError> {
-    Ok(run(&launch.ok_or(KernelError::Shape { kernel })?)?)
+    run(&launch.ok_or(KernelError::Shape { kernel })?)
 }
 
 fn product(xs: &Tensor, dense: &Tensor) -> Result<Tensor, TchError> {

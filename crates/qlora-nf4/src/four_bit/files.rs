@@ -6,8 +6,7 @@ use serde::{Deserialize, Serialize};
 use tch::{Kind, Tensor};
 use weights::{TensorSpec, TensorStore};
 
-use super::FourBit;
-use super::weight::Weight4;
+use super::data_type::FourBit;
 use crate::QuantError;
 use crate::scheme::{Blocks, check, part};
 
@@ -67,9 +66,13 @@ pub(super) fn parts(scheme: &FourBit, weight: &TensorSpec, blocks: Blocks) -> Ve
 }
 
 /// Returns the tensors of [`parts`].
-pub(super) fn tensors(weight: &Weight4, name: &str) -> Result<Vec<(String, Tensor)>, QuantError> {
-    let (scheme, codes) = (weight.scheme, &weight.codes);
-    let dtype = DTYPES.iter().find(|(_, kind)| *kind == weight.kind).map_or("float32", |(name, _)| name);
+pub(super) fn tensors(
+    scheme: &FourBit,
+    codes: &Blocks4,
+    kind: Kind,
+    name: &str,
+) -> Result<Vec<(String, Tensor)>, QuantError> {
+    let dtype = DTYPES.iter().find(|(_, of)| *of == kind).map_or("float32", |(name, _)| name);
     let mut state = QuantState {
         quant_type: scheme.name.to_owned(),
         blocksize: codes.block_size(),
@@ -103,17 +106,17 @@ pub(super) fn tensors(weight: &Weight4, name: &str) -> Result<Vec<(String, Tenso
     Ok(tensors)
 }
 
-/// Opens the weight `name`, whose codes stay in the mapped file.
+/// Opens the codes of the weight `name`, which stay in the mapped file, and the kind that it had.
 pub(super) fn open(
     scheme: &'static FourBit,
     store: &TensorStore,
     name: &str,
     shape: [i64; 2],
-) -> Result<Weight4, QuantError> {
+) -> Result<(Blocks4, Kind), QuantError> {
     let state_name = state_name(name, scheme);
     let state = read_state(store, &state_name)?;
-    check(&state_name, "has quant_type", &state.quant_type, scheme.name)?;
-    check(&state_name, "has shape", format!("{:?}", state.shape), format!("{shape:?}"))?;
+    check(&state_name, "has quant_type", &state.quant_type, &scheme.name)?;
+    check(&state_name, "has shape", &format!("{:?}", state.shape), &format!("{shape:?}"))?;
     let kind = DTYPES.iter().find(|(name, _)| *name == state.dtype).map(|(_, kind)| *kind);
     let kind = kind.ok_or_else(|| QuantError::Contradiction {
         name: state_name.clone(),
@@ -134,8 +137,8 @@ pub(super) fn open(
     let of_kind = |suffix: &str, kind: Kind, len: usize| -> Result<Tensor, QuantError> {
         let part_name = format!("{name}.{suffix}");
         let tensor = part(store, name, &part_name)?;
-        check(&part_name, "has kind", format!("{:?}", tensor.kind()), format!("{kind:?}"))?;
-        check(&part_name, "has length", tensor.numel(), len)?;
+        check(&part_name, "has kind", &format!("{:?}", tensor.kind()), &format!("{kind:?}"))?;
+        check(&part_name, "has length", &tensor.numel(), &len)?;
         Ok(tensor.f_reshape([-1i64]).op("reshape")?)
     };
     let table = of_kind("quant_map", Kind::Float, 16)?;
@@ -151,11 +154,11 @@ pub(super) fn open(
     // Other kinds of storage hold the same bytes.
     let packed = part(store, name, name)?.f_contiguous().op("contiguous")?;
     let packed = packed.f_view_dtype(Kind::Uint8).op("view")?.f_reshape([-1, 1]).op("reshape")?;
-    check(name, "has length", packed.numel(), numbers.div_ceil(2))?;
+    check(name, "has length", &packed.numel(), &numbers.div_ceil(2))?;
     let absmax = if nested {
         let block = state.nested_blocksize.unwrap_or_default();
-        check(&state_name, "has nested_blocksize", block, dynamic8::BLOCK)?;
-        check(&state_name, "has nested_dtype", state.nested_dtype.unwrap_or_default(), "float32")?;
+        check(&state_name, "has nested_blocksize", &block, &dynamic8::BLOCK)?;
+        check(&state_name, "has nested_dtype", &state.nested_dtype.unwrap_or_default(), &"float32")?;
         let offset = state.nested_offset.ok_or_else(|| QuantError::Missing {
             name: state_name.clone(),
             missing: "nested_offset".to_owned(),
@@ -170,7 +173,7 @@ pub(super) fn open(
         Scales::Plain(of_kind("absmax", Kind::Float, scales)?)
     };
     let codes = Blocks4::from_parts(packed, absmax, &scheme.table, size, shape.to_vec());
-    Ok(Weight4 { scheme, codes, kind })
+    Ok((codes, kind))
 }
 
 fn read_state(store: &TensorStore, name: &str) -> Result<QuantState, QuantError> {

@@ -1,31 +1,17 @@
 //! 4-bit schemes: blocks of codes into a table of 16 values, with a scale each.
 
+mod data_type;
 mod files;
 mod weight;
 
-use kernels::CodeTable;
 use nn_core::ModulePath;
 use tch::Tensor;
 use weights::{TensorSpec, TensorStore};
 
+pub(crate) use self::data_type::FourBit;
 use self::weight::Weight4;
 use crate::scheme::{Blocks, Scheme};
 use crate::{QuantError, QuantWeight};
-
-/// A 4-bit data type of bitsandbytes.
-#[derive(Debug)]
-pub(crate) struct FourBit {
-    name: &'static str,
-    /// The value of each code, in `-1 ..= 1`.
-    pub(crate) table: CodeTable,
-}
-
-impl FourBit {
-    /// A data type whose codes stand for `values`.
-    pub(crate) const fn new(name: &'static str, values: [f32; 16]) -> Self {
-        Self { name, table: CodeTable::new(values) }
-    }
-}
 
 impl Scheme for FourBit {
     fn name(&self) -> &'static str {
@@ -68,6 +54,7 @@ impl Scheme for FourBit {
         if !store.contains(&files::state_name(&name, self)) {
             return Ok(None);
         }
-        Ok(Some(Box::new(files::open(self, store, &name, shape)?)))
+        let (codes, kind) = files::open(self, store, &name, shape)?;
+        Ok(Some(Box::new(Weight4 { scheme: self, codes, kind })))
     }
 }

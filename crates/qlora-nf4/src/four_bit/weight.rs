@@ -4,7 +4,8 @@ use kernels::Blocks4;
 use nn_core::TorchContext;
 use tch::{Device, Kind, Tensor};
 
-use super::{FourBit, files};
+use super::data_type::FourBit;
+use super::files;
 use crate::QuantError;
 use crate::scheme::Blocks;
 use crate::weight::{QuantWeight, check_kind};
@@ -85,6 +86,6 @@ impl QuantWeight for Weight4 {
     }
 
     fn parts(&self, name: &str) -> Result<Vec<(String, Tensor)>, QuantError> {
-        files::tensors(self, name)
+        files::tensors(self.scheme, &self.codes, self.kind, name)
     }
 }

@@ -67,15 +67,15 @@ impl Scheme for Int8 {
             return Ok(None);
         }
         let (codes, absmax) = (part(store, &name, &name)?, part(store, &name, &scales)?);
-        check(&name, "has kind", format!("{:?}", codes.kind()), "Int8")?;
-        check(&name, "has shape", format!("{:?}", codes.size()), format!("{shape:?}"))?;
-        check(&scales, "has kind", format!("{:?}", absmax.kind()), "Float")?;
-        check(&scales, "has length", absmax.numel(), shape[0])?;
+        check(&name, "has kind", &format!("{:?}", codes.kind()), &"Int8")?;
+        check(&name, "has shape", &format!("{:?}", codes.size()), &format!("{shape:?}"))?;
+        check(&scales, "has kind", &format!("{:?}", absmax.kind()), &"Float")?;
+        check(&scales, "has length", &absmax.numel(), &shape[0])?;
         let format = format!("{path}.weight_format");
         if store.contains(&format) {
             let value = store.tensor(&format)?.f_reshape([-1i64]).op("reshape")?;
             // col32, turing and ampere were layouts of old GPUs; bitsandbytes refuses them too.
-            check(&format, "is", value.f_int64_value(&[0]).op("int64_value")?, 0)?;
+            check(&format, "is", &value.f_int64_value(&[0]).op("int64_value")?, &0)?;
         }
         let absmax = absmax.f_reshape([-1i64]).op("reshape")?;
         Ok(Some(Box::new(Weight8 { codes: Rows8::from_parts(codes, absmax), kind: Kind::Half })))

@@ -4,7 +4,7 @@ mod fp4;
 mod int8;
 mod nf4;
 
-use crate::Scheme;
+use crate::scheme::Scheme;
 
 /// Every scheme, in the order in which messages name them.
-pub static SCHEMES: &[&dyn Scheme] = &[&nf4::SCHEME, &fp4::SCHEME, &int8::SCHEME];
+pub(crate) static SCHEMES: &[&dyn Scheme] = &[&nf4::SCHEME, &fp4::SCHEME, &int8::SCHEME];

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use qlora_nf4::{QuantError, QuantWeight, Quantization, SCHEMES};
+use qlora_nf4::{QuantError, QuantWeight, Quantization};
 use serde::Deserialize;
 use tch::{Device, Kind, Tensor};
 use weights::TensorStore;
@@ -146,10 +146,7 @@ fn llm_int8(codes: &Tensor, absmax: &Tensor, xs: &Tensor) -> Tensor {
 fn zeros_come_back_as_zeros_in_every_scheme() {
     for shape in [vec![3i64, 64], vec![5, 7], vec![1, 1]] {
         let zeros = Tensor::zeros(shape.as_slice(), (Kind::Float, Device::Cpu));
-        for (name, double) in
-            SCHEMES.iter().flat_map(|scheme| [false, true].map(|double| (scheme.name(), double)))
-        {
-            let Ok(Some(quantization)) = Quantization::from_flags(name, double) else { continue };
+        for quantization in Quantization::all() {
             let ours = quantization.quantize(&zeros).unwrap();
             assert_eq!(ours.dequantize(Kind::Float).unwrap(), zeros, "{quantization}");
         }
@@ -159,8 +156,7 @@ fn zeros_come_back_as_zeros_in_every_scheme() {
 #[test]
 fn weights_that_cannot_be_quantised_are_rejected() {
     let whole = Tensor::zeros([4, 64], (Kind::Int64, Device::Cpu));
-    for scheme in SCHEMES {
-        let quantization: Quantization = scheme.name().parse().unwrap();
+    for quantization in Quantization::all() {
         let error = quantization.quantize(&whole).unwrap_err();
         assert!(matches!(error, QuantError::Kind { actual: Kind::Int64 }), "{error}");
     }

@@ -4,9 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use nn_core::{LinearSource, Mode, ModulePath};
-use qlora_nf4::{
-    QuantError, Quantization, QuantizingSource, SCHEMES, StoredSource, is_quantized, write_quantized,
-};
+use qlora_nf4::{QuantError, Quantization, QuantizingSource, StoredSource, is_quantized, write_quantized};
 use tch::{Device, Kind, Tensor};
 use weights::{CheckpointSource, TensorSpec, TensorStore, pt_metadata, write_safetensors};
 
@@ -45,19 +43,13 @@ fn quantization(name: &str, double_quant: bool) -> Quantization {
     Quantization::from_flags(name, double_quant).unwrap().unwrap()
 }
 
-/// Every scheme, with double quantisation where it applies.
-fn all() -> Vec<Quantization> {
-    let names = SCHEMES.iter().flat_map(|scheme| [true, false].map(|double| (scheme.name(), double)));
-    names.filter_map(|(name, double)| Quantization::from_flags(name, double).ok().flatten()).collect()
-}
-
 #[test]
 fn a_written_checkpoint_equals_quantising_while_loading() {
     let dir = tempfile::tempdir().unwrap();
     let store = original(dir.path());
     let xs = Tensor::randn([3, 128], (Kind::Float, Device::Cpu));
     let path = ModulePath::new(LAYER);
-    for quantization in all() {
+    for quantization in Quantization::all() {
         let file = dir.path().join("quantised.safetensors");
         quantise(&store, &file, quantization);
         let stored = TensorStore::open_file(&file).unwrap();
@@ -154,7 +146,7 @@ fn a_damaged_int8_weight_is_rejected_by_name() {
 fn a_weight_with_nan_is_rejected_by_name() {
     let weight = Tensor::ones([2, 64], (Kind::Float, Device::Cpu));
     let _ = weight.get(1).get(5).fill_(f64::NAN);
-    for quantization in all() {
+    for quantization in Quantization::all() {
         let error = quantization.linear("a.weight", &weight, None, Device::Cpu).unwrap_err();
         assert!(matches!(&error, QuantError::NotFinite { name } if name == "a.weight"), "{error}");
     }

@@ -1,7 +1,7 @@
 //! A quantised layer computes what a dense one with its dequantised weight does, forwards and backwards.
 
 use nn_core::{LinearOp, Mode};
-use qlora_nf4::{QuantLinear, QuantWeight, Quantization, SCHEMES, dequantized_bytes, reset_dequantized_peak};
+use qlora_nf4::{QuantLinear, QuantWeight, Quantization, dequantized_bytes, reset_dequantized_peak};
 use tch::{Device, Kind, Tensor};
 
 /// Float32 sums of up to a thousand terms of about one, in another order.
@@ -38,16 +38,10 @@ fn check(weight: Box<dyn QuantWeight>, rows: i64, kind: Kind, tolerance: f64) {
 
 /// Every scheme, with double quantisation and with other blocks where it has them.
 fn quantizations() -> Vec<Quantization> {
-    let mut all = Vec::new();
-    for scheme in SCHEMES {
-        let plain: Quantization = scheme.name().parse().unwrap();
-        all.push(plain);
-        if scheme.has_blocks() {
-            all.push(plain.with_double_quant(true).unwrap());
-            all.push(plain.with_block_size(32).unwrap());
-        }
-    }
-    all
+    let all = Quantization::all();
+    let blocks = all.iter().filter(|quantization| quantization.has_blocks() && !quantization.double_quant());
+    let other = blocks.map(|quantization| quantization.with_block_size(32).unwrap());
+    other.chain(all.iter().copied()).collect()
 }
 
 #[test]

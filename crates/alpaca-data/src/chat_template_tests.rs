@@ -65,7 +65,7 @@ fn dates_equal_those_of_pythons_strftime() {
     assert_eq!(text(0), "Thursday Thu 01 Jan January 1970 70 01 00:00:00 %");
     assert_eq!(text(1_709_210_096), "Thursday Thu 29 Feb February 2024 24 02 12:34:56 %");
     assert_eq!(text(4_107_542_399), "Sunday Sun 28 Feb February 2100 00 02 23:59:59 %");
-    // The same with "%e %-d %I %p %j %F %T %D %c %x %X %Q".
+    // The same with "%e %-d %I %p %j %F %T %D %c %x %X %K".
     let rare =
         strftime("%e %-d %I %p %j %F %T %D %c %x %X %K", Timestamp::from_second(1_709_210_096).unwrap());
     assert_eq!(

@@ -1,6 +1,7 @@
 //! Record formats: one file each.
 
 mod alpaca;
+mod messages;
 mod text;
 
 use serde_json::{Map, Value};
@@ -10,7 +11,7 @@ use crate::{Templates, TrainingText};
 pub use alpaca::Record;
 
 /// Known formats. The first that detects a record reads it; what none detects is refused by Alpaca's.
-const FORMATS: &[&dyn Format] = &[&alpaca::Alpaca, &text::Text];
+const FORMATS: &[&dyn Format] = &[&alpaca::Alpaca, &text::Text, &messages::Messages];
 
 /// Form of records: detects its own and renders them as text to train on.
 trait Format: Sync {

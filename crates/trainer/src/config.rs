@@ -100,7 +100,7 @@ impl TrainConfig {
             ("save_total_limit", self.save_total_limit),
         ];
         for (field, count) in counts {
-            error::check_setting(count != Some(0), field, 0, "at least 1")?;
+            error::check_setting(count != Some(0), field, &0, "at least 1")?;
         }
         for (field, value) in [
             ("learning_rate", self.learning_rate),
@@ -108,14 +108,14 @@ impl TrainConfig {
             ("max_grad_norm", self.max_grad_norm),
         ] {
             let fits = value.is_finite() && value >= 0.0;
-            error::check_setting(fits, field, value, "a finite number of at least 0")?;
+            error::check_setting(fits, field, &value, "a finite number of at least 0")?;
         }
         let OptimizerSettings { beta1, beta2, epsilon, .. } = self.optimizer_settings();
         for (field, beta) in [("adam_beta1", beta1), ("adam_beta2", beta2)] {
-            error::check_setting((0.0..1.0).contains(&beta), field, beta, "at least 0 and below 1")?;
+            error::check_setting((0.0..1.0).contains(&beta), field, &beta, "at least 0 and below 1")?;
         }
         let fits = epsilon.is_finite() && epsilon > 0.0;
-        error::check_setting(fits, "adam_epsilon", epsilon, "a finite number above 0")
+        error::check_setting(fits, "adam_epsilon", &epsilon, "a finite number above 0")
     }
 
     /// Returns the optimiser's hyper-parameters, its own defaults filled in.

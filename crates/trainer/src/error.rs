@@ -203,7 +203,7 @@ impl<T> IoContext<T> for io::Result<T> {
 pub(crate) fn check_setting(
     fits: bool,
     field: &'static str,
-    actual: impl ToString,
+    actual: &dyn std::fmt::Display,
     expected: &'static str,
 ) -> Result<(), TrainError> {
     if fits { Ok(()) } else { Err(TrainError::Setting { field, actual: actual.to_string(), expected }) }

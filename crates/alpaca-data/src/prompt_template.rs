@@ -7,7 +7,7 @@ use serde::Deserialize;
 use crate::DataError;
 
 /// Names of the built-in templates. Their wording is part of the format: adapters were trained with it.
-pub const BUILT_IN_TEMPLATES: [&str; 3] = ["alpaca", "alpaca_legacy", "alpaca_short"];
+const BUILT_IN_TEMPLATES: [&str; 3] = ["alpaca", "alpaca_legacy", "alpaca_short"];
 
 fn built_in(name: &str) -> Option<&'static str> {
     match name {
@@ -21,7 +21,6 @@ fn built_in(name: &str) -> Option<&'static str> {
 /// Prompt template: renders an instruction and its input (tloen/alpaca-lora, `utils/prompter.py`).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PromptTemplate {
-    description: String,
     with_input: Vec<Piece>,
     without_input: Vec<Piece>,
     response_split: String,
@@ -36,8 +35,6 @@ enum Piece {
 
 #[derive(Deserialize)]
 struct TemplateFile {
-    #[serde(default)]
-    description: String,
     prompt_input: String,
     prompt_no_input: String,
     response_split: String,
@@ -93,17 +90,7 @@ impl PromptTemplate {
         if file.response_split.is_empty() {
             return Err(wrong("response_split", "is empty".to_owned()));
         }
-        Ok(Self {
-            description: file.description,
-            with_input,
-            without_input,
-            response_split: file.response_split,
-        })
-    }
-
-    /// Returns the template's description.
-    pub fn description(&self) -> &str {
-        &self.description
+        Ok(Self { with_input, without_input, response_split: file.response_split })
     }
 
     /// Renders the prompt of an instruction; the answer follows it directly. An empty input counts as none.

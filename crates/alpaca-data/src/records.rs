@@ -55,14 +55,6 @@ pub fn load_records(path: &Path, bad: BadRecords) -> Result<Records<Record>, Dat
     parse(&read_file(path)?, path, bad, Record::from_json)
 }
 
-/// Reads [`load_records`]' records from a text; `path` names it in errors.
-///
-/// # Errors
-/// As [`load_records`].
-pub fn parse_records(text: &str, path: &Path, bad: BadRecords) -> Result<Records<Record>, DataError> {
-    parse(text, path, bad, Record::from_json)
-}
-
 /// Reads a file of records of any format as texts to train on. Each record is read by the format that detects it, so a
 /// file may mix formats.
 ///

@@ -2,18 +2,30 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
-use alpaca_data::{BadRecords, DataError, load_records, parse_records};
+use alpaca_data::{BadRecords, DataError, Record, Records, load_records};
+
+/// Reads records through a file, as programs do.
+fn parse_records(text: &[u8], bad: BadRecords) -> Result<Records<Record>, DataError> {
+    static FILES: AtomicUsize = AtomicUsize::new(0);
+    let number = FILES.fetch_add(1, Ordering::Relaxed);
+    let path = std::env::temp_dir().join(format!("alpaca-data-{}-{number}.json", std::process::id()));
+    std::fs::write(&path, text).unwrap();
+    let records = load_records(&path, bad);
+    std::fs::remove_file(&path).unwrap();
+    records
+}
 
 fn refused(text: &str) -> String {
-    parse_records(text, Path::new("data.json"), BadRecords::Refuse).unwrap_err().to_string()
+    parse_records(text.as_bytes(), BadRecords::Refuse).unwrap_err().to_string()
 }
 
 #[test]
 fn an_array_and_json_lines_hold_the_same_records() {
     let array = "[\n  {\"instruction\": \"a\", \"input\": \"\", \"output\": \"b\"},\n  {\"instruction\": \"c\", \"output\": \"d\", \"kind\": 7}\n]";
     let lines = "\u{feff}{\"instruction\": \"a\", \"input\": null, \"output\": \"b\"}\n\n{\"instruction\": \"c\", \"output\": \"d\"}\n";
-    let read = |text| parse_records(text, Path::new("x"), BadRecords::Refuse).unwrap().records;
+    let read = |text: &str| parse_records(text.as_bytes(), BadRecords::Refuse).unwrap().records;
     assert_eq!(read(array).len(), 2);
     assert_eq!(read(array), read(lines));
 }
@@ -37,7 +49,7 @@ fn a_bad_record_is_named_by_index_line_and_reason() {
 #[test]
 fn skipping_keeps_the_good_and_counts_the_bad() {
     let text = "{\"instruction\": \"a\", \"output\": \"b\"}\nnot json\n{\"output\": \"b\"}\n";
-    let records = parse_records(text, Path::new("x"), BadRecords::Skip).unwrap();
+    let records = parse_records(text.as_bytes(), BadRecords::Skip).unwrap();
     assert_eq!(records.records.len(), 1);
     assert_eq!(records.skipped.iter().map(|bad| bad.line).collect::<Vec<_>>(), [2, 3]);
 }
@@ -55,10 +67,7 @@ fn files_without_records_are_refused() {
 
 #[test]
 fn a_file_that_is_not_text_is_refused_with_the_offset() {
-    let path = std::env::temp_dir().join(format!("alpaca-data-{}.json", std::process::id()));
-    std::fs::write(&path, b"[{\"a\": \"\xff\"}]").unwrap();
-    let error = load_records(&path, BadRecords::Refuse).unwrap_err().to_string();
-    std::fs::remove_file(&path).unwrap();
+    let error = parse_records(b"[{\"a\": \"\xff\"}]", BadRecords::Refuse).unwrap_err().to_string();
     assert!(error.contains("the byte at 8 is wrong"), "{error}");
 }
 

@@ -29,7 +29,7 @@ pub(crate) struct FinetuneConfig {
     /// Base model: a directory in Hugging Face's layout or Meta's, a GGUF file, or a name on the hub [required]
     #[arg(long, value_name = "MODEL")]
     pub(crate) base_model: String,
-    /// JSON or JSONL file of records with instruction, input and output [required]
+    /// JSON or JSONL file of Alpaca records, plain texts or conversations [required]
     #[arg(long, value_name = "FILE")]
     pub(crate) data_path: String,
     /// Directory of the results: the adapter, metrics and checkpoints

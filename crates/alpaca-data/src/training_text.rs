@@ -16,9 +16,8 @@ pub struct TrainingText {
 impl TrainingText {
     /// Joins a prompt and the answer to it.
     pub fn answer(prompt: String, answer: &str) -> Self {
-        let start = prompt.len();
-        let text = prompt + answer;
-        Self { answers: vec![start..text.len()], text, add_special_tokens: true }
+        let range = prompt.len()..prompt.len() + answer.len();
+        Self { text: prompt + answer, answers: vec![range], add_special_tokens: true }
     }
 
     /// Checks whether the token of bytes `start..end` is learnt: it reaches into an answer. Tokens that straddle a

@@ -1,4 +1,4 @@
-//! Conversations: OpenAI's `{"messages": [{"role": …, "content": …}, …]}` and ShareGPT's
+//! Conversations: OpenAI's `{"messages": [{"role": …, "content": …}, …]}` and `ShareGPT`'s
 //! `{"conversations": [{"from": "human", "value": …}, …]}`.
 //!
 //! The answers are the assistant's turns, each with the end token that the chat template writes after it. They are found by

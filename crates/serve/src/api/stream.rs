@@ -68,7 +68,7 @@ impl<E: EventStream> State<E> {
             };
             match answer.next().await {
                 Update::Text(text, tokens) => {
-                    self.pending.push_back(self.events.text(self.index, &text, tokens))
+                    self.pending.push_back(self.events.text(self.index, &text, tokens));
                 }
                 Update::End(Ok(outcome)) => {
                     self.pending.extend(self.events.end(self.index, &outcome));

@@ -3,12 +3,15 @@
 use std::path::{Path, PathBuf};
 
 use alpaca_data::DataError;
+use checkpoint::CheckpointError;
 use infer::InferError;
 use llama_model::ModelError;
 use llama_tokenizer::TokenizerError;
 use lora::LoraError;
+use merge::MergeError;
 use nn_core::{BoxError, NnError, TorchFailure};
 use torch_ext::ExtError;
+use trainer::TrainError;
 use weights::WeightsError;
 
 /// A fine-tuning job that cannot be set up, run or saved.
@@ -69,6 +72,50 @@ pub enum FinetuneError {
     /// Allocator statistics or another extension of libtorch failed.
     #[error(transparent)]
     Extension(#[from] ExtError),
+    /// Two models of which one should have come of the other have different shapes.
+    #[error("`{merged}` is not of the shape of `{base}`")]
+    Shapes {
+        /// The model that came of the other.
+        merged: PathBuf,
+        /// The other.
+        base: PathBuf,
+        /// The first tensor that differs.
+        #[source]
+        source: NnError,
+    },
+    /// Two models between which there is no adapter.
+    #[error("no linear layer of `{merged}` differs from `{base}`: there is no adapter between them")]
+    NoDifference {
+        /// One model.
+        merged: String,
+        /// The other.
+        base: String,
+    },
+    /// A merge cannot be verified without a tokenizer.
+    #[error("verify needs the tokenizer, for its prompts")]
+    VerifyNeedsTokenizer(#[source] CheckpointError),
+    /// Written files that are not the base with its adapters.
+    #[error(
+        "the written files are not base and adapter: their distributions differ by {kl:.3e} nats on `{prompt}`, where \
+         rounding may explain {limit:.0e}"
+    )]
+    NotTheMerge {
+        /// KL divergence of one prompt, in nats.
+        kl: f64,
+        /// The prompt.
+        prompt: String,
+        /// The largest divergence that rounding explains.
+        limit: f64,
+    },
+    /// A model cannot be opened or written.
+    #[error(transparent)]
+    Checkpoint(#[from] CheckpointError),
+    /// A run cannot begin or go on.
+    #[error(transparent)]
+    Train(#[from] TrainError),
+    /// The difference of two models cannot be decomposed.
+    #[error(transparent)]
+    Merge(#[from] MergeError),
     /// Records cannot be read or tokenised.
     #[error(transparent)]
     Data(#[from] DataError),
@@ -116,6 +163,7 @@ impl FinetuneError {
             Self::Lora(error) => {
                 matches!(error, LoraError::UnknownTarget { .. } | LoraError::Pattern { .. })
             }
+            Self::Checkpoint(error) => error.is_usage(),
             Self::Model(error) => matches!(error, ModelError::UnknownPreset { .. }),
             _ => false,
         }

@@ -1,11 +1,55 @@
 //! Fine-tuning of LLaMA models as a library: open a model, attach an adapter, train, save, merge, generate.
 //!
-//! This crate composes the others of the workspace and re-exports the types that such a program needs.
+//! This crate composes the others of the workspace and re-exports the types that such a program needs. This one teaches the
+//! embedded model a sentence in seconds:
+//!
+//! ```
+//! use llama_finetune::{
+//!     AdapterDir, Base, Device, Dtype, Example, FinetuneError, GenerateConfig, HuggingFace, LoraConfig,
+//!     LoraModel, TrainConfig, Trainer, generate_text,
+//! };
+//!
+//! fn fine_tune() -> Result<String, FinetuneError> {
+//!     let base = Base::open("datasets/tiny-llama")?; // a directory, a GGUF file, or a name on the hub
+//!     let tokenizer = base.tokenizer()?;
+//!     let lora = LoraConfig { r: 16, ..LoraConfig::default() };
+//!     let model = LoraModel::attach(base.load(Device::Cpu, Dtype::Auto)?, &lora)?;
+//!     let data = vec![Example::text(&tokenizer, "Hugo is at home in the cave.")?];
+//!     let train =
+//!         TrainConfig { max_steps: Some(30), warmup_steps: 2, learning_rate: 3e-3, ..Default::default() };
+//!     Trainer::new(&model, &data, train).run("target/hugo")?; // PEFT's files, metrics, checkpoints
+//!     base.merge(&[AdapterDir::new("target/hugo")], &HuggingFace, "target/hugo-merged")?;
+//!     generate_text(&model, &tokenizer, "Hugo is at", &GenerateConfig::default())
+//! }
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! #     let (dir, datasets) = (tempfile::tempdir()?, std::fs::canonicalize("../../datasets")?);
+//! #     std::os::unix::fs::symlink(datasets, dir.path().join("datasets"))?;
+//! #     std::env::set_current_dir(&dir)?;
+//! #     let untrained = Base::open("datasets/tiny-llama")?;
+//! #     let (tokenizer, model) = (untrained.tokenizer()?, untrained.load(Device::Cpu, Dtype::Auto)?);
+//! #     let before = generate_text(&model, &tokenizer, "Hugo is at", &GenerateConfig::default())?;
+//! #     assert!(!before.starts_with(" home in the cave."), "{before}");
+//! #     assert_eq!(fine_tune()?, " home in the cave.");
+//! #     let merged = Base::open("target/hugo-merged")?.load(Device::Cpu, Dtype::Auto)?;
+//! #     let answer = generate_text(&merged, &tokenizer, "Hugo is at", &GenerateConfig::default())?;
+//! #     assert_eq!(answer, " home in the cave.");
+//! #     Ok(())
+//! # }
+//! ```
+//!
+//! - **Training**: [`LoraModel`] and [`FullModel`] are what a [`Trainer`] trains on any [`Dataset`], such as `Vec<Example>`;
+//!   [`TrainConfig`] decides how. [`MemoryPlan`] estimates the memory beforehand.
+//! - **Models on disk**: [`Base`] opens and merges every form; [`ExtractedAdapter`] is the way back from a merge,
+//!   [`verify_merge`] its proof on the model's own words, [`fresh_config`] and [`write_random_model`] make new models.
+//! - **Measuring**: [`evaluate`] scores answers, [`answer_perplexity`] and [`text_perplexity`] predict, [`ModelOutputs`]
+//!   compares two models.
+//! - **The machine**: [`DeviceChoice`] starts a device by name, [`set_threads`] sets the threads.
 
 mod comparison;
 mod device;
 mod error;
 mod evaluation;
+mod extract;
 mod fresh_model;
 mod full_model;
 mod lora_model;
@@ -13,11 +57,26 @@ mod memory;
 mod perplexity;
 mod scores;
 mod text;
+mod verification;
+
+pub use alpaca_data::{Example, PromptTemplate, Record, TokenizeConfig, load_records, tokenize_records};
+pub use checkpoint::{
+    AdapterDir, Base, CheckpointError, Gguf, HuggingFace, MergeConfig, MergePlan, Meta, Precision,
+};
+pub use infer::{GenerateConfig, Perplexity, SamplingConfig};
+pub use llama_model::{Llama, LlamaConfig};
+pub use llama_tokenizer::LlamaTokenizer;
+pub use lora::{Adapter, LoraConfig, TargetModules, VariantName};
+pub use nn_core::{Dataset, Dtype, Trainable};
+pub use qlora_nf4::Quantization;
+pub use tch::{Device, Kind};
+pub use trainer::{LrScheduler, OptimizerKind, Outcome, Summary, TrainConfig, Trainer};
 
 pub use comparison::{Distance, ModelOutputs};
 pub use device::{DeviceChoice, free_gpu_bytes, peak_device_mib, peak_host_mib, set_threads};
 pub use error::FinetuneError;
 pub use evaluation::{Evaluation, Sample, Score, evaluate};
+pub use extract::ExtractedAdapter;
 pub use fresh_model::{fresh_config, write_random_model};
 pub use full_model::FullModel;
 pub use lora_model::{LoraModel, with_adapter};
@@ -25,3 +84,4 @@ pub use memory::{MemoryPlan, RunShape, adapter_parameters, base_bytes};
 pub use perplexity::{answer_perplexity, text_perplexity};
 pub use scores::{exact_match, rouge_l};
 pub use text::generate_text;
+pub use verification::{Verification, VerifiedPrompt, verify_merge};

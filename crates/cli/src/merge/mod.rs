@@ -4,7 +4,6 @@ mod args;
 mod report;
 mod run;
 mod settings;
-mod verify;
 
 pub use args::MergeArgs;
 pub use run::run;

@@ -7,12 +7,12 @@ use std::path::Path;
 use ::merge::{Proof, TargetProof};
 use anyhow::{Context, Result};
 use checkpoint::{MergePlan, MergedFiles};
+use llama_finetune::Verification;
 use qlora_nf4::Quantization;
 use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::settings::Settings;
-use super::verify::Verification;
 
 /// The file in the output directory.
 pub(crate) const FILE: &str = "merge_report.json";
@@ -109,5 +109,29 @@ pub(crate) fn table(proof: &Proof) -> String {
         proof.targets.len(),
         proof.untouched
     );
+    text
+}
+
+/// Returns a line for each prompt of a verification.
+pub(crate) fn verification_table(verification: &Verification) -> String {
+    let mut text = String::new();
+    let _ = writeln!(
+        text,
+        "{:<40} {:>14}  {:>10}  greedy tokens",
+        format!("prompt (computed in {})", verification.computed_in),
+        "largest logit",
+        "KL, nats"
+    );
+    for prompt in &verification.prompts {
+        let shown: String = prompt.prompt.lines().last().unwrap_or_default().chars().take(38).collect();
+        let shown =
+            if prompt.prompt.contains('\n') { "  the same, in the template".to_owned() } else { shown };
+        let tokens = match prompt.first_diverging_token {
+            None => format!("all {} equal", prompt.tokens),
+            Some(first) => format!("{first} equal, then they part"),
+        };
+        let _ =
+            writeln!(text, "{shown:<40} {:>14.3e}  {:>10.2e}  {tokens}", prompt.max_difference, prompt.kl);
+    }
     text
 }

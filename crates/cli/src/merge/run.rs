@@ -4,12 +4,12 @@ use std::time::Instant;
 
 use anyhow::Result;
 use checkpoint::{Base, MergePlan};
-use llama_finetune::set_threads;
+use llama_finetune::{set_threads, verify_merge};
 use weights::atomic_write;
 
 use super::args::MergeArgs;
+use super::report;
 use super::settings::{Settings, resolve};
-use super::{report, verify};
 use crate::output::print;
 
 /// Runs the program. Errors in flags, base or adapters show before anything is written; where the proof does not hold,
@@ -30,8 +30,8 @@ pub fn run(args: MergeArgs) -> Result<()> {
     let written = plan.write()?;
     print(&report::table(written.proof()));
     let verification = if settings.verify {
-        let found = verify::verify(&plan, written.path())?;
-        print(&found.table());
+        let found = verify_merge(&plan, written.path())?;
+        print(&report::verification_table(&found));
         Some(found)
     } else {
         None

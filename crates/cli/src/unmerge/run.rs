@@ -1,0 +1,49 @@
+//! The program `unmerge`.
+
+use anyhow::Result;
+use checkpoint::Base;
+use llama_finetune::{ExtractedAdapter, set_threads};
+use weights::{AtomicDir, atomic_write};
+
+use super::args::UnmergeArgs;
+use super::report;
+use crate::exit::usage;
+use crate::output::print;
+
+/// Runs the program.
+///
+/// # Errors
+/// With what the user can do about it.
+pub fn run(args: UnmergeArgs) -> Result<()> {
+    let UnmergeArgs { base_model, merged_model, output_dir, lora_r, lora_alpha, threads } = args;
+    let need = |name: &str, value: Option<String>| {
+        value
+            .filter(|value| !value.trim().is_empty())
+            .ok_or_else(|| usage(format!("{name} is missing: give --{name} MODEL")))
+    };
+    let (base_name, merged_name) = (need("base_model", base_model)?, need("merged_model", merged_model)?);
+    let output_dir = output_dir.ok_or_else(|| usage("output_dir is missing: give --output_dir DIR"))?;
+    if output_dir.exists() {
+        return Err(usage(format!("output_dir `{}` exists already", output_dir.display())));
+    }
+    if lora_r < 1 {
+        return Err(usage(format!("lora_r is {lora_r}; it has to be at least 1")));
+    }
+    if !lora_alpha.is_finite() || lora_alpha <= 0.0 {
+        return Err(usage(format!("lora_alpha is {lora_alpha}; it has to be more than 0")));
+    }
+    set_threads(threads)?;
+    let (base, merged) = (Base::open(&base_name)?, Base::open(&merged_name)?);
+    let adapter = ExtractedAdapter::between(&base, &merged, lora_r, lora_alpha)?;
+    for name in &adapter.changed_elsewhere {
+        tracing::warn!("`{name}` differs too, which no adapter of linear layers can hold");
+    }
+    let dir = AtomicDir::create(&output_dir)?;
+    adapter.save(dir.path())?;
+    let text = report::to_json(&adapter)?;
+    atomic_write(&dir.path().join(report::FILE), |file| file.write_all(text.as_bytes()))?;
+    dir.commit()?;
+    print(&report::table(&adapter.layers));
+    print(&format!("{}\n", output_dir.display()));
+    Ok(())
+}

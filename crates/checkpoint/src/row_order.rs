@@ -3,12 +3,13 @@
 //! Meta and llama.cpp rotate neighbouring pairs of features, `(0, 1), (2, 3), …`; transformers rotates the two halves of a
 //! head against each other. The rows of query and key projections are in that order.
 
+use llama_model::TensorName;
 use nn_core::{NnError, TorchContext};
 use tch::Tensor;
 
 /// Tells whether the rows of the tensor that Hugging Face calls `name` are rotated.
 fn is_rotated(name: &str) -> bool {
-    name.contains(".q_proj.") || name.contains(".k_proj.")
+    TensorName::parse(name).is_some_and(|tensor| tensor.module.rotated)
 }
 
 /// Returns the order that the rows of each head of `name` get in a file of pairs (`unpermute` of alpaca-lora's

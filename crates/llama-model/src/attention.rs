@@ -3,10 +3,11 @@
 use nn_core::{LinearSlot, LinearSource, Mode, ModulePath, NnError, TorchContext};
 use tch::Tensor;
 
-use crate::LlamaConfig;
 use crate::load::load_linear;
-use crate::modules::LINEARS;
+use crate::modules::{LINEARS, NORMS};
+use crate::norm::RmsNorm;
 use crate::rope::Rotation;
+use crate::{LlamaConfig, Module};
 
 /// The four projections; what attends to what is the caller's (`attend`).
 #[derive(Debug)]
@@ -15,6 +16,8 @@ pub(crate) struct Attention {
     pub(crate) k_proj: LinearSlot,
     pub(crate) v_proj: LinearSlot,
     pub(crate) o_proj: LinearSlot,
+    q_norm: Option<RmsNorm>,
+    k_norm: Option<RmsNorm>,
     head_dim: i64,
 }
 
@@ -26,12 +29,19 @@ impl Attention {
         source: &dyn LinearSource,
     ) -> Result<Self, NnError> {
         let [q, k, v, o, ..] = &LINEARS;
+        let [.., q_norm, k_norm] = &NORMS;
         let slot = |module| load_linear(module, layer, config, source);
+        let norm = |module: &Module| {
+            let is_in = (module.is_in)(config.decoder);
+            is_in.then(|| RmsNorm::load(&layer.join(module.path), module.rows, config, source)).transpose()
+        };
         Ok(Self {
             q_proj: slot(q)?,
             k_proj: slot(k)?,
             v_proj: slot(v)?,
             o_proj: slot(o)?,
+            q_norm: norm(q_norm)?,
+            k_norm: norm(k_norm)?,
             head_dim: config.head_dim,
         })
     }
@@ -50,8 +60,12 @@ impl Attention {
             let ys = slot.get().forward(xs, mode)?; // [N, H·D]
             Ok(ys.f_view([tokens, -1, self.head_dim]).op("view")?) // [N, H, D]
         };
-        let q = rotation.apply(&heads(&self.q_proj)?)?;
-        let k = rotation.apply(&heads(&self.k_proj)?)?;
+        let rotated = |slot, norm: &Option<RmsNorm>| -> Result<Tensor, NnError> {
+            let heads = heads(slot)?;
+            rotation.apply(&norm.as_ref().map_or(Ok(heads.shallow_clone()), |norm| norm.forward(&heads))?)
+        };
+        let q = rotated(&self.q_proj, &self.q_norm)?;
+        let k = rotated(&self.k_proj, &self.k_norm)?;
         let v = heads(&self.v_proj)?;
         self.o_proj.get().forward(&attend(&q, &k, &v)?, mode)
     }

@@ -26,7 +26,7 @@ impl DecoderLayer {
         config: &LlamaConfig,
         source: &dyn LinearSource,
     ) -> Result<Self, NnError> {
-        let [input, post_attention] = &NORMS;
+        let [input, post_attention, ..] = &NORMS;
         let norm = |module: &Module| RmsNorm::load(&path.join(module.path), module.rows, config, source);
         Ok(Self {
             input_layernorm: norm(input)?,

@@ -16,6 +16,8 @@ pub enum Width {
     KeysValues,
     /// `intermediate_size`, `F`.
     FeedForward,
+    /// One head, `D`.
+    Head,
 }
 
 /// A module that has a weight: a linear layer, a norm, the embedding or the head.
@@ -23,8 +25,8 @@ pub enum Width {
 pub struct Module {
     /// Path in Hugging Face checkpoints; of a module in a decoder layer, what follows the layer's number.
     pub path: &'static str,
-    /// The same in Meta's checkpoints (`llama/model.py`).
-    pub meta: &'static str,
+    /// The same in Meta's checkpoints (`llama/model.py`), which lack some modules.
+    pub meta: Option<&'static str>,
     /// The same in GGUF files (llama.cpp `gguf-py/gguf/constants.py`, `TENSOR_NAMES`).
     pub gguf: &'static str,
     /// Rows of the weight, which are the outputs of a linear layer.
@@ -33,6 +35,7 @@ pub struct Module {
     pub columns: Option<Width>,
     /// Whether its output is rotated by position.
     pub rotated: bool,
+    pub(crate) is_in: fn(DecoderSpec) -> bool,
     pub(crate) has_bias: fn(DecoderSpec) -> bool,
 }
 
@@ -48,11 +51,17 @@ impl Module {
         outputs: Width,
         has_bias: fn(DecoderSpec) -> bool,
     ) -> Self {
-        Self { path, meta, gguf, rows: outputs, columns: Some(inputs), rotated: false, has_bias }
+        let (meta, is_in): (_, fn(DecoderSpec) -> bool) = (Some(meta), |_| true);
+        Self { path, meta, gguf, rows: outputs, columns: Some(inputs), rotated: false, is_in, has_bias }
     }
 
-    const fn norm([path, meta, gguf]: [&'static str; 3], width: Width) -> Self {
-        Self { path, meta, gguf, rows: width, columns: None, rotated: false, has_bias: |_| false }
+    const fn norm([path, meta, gguf]: [&'static str; 3]) -> Self {
+        Self { columns: None, ..Self::linear([path, meta, gguf], Width::Hidden, Width::Hidden, |_| false) }
+    }
+
+    /// A norm over single heads, which Meta's models have none of.
+    const fn head_norm(path: &'static str, gguf: &'static str) -> Self {
+        Self { meta: None, rows: Width::Head, is_in: |spec| spec.qk_norm, ..Self::norm([path, "", gguf]) }
     }
 
     const fn rotated(self) -> Self {
@@ -66,7 +75,7 @@ use Width::{FeedForward, Hidden, KeysValues, Queries, Vocabulary};
 pub(crate) const EMBEDDING: Module =
     Module::linear(["model.embed_tokens", "tok_embeddings", "token_embd"], Hidden, Vocabulary, |_| false);
 /// Norm before the head.
-pub(crate) const FINAL_NORM: Module = Module::norm(["model.norm", "norm", "output_norm"], Hidden);
+pub(crate) const FINAL_NORM: Module = Module::norm(["model.norm", "norm", "output_norm"]);
 /// Head, which a model with tied embeddings lacks.
 pub(crate) const HEAD: Module =
     Module::linear(["lm_head", "output", "output"], Hidden, Vocabulary, |_| false);
@@ -89,9 +98,11 @@ pub(crate) const LINEARS: [Module; 7] = [
 ];
 
 /// Norms of a decoder layer.
-pub(crate) const NORMS: [Module; 2] = [
-    Module::norm(["input_layernorm", "attention_norm", "attn_norm"], Hidden),
-    Module::norm(["post_attention_layernorm", "ffn_norm", "ffn_norm"], Hidden),
+pub(crate) const NORMS: [Module; 4] = [
+    Module::norm(["input_layernorm", "attention_norm", "attn_norm"]),
+    Module::norm(["post_attention_layernorm", "ffn_norm", "ffn_norm"]),
+    Module::head_norm("self_attn.q_norm", "attn_q_norm"),
+    Module::head_norm("self_attn.k_norm", "attn_k_norm"),
 ];
 
 /// Returns every module of a decoder layer, in the order in which checkpoints are written.
@@ -135,12 +146,13 @@ impl<'a> TensorName<'a> {
         }
     }
 
-    /// Returns the tensor's name in Meta's checkpoints; `None` for a bias, which those have not.
+    /// Returns the tensor's name in Meta's checkpoints; `None` for what those lack, such as biases.
     pub fn meta(&self) -> Option<String> {
         let Self { module, layer, part } = self;
+        let path = module.meta?;
         let name = match layer {
-            Some(layer) => format!("layers.{layer}.{}.{part}", module.meta),
-            None => format!("{}.{part}", module.meta),
+            Some(layer) => format!("layers.{layer}.{path}.{part}"),
+            None => format!("{path}.{part}"),
         };
         (*part == "weight").then_some(name)
     }
@@ -161,6 +173,7 @@ mod tests {
                 Some("layers.11.feed_forward.w3.weight"),
             ),
             ("model.layers.0.self_attn.o_proj.bias", "blk.0.attn_output.bias", None),
+            ("model.layers.7.self_attn.k_norm.weight", "blk.7.attn_k_norm.weight", None),
             (
                 "model.layers.3.post_attention_layernorm.weight",
                 "blk.3.ffn_norm.weight",

@@ -12,6 +12,7 @@ impl LlamaConfig {
             Width::Queries => self.num_attention_heads * self.head_dim,
             Width::KeysValues => self.num_key_value_heads * self.head_dim,
             Width::FeedForward => self.intermediate_size,
+            Width::Head => self.head_dim,
         }
     }
 
@@ -31,7 +32,7 @@ impl LlamaConfig {
         self.push(&mut shapes, "", &EMBEDDING);
         for layer in 0..self.num_hidden_layers {
             let layer = format!("model.layers.{layer}.");
-            for module in layer_modules() {
+            for module in layer_modules().filter(|module| (module.is_in)(self.decoder)) {
                 self.push(&mut shapes, &layer, module);
             }
         }

@@ -15,12 +15,15 @@ pub struct DecoderSpec {
     pub o_bias: bool,
     /// Biases on gate, up and down.
     pub mlp_bias: bool,
+    /// Norms over each head of q and of k, before they are rotated.
+    pub qk_norm: bool,
 }
 
 impl fmt::Display for DecoderSpec {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { qkv_bias, o_bias, mlp_bias } = *self;
-        let parts = [("qkv_bias", qkv_bias), ("o_bias", o_bias), ("mlp_bias", mlp_bias)];
+        let Self { qkv_bias, o_bias, mlp_bias, qk_norm } = *self;
+        let parts =
+            [("qkv_bias", qkv_bias), ("o_bias", o_bias), ("mlp_bias", mlp_bias), ("qk_norm", qk_norm)];
         let parts: Vec<&str> = parts.into_iter().filter(|&(_, there)| there).map(|(name, _)| name).collect();
         f.write_str(&parts.join(", "))
     }

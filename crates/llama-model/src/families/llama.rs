@@ -16,7 +16,12 @@ pub(super) const FAMILY: Family = Family {
     read: |text| {
         let keys: Keys = read_keys(text)?;
         let Keys { attention_bias, mlp_bias } = keys;
-        Ok(DecoderSpec { qkv_bias: attention_bias, o_bias: attention_bias, mlp_bias })
+        Ok(DecoderSpec {
+            qkv_bias: attention_bias,
+            o_bias: attention_bias,
+            mlp_bias,
+            ..DecoderSpec::default()
+        })
     },
     write: |spec| write_keys(&Keys { attention_bias: spec.qkv_bias, mlp_bias: spec.mlp_bias }),
 };

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use llama_model::{DecoderSpec, LlamaConfig, RopeScaling, TokenIds};
+use llama_model::{DecoderSpec, FAMILIES, Family, LlamaConfig, RopeScaling, TokenIds};
 use nn_core::Dtype;
 use weights::{GgufFile, GgufMetadata, GgufValue};
 
@@ -74,56 +74,47 @@ fn short(value: &GgufValue) -> String {
 /// Reads the shape that `file` states.
 pub(super) fn read(file: &GgufFile) -> Result<LlamaConfig, CheckpointError> {
     let fields = Fields { path: file.path(), metadata: file.metadata() };
-    let architecture = "general.architecture";
-    match fields.text(architecture)? {
-        Some("llama") => {}
-        other => {
-            return Err(fields.refuse(architecture, other.unwrap_or("missing"), "only llama is supported"));
-        }
-    }
-    if let Some(experts) = fields.integer("llama.expert_count")?.filter(|&experts| experts > 0) {
-        return Err(fields.refuse(
-            "llama.expert_count",
-            experts.to_string(),
-            "mixtures of experts are not supported",
-        ));
+    let family = family(&fields)?;
+    let own = |key: &str| format!("{}.{key}", family.gguf_architecture);
+    if let Some(experts) = fields.integer(&own("expert_count"))?.filter(|&experts| experts > 0) {
+        let expected = "mixtures of experts are not supported";
+        return Err(fields.refuse(&own("expert_count"), experts.to_string(), expected));
     }
     let embedding = file.info("token_embd.weight")?.shape;
-    let layers = fields.needed("llama.block_count")?;
+    let layers = fields.needed(&own("block_count"))?;
     let layers = usize::try_from(layers).ok().filter(|&layers| layers <= 1 << 16).ok_or_else(|| {
-        fields.refuse("llama.block_count", layers.to_string(), "it has to be a number of layers")
+        fields.refuse(&own("block_count"), layers.to_string(), "it has to be a number of layers")
     })?;
-    let heads = fields
-        .heads("llama.attention.head_count")?
-        .ok_or_else(|| fields.refuse("llama.attention.head_count", "missing", "a LLaMA model needs it"))?;
+    let heads = own("attention.head_count");
+    let heads =
+        fields.heads(&heads)?.ok_or_else(|| fields.refuse(&heads, "missing", "a LLaMA model needs it"))?;
     let mut config = LlamaConfig::new(
         embedding.first().copied().unwrap_or(0),
-        fields.needed("llama.embedding_length")?,
-        fields.needed("llama.feed_forward_length")?,
+        fields.needed(&own("embedding_length"))?,
+        fields.needed(&own("feed_forward_length"))?,
         layers,
         heads,
     );
-    config.num_key_value_heads = fields.heads("llama.attention.head_count_kv")?.unwrap_or(heads);
-    if let Some(width) = fields.integer("llama.attention.key_length")? {
+    config.family = family;
+    config.num_key_value_heads = fields.heads(&own("attention.head_count_kv"))?.unwrap_or(heads);
+    if let Some(width) = fields.integer(&own("attention.key_length"))? {
         config.head_dim = width;
     }
-    for field in ["llama.rope.dimension_count", "llama.attention.value_length"] {
-        if let Some(width) = fields.integer(field)?.filter(|&width| width != config.head_dim) {
-            return Err(fields.refuse(
-                field,
-                width.to_string(),
-                format!("the heads are {} wide", config.head_dim),
-            ));
+    for field in [own("rope.dimension_count"), own("attention.value_length")] {
+        if let Some(width) = fields.integer(&field)?.filter(|&width| width != config.head_dim) {
+            let expected = format!("the heads are {} wide", config.head_dim);
+            return Err(fields.refuse(&field, width.to_string(), expected));
         }
     }
-    config.max_position_embeddings = fields.needed("llama.context_length")?;
-    config.rms_norm_eps = fields.number("llama.attention.layer_norm_rms_epsilon")?.unwrap_or(1e-6);
-    config.rope_theta = fields.number("llama.rope.freq_base")?.unwrap_or(10_000.0);
+    config.max_position_embeddings = fields.needed(&own("context_length"))?;
+    config.rms_norm_eps = fields.number(&own("attention.layer_norm_rms_epsilon"))?.unwrap_or(1e-6);
+    config.rope_theta = fields.number(&own("rope.freq_base"))?.unwrap_or(10_000.0);
     config.tie_word_embeddings = !file.contains("output.weight");
     config.decoder = DecoderSpec {
         qkv_bias: file.contains("blk.0.attn_q.bias"),
         o_bias: file.contains("blk.0.attn_output.bias"),
         mlp_bias: file.contains("blk.0.ffn_gate.bias"),
+        qk_norm: file.contains("blk.0.attn_q_norm.weight"),
     };
     config.bos_token_id = fields.integer("tokenizer.ggml.bos_token_id")?;
     config.pad_token_id = fields.integer("tokenizer.ggml.padding_token_id")?;
@@ -144,6 +135,18 @@ pub(super) fn read(file: &GgufFile) -> Result<LlamaConfig, CheckpointError> {
     Ok(config)
 }
 
+/// Finds the family of the architecture that the file states.
+fn family(fields: &Fields<'_>) -> Result<&'static Family, CheckpointError> {
+    let field = "general.architecture";
+    let stated = fields.text(field)?;
+    let found = FAMILIES.iter().copied().find(|family| Some(family.gguf_architecture) == stated);
+    found.ok_or_else(|| {
+        let known: Vec<&str> = FAMILIES.iter().map(|family| family.gguf_architecture).collect();
+        let is = if known.len() == 1 { "is" } else { "are" };
+        fields.refuse(field, stated.unwrap_or("missing"), format!("only {} {is} supported", known.join(", ")))
+    })
+}
+
 /// Reads how the rotary frequencies are stretched.
 fn scaling(
     file: &GgufFile,
@@ -153,15 +156,16 @@ fn scaling(
     if file.contains(ROPE_FREQS) {
         return llama3(file, fields, config).map(Some);
     }
-    let field = "llama.rope.scaling.type";
-    let factor = fields.number("llama.rope.scaling.factor")?.or(fields.number("llama.rope.scale_linear")?);
-    match (fields.text(field)?, factor) {
+    let own = |key: &str| format!("{}.rope.{key}", config.family.gguf_architecture);
+    let field = own("scaling.type");
+    let factor = fields.number(&own("scaling.factor"))?.or(fields.number(&own("scale_linear"))?);
+    match (fields.text(&field)?, factor) {
         (Some("linear") | None, Some(factor)) if (factor - 1.0).abs() > TOLERANCE && factor > 0.0 => {
             Ok(Some(RopeScaling::Linear { factor }))
         }
         (Some("none" | "linear") | None, _) => Ok(None),
         (Some(other), _) => {
-            Err(fields.refuse(field, other, "none, linear and Llama 3's rope_freqs are supported"))
+            Err(fields.refuse(&field, other, "none, linear and Llama 3's rope_freqs are supported"))
         }
     }
 }
@@ -179,7 +183,8 @@ fn llama3(
         return Err(unfit(format!("of {} factors", divisors.len())));
     }
     let factor = divisors.iter().copied().fold(1.0, f64::max);
-    let stated = fields.integer("llama.rope.scaling.original_context_length")?;
+    let field = format!("{}.rope.scaling.original_context_length", config.family.gguf_architecture);
+    let stated = fields.integer(&field)?;
     // The release's, which every model so far has kept.
     [stated.unwrap_or(8192), 8192]
         .map(|original_max_position_embeddings| RopeScaling::Llama3 {

@@ -2,20 +2,19 @@
 
 use std::path::Path;
 
-use llama_model::LlamaConfig;
+use llama_model::{LlamaConfig, TensorName};
 use llama_tokenizer::{LlamaTokenizer, TokenizerParts};
 use nn_core::{LinearSource, NnError, TorchContext};
 use tch::{Device, Kind, Tensor};
 use weights::GgufFile;
 
-use super::names::gguf_name;
 use super::{config, tokenizer};
 use crate::CheckpointError;
 use crate::model_files::ModelFiles;
 use crate::row_order::from_pairs;
 use crate::tokenizer_files::write_tokenizer_files;
 
-/// Opened GGUF file of a LLaMA model.
+/// Opened GGUF file of a model.
 #[derive(Debug)]
 pub(super) struct GgufFiles {
     file: GgufFile,
@@ -75,7 +74,7 @@ impl ModelFiles for GgufFiles {
 }
 
 /// Source of the tensors of [`GgufFiles`] under Hugging Face's names, one at a time. Plain numbers in the kind asked for
-/// are not copied, but for query and key projections: llama.cpp's converter has put their rows in another order, which is
+/// are not copied, but for LLaMA's query and key projections: llama.cpp's converter has put their rows in another order, which is
 /// undone.
 #[derive(Debug)]
 struct GgufSource<'a> {
@@ -89,14 +88,15 @@ impl LinearSource for GgufSource<'_> {
         let failed = |source| NnError::Source { name: name.to_owned(), source: Box::new(source) };
         let GgufFiles { file, config } = self.files;
         // Every name that is asked for has a translation; one that has none is reported as missing.
-        let in_file = gguf_name(name).unwrap_or_else(|| name.to_owned());
+        let in_file = TensorName::parse(name).map_or_else(|| name.to_owned(), |tensor| tensor.gguf());
         let actual = file.info(&in_file).map_err(failed)?.shape;
         if actual != shape {
             let name = format!("{name} ({in_file})");
             return Err(NnError::Shape { name, actual, expected: shape.to_vec() });
         }
         let tensor = file.tensor(&in_file, self.kind).map_err(failed)?;
-        let tensor = from_pairs(name, tensor, config.head_dim)?;
+        let tensor =
+            if config.family.gguf_pairs { from_pairs(name, tensor, config.head_dim)? } else { tensor };
         Ok(tensor.f_to(self.device).op("to")?)
     }
 }

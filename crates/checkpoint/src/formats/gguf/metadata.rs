@@ -11,26 +11,26 @@ use super::config::ROPE_FREQS;
 pub(super) fn metadata(config: &LlamaConfig) -> Vec<(String, GgufValue)> {
     let count = |value: i64| GgufValue::Unsigned(value.max(0) as u64);
     let number = |value: f64| GgufValue::Float(value as f32);
-    let mut metadata = vec![
-        ("general.architecture", GgufValue::Text("llama".to_owned())),
-        ("llama.vocab_size", count(config.vocab_size)),
-        ("llama.context_length", count(config.max_position_embeddings)),
-        ("llama.embedding_length", count(config.hidden_size)),
-        ("llama.block_count", count(config.num_hidden_layers as i64)),
-        ("llama.feed_forward_length", count(config.intermediate_size)),
-        ("llama.attention.head_count", count(config.num_attention_heads)),
-        ("llama.attention.head_count_kv", count(config.num_key_value_heads)),
-        ("llama.attention.key_length", count(config.head_dim)),
-        ("llama.attention.value_length", count(config.head_dim)),
-        ("llama.attention.layer_norm_rms_epsilon", number(config.rms_norm_eps)),
-        ("llama.rope.dimension_count", count(config.head_dim)),
-        ("llama.rope.freq_base", number(config.rope_theta)),
-    ];
+    let architecture = config.family.gguf_architecture;
+    let mut metadata = vec![("general.architecture".to_owned(), GgufValue::Text(architecture.to_owned()))];
+    let mut put = |key: &str, value| metadata.push((format!("{architecture}.{key}"), value));
+    put("vocab_size", count(config.vocab_size));
+    put("context_length", count(config.max_position_embeddings));
+    put("embedding_length", count(config.hidden_size));
+    put("block_count", count(config.num_hidden_layers as i64));
+    put("feed_forward_length", count(config.intermediate_size));
+    put("attention.head_count", count(config.num_attention_heads));
+    put("attention.head_count_kv", count(config.num_key_value_heads));
+    put("attention.key_length", count(config.head_dim));
+    put("attention.value_length", count(config.head_dim));
+    put("attention.layer_norm_rms_epsilon", number(config.rms_norm_eps));
+    put("rope.dimension_count", count(config.head_dim));
+    put("rope.freq_base", number(config.rope_theta));
     if let Some(RopeScaling::Linear { factor }) = config.rope_scaling {
-        metadata.push(("llama.rope.scaling.type", GgufValue::Text("linear".to_owned())));
-        metadata.push(("llama.rope.scaling.factor", number(factor)));
+        put("rope.scaling.type", GgufValue::Text("linear".to_owned()));
+        put("rope.scaling.factor", number(factor));
     }
-    metadata.into_iter().map(|(key, value)| (key.to_owned(), value)).collect()
+    metadata
 }
 
 /// Makes `rope_freqs.weight`, the divisors of the rotary frequencies, `[D/2]` float32, in which llama.cpp keeps Llama 3's

@@ -3,7 +3,6 @@
 mod config;
 mod files;
 mod metadata;
-mod names;
 mod tokenizer;
 mod write;
 

@@ -3,13 +3,13 @@
 use std::any::Any;
 use std::path::Path;
 
+use llama_model::TensorName;
 use merge::{Placement, Proof, TensorPlan};
 use tch::Kind;
 use weights::{GgmlType, GgufTensorSpec, GgufValue, GgufWriter};
 
 use super::files::GgufFiles;
 use super::metadata::{metadata, rope_factors};
-use super::names::gguf_name;
 use super::tokenizer;
 use crate::CheckpointError;
 use crate::merged_model::{MergedModel, Precision};
@@ -42,11 +42,16 @@ pub(super) fn write(dir: &Path, model: &MergedModel<'_>) -> Result<Proof, Checkp
     }
     let mut placements = Vec::with_capacity(model.tensors().len());
     for tensor in model.tensors() {
-        let name = gguf_name(&tensor.name)
+        let name = TensorName::parse(&tensor.name)
+            .map(|name| name.gguf())
             .ok_or_else(|| CheckpointError::NoGgufName { name: tensor.name.clone() })?;
         let shape = tensor.merged_shape();
         let spec = GgufTensorSpec { name: name.clone(), ggml_type: form(main, &shape), shape };
-        let row_order = order_in_pairs(&tensor.name, model.config().head_dim);
+        let row_order = if model.config().family.gguf_pairs {
+            order_in_pairs(&tensor.name, model.config().head_dim)
+        } else {
+            Vec::new()
+        };
         let tensor = TensorPlan { kind: spec.piece_kind(), ..tensor.clone() };
         placements.push(Placement { row_order, ..Placement::whole(tensor, 0, name) });
         specs.push(spec);

@@ -1,5 +1,7 @@
 //! Meta's names of tensors, and how each is cut into shards.
 
+use llama_model::{TensorName, Width};
+
 /// Way in which the shards of a tensor make the whole.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Cut {
@@ -14,24 +16,14 @@ pub(super) enum Cut {
 /// Returns Meta's name of the tensor that Hugging Face calls `name`, and how it is cut (`llama/model.py`:
 /// `ColumnParallelLinear` along its outputs, `RowParallelLinear` along its inputs).
 pub(super) fn meta_name(name: &str) -> Option<(String, Cut)> {
-    match name {
-        "model.embed_tokens.weight" => return Some(("tok_embeddings.weight".to_owned(), Cut::Embedding)),
-        "model.norm.weight" => return Some(("norm.weight".to_owned(), Cut::Whole)),
-        "lm_head.weight" => return Some(("output.weight".to_owned(), Cut::Along(0))),
-        _ => {}
-    }
-    let (layer, rest) = name.strip_prefix("model.layers.")?.split_once('.')?;
-    let (leaf, cut) = match rest.strip_suffix(".weight")? {
-        "self_attn.q_proj" => ("attention.wq", Cut::Along(0)),
-        "self_attn.k_proj" => ("attention.wk", Cut::Along(0)),
-        "self_attn.v_proj" => ("attention.wv", Cut::Along(0)),
-        "self_attn.o_proj" => ("attention.wo", Cut::Along(1)),
-        "mlp.gate_proj" => ("feed_forward.w1", Cut::Along(0)),
-        "mlp.down_proj" => ("feed_forward.w2", Cut::Along(1)),
-        "mlp.up_proj" => ("feed_forward.w3", Cut::Along(0)),
-        "input_layernorm" => ("attention_norm", Cut::Whole),
-        "post_attention_layernorm" => ("ffn_norm", Cut::Whole),
-        _ => return None,
+    let tensor = TensorName::parse(name)?;
+    let module = tensor.module;
+    let cut = match (module.rows, module.columns) {
+        (_, None) => Cut::Whole,
+        (Width::Vocabulary, _) if module.path != "lm_head" => Cut::Embedding,
+        // Layers that write to the residual stream are cut along their inputs.
+        (Width::Hidden, _) => Cut::Along(1),
+        _ => Cut::Along(0),
     };
-    Some((format!("layers.{layer}.{leaf}.weight"), cut))
+    Some((tensor.meta()?, cut))
 }

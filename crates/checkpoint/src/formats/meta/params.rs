@@ -72,7 +72,11 @@ impl Params {
 /// of stretching rotary frequencies.
 pub(super) fn params_json(config: &LlamaConfig, vocab_of_tokenizer: bool) -> Result<String, CheckpointError> {
     let plain = "Meta's code has no setting for it";
-    let DecoderSpec { qkv_bias, o_bias, mlp_bias } = config.decoder;
+    if !config.family.has_meta_format {
+        let expected = "Meta's format is for LLaMA models alone; hf and gguf can hold this one";
+        return Err(refuse("model_type", config.family.model_type, expected));
+    }
+    let DecoderSpec { qkv_bias, o_bias, mlp_bias, .. } = config.decoder;
     for (field, set) in [("attention_bias", qkv_bias || o_bias), ("mlp_bias", mlp_bias)] {
         if set {
             return Err(refuse(field, "true", plain));

@@ -3,8 +3,8 @@
 use serde_json::{Map, Value, json};
 
 /// The ways of cutting that are known (llama.cpp `llama-vocab.cpp`, `tokenizer.ggml.pre`).
-pub(crate) const KNOWN: [&str; 7] =
-    ["default", "gpt-2", "llama-bpe", "llama-v3", "llama3", "smollm", "refact"];
+pub(crate) const KNOWN: [&str; 8] =
+    ["default", "gpt-2", "llama-bpe", "llama-v3", "llama3", "smollm", "refact", "qwen2"];
 
 /// Llama 3's cuts (`llama_models/llama3/tokenizer.py`, `pat_str`).
 const LLAMA_3: &str = concat!(
@@ -12,17 +12,26 @@ const LLAMA_3: &str = concat!(
     r"|\s*[\r\n]+|\s+(?!\S)|\s+"
 );
 
+/// Qwen's, which are Llama 3's with digits one by one (transformers `convert_slow_tokenizer.py`, `Qwen2Converter`).
+const QWEN_2: &str = concat!(
+    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*",
+    r"|\s*[\r\n]+|\s+(?!\S)|\s+"
+);
+
 /// Returns the pattern that cuts a text before its bytes are merged; `None` for an unknown name.
 pub(crate) fn pre_tokenizer(pre: &str) -> Option<Value> {
     let bytes = |use_regex: bool| json!({"type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true, "use_regex": use_regex});
     let sequence = |first: Value, then: Value| json!({"type": "Sequence", "pretokenizers": [first, then]});
+    let split = |pattern: &str| {
+        let cuts =
+            json!({"type": "Split", "pattern": {"Regex": pattern}, "behavior": "Isolated", "invert": false});
+        Some(sequence(cuts, bytes(false)))
+    };
     match pre {
         // A file from before there was a choice; GPT-2's cuts are the form's own.
         "default" | "gpt-2" => Some(bytes(true)),
-        _ if is_llama_3(pre) => {
-            let cuts = json!({"type": "Split", "pattern": {"Regex": LLAMA_3}, "behavior": "Isolated", "invert": false});
-            Some(sequence(cuts, bytes(false)))
-        }
+        _ if is_llama_3(pre) => split(LLAMA_3),
+        "qwen2" => split(QWEN_2),
         // Digits one by one, then GPT-2's.
         "smollm" | "refact" => {
             Some(sequence(json!({"type": "Digits", "individual_digits": true}), bytes(true)))
@@ -39,7 +48,7 @@ pub(crate) fn name_of(spelt: &Value) -> Option<&'static str> {
         let keys = ["type", "use_regex", "individual_digits", "pattern"];
         list.iter().map(|step| keys.map(|key| step[key].to_string()).join(" ")).collect()
     };
-    let known = ["llama-bpe", "smollm", "gpt-2"];
+    let known = ["llama-bpe", "smollm", "gpt-2", "qwen2"];
     known.into_iter().find(|name| pre_tokenizer(name).is_some_and(|known| essence(&known) == essence(spelt)))
 }
 
@@ -66,7 +75,8 @@ pub(crate) fn to_tokenizer_json(
         "truncation": null,
         "padding": null,
         "added_tokens": [],
-        "normalizer": null,
+        // Qwen's texts are composed first.
+        "normalizer": (pre == "qwen2").then(|| json!({"type": "NFC"})),
         "pre_tokenizer": pre_tokenizer,
         "post_processor": null,
         "decoder": {"type": "ByteLevel", "add_prefix_space": true, "trim_offsets": true, "use_regex": true},

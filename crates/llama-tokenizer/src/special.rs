@@ -26,10 +26,11 @@ impl SpecialNames {
         for file in ["tokenizer_config.json", "special_tokens_map.json"] {
             let text = std::fs::read_to_string(dir.join(file)).unwrap_or_default();
             let Ok(json) = serde_json::from_str::<Value>(&text) else { continue };
-            // GPT-2's class, which SmolLM has, knows no begin of a text.
-            let is_gpt2 =
-                json["tokenizer_class"].as_str().is_some_and(|class| class.starts_with("GPT2Tokenizer"));
-            if !json["add_bos_token"].as_bool().unwrap_or(!is_gpt2) {
+            // The classes of GPT-2, which SmolLM has, and of Qwen know no begin of a text.
+            let begins_none = json["tokenizer_class"].as_str().is_some_and(|class| {
+                ["GPT2Tokenizer", "Qwen2Tokenizer"].iter().any(|name| class.starts_with(name))
+            });
+            if !json["add_bos_token"].as_bool().unwrap_or(!begins_none) {
                 names.adds_bos = false;
             }
             for (slot, key) in [

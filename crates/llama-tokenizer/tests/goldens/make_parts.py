@@ -13,7 +13,7 @@ import sys
 from pathlib import Path
 
 import sentencepiece
-from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
+from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 
 HERE = Path(__file__).resolve().parent
 TEXTS = [
@@ -32,6 +32,8 @@ LLAMA_3 = (
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*"
     r"|\s*[\r\n]+|\s+(?!\S)|\s+"
 )
+# Of transformers' `Qwen2Converter`.
+QWEN_2 = LLAMA_3.replace(r"\p{N}{1,3}", r"\p{N}")
 BYTES = pre_tokenizers.ByteLevel(add_prefix_space=False)
 CUTS = {
     "gpt-2": BYTES,
@@ -43,6 +45,12 @@ CUTS = {
         ]
     ),
     "smollm": pre_tokenizers.Sequence([pre_tokenizers.Digits(individual_digits=True), BYTES]),
+    "qwen2": pre_tokenizers.Sequence(
+        [
+            pre_tokenizers.Split(Regex(QWEN_2), "isolated"),
+            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
+        ]
+    ),
 }
 
 
@@ -65,6 +73,8 @@ def byte_level(pre):
         assert "\u0120world" in file["model"]["vocab"]
         tokenizer = Tokenizer.from_str(json.dumps(file))
     tokenizer.pre_tokenizer = CUTS[pre]
+    if pre == "qwen2":
+        tokenizer.normalizer = normalizers.NFC()
     tokens = [tokenizer.id_to_token(id) for id in range(tokenizer.get_vocab_size())]
     return {
         "model": "gpt2",

@@ -15,7 +15,7 @@ from pathlib import Path
 import gguf
 import numpy as np
 import torch
-from transformers import LlamaConfig, LlamaForCausalLM
+from transformers import AutoModelForCausalLM, LlamaConfig, LlamaForCausalLM
 
 HERE = Path(__file__).resolve().parent
 FAMILIES_DIR = HERE.parents[2] / "llama-model/tests/goldens"
@@ -150,9 +150,10 @@ def add_tokenizer(writer, size):
 
 
 def gguf_family(out, family, seed):
-    model = LlamaForCausalLM.from_pretrained(FAMILIES_DIR / family, torch_dtype=torch.float32, attn_implementation="eager")
+    model = AutoModelForCausalLM.from_pretrained(FAMILIES_DIR / family, torch_dtype=torch.float32, attn_implementation="eager")
     config = model.config
-    writer = gguf.GGUFWriter(out / f"{family}.gguf", "llama")
+    architecture = config.model_type
+    writer = gguf.GGUFWriter(out / f"{family}.gguf", architecture)
     writer.add_block_count(config.num_hidden_layers)
     writer.add_context_length(config.max_position_embeddings)
     writer.add_embedding_length(config.hidden_size)
@@ -160,9 +161,10 @@ def gguf_family(out, family, seed):
     writer.add_head_count(config.num_attention_heads)
     writer.add_head_count_kv(config.num_key_value_heads)
     writer.add_rope_freq_base(config.rope_theta)
-    writer.add_rope_dimension_count(config.head_dim)
+    head_dim = getattr(config, "head_dim", config.hidden_size // config.num_attention_heads)
+    writer.add_rope_dimension_count(head_dim)
     writer.add_layer_norm_rms_eps(config.rms_norm_eps)
-    if config.head_dim * config.num_attention_heads != config.hidden_size:
+    if head_dim * config.num_attention_heads != config.hidden_size:
         writer.add_key_length(config.head_dim)
         writer.add_value_length(config.head_dim)
     scaling = config.rope_scaling or {}
@@ -174,7 +176,7 @@ def gguf_family(out, family, seed):
         writer.add_tensor("rope_freqs.weight", llama3_divisors(config))
     if family == WITH_TOKENIZER:
         add_tokenizer(writer, config.vocab_size)
-    names = gguf.get_tensor_name_map(gguf.MODEL_ARCH.LLAMA, config.num_hidden_layers)
+    names = gguf.get_tensor_name_map(gguf.MODEL_ARCH[architecture.upper()], config.num_hidden_layers)
     tied = config.tie_word_embeddings
     for name, parameter in model.named_parameters():
         if tied and name == "lm_head.weight":
@@ -185,7 +187,8 @@ def gguf_family(out, family, seed):
             blocks = gguf.quants.quantize(weight, gguf.GGMLQuantizationType.Q8_0)
             weight = gguf.quants.dequantize(blocks, gguf.GGMLQuantizationType.Q8_0)
             parameter.data.copy_(torch.from_numpy(weight))
-        if heads is not None:
+        # Of these, only LLaMA's rows are put in another order.
+        if heads is not None and architecture == "llama":
             weight = permute(weight, heads)
         target = names.get_name(name, try_suffixes=(".weight", ".bias"))
         if weight.ndim == 2 and weight.shape[1] % 32 == 0:

@@ -13,7 +13,7 @@ use crate::scene::{ALL, R, largest_difference, logits, logits_of, merge, scene, 
 const SAME: f64 = 1e-4;
 
 /// The logits with the adapters attached, never merged.
-fn adapted(scene: &Scene, adapters: &[&str]) -> Tensor {
+pub(crate) fn adapted(scene: &Scene, adapters: &[&str]) -> Tensor {
     let base = Base::open(scene.path("model").to_str().unwrap()).unwrap();
     let mut model = base.load(Device::Cpu, Dtype::Float32).unwrap();
     for dir in adapters {

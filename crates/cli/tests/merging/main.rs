@@ -6,6 +6,7 @@ mod common;
 
 mod comparing;
 mod crash;
+mod families;
 mod forward;
 mod peft;
 mod quantised;

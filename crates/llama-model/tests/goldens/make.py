@@ -2,7 +2,7 @@
 
     python make.py [OUTPUT_DIRECTORY [SHARED_DATA_DIRECTORY]]
 
-Each directory holds a two-layer LLaMA of one family in 16-bit weights, and what transformers computes with them in
+Each directory holds a two-layer model of one family in 16-bit weights, and what transformers computes with them in
 float32. `stories.json` is a small excerpt of the same for two trained models that are not part of the repository; it
 is left alone when their directory (by default `../shared/data` beside the workspace) is absent.
 """
@@ -13,8 +13,9 @@ import sys
 from pathlib import Path
 
 import torch
+import transformers
 from safetensors.torch import load_file, save_file
-from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
+from transformers import AutoTokenizer, LlamaForCausalLM
 
 HERE = Path(__file__).resolve().parent
 PROMPT = "Once upon a time, there was a little girl named Lily. She loved to play outside in the park."
@@ -58,6 +59,9 @@ FAMILIES = {
     ),
     "biased": (torch.float16, {"attention_bias": True, "mlp_bias": True, "num_key_value_heads": 1}),
 }
+# The others are LLaMA's.
+CLASSES = {}
+GREEDY_TOKENS = 16
 
 
 def randomise(model, seed):
@@ -74,6 +78,15 @@ def randomise(model, seed):
         else:
             value = 1.4 * noise / parameter.shape[1] ** 0.5
         parameter.data.copy_(value)
+
+
+def greedy(model, ids):
+    """The most probable continuation of one prompt, each token from the whole text before it."""
+    for _ in range(GREEDY_TOKENS):
+        with torch.no_grad():
+            logits = model(torch.tensor([ids])).logits[0, -1]
+        ids = [*ids, logits.argmax().item()]
+    return ids
 
 
 def rounded(values):
@@ -100,6 +113,7 @@ def golden(model, seed):
     return {
         "input_ids": ids[0].tolist(),
         "logits": [rounded(row) for row in logits],
+        "greedy": greedy(model, ids[0, :6].tolist()),
         "labels": labels[0].tolist(),
         "loss_sum": round(loss.item(), 6),
         "gradient_norms": norms,
@@ -112,17 +126,19 @@ def make_family(out, name, kind, changes, seed):
     folder = out / name
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    config = LlamaConfig(**(COMMON | changes), torch_dtype=kind)
-    model = LlamaForCausalLM(config)
+    prefix = CLASSES.get(name, "Llama")
+    model_class = getattr(transformers, f"{prefix}ForCausalLM")
+    config = getattr(transformers, f"{prefix}Config")(**(COMMON | changes), torch_dtype=kind)
+    model = model_class(config)
     randomise(model, seed)
     state = {key: value.detach().to(kind).contiguous() for key, value in model.state_dict().items()}
     if config.tie_word_embeddings:
         del state["lm_head.weight"]
     save_file(state, folder / "model.safetensors", metadata={"format": "pt"})
     (folder / "model.safetensors").chmod(0o644)
-    config.architectures = ["LlamaForCausalLM"]
+    config.architectures = [model_class.__name__]
     config.save_pretrained(folder)
-    model = LlamaForCausalLM.from_pretrained(folder, torch_dtype=torch.float32, attn_implementation="eager")
+    model = model_class.from_pretrained(folder, torch_dtype=torch.float32, attn_implementation="eager")
     for key, value in load_file(folder / "model.safetensors").items():
         assert torch.equal(model.state_dict()[key], value.float()), key
     (folder / "golden.json").write_text(json.dumps(golden(model, seed + 100)) + "\n")

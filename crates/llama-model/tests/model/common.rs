@@ -9,14 +9,15 @@ use serde::Deserialize;
 use tch::{Device, Kind, Tensor};
 use weights::{CheckpointSource, ParameterSource, TensorStore};
 
-/// Every family that `goldens/make.py` makes.
-pub(crate) const FAMILIES: [&str; 4] = ["llama1", "llama3", "tied_linear", "biased"];
+/// Every model that `goldens/make.py` makes.
+pub(crate) const MODELS: [&str; 4] = ["llama1", "llama3", "tied_linear", "biased"];
 
-/// `golden.json` of one family.
+/// `golden.json` of one model.
 #[derive(Debug, Deserialize)]
 pub(crate) struct Golden {
     pub(crate) input_ids: Vec<i64>,
     pub(crate) logits: Vec<Vec<f32>>,
+    pub(crate) greedy: Vec<i64>,
     pub(crate) labels: Vec<i64>,
     pub(crate) loss_sum: f64,
     pub(crate) gradient_norms: BTreeMap<String, f64>,
@@ -28,8 +29,8 @@ pub(crate) fn goldens() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/goldens")
 }
 
-pub(crate) fn golden(family: &str) -> Golden {
-    let text = std::fs::read_to_string(goldens().join(family).join("golden.json")).unwrap();
+pub(crate) fn golden(name: &str) -> Golden {
+    let text = std::fs::read_to_string(goldens().join(name).join("golden.json")).unwrap();
     serde_json::from_str(&text).unwrap()
 }
 
@@ -39,12 +40,12 @@ pub(crate) fn load(dir: &Path, kind: Kind) -> Llama {
     Llama::load(&LlamaConfig::from_dir(dir).unwrap(), &source).unwrap()
 }
 
-/// The model of a family in float32.
-pub(crate) fn family(name: &str) -> Llama {
+/// The model of this name in float32.
+pub(crate) fn stored(name: &str) -> Llama {
     load(&goldens().join(name), Kind::Float)
 }
 
-/// The model of a family in float32 with every tensor a parameter.
+/// The model of this name in float32 with every tensor a parameter.
 pub(crate) fn trainable(name: &str) -> (Llama, Vec<(String, Tensor)>) {
     let dir = goldens().join(name);
     let store = TensorStore::open(&dir).unwrap();

@@ -1,6 +1,6 @@
 //! Decoding with the cache gives what the whole text gives, whatever is done to the rows.
 
-use crate::common::{FAMILIES, family, logits, max_difference};
+use crate::common::{MODELS, logits, max_difference, stored};
 use llama_model::Llama;
 use nn_core::{CausalLm, DecodeSession};
 use tch::Tensor;
@@ -35,8 +35,8 @@ fn prefill(session: &mut dyn DecodeSession, texts: &[Vec<i64>]) -> Tensor {
 fn decoding_step_by_step_gives_the_logits_of_the_whole_text() {
     let next = [[7, 12, 13], [41, 3, 3], [9, 9, 40], [20, 8, 5]];
     let even = [vec![1, 5, 9], vec![1, 44, 2], vec![1, 3, 3]];
-    for (name, mut texts) in FAMILIES.into_iter().flat_map(|name| [(name, prompts()), (name, even.clone())]) {
-        let model = family(name);
+    for (name, mut texts) in MODELS.into_iter().flat_map(|name| [(name, prompts()), (name, even.clone())]) {
+        let model = stored(name);
         let longest = texts.iter().map(Vec::len).max().unwrap();
         let mut session = model.open(3, longest + next.len()).unwrap();
         let mut actual = prefill(&mut *session, &texts);
@@ -54,8 +54,8 @@ fn decoding_step_by_step_gives_the_logits_of_the_whole_text() {
 
 #[test]
 fn any_rows_in_any_order_may_go_on_while_others_wait() {
-    for name in FAMILIES {
-        let model = family(name);
+    for name in MODELS {
+        let model = stored(name);
         let mut texts = prompts();
         let mut session = model.open(4, 12).unwrap();
         let _ = prefill(&mut *session, &texts);
@@ -74,8 +74,8 @@ fn any_rows_in_any_order_may_go_on_while_others_wait() {
 
 #[test]
 fn rows_are_selected_moved_and_used_again() {
-    for name in FAMILIES {
-        let model = family(name);
+    for name in MODELS {
+        let model = stored(name);
         let texts = prompts();
         let mut session = model.open(4, 12).unwrap();
         let _ = prefill(&mut *session, &texts);
@@ -111,7 +111,7 @@ fn rows_are_selected_moved_and_used_again() {
 
 #[test]
 fn a_misuse_of_rows_is_named_and_changes_nothing() {
-    let model = family("llama3");
+    let model = stored("llama3");
     let mut texts = prompts();
     let mut session = model.open(4, 6).unwrap();
     let _ = prefill(&mut *session, &texts);

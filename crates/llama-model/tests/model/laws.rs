@@ -1,6 +1,6 @@
 //! What holds of every model, whatever its weights.
 
-use crate::common::{FAMILIES, family, golden, goldens, load, logits, max_difference, trainable, unlabelled};
+use crate::common::{MODELS, golden, goldens, load, logits, max_difference, stored, trainable, unlabelled};
 use llama_model::{Llama, LlamaConfig, RandomSource, RopeScaling};
 use nn_core::{IGNORE_INDEX, Mode, TokenBatch};
 use tch::{Device, Kind, Tensor};
@@ -16,8 +16,8 @@ fn sequences() -> Vec<Vec<i64>> {
 #[test]
 fn a_sequence_gets_in_a_batch_what_it_gets_alone() {
     let even = vec![vec![1, 5, 9], vec![2, 44, 4], vec![8, 3, 3]];
-    for name in FAMILIES {
-        let model = family(name);
+    for name in MODELS {
+        let model = stored(name);
         for batch in [sequences(), even.clone()] {
             let together = logits(&model, &batch);
             let alone: Vec<Tensor> =
@@ -33,7 +33,7 @@ fn no_token_sees_a_later_one() {
     let ids = golden("llama3").input_ids;
     let mut changed = ids.clone();
     changed[10] = (ids[10] + 1) % 48;
-    let model = family("llama3");
+    let model = stored("llama3");
     let (before, after) = (logits(&model, &[ids]), logits(&model, &[changed]));
     assert!(max_difference(&before.narrow(0, 0, 10), &after.narrow(0, 0, 10)) < SAME);
     assert!(max_difference(&before.narrow(0, 10, 1), &after.narrow(0, 10, 1)) > 1e-2);
@@ -47,8 +47,8 @@ fn the_loss_is_the_negative_log_probability_of_the_labels() {
     labels[2][4] = IGNORE_INDEX;
     let batch =
         TokenBatch::from_sequences(sequences.iter().map(Vec::as_slice).zip(labels.iter().map(Vec::as_slice)));
-    for name in FAMILIES {
-        let model = family(name);
+    for name in MODELS {
+        let model = stored(name);
         let mut expected = 0.0;
         for (ids, labels) in sequences.iter().zip(&labels) {
             let log_probabilities = logits(&model, std::slice::from_ref(ids)).log_softmax(-1, Kind::Double);
@@ -67,7 +67,7 @@ fn the_loss_is_the_negative_log_probability_of_the_labels() {
 fn gradient_checkpointing_changes_no_loss_and_no_gradient() {
     let sequences = sequences();
     let batch = TokenBatch::from_sequences(sequences.iter().map(|ids| (ids.as_slice(), ids.as_slice())));
-    for name in FAMILIES {
+    for name in MODELS {
         let gradients = |on: bool| {
             let (mut model, parameters) = trainable(name);
             model.set_gradient_checkpointing(on);
@@ -90,12 +90,12 @@ const HALF_PRECISION: [(Kind, f64); 2] = [(Kind::BFloat16, 16.0 / 256.0), (Kind:
 #[test]
 fn half_precision_stays_near_float32() {
     for (kind, tolerance) in HALF_PRECISION {
-        for name in FAMILIES {
+        for name in MODELS {
             let golden = golden(name);
             let model = load(&goldens().join(name), kind);
             assert_eq!(model.kind(), kind);
             let ids = [golden.input_ids];
-            let exact = logits(&family(name), &ids);
+            let exact = logits(&stored(name), &ids);
             let largest = exact.abs().max().double_value(&[]);
             let difference = max_difference(&logits(&model, &ids), &exact) / largest;
             assert!(difference > 0.0 && difference < tolerance, "{name} in {kind:?}: {difference}");
@@ -120,7 +120,7 @@ fn only_a_factor_other_than_one_stretches_positions() {
 
 #[test]
 fn a_token_outside_the_vocabulary_is_named() {
-    let model = family("llama1");
+    let model = stored("llama1");
     for id in [48, -1] {
         let error = model.hidden_states(&unlabelled(&[vec![1, id]]), Mode::Eval).unwrap_err();
         assert_eq!(error.to_string(), format!("token id {id} is outside the vocabulary of 48"));

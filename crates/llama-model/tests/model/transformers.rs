@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use crate::common::{FAMILIES, family, golden, goldens, load, logits, matrix, max_difference, trainable};
-use llama_model::LlamaConfig;
-use nn_core::{Mode, TokenBatch};
+use crate::common::{MODELS, golden, goldens, load, logits, matrix, max_difference, stored, trainable};
+use llama_model::{FAMILIES, LlamaConfig};
+use nn_core::{CausalLm, Mode, TokenBatch};
 use serde::Deserialize;
 use tch::{Kind, Tensor};
 use weights::TensorStore;
@@ -15,18 +15,43 @@ const TOLERANCE: f64 = 1e-4;
 
 #[test]
 fn logits_of_every_family_equal_transformers() {
-    for name in FAMILIES {
+    for name in MODELS {
         let golden = golden(name);
-        let difference = max_difference(&logits(&family(name), &[golden.input_ids]), &matrix(&golden.logits));
+        let difference = max_difference(&logits(&stored(name), &[golden.input_ids]), &matrix(&golden.logits));
         assert!(difference < TOLERANCE, "{name}: {difference}");
     }
 }
 
 #[test]
-fn logits_far_into_a_text_equal_transformers() {
-    for name in FAMILIES {
+fn greedy_tokens_of_every_family_equal_transformers() {
+    for name in MODELS {
         let golden = golden(name);
-        let logits = logits(&family(name), &[golden.long_input_ids]);
+        let mut text = golden.input_ids[..6].to_vec();
+        let model = stored(name);
+        let mut session = model.open(1, golden.greedy.len()).unwrap();
+        let mut logits = session.prefill(&[(0, &text)]).unwrap();
+        while text.len() < golden.greedy.len() {
+            let token = logits.argmax(-1, false).int64_value(&[0]);
+            text.push(token);
+            logits = session.step(&[(0, token)]).unwrap();
+        }
+        assert_eq!(text, golden.greedy, "{name}");
+    }
+}
+
+#[test]
+fn every_family_has_a_model_of_transformers() {
+    let configs = MODELS.map(|name| LlamaConfig::from_dir(&goldens().join(name)).unwrap());
+    for family in FAMILIES {
+        assert!(configs.iter().any(|config| config.family == *family), "{family:?}");
+    }
+}
+
+#[test]
+fn logits_far_into_a_text_equal_transformers() {
+    for name in MODELS {
+        let golden = golden(name);
+        let logits = logits(&stored(name), &[golden.long_input_ids]);
         let last = logits.narrow(0, logits.size()[0] - 2, 2);
         let difference = max_difference(&last, &matrix(&golden.long_last_logits));
         assert!(difference < TOLERANCE, "{name}: {difference}");
@@ -35,7 +60,7 @@ fn logits_far_into_a_text_equal_transformers() {
 
 #[test]
 fn loss_and_gradients_of_every_parameter_equal_transformers() {
-    for name in FAMILIES {
+    for name in MODELS {
         let golden = golden(name);
         let (model, parameters) = trainable(name);
         let batch = TokenBatch::from_sequences([(golden.input_ids.as_slice(), golden.labels.as_slice())]);
@@ -54,7 +79,7 @@ fn loss_and_gradients_of_every_parameter_equal_transformers() {
 
 #[test]
 fn a_configuration_names_every_tensor_of_its_checkpoint_and_no_other() {
-    for name in FAMILIES {
+    for name in MODELS {
         let dir = goldens().join(name);
         let store = TensorStore::open(&dir).unwrap();
         let in_file: BTreeMap<String, Vec<i64>> =

@@ -93,14 +93,6 @@ pub struct LlamaConfig {
     pub torch_dtype: Option<String>,
 }
 
-pub(crate) fn refuse(
-    field: &'static str,
-    actual: impl Into<String>,
-    expected: impl Into<String>,
-) -> ModelError {
-    ModelError::Config { field, actual: actual.into(), expected: expected.into() }
-}
-
 impl LlamaConfig {
     /// A configuration with LLaMA-1's constants and the given widths; the other fields are public.
     pub fn new(vocab_size: i64, hidden_size: i64, intermediate_size: i64, layers: usize, heads: i64) -> Self {
@@ -142,10 +134,10 @@ impl LlamaConfig {
             ("num_hidden_layers", self.num_hidden_layers as i64),
         ];
         if let Some((field, value)) = positive.into_iter().find(|&(_, value)| value < 1) {
-            return Err(refuse(field, value.to_string(), "it has to be at least 1"));
+            return Err(ModelError::config(field, value.to_string(), "it has to be at least 1"));
         }
         if self.head_dim % 2 != 0 {
-            return Err(refuse(
+            return Err(ModelError::config(
                 "head_dim",
                 self.head_dim.to_string(),
                 "rotary embedding needs an even width",
@@ -153,13 +145,17 @@ impl LlamaConfig {
         }
         if self.num_attention_heads % self.num_key_value_heads != 0 {
             let expected = format!("it has to divide num_attention_heads {}", self.num_attention_heads);
-            return Err(refuse("num_key_value_heads", self.num_key_value_heads.to_string(), expected));
+            return Err(ModelError::config(
+                "num_key_value_heads",
+                self.num_key_value_heads.to_string(),
+                expected,
+            ));
         }
         let possible = self.family.write_and_read(self.decoder)?;
         if possible != self.decoder {
             let expected =
                 format!("such a model has the optional parts [{possible}], and this one [{}]", self.decoder);
-            return Err(refuse("model_type", self.family.model_type, expected));
+            return Err(ModelError::config("model_type", self.family.model_type, expected));
         }
         Ok(())
     }

@@ -5,7 +5,6 @@ use std::path::Path;
 use serde::Deserialize;
 use serde_json::{Map, json};
 
-use crate::config::refuse;
 use crate::families::FAMILIES;
 use crate::family::write_keys;
 use crate::{Family, LlamaConfig, ModelError, RopeScaling, TokenIds};
@@ -54,7 +53,7 @@ struct RawRope {
 impl RawRope {
     fn scaling(&self) -> Result<Option<RopeScaling>, ModelError> {
         let need = |field: &'static str, value: Option<f64>| {
-            value.ok_or_else(|| refuse(field, "missing", "this kind of rope_scaling needs it"))
+            value.ok_or_else(|| ModelError::config(field, "missing", "this kind of rope_scaling needs it"))
         };
         match self.rope_type.as_deref().or(self.old_type.as_deref()).unwrap_or("default") {
             "default" => Ok(None),
@@ -65,7 +64,11 @@ impl RawRope {
                 high_freq_factor: need("rope_scaling.high_freq_factor", self.high_freq_factor)?,
                 original_max_position_embeddings: self.original_max_position_embeddings.unwrap_or(8192),
             })),
-            other => Err(refuse("rope_scaling.rope_type", other, "default, linear and llama3 are supported")),
+            other => Err(ModelError::config(
+                "rope_scaling.rope_type",
+                other,
+                "default, linear and llama3 are supported",
+            )),
         }
     }
 }
@@ -76,7 +79,7 @@ fn family_of(model_type: Option<&str>) -> Result<&'static Family, ModelError> {
     FAMILIES.iter().copied().find(|family| family.model_type == model_type).ok_or_else(|| {
         let known: Vec<&str> = FAMILIES.iter().map(|family| family.model_type).collect();
         let is = if known.len() == 1 { "is" } else { "are" };
-        refuse("model_type", model_type, format!("only {} {is} supported", known.join(", ")))
+        ModelError::config("model_type", model_type, format!("only {} {is} supported", known.join(", ")))
     })
 }
 
@@ -104,7 +107,7 @@ impl LlamaConfig {
             .map_err(|source| ModelError::Parse { path: "config.json".into(), source })?;
         let family = family_of(raw.model_type.as_deref())?;
         if let Some(act) = raw.hidden_act.as_deref().filter(|&act| act != "silu") {
-            return Err(refuse("hidden_act", act, "only silu is supported"));
+            return Err(ModelError::config("hidden_act", act, "only silu is supported"));
         }
         let rope = raw.rope_scaling.as_ref().or(raw.rope_parameters.as_ref());
         let theta = raw.rope_theta.or_else(|| raw.rope_parameters.as_ref()?.rope_theta);

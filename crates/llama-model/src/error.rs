@@ -48,3 +48,14 @@ pub enum ModelError {
     #[error(transparent)]
     Nn(#[from] NnError),
 }
+
+impl ModelError {
+    /// Refuses a value of a field of `config.json`.
+    pub(crate) fn config(
+        field: &'static str,
+        actual: impl Into<String>,
+        expected: impl Into<String>,
+    ) -> Self {
+        Self::Config { field, actual: actual.into(), expected: expected.into() }
+    }
+}

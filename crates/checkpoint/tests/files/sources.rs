@@ -135,7 +135,7 @@ fn missing_and_misshapen_parts_of_metas_files_are_named() {
 
 #[test]
 fn gguf_files_make_the_models_that_transformers_has() {
-    for name in ["llama3", "tied_linear", "biased"] {
+    for name in ["llama3", "tied_linear", "biased", "qwen2"] {
         let checkpoint = Gguf.open(&goldens().join(format!("gguf/{name}.gguf"))).unwrap();
         let model = model(&*checkpoint).unwrap();
         let expected = LlamaConfig::from_dir(&family(name)).unwrap();
@@ -167,7 +167,7 @@ fn edited(from: &[u8], to: &[u8]) -> (tempfile::TempDir, PathBuf) {
 #[test]
 fn a_gguf_file_of_another_architecture_is_rejected_with_the_field() {
     for (from, to, expected) in [
-        ("\x05\0\0\0\0\0\0\0llama", "\x05\0\0\0\0\0\0\0qwen2", "`general.architecture` is qwen2"),
+        ("\x05\0\0\0\0\0\0\0llama", "\x05\0\0\0\0\0\0\0gemma", "`general.architecture` is gemma"),
         ("llama.block_count", "llama.block_kount", "`llama.block_count` is missing"),
         ("llama.attention.head_count_kv", "llama.attention.head_kount_kv", "has shape"),
         ("token_embd.weight", "token_embq.weight", "no tensor `token_embd.weight`"),

@@ -58,9 +58,10 @@ FAMILIES = {
         {"tie_word_embeddings": True, "rope_scaling": {"rope_type": "linear", "factor": 4.0}},
     ),
     "biased": (torch.float16, {"attention_bias": True, "mlp_bias": True, "num_key_value_heads": 1}),
+    "qwen2": (torch.bfloat16, {"num_key_value_heads": 2, "rope_theta": 1e6, "tie_word_embeddings": True}),
 }
 # The others are LLaMA's.
-CLASSES = {}
+CLASSES = {"qwen2": "Qwen2"}
 GREEDY_TOKENS = 16
 
 

@@ -10,7 +10,7 @@ use tch::{Device, Kind, Tensor};
 use weights::{CheckpointSource, ParameterSource, TensorStore};
 
 /// Every model that `goldens/make.py` makes.
-pub(crate) const MODELS: [&str; 4] = ["llama1", "llama3", "tied_linear", "biased"];
+pub(crate) const MODELS: [&str; 5] = ["llama1", "llama3", "tied_linear", "biased", "qwen2"];
 
 /// `golden.json` of one model.
 #[derive(Debug, Deserialize)]

@@ -109,7 +109,7 @@ fn weights_that_cannot_be_read_are_refused_with_the_reason() {
     refused(&scene, &[], FAILED, &parts);
     refused(&scene, &["--full"], FAILED, &parts);
     edit(&scene.path("model/config.json"), "model_type", "gpt2");
-    refused(&scene, &[], FAILED, &["`model_type` is gpt2", "only llama, qwen2 are supported"]);
+    refused(&scene, &[], FAILED, &["`model_type` is gpt2", "only llama, qwen2, qwen3 are supported"]);
     fs::write(scene.path("model/config.json"), "{").unwrap();
     refused(&scene, &[], FAILED, &["config.json` is not a LLaMA config.json"]);
     fs::remove_file(scene.path("model/config.json")).unwrap();

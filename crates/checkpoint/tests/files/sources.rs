@@ -135,7 +135,7 @@ fn missing_and_misshapen_parts_of_metas_files_are_named() {
 
 #[test]
 fn gguf_files_make_the_models_that_transformers_has() {
-    for name in ["llama3", "tied_linear", "biased", "qwen2"] {
+    for name in ["llama3", "tied_linear", "biased", "qwen2", "qwen3"] {
         let checkpoint = Gguf.open(&goldens().join(format!("gguf/{name}.gguf"))).unwrap();
         let model = model(&*checkpoint).unwrap();
         let expected = LlamaConfig::from_dir(&family(name)).unwrap();

@@ -21,7 +21,7 @@ HERE = Path(__file__).resolve().parent
 FAMILIES_DIR = HERE.parents[2] / "llama-model/tests/goldens"
 sys.path.insert(0, str(FAMILIES_DIR))
 from make import randomise, rounded  # noqa: E402
-FAMILIES = ["llama3", "tied_linear", "biased", "qwen2"]
+FAMILIES = ["llama3", "tied_linear", "biased", "qwen2", "qwen3"]
 # The one that can be used as a whole.
 WITH_TOKENIZER = "tied_linear"
 META_SHARDS = 2

@@ -59,9 +59,10 @@ FAMILIES = {
     ),
     "biased": (torch.float16, {"attention_bias": True, "mlp_bias": True, "num_key_value_heads": 1}),
     "qwen2": (torch.bfloat16, {"num_key_value_heads": 2, "rope_theta": 1e6, "tie_word_embeddings": True}),
+    "qwen3": (torch.bfloat16, {"num_key_value_heads": 2, "rope_theta": 1e6, "head_dim": 16}),
 }
 # The others are LLaMA's.
-CLASSES = {"qwen2": "Qwen2"}
+CLASSES = {"qwen2": "Qwen2", "qwen3": "Qwen3"}
 GREEDY_TOKENS = 16
 
 

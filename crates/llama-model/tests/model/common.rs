@@ -10,7 +10,7 @@ use tch::{Device, Kind, Tensor};
 use weights::{CheckpointSource, ParameterSource, TensorStore};
 
 /// Every model that `goldens/make.py` makes.
-pub(crate) const MODELS: [&str; 5] = ["llama1", "llama3", "tied_linear", "biased", "qwen2"];
+pub(crate) const MODELS: [&str; 6] = ["llama1", "llama3", "tied_linear", "biased", "qwen2", "qwen3"];
 
 /// `golden.json` of one model.
 #[derive(Debug, Deserialize)]

@@ -4,7 +4,7 @@
 use std::error::Error;
 use std::ops::ControlFlow;
 
-use infer::{BoxError, GenerateConfig, SamplingConfig, TokenText, generate, greedy};
+use infer::{BoxError, GenerateConfig, SamplingConfig, TokenText, generate_streaming, greedy};
 use nn_core::{CausalLm, DecodeSession, NnError};
 use tch::Tensor;
 
@@ -15,7 +15,7 @@ fn main() -> Result<(), Box<dyn Error>> {
 
     let sampling = SamplingConfig { do_sample: true, temperature: 0.5, seed: 1, ..SamplingConfig::default() };
     let config = GenerateConfig { sampling, ..config };
-    let answers = generate(&Counter, &Digits, &[vec![1]], &config, &mut |_, piece| {
+    let answers = generate_streaming(&Counter, &Digits, &[vec![1]], &config, &mut |_, piece| {
         print!("{piece}"); // as it is written
         ControlFlow::Continue(())
     })?;

@@ -2,9 +2,7 @@
 
 use std::sync::Arc;
 
-use nn_core::NnError;
-
-use crate::BoxError;
+use nn_core::{BoxError, NnError};
 
 /// A generation that cannot run.
 #[derive(Debug, thiserror::Error)]

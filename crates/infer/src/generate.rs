@@ -10,13 +10,26 @@ use crate::{
 
 /// Continues every prompt as `config` says, all together, each as if it were alone.
 ///
+/// # Errors
+/// [`InferError`] when a prompt or a setting cannot be used, or the model or the tokenizer fails.
+pub fn generate(
+    model: &dyn CausalLm,
+    decoder: &dyn TokenText,
+    prompts: &[Vec<i64>],
+    config: &GenerateConfig,
+) -> Result<Vec<Generation>, InferError> {
+    generate_streaming(model, decoder, prompts, config, &mut |_, _| ControlFlow::Continue(()))
+}
+
+/// Continues every prompt as [`generate`] does, and gives out text while it is written.
+///
 /// `on_text` gets the number of a prompt and its new text, piece by piece; pieces are whole characters, and all of a
 /// prompt's together are its text (a beam search has one piece). When it breaks, the texts that are not finished end as
 /// [`FinishReason::Cancelled`].
 ///
 /// # Errors
 /// [`InferError`] when a prompt or a setting cannot be used, or the model or the tokenizer fails.
-pub fn generate(
+pub fn generate_streaming(
     model: &dyn CausalLm,
     decoder: &dyn TokenText,
     prompts: &[Vec<i64>],

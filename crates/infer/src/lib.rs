@@ -1,6 +1,6 @@
 //! Text generation over any [`nn_core::CausalLm`].
 //!
-//! [`generate`] continues prompts to their end; [`Batcher`] lets requests join and leave while others go on; both choose
+//! [`generate`] continues prompts to their end, [`generate_streaming`] shows the text meanwhile; [`Batcher`] lets requests join and leave while others go on; both choose
 //! tokens as a [`SamplingConfig`] says: the best, a draw, or a beam search. [`TextStream`] turns tokens into text that can
 //! be shown at once. [`greedy`] is the short form without text, [`perplexity`] asks how well a model predicts a text.
 
@@ -24,10 +24,10 @@ mod text;
 pub use batcher::{BatchEvent, Batcher};
 pub use config::{GenerateConfig, SamplingConfig};
 pub use error::InferError;
-pub use generate::generate;
+pub use generate::{generate, generate_streaming};
 pub use generation::{FinishReason, Generation};
 pub use greedy::greedy;
 pub use perplexity::{Perplexity, perplexity, windows};
-pub use process::{min_p, process_scores, repetition_penalty, temperature, top_k, top_p};
 pub use request::{Request, RequestId};
-pub use text::{BoxError, TextStream, TokenText};
+pub use nn_core::BoxError;
+pub use text::{TextStream, TokenText};

@@ -11,7 +11,7 @@ use crate::SamplingConfig;
 /// Applies all that `sampling` asks for. `text` is the prompt and what was written behind it; at least `keep` tokens stay.
 ///
 /// Temperature and the cuts behind it only count when a token is drawn at random.
-pub fn process_scores(scores: &mut [f32], text: &[i64], sampling: &SamplingConfig, keep: usize) {
+pub(crate) fn process_scores(scores: &mut [f32], text: &[i64], sampling: &SamplingConfig, keep: usize) {
     repetition_penalty(scores, text, sampling.repetition_penalty);
     if sampling.do_sample {
         temperature(scores, sampling.temperature);
@@ -23,7 +23,7 @@ pub fn process_scores(scores: &mut [f32], text: &[i64], sampling: &SamplingConfi
 
 /// Makes every token of `text` less likely, once each: positive scores are divided by `penalty`, negative ones multiplied
 /// (Keskar et al., 2019, arXiv 1909.05858, §4.1).
-pub fn repetition_penalty(scores: &mut [f32], text: &[i64], penalty: f64) {
+fn repetition_penalty(scores: &mut [f32], text: &[i64], penalty: f64) {
     if is_one(penalty) {
         return;
     }
@@ -38,7 +38,7 @@ pub fn repetition_penalty(scores: &mut [f32], text: &[i64], penalty: f64) {
 }
 
 /// Divides the scores by `temperature`.
-pub fn temperature(scores: &mut [f32], temperature: f64) {
+fn temperature(scores: &mut [f32], temperature: f64) {
     if !is_one(temperature) {
         for score in scores {
             *score /= temperature as f32;
@@ -47,7 +47,7 @@ pub fn temperature(scores: &mut [f32], temperature: f64) {
 }
 
 /// Keeps the `k` best tokens, at least `keep`, and all that tie with the last of them; 0 keeps all.
-pub fn top_k(scores: &mut [f32], k: usize, keep: usize) {
+fn top_k(scores: &mut [f32], k: usize, keep: usize) {
     if k == 0 || k.max(keep) >= scores.len() {
         return;
     }
@@ -57,7 +57,7 @@ pub fn top_k(scores: &mut [f32], k: usize, keep: usize) {
 
 /// Keeps the fewest best tokens that hold the probability `p` together, at least `keep` (Holtzman et al., 2019, arXiv
 /// 1904.09751, §3.1).
-pub fn top_p(scores: &mut [f32], p: f64, keep: usize) {
+fn top_p(scores: &mut [f32], p: f64, keep: usize) {
     if p >= 1.0 {
         return;
     }
@@ -96,7 +96,7 @@ pub fn top_p(scores: &mut [f32], p: f64, keep: usize) {
 
 /// Keeps tokens of at least `p` times the probability of the best, at least `keep` tokens (Nguyen et al., 2024, arXiv
 /// 2407.01082).
-pub fn min_p(scores: &mut [f32], p: f64, keep: usize) {
+fn min_p(scores: &mut [f32], p: f64, keep: usize) {
     if p == 0.0 {
         return;
     }
@@ -173,3 +173,6 @@ impl Softmax {
         Self { largest, total }
     }
 }
+
+#[cfg(test)]
+mod tests;

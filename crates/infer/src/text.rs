@@ -1,9 +1,8 @@
 //! Text while it is written: whole characters only, and nothing that may still become a stop string.
 
-use crate::InferError;
+use nn_core::BoxError;
 
-/// A failure of somebody else's code.
-pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
+use crate::InferError;
 
 /// What generation asks of a tokenizer.
 pub trait TokenText: Send + Sync {

@@ -1,7 +1,5 @@
 //! Text out of a model.
 
-use std::ops::ControlFlow;
-
 use infer::{BoxError, GenerateConfig, TokenText, generate};
 use llama_tokenizer::LlamaTokenizer;
 use nn_core::CausalLm;
@@ -32,7 +30,6 @@ pub fn generate_text(
         config.eos_ids.push(tokenizer.eos_id());
     }
     let prompts = [tokenizer.encode(prompt, true)?];
-    let answers =
-        generate(model, &Decoder(tokenizer), &prompts, &config, &mut |_, _| ControlFlow::Continue(()))?;
+    let answers = generate(model, &Decoder(tokenizer), &prompts, &config)?;
     Ok(answers.into_iter().next().map(|answer| answer.text).unwrap_or_default())
 }

@@ -3,7 +3,7 @@
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
-use infer::{BoxError, GenerateConfig, Generation, SamplingConfig, TokenText, generate};
+use infer::{BoxError, GenerateConfig, Generation, SamplingConfig, TokenText, generate_streaming};
 use llama_model::{Llama, LlamaConfig};
 use tch::{Device, Kind};
 use weights::{CheckpointSource, TensorStore};
@@ -50,7 +50,7 @@ pub(crate) fn shown(
     config: &GenerateConfig,
 ) -> (Vec<Generation>, Vec<String>) {
     let mut shown = vec![String::new(); prompts.len()];
-    let answers = generate(model, text, prompts, config, &mut |index, piece| {
+    let answers = generate_streaming(model, text, prompts, config, &mut |index, piece| {
         shown[index].push_str(piece);
         ControlFlow::Continue(())
     });

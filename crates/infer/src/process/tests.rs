@@ -3,9 +3,8 @@
 //! Of tokens that tie where top-p cuts, transformers keeps any: its sort is not stable. There, only how many stay is
 //! compared.
 #![allow(clippy::float_cmp, reason = "the same operations give the same bits")]
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
-use infer::{SamplingConfig, min_p, process_scores, top_k, top_p};
+use super::*;
 use serde::Deserialize;
 
 #[derive(Deserialize)]

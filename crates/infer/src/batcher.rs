@@ -9,14 +9,14 @@ use crate::greedy::most_probable;
 use crate::request::{Active, Progress};
 use crate::{FinishReason, Generation, InferError, Request, RequestId, TokenText};
 
-/// What happened to a request.
+/// Event of a request.
 #[derive(Debug)]
 pub enum BatchEvent {
     /// It has one token more. A beam search shows its text when it ends, at once.
     Token {
         /// The request.
         id: RequestId,
-        /// What can be shown of it: whole characters, nothing that may become a stop string; so perhaps nothing. All
+        /// New text that can be shown: whole characters, nothing that may become a stop string; perhaps nothing. All
         /// pieces of a request together are the text of its generation.
         text: String,
     },
@@ -31,12 +31,12 @@ pub enum BatchEvent {
     Failed {
         /// The request.
         id: RequestId,
-        /// Why.
+        /// Cause of the failure.
         error: InferError,
     },
 }
 
-/// Requests that are continued together, each as if it were alone.
+/// Continuous batching: generates for several requests together, each as if it were alone.
 ///
 /// All share the rows of one session. A request takes one row, or one for each beam; the rows in use are always the first
 /// ones, so that a step reads keys and values where they lie.
@@ -74,22 +74,22 @@ impl<'a> Batcher<'a> {
         })
     }
 
-    /// Rows there are.
+    /// Returns the number of rows.
     pub fn rows(&self) -> usize {
         self.rows
     }
 
-    /// Tokens of a row.
+    /// Returns the number of tokens that a row has room for.
     pub fn capacity(&self) -> usize {
         self.capacity
     }
 
-    /// Rows that no request holds.
+    /// Returns the number of rows that no request holds.
     pub fn free_rows(&self) -> usize {
         self.rows - self.used_rows()
     }
 
-    /// Whether there is nothing to do.
+    /// Tells whether no request is left.
     pub fn is_idle(&self) -> bool {
         self.active.is_empty()
     }
@@ -226,11 +226,11 @@ impl<'a> Batcher<'a> {
     }
 }
 
-/// What a pass of the model gave.
+/// Result of one pass of the model.
 struct Pass {
     /// `[n, V]`.
     logits: Tensor,
-    /// Where each row of `logits` is largest.
+    /// Token with the largest logit of each row.
     best: Vec<i64>,
     /// The session's row that each row of `logits` belongs to.
     rows: Vec<usize>,

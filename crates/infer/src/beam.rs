@@ -49,7 +49,7 @@ pub(crate) struct BeamSearch {
     pub(crate) running: Vec<Beam>,
     /// Best first, at most `num_beams`.
     finished: Vec<Hypothesis>,
-    /// Whether a running beam could still beat the worst finished one.
+    /// True while a running beam can still beat the worst finished one.
     improvable: bool,
     limit: usize,
     draws: Draws,
@@ -103,7 +103,7 @@ impl BeamSearch {
         copies
     }
 
-    /// Whether the search is over.
+    /// Tells whether the search is over.
     pub(crate) fn is_done(&self, config: &GenerateConfig) -> bool {
         self.running.is_empty() || !self.improvable || self.is_full(config) && config.sampling.early_stopping
     }

@@ -1,8 +1,8 @@
-//! What a caller decides about a generation.
+//! Settings of a generation.
 
 use crate::InferError;
 
-/// How the next token is chosen. The default is greedy: the most probable token, once.
+/// Sampling of the next token. The default is greedy: the most probable token.
 #[derive(Debug, Clone, PartialEq)]
 pub struct SamplingConfig {
     /// Draw at random instead of taking the best. Temperature, top-k, top-p and min-p only count then, as in
@@ -10,15 +10,15 @@ pub struct SamplingConfig {
     pub do_sample: bool,
     /// Logits are divided by it; 1 changes nothing.
     pub temperature: f64,
-    /// Only the `top_k` best tokens, and those that tie with the last of them, are drawn from; 0 is off.
+    /// Top-k sampling: draws from the `top_k` best tokens and those that tie with the last of them; 0 is off.
     pub top_k: usize,
-    /// Only the fewest best tokens that hold this much probability together are drawn from; 1 is off.
+    /// Nucleus (top-p) sampling: draws from the smallest set of tokens whose probabilities add up to this; 1 is off.
     pub top_p: f64,
-    /// Only tokens of at least this part of the best one's probability are drawn from; 0 is off.
+    /// Min-p sampling: draws from tokens of at least this part of the best one's probability; 0 is off.
     pub min_p: f64,
-    /// How much less likely a token becomes that the prompt or the text holds already; 1 is off.
+    /// Repetition penalty on tokens that the prompt or the text holds already; 1 is off.
     pub repetition_penalty: f64,
-    /// Beams that are followed at once; 1 is no beam search.
+    /// Beams of beam search; 1 is no beam search.
     pub num_beams: usize,
     /// A finished beam's score is divided by its length in tokens to this power.
     pub length_penalty: f64,
@@ -45,7 +45,7 @@ impl Default for SamplingConfig {
     }
 }
 
-/// How a text is continued and when it ends.
+/// Settings of a generation: length, ends and sampling.
 #[derive(Debug, Clone, PartialEq)]
 pub struct GenerateConfig {
     /// The most tokens to add to a prompt. Default 128, as alpaca-lora's `generate.py` has it.
@@ -54,7 +54,7 @@ pub struct GenerateConfig {
     pub eos_ids: Vec<i64>,
     /// Strings that end an answer; its text ends before the first of them.
     pub stop: Vec<String>,
-    /// How tokens are chosen.
+    /// Choice of tokens.
     pub sampling: SamplingConfig,
 }
 

@@ -1,4 +1,4 @@
-//! Choosing a token where its scores are: what [`crate::process::process_scores`] and [`draw`](crate::draw) do, in tensor operations, so that
+//! Choosing a token on the device of its scores: what [`crate::process::process_scores`] and [`draw`](crate::draw) do, in tensor operations, so that
 //! a number comes back from a GPU and not the scores of a whole vocabulary.
 
 use nn_core::{NnError, TorchContext};

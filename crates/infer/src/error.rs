@@ -21,7 +21,7 @@ pub enum InferError {
         name: &'static str,
         /// Its value.
         actual: f64,
-        /// What it has to be.
+        /// Accepted values.
         expected: &'static str,
     },
     /// A prompt that leaves no room for an answer.

@@ -1,15 +1,15 @@
-//! What a generation gives.
+//! The result of a generation.
 
-/// Why a text ended.
+/// Reason for which a text ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FinishReason {
     /// The model wrote an end token.
     Eos,
-    /// The text came to a stop string.
+    /// The text reached a stop string.
     Stop,
-    /// `max_new_tokens` were written, or the room was full.
+    /// `max_new_tokens` were generated, or the row is full.
     Length,
-    /// The caller wanted no more.
+    /// The caller cancelled it.
     Cancelled,
 }
 
@@ -20,6 +20,6 @@ pub struct Generation {
     pub ids: Vec<i64>,
     /// Their text; it ends before a stop string.
     pub text: String,
-    /// Why it ended.
+    /// Reason for which it ended.
     pub finish: FinishReason,
 }

@@ -27,7 +27,7 @@ pub use error::InferError;
 pub use generate::{generate, generate_streaming};
 pub use generation::{FinishReason, Generation};
 pub use greedy::greedy;
+pub use nn_core::BoxError;
 pub use perplexity::{Perplexity, perplexity, windows};
 pub use request::{Request, RequestId};
-pub use nn_core::BoxError;
 pub use text::{TextStream, TokenText};

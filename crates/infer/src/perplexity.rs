@@ -1,10 +1,10 @@
-//! How well a model predicts a text.
+//! Perplexity: the measure of how well a model predicts a text.
 
 use nn_core::{IGNORE_INDEX, NnError, TokenBatch};
 
 use crate::InferError;
 
-/// How well the tokens of some texts were predicted.
+/// Perplexity of a model over some texts.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Perplexity {
     /// `exp(mean_nll)`.

@@ -1,4 +1,4 @@
-//! What is done to the scores of the next token before one is drawn, in the order and with the rounding of transformers
+//! Processing of the next token's scores before one is drawn, in the order and with the rounding of transformers
 //! 4.57 (`generation/logits_process.py`, `GenerationMixin._get_logits_processor`).
 //!
 //! Scores are logits, or log-probabilities in a beam search: one number for each token of the vocabulary; a token that
@@ -132,13 +132,13 @@ pub(crate) fn best(scores: impl Iterator<Item = f32>, n: usize) -> Vec<(usize, f
     kept
 }
 
-/// Whether a factor was left at the value that changes nothing.
+/// Tells whether a factor is 1, which changes nothing.
 #[expect(clippy::float_cmp, reason = "a setting, not a result")]
 pub(crate) fn is_one(factor: f64) -> bool {
     factor == 1.0
 }
 
-/// The order of numbers, in which 0 and -0 are equal.
+/// Compares numbers; 0 and -0 are equal.
 pub(crate) fn ascending(a: f32, b: f32) -> Ordering {
     (a + 0.0).total_cmp(&(b + 0.0))
 }
@@ -160,7 +160,7 @@ fn retain(scores: &mut [f32], kept: impl Iterator<Item = usize>) {
     }
 }
 
-/// What turns scores into probabilities: `exp(score - largest) / total`.
+/// Terms of the softmax `exp(score - largest) / total`.
 struct Softmax {
     largest: f32,
     total: f64,

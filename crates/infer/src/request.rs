@@ -10,16 +10,16 @@ use crate::process::process_scores;
 use crate::sequence::{Sequence, read_scores};
 use crate::{FinishReason, GenerateConfig, Generation, InferError, TextStream, TokenText};
 
-/// A prompt and how it is to be continued.
+/// A prompt and the settings of its generation.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Request {
     /// Token ids, the beginning-of-text token included.
     pub prompt: Vec<i64>,
-    /// How to go on, and until when.
+    /// Settings of its generation.
     pub config: GenerateConfig,
 }
 
-/// Names a request of one [`crate::Batcher`]; counts up from 0 in the order they were added.
+/// Id of a request of one [`crate::Batcher`]; counts up from 0 in the order they were added.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RequestId(pub(crate) u64);
 
@@ -29,7 +29,7 @@ impl fmt::Display for RequestId {
     }
 }
 
-/// How a request is continued.
+/// State of a request's generation.
 #[derive(Debug)]
 enum Work {
     /// One text; boxed, because it is larger than the other.
@@ -45,21 +45,21 @@ pub(crate) struct Active {
     config: GenerateConfig,
     /// Rows of the session, by slot: one, or one for each beam.
     pub(crate) rows: Vec<usize>,
-    /// Whether the prompt was read.
+    /// True once the prompt was read.
     pub(crate) begun: bool,
     /// The most tokens to add.
     pub(crate) limit: usize,
     work: Work,
 }
 
-/// What one pass of the model made of a request.
+/// Effect of one pass of the model on a request.
 #[derive(Debug, Default)]
 pub(crate) struct Progress {
     /// New text.
     pub(crate) text: String,
     /// Slots to be copied before the next pass.
     pub(crate) copies: Vec<Copy>,
-    /// Why the request ended, if it did.
+    /// Reason for which the request ended, if it did.
     pub(crate) finish: Option<FinishReason>,
 }
 
@@ -156,7 +156,7 @@ impl Active {
     }
 }
 
-/// Whether the last of `ids` brought the text to a stop string. Every token has at least a byte of text, nearly always, so
+/// Tells whether the last of `ids` completed a stop string. Every token has at least a byte of text, nearly always, so
 /// only as many are decoded as the longest stop string has bytes.
 fn ends_in_stop(ids: &[i64], config: &GenerateConfig, decoder: &dyn TokenText) -> Result<bool, InferError> {
     let Some(longest) = config.stop.iter().map(String::len).max() else { return Ok(false) };

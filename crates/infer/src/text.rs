@@ -4,22 +4,22 @@ use nn_core::BoxError;
 
 use crate::InferError;
 
-/// What generation asks of a tokenizer.
+/// Decoder of token ids, the part of a tokenizer that generation needs.
 pub trait TokenText: Send + Sync {
-    /// The text of token ids, without tokens that stand for no text.
+    /// Returns the text of token ids, without special tokens.
     ///
     /// # Errors
-    /// Whatever stops the tokenizer.
+    /// Any failure of the tokenizer.
     fn decode(&self, ids: &[i64]) -> Result<String, BoxError>;
 }
 
-/// What stands for bytes that are no character (yet).
+/// Stand-in for bytes that are no character (yet).
 const REPLACEMENT: char = '\u{FFFD}';
 /// Tokens that may wait for the rest of a character. It has at most four bytes, but each token may end one and begin
 /// another; what is still none after so many is not text.
 const PATIENCE: usize = 16;
 
-/// The text of one growing list of tokens.
+/// Incremental decoder of one growing list of tokens.
 ///
 /// Each new token is decoded behind a few old ones, because what a token stands for depends on what is before it
 /// (SentencePiece drops the space of the first word; bytes of one character come as several tokens). The pieces it gives
@@ -38,7 +38,7 @@ pub struct TextStream {
 }
 
 impl TextStream {
-    /// A text that ends before the first of the `stop` strings.
+    /// Creates a text that ends before the first of the `stop` strings.
     pub fn new(stop: &[String]) -> Self {
         let stop = stop.iter().filter(|stop| !stop.is_empty()).cloned().collect();
         Self { stop, ..Self::default() }
@@ -61,7 +61,7 @@ impl TextStream {
     /// Ends the text; returns what was held back.
     ///
     /// # Errors
-    /// As [`TextStream::push`].
+    /// The same as of [`TextStream::push`].
     pub fn finish(&mut self, decoder: &dyn TokenText) -> Result<&str, InferError> {
         if !self.stopped {
             self.decode(decoder, true)?;
@@ -70,17 +70,17 @@ impl TextStream {
         Ok(self.give(0))
     }
 
-    /// Whether the text came to a stop string.
+    /// Tells whether the text reached a stop string.
     pub fn stopped(&self) -> bool {
         self.stopped
     }
 
-    /// All that was given out so far.
+    /// Returns the text given out so far.
     pub fn text(&self) -> &str {
         &self.text[..self.given]
     }
 
-    /// All tokens so far.
+    /// Returns all tokens so far.
     pub fn ids(&self) -> &[i64] {
         &self.ids
     }

@@ -10,7 +10,7 @@ pub(crate) struct LayerCache {
     values: Tensor,
 }
 
-/// Where the tokens of one step go, and what each of them sees.
+/// Places in the cache of the tokens of one step, and the mask of what each sees.
 #[derive(Debug)]
 pub(crate) struct StepPlaces {
     /// Rows that take part, `n`.
@@ -19,7 +19,7 @@ pub(crate) struct StepPlaces {
     pub(crate) seen: i64,
     /// Row and position of each new token, `[n]` each; `None` when it is rows `0..n` at position `seen - 1`.
     pub(crate) scattered: Option<(Tensor, Tensor)>,
-    /// Whether the rows are `0..n` in order.
+    /// True when the rows are `0..n` in order.
     pub(crate) in_order: bool,
     /// 0 where a row may look and -inf elsewhere, `[n, 1, 1, seen]`; `None` when all rows are of one length.
     pub(crate) mask: Option<Tensor>,
@@ -87,7 +87,7 @@ impl LayerCache {
 }
 
 impl StepPlaces {
-    /// What the step reads of a cache, `[n, K, seen, D]`: a view when the rows lie in order.
+    /// Returns the part of a cache that the step reads, `[n, K, seen, D]`: a view when the rows lie in order.
     fn prefix(&self, kept: &Tensor) -> Result<Tensor, NnError> {
         let kept = kept.f_narrow(2, 0, self.seen).op("narrow")?;
         Ok(match &self.scattered {

@@ -16,7 +16,7 @@ pub enum TokenIds {
 }
 
 impl TokenIds {
-    /// The ids as a list.
+    /// Returns the ids as a list.
     pub fn as_slice(&self) -> &[i64] {
         match self {
             Self::One(id) => std::slice::from_ref(id),
@@ -25,19 +25,19 @@ impl TokenIds {
     }
 }
 
-/// How rotary frequencies are stretched for long contexts.
+/// Stretching of rotary frequencies for long contexts.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "rope_type", rename_all = "lowercase")]
 pub enum RopeScaling {
     /// Positions divided by `factor` (kaiokendev; Chen et al., arXiv 2306.15595).
     Linear {
-        /// How many times the trained context.
+        /// Multiple of the trained context.
         factor: f64,
     },
     /// Llama 3.1's: low frequencies divided by `factor`, high ones kept, those between interpolated
     /// (`meta-llama/llama-models`, `models/llama3/model.py`).
     Llama3 {
-        /// How many times the trained context.
+        /// Multiple of the trained context.
         factor: f64,
         /// Wavelengths above `original / low_freq_factor` are stretched.
         low_freq_factor: f64,
@@ -79,7 +79,7 @@ pub struct LlamaConfig {
     /// Optional parts of each decoder layer.
     #[serde(skip)]
     pub decoder: DecoderSpec,
-    /// Whether the head is the embedding.
+    /// True when the head is the embedding.
     pub tie_word_embeddings: bool,
     /// Standard deviation of fresh weights.
     pub initializer_range: f64,
@@ -94,7 +94,7 @@ pub struct LlamaConfig {
 }
 
 impl LlamaConfig {
-    /// A configuration with LLaMA-1's constants and the given widths; the other fields are public.
+    /// Creates a configuration with LLaMA-1's constants and the given widths; the other fields are public.
     pub fn new(vocab_size: i64, hidden_size: i64, intermediate_size: i64, layers: usize, heads: i64) -> Self {
         Self {
             family: FAMILIES[0],
@@ -160,7 +160,7 @@ impl LlamaConfig {
         Ok(())
     }
 
-    /// The tokens that end a text, as the configuration states them.
+    /// Returns the tokens that end a text, as the configuration states them.
     pub fn eos_ids(&self) -> &[i64] {
         self.eos_token_id.as_ref().map_or(&[], TokenIds::as_slice)
     }

@@ -17,9 +17,9 @@ struct Session<'a> {
     /// The ids whose keys and values each row holds.
     rows: Vec<Vec<i64>>,
     capacity: usize,
-    /// Of every position `0..capacity`.
+    /// Rotations of positions `0..capacity`.
     rotation: Rotation,
-    /// Of a GPU: steps that are repeated as they were recorded.
+    /// Steps recorded as CUDA graphs; on a GPU alone.
     graphs: Option<Graphs>,
 }
 
@@ -151,7 +151,7 @@ impl<'a> Session<'a> {
         model.logits(&model.final_norm(&hidden)?)
     }
 
-    /// Where the new tokens go, and the rotation of their positions.
+    /// Returns the places of the new tokens and the rotation of their positions.
     fn places(&self, tokens: &[(usize, i64)]) -> Result<(StepPlaces, Rotation), NnError> {
         let model = self.model;
         let lens: Vec<i64> = tokens.iter().map(|&(row, _)| self.rows[row].len() as i64).collect();

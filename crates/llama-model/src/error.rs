@@ -13,7 +13,7 @@ pub enum ModelError {
     Read {
         /// The file.
         path: PathBuf,
-        /// What the system said.
+        /// Cause from the system.
         #[source]
         source: std::io::Error,
     },
@@ -22,7 +22,7 @@ pub enum ModelError {
     Parse {
         /// The file.
         path: PathBuf,
-        /// What the parser said.
+        /// Cause from the parser.
         #[source]
         source: serde_json::Error,
     },
@@ -33,7 +33,7 @@ pub enum ModelError {
         field: &'static str,
         /// Its value.
         actual: String,
-        /// What it has to be.
+        /// Accepted values.
         expected: String,
     },
     /// No shape is known by this name.

@@ -18,10 +18,10 @@ pub struct Family {
     pub architecture: &'static str,
     /// `general.architecture` in GGUF files, which is also the prefix of the metadata's keys.
     pub gguf_architecture: &'static str,
-    /// Whether GGUF files keep the rows of query and key heads as neighbouring pairs `(0, 1), (2, 3), …` that rotate into
-    /// each other, and not as the two halves that transformers has.
+    /// True when GGUF files keep the rows of query and key heads as neighbouring pairs `(0, 1), (2, 3), …` that rotate into
+    /// each other, false when as the two halves that transformers has.
     pub gguf_pairs: bool,
-    /// Whether Meta's checkpoint format can hold this family.
+    /// True when Meta's checkpoint format can hold this family.
     pub has_meta_format: bool,
     /// `max_position_embeddings` where `config.json` does not state it, in tokens.
     pub max_position_embeddings: i64,

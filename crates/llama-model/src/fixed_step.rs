@@ -1,4 +1,4 @@
-//! A decoding step whose shapes do not depend on how long the texts are, so that a GPU can repeat it as it was recorded.
+//! A decoding step whose shapes do not depend on the length of the texts, so that it can be recorded as a CUDA graph.
 
 use nn_core::{Mode, NnError, TorchContext};
 use tch::{Kind, Tensor};
@@ -7,10 +7,10 @@ use crate::Llama;
 use crate::cache::{LayerCache, StepPlaces};
 use crate::rope::Rotation;
 
-/// Positions that attention covers, whatever part of them is in use: what a longer text needs is another step.
+/// Numbers of positions that a step can cover; a longer text needs another step.
 const SPANS: [usize; 6] = [256, 512, 1024, 2048, 4096, 8192];
 
-/// The positions that a step covers when `seen` are in use of `capacity`.
+/// Returns the positions that a step covers when `seen` are in use of `capacity`.
 pub(crate) fn span(seen: usize, capacity: usize) -> usize {
     SPANS.into_iter().find(|&span| span >= seen).unwrap_or(capacity).min(capacity)
 }

@@ -13,13 +13,13 @@ use crate::cache::LayerCache;
 use crate::fixed_step::{FixedStep, span};
 use crate::rope::Rotation;
 
-/// Ordinary steps of a shape before it is recorded: a short answer is not worth it.
+/// Ordinary steps of a shape before it is recorded: a short answer does not repay it.
 const PATIENCE: usize = 4;
 /// The most rows of a recorded step; with more, launching is not what takes the time.
 const MAX_ROWS: usize = 16;
 /// The most shapes that are recorded for one session; each keeps the memory of a step.
 const MAX_GRAPHS: usize = 16;
-/// How far the logits of a recorded step may be from those of an ordinary one, as a part of the largest. In bfloat16 another
+/// Largest accepted difference between the logits of a recorded and of an ordinary step, relative to the largest. In bfloat16 another
 /// order of sums moves them by a few steps of 1/256; a mistake, by much more.
 const TOLERANCE: f64 = 0.05;
 
@@ -54,7 +54,7 @@ struct Recorded {
 type Failure = Box<dyn Error + Send + Sync>;
 
 impl Graphs {
-    /// Of a session whose rows have room for `capacity` tokens.
+    /// Creates the graph cache of a session with `capacity` positions.
     pub(crate) fn new(capacity: usize) -> Self {
         Self { capacity, shapes: Vec::new() }
     }
@@ -105,7 +105,7 @@ impl Graphs {
         }
     }
 
-    /// What is known of steps with so many rows, of this length.
+    /// Returns the record of steps with as many rows and this span.
     fn shape(&mut self, positions: &[i64]) -> Option<&mut Shape> {
         if REFUSED.load(Ordering::Relaxed) || positions.len() > MAX_ROWS {
             return None;

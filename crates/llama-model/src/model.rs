@@ -14,7 +14,7 @@ use crate::rope::{RotaryEmbedding, Rotation};
 use crate::sequences::Sequences;
 use crate::{LlamaConfig, ModelError, Module};
 
-/// A LLaMA model.
+/// A model of any of the [`FAMILIES`](crate::FAMILIES).
 #[derive(Debug)]
 pub struct Llama {
     config: LlamaConfig,
@@ -58,22 +58,23 @@ impl Llama {
         })
     }
 
-    /// The shape of the model.
+    /// Returns the shape of the model.
     pub fn config(&self) -> &LlamaConfig {
         &self.config
     }
 
-    /// Where the model lives.
+    /// Returns the device of the weights.
     pub fn device(&self) -> Device {
         self.embed_tokens.device()
     }
 
-    /// Precision of the activations.
+    /// Returns the precision of the activations.
     pub fn kind(&self) -> Kind {
         self.embed_tokens.kind()
     }
 
-    /// Whether training keeps only each layer's input and computes the rest again in the backward pass.
+    /// Switches activation checkpointing: training keeps only each layer's input and recomputes the rest in the backward
+    /// pass.
     pub fn set_gradient_checkpointing(&mut self, on: bool) {
         self.gradient_checkpointing = on;
     }
@@ -88,7 +89,7 @@ impl Llama {
         self.embed_at(&self.indices(ids)?)
     }
 
-    /// As [`Self::embed`], for ids that are on the device and known to be in the vocabulary.
+    /// Does the same as [`Self::embed`] for ids that are on the device and known to be in the vocabulary.
     pub(crate) fn embed_at(&self, ids: &Tensor) -> Result<Tensor, NnError> {
         Ok(Tensor::f_embedding(&self.embed_tokens, ids, -1, false, false).op("embedding")?)
     }
@@ -113,7 +114,7 @@ impl Llama {
         self.norm.forward(hidden)
     }
 
-    /// Logits of the next token: `[.., C]`, from [`Llama::hidden_states`], to `[.., V]`, float32.
+    /// Computes the logits of the next token: `[.., C]`, from [`Llama::hidden_states`], to `[.., V]`, float32.
     ///
     /// # Errors
     /// [`NnError::Torch`] when the shapes do not fit.
@@ -122,7 +123,7 @@ impl Llama {
         Ok(logits.f_to_kind(Kind::Float).op("to_kind")?)
     }
 
-    /// What the head reads: `[N, C]` for the `N` tokens of the batch.
+    /// Computes the hidden states that the head reads: `[N, C]` for the `N` tokens of the batch.
     ///
     /// # Errors
     /// [`NnError`] when the batch does not add up, a token id is not in the vocabulary, or a layer fails.
@@ -146,12 +147,12 @@ impl Llama {
         self.final_norm(&hidden)
     }
 
-    /// Sum over the batch's targets of the cross-entropy, a scalar in float32.
+    /// Computes the sum of the cross-entropy over the batch's targets, a scalar in float32.
     ///
     /// Logits are computed only where a label needs them, and are not kept.
     ///
     /// # Errors
-    /// As [`Llama::hidden_states`].
+    /// The same as of [`Llama::hidden_states`].
     pub fn loss_sum(&self, batch: &TokenBatch, mode: Mode) -> Result<Tensor, NnError> {
         let (positions, labels) = batch.targets();
         let hidden = self.hidden_states(batch, mode)?; // [N, C]
@@ -165,7 +166,7 @@ impl Llama {
     }
 }
 
-/// A layer is left as it was by a panic, since a forward pass does not change it.
+/// Locks a layer. A panic leaves it as it was, since a forward pass does not change it.
 fn lock(layer: &Mutex<DecoderLayer>) -> MutexGuard<'_, DecoderLayer> {
     layer.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -33,7 +33,7 @@ pub struct Module {
     pub rows: Width,
     /// Columns of the weight, which are the inputs of a linear layer; norms have none.
     pub columns: Option<Width>,
-    /// Whether its output is rotated by position.
+    /// True when its output is rotated by position.
     pub rotated: bool,
     pub(crate) is_in: fn(DecoderSpec) -> bool,
     pub(crate) has_bias: fn(DecoderSpec) -> bool,

@@ -12,7 +12,7 @@ pub struct RandomSource {
     pub seed: u64,
     /// Standard deviation of the weights.
     pub std: f64,
-    /// Where the tensors are made.
+    /// Device of the tensors.
     pub device: Device,
     /// Their precision.
     pub kind: Kind,

@@ -20,13 +20,13 @@ impl Rotation {
         Self { cos: self.cos.shallow_clone(), sin: self.sin.shallow_clone() }
     }
 
-    /// Of tokens `start..start + len`.
+    /// Returns the rotation of tokens `start..start + len`.
     pub(crate) fn span(&self, start: i64, len: i64) -> Result<Self, NnError> {
         let part = |xs: &Tensor| xs.f_narrow(0, start, len).op("narrow");
         Ok(Self { cos: part(&self.cos)?, sin: part(&self.sin)? })
     }
 
-    /// Of the tokens at `indices`, `[n]` int64.
+    /// Returns the rotation of the tokens at `indices`, `[n]` int64.
     pub(crate) fn select(&self, indices: &Tensor) -> Result<Self, NnError> {
         let part = |xs: &Tensor| xs.f_index_select(0, indices).op("index_select");
         Ok(Self { cos: part(&self.cos)?, sin: part(&self.sin)? })

@@ -1,4 +1,4 @@
-//! What a training step reads.
+//! Batches of token sequences.
 
 use crate::NnError;
 
@@ -21,7 +21,7 @@ pub struct TokenBatch {
 }
 
 impl TokenBatch {
-    /// Puts sequences of (ids, labels) one after another.
+    /// Makes a batch of sequences of (ids, labels).
     pub fn from_sequences<'a>(sequences: impl IntoIterator<Item = (&'a [i64], &'a [i64])>) -> Self {
         let mut batch = Self::default();
         for (ids, labels) in sequences {
@@ -32,12 +32,12 @@ impl TokenBatch {
         batch
     }
 
-    /// Number of tokens `N`.
+    /// Returns the number of tokens `N`.
     pub fn num_tokens(&self) -> usize {
         self.input_ids.len()
     }
 
-    /// The positions whose prediction is compared with a label, and that label: every `i` whose successor in the same
+    /// Returns the positions whose prediction is compared with a label, and that label: every `i` whose successor in the same
     /// sequence has one.
     pub fn targets(&self) -> (Vec<i64>, Vec<i64>) {
         let mut positions = Vec::new();
@@ -55,12 +55,12 @@ impl TokenBatch {
         (positions, labels)
     }
 
-    /// Number of label tokens that count in the loss.
+    /// Returns the number of label tokens that count in the loss.
     pub fn num_targets(&self) -> usize {
         self.targets().0.len()
     }
 
-    /// Position of every token in its sequence, `[N]`.
+    /// Returns the position of every token in its sequence, `[N]`.
     pub fn positions(&self) -> Vec<i64> {
         self.seq_lens.iter().flat_map(|&len| 0..len as i64).collect()
     }

@@ -1,4 +1,4 @@
-//! What a text generator asks of a model.
+//! Models that continue token sequences.
 
 use tch::Tensor;
 
@@ -6,10 +6,10 @@ use crate::NnError;
 
 /// A model that continues token sequences.
 pub trait CausalLm {
-    /// Entries of the vocabulary, `V`.
+    /// Returns the number of entries of the vocabulary, `V`.
     fn vocab_size(&self) -> usize;
 
-    /// Context the model was trained for, in tokens.
+    /// Returns the context the model was trained for, in tokens.
     fn max_len(&self) -> usize;
 
     /// Opens room for `rows` sequences of at most `capacity` tokens each: the memory of keys and values is allocated
@@ -34,7 +34,7 @@ pub trait DecodeSession {
     /// given. Rows `0..n` in order are read where they lie; any other choice is copied first.
     ///
     /// # Errors
-    /// As [`DecodeSession::prefill`].
+    /// The same as of [`DecodeSession::prefill`].
     fn step(&mut self, tokens: &[(usize, i64)]) -> Result<Tensor, NnError>;
 
     /// Makes row `i` a copy of row `parents[i]`, for all `i` at once (beam search); rows from `parents.len()` on are
@@ -47,9 +47,9 @@ pub trait DecodeSession {
     /// Moves row `from` to row `to`; `from` is empty afterwards (compaction in continuous batching).
     ///
     /// # Errors
-    /// As [`DecodeSession::select`].
+    /// The same as of [`DecodeSession::select`].
     fn move_row(&mut self, from: usize, to: usize) -> Result<(), NnError>;
 
-    /// Tokens in a row; 0 when there is no such row.
+    /// Returns the number of tokens in a row; 0 when there is no such row.
     fn len(&self, row: usize) -> usize;
 }

@@ -8,7 +8,7 @@ use tch::TchError;
 pub struct TorchFailure {
     /// The operation, as the Rust method is called.
     pub op: &'static str,
-    /// What libtorch said, first line only.
+    /// First line of libtorch's message.
     pub message: String,
 }
 
@@ -55,7 +55,7 @@ pub enum NnError {
     Source {
         /// The tensor's name in the checkpoint.
         name: String,
-        /// What the store said.
+        /// Cause from the store.
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,
     },
@@ -72,7 +72,7 @@ pub enum NnError {
     Row {
         /// The row asked for.
         row: usize,
-        /// How many there are.
+        /// Rows of the session.
         rows: usize,
     },
     /// A sequence that is empty, or longer than its row.

@@ -10,13 +10,13 @@ use crate::{DenseLinear, Mode, ModulePath, NnError};
 ///
 /// `Send` but not `Sync`, because [`Tensor`] is. An adapter wraps another `LinearOp`; a quantised weight is one.
 pub trait LinearOp: fmt::Debug + Send {
-    /// Input width.
+    /// Returns the input width.
     fn in_features(&self) -> i64;
 
-    /// Output width.
+    /// Returns the output width.
     fn out_features(&self) -> i64;
 
-    /// Where the weights live.
+    /// Returns the device of the weights.
     fn device(&self) -> Device;
 
     /// Applies the layer: `[.., in_features]` to `[.., out_features]`, in the kind of `xs`.
@@ -25,7 +25,7 @@ pub trait LinearOp: fmt::Debug + Send {
     /// [`NnError::Torch`] when libtorch refuses the product.
     fn forward(&self, xs: &Tensor, mode: Mode) -> Result<Tensor, NnError>;
 
-    /// The weight this layer is equivalent to, `[out_features, in_features]`, in `kind`.
+    /// Returns the weight this layer is equivalent to, `[out_features, in_features]`, in `kind`.
     ///
     /// # Errors
     /// [`NnError::Torch`] when libtorch cannot allocate it.
@@ -37,12 +37,12 @@ pub trait LinearOp: fmt::Debug + Send {
 pub struct LinearSlot(Option<Box<dyn LinearOp>>);
 
 impl LinearSlot {
-    /// Fills a new slot.
+    /// Creates a slot with a layer in it.
     pub fn new(op: Box<dyn LinearOp>) -> Self {
         Self(Some(op))
     }
 
-    /// The layer now in place.
+    /// Returns the layer now in place.
     pub fn get(&self) -> &dyn LinearOp {
         match &self.0 {
             Some(op) => op.as_ref(),
@@ -68,17 +68,17 @@ pub trait VisitLinears {
 /// A source decides device, precision and storage: a checkpoint, random numbers, or another source whose layers it
 /// quantises as they arrive.
 pub trait LinearSource {
-    /// The tensor `name`, checked to be of `shape`.
+    /// Returns the tensor `name`, checked to be of `shape`.
     ///
     /// # Errors
     /// [`NnError::Shape`] when the store holds another shape, [`NnError::Source`] when it cannot give it.
     fn tensor(&self, name: &str, shape: &[i64]) -> Result<Tensor, NnError>;
 
-    /// The layer whose weight is `{path}.weight`, `[out_features, in_features]`, and whose bias is `{path}.bias` when
+    /// Returns the layer whose weight is `{path}.weight`, `[out_features, in_features]`, and whose bias is `{path}.bias` when
     /// `bias` is set. Dense unless the source overrides this.
     ///
     /// # Errors
-    /// As [`LinearSource::tensor`].
+    /// The same as of [`LinearSource::tensor`].
     fn linear(
         &self,
         path: &ModulePath,

@@ -1,6 +1,6 @@
-//! Whether a forward pass trains.
+//! Training and evaluation mode.
 
-/// Whether stochastic layers (dropout) are active, and from which seed they draw.
+/// Mode of a forward pass: dropout active, with a seed, or off.
 ///
 /// Dropout is a function of its seed and nothing else, so a forward pass can be repeated exactly: by activation
 /// checkpointing in the backward pass, and by a resumed run.
@@ -25,7 +25,7 @@ pub fn mix_seed(seed: u64, stream: u64) -> u64 {
     z ^ (z >> 31)
 }
 
-/// The seed of a named stream of random numbers, such as one tensor's or one layer's.
+/// Derives the seed of a named stream of random numbers, such as one tensor's or one layer's.
 #[must_use]
 pub fn name_seed(seed: u64, name: &str) -> u64 {
     name.bytes().fold(seed, |hash, byte| mix_seed(hash, u64::from(byte)))

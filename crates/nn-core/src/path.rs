@@ -7,23 +7,23 @@ use std::fmt;
 pub struct ModulePath(String);
 
 impl ModulePath {
-    /// Wraps a path that is already complete.
+    /// Creates a path from its full text.
     pub fn new(path: impl Into<String>) -> Self {
         Self(path.into())
     }
 
-    /// The path of a child module.
+    /// Returns the path of a child module.
     #[must_use]
     pub fn join(&self, child: &str) -> Self {
         Self(format!("{}.{child}", self.0))
     }
 
-    /// The last segment, for example `q_proj`.
+    /// Returns the last segment, for example `q_proj`.
     pub fn leaf(&self) -> &str {
         self.0.rsplit('.').next().unwrap_or_default()
     }
 
-    /// The whole path.
+    /// Returns the whole path.
     pub fn as_str(&self) -> &str {
         &self.0
     }

@@ -1,6 +1,6 @@
-//! What is done to scores equals transformers', bit for bit (`goldens/make.py`).
+//! Score processing equals transformers', bit for bit (`tests/goldens/make.py`).
 //!
-//! Of tokens that tie where top-p cuts, transformers keeps any: its sort is not stable. There, only how many stay is
+//! Among tokens that tie at the cut of top-p, transformers keeps any, since its sort is not stable: only their number is
 //! compared.
 #![allow(clippy::float_cmp, reason = "the same operations give the same bits")]
 

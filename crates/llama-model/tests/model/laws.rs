@@ -1,4 +1,4 @@
-//! What holds of every model, whatever its weights.
+//! Properties of every model, whatever its weights.
 
 use crate::common::{MODELS, golden, goldens, load, logits, max_difference, stored, trainable, unlabelled};
 use llama_model::{Llama, LlamaConfig, RandomSource, RopeScaling};

@@ -10,7 +10,7 @@ use serde::Deserialize;
 use tch::{Kind, Tensor};
 use weights::TensorStore;
 
-/// Of logits up to about 10 in size: a few hundred roundings of float32 in another order.
+/// For logits up to about 10 in size: a few hundred roundings of float32 in another order.
 const TOLERANCE: f64 = 1e-4;
 
 #[test]

@@ -1,7 +1,7 @@
-//! The whole model: equal to transformers, and the laws that hold whatever the weights.
+//! The whole model: equal to transformers, and what holds whatever the weights.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod common;
 mod decoding;
-mod laws;
+mod properties;
 mod transformers;

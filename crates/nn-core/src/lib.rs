@@ -19,6 +19,7 @@ mod linear;
 mod mode;
 mod path;
 mod sequence;
+mod source;
 
 pub use batch::{IGNORE_INDEX, TokenBatch};
 pub use contract::{BoxError, Dataset, Trainable};
@@ -26,7 +27,8 @@ pub use decode::{CausalLm, DecodeSession};
 pub use dense::DenseLinear;
 pub use dtype::{Dtype, UnknownDtype};
 pub use error::{NnError, TorchContext, TorchFailure};
-pub use linear::{LinearOp, LinearSlot, LinearSource, VisitLinears};
+pub use linear::{LinearOp, LinearSlot, VisitLinears};
 pub use mode::{Mode, mix_seed, name_seed};
 pub use path::ModulePath;
 pub use sequence::{Sequence, shuffled};
+pub use source::LinearSource;

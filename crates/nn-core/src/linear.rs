@@ -1,10 +1,10 @@
-//! Linear layers, the places they sit in, and where they come from.
+//! Linear layers and the places they sit in.
 
 use std::fmt;
 
 use tch::{Device, Kind, Tensor};
 
-use crate::{DenseLinear, Mode, ModulePath, NnError};
+use crate::{Mode, ModulePath, NnError};
 
 /// Anything that maps `[.., in_features]` to `[.., out_features]`.
 ///
@@ -61,50 +61,4 @@ impl LinearSlot {
 pub trait VisitLinears {
     /// Calls `visit` once for every slot, in checkpoint order.
     fn visit_linears_mut(&mut self, visit: &mut dyn FnMut(&ModulePath, &mut LinearSlot));
-}
-
-/// Supplies the layers and tensors of a model while it is being built.
-///
-/// A source decides device, precision and storage: a checkpoint, random numbers, or another source whose layers it
-/// quantises as they arrive.
-pub trait LinearSource {
-    /// Returns the tensor `name`, checked to be of `shape`.
-    ///
-    /// # Errors
-    /// [`NnError::Shape`] when the store holds another shape, [`NnError::Source`] when it cannot give it.
-    fn tensor(&self, name: &str, shape: &[i64]) -> Result<Tensor, NnError>;
-
-    /// Returns the layer whose weight is `{path}.weight`, `[out_features, in_features]`, and whose bias is `{path}.bias` when
-    /// `bias` is set. Dense unless the source overrides this.
-    ///
-    /// # Errors
-    /// The same as of [`LinearSource::tensor`].
-    fn linear(
-        &self,
-        path: &ModulePath,
-        in_features: i64,
-        out_features: i64,
-        bias: bool,
-    ) -> Result<Box<dyn LinearOp>, NnError> {
-        let weight = self.tensor(&format!("{path}.weight"), &[out_features, in_features])?;
-        let bias = bias.then(|| self.tensor(&format!("{path}.bias"), &[out_features])).transpose()?;
-        Ok(Box::new(DenseLinear::new(weight, bias)))
-    }
-}
-
-/// Forwards both methods, so that a source that quantises stays one in a box.
-impl<S: LinearSource + ?Sized> LinearSource for Box<S> {
-    fn tensor(&self, name: &str, shape: &[i64]) -> Result<Tensor, NnError> {
-        (**self).tensor(name, shape)
-    }
-
-    fn linear(
-        &self,
-        path: &ModulePath,
-        in_features: i64,
-        out_features: i64,
-        bias: bool,
-    ) -> Result<Box<dyn LinearOp>, NnError> {
-        (**self).linear(path, in_features, out_features, bias)
-    }
 }

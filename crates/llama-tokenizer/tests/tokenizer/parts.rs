@@ -110,7 +110,30 @@ fn a_written_tokenizer_json_gives_the_same_ids() {
 }
 
 #[test]
-fn a_directory_of_gpt_2s_class_begins_no_text() {
+fn tokenizer_json_becomes_the_lists_it_was_made_of() {
+    for case in cases().iter().filter(|case| case.model == "gpt2") {
+        let dir = tempfile::tempdir().unwrap();
+        let tokenizer = LlamaTokenizer::from_parts(&parts(case)).unwrap();
+        fs::write(dir.path().join("tokenizer.json"), tokenizer.to_json().unwrap()).unwrap();
+        let mut read = TokenizerParts::from_dir(dir.path()).unwrap();
+        assert_eq!((&read.tokens, &read.token_types), (&case.tokens, &case.types), "{}", case.pre);
+        let (merges, pre) = merges(&mut read);
+        assert_eq!((&*merges, &*pre), (&case.merges, &case.pre));
+    }
+}
+
+#[test]
+fn qwens_texts_are_composed_before_they_are_cut() {
+    for case in cases().iter().filter(|case| case.model == "gpt2") {
+        let tokenizer = LlamaTokenizer::from_parts(&parts(case)).unwrap();
+        let [composed, decomposed] =
+            ["gr\u{f6}\u{df}e", "gro\u{308}\u{df}e"].map(|text| tokenizer.encode(text, false).unwrap());
+        assert_eq!(composed == decomposed, case.pre == "qwen2", "{}", case.pre);
+    }
+}
+
+#[test]
+fn a_directory_without_a_begin_token_begins_no_text() {
     let case = &cases()[0];
     let dir = tempfile::tempdir().unwrap();
     let tokenizer = LlamaTokenizer::from_parts(&parts(case)).unwrap();
@@ -118,6 +141,7 @@ fn a_directory_of_gpt_2s_class_begins_no_text() {
     for (config, expected) in [
         ("{}", true),
         (r#"{"tokenizer_class": "GPT2Tokenizer"}"#, false),
+        (r#"{"tokenizer_class": "Qwen2Tokenizer"}"#, false),
         (r#"{"tokenizer_class": "GPT2TokenizerFast", "add_bos_token": true}"#, true),
         (r#"{"add_bos_token": false}"#, false),
     ] {

@@ -6,7 +6,7 @@ use std::ops::ControlFlow;
 use crate::common::{Numbers, family, shown, ways};
 use infer::{
     BatchEvent, Batcher, FinishReason, GenerateConfig, Generation, Request, RequestId, SamplingConfig,
-    generate,
+    generate_streaming,
 };
 use llama_model::Llama;
 
@@ -120,7 +120,7 @@ fn a_caller_that_breaks_gets_what_there_is() {
     let config = config(SamplingConfig::default());
     let whole = shown(&model, &Numbers, &prompts(), &config).0;
     let mut pieces = 0;
-    let answers = generate(&model, &Numbers, &prompts(), &config, &mut |_, _| {
+    let answers = generate_streaming(&model, &Numbers, &prompts(), &config, &mut |_, _| {
         pieces += 1;
         if pieces == 12 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     })

@@ -1,4 +1,4 @@
-//! What cannot be is refused in one line with the right exit code, and leaves nothing behind.
+//! Wrong input is rejected in one line with the right exit code, and leaves nothing behind.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod common;
@@ -30,7 +30,7 @@ fn edit(path: &Path, field: &str, value: impl Into<serde_json::Value>) {
 }
 
 #[test]
-fn a_path_that_is_not_there_is_named() {
+fn a_missing_path_is_named() {
     let scene = Scene::new();
     refused(&scene, &["--base_model", "nowhere"], WRONG_USE, &["base_model `nowhere` is not a directory"]);
     refused(&scene, &["--data_path", "nothing.json"], WRONG_USE, &["data_path `nothing.json` is not a file"]);
@@ -65,7 +65,7 @@ fn a_setting_out_of_range_is_named_with_its_value() {
 }
 
 #[test]
-fn what_the_parser_of_flags_refuses_has_exit_code_2() {
+fn flags_that_cannot_be_parsed_end_with_exit_code_2() {
     let scene = Scene::new();
     for args in [["--lora_r", "eight"], ["--num_epochs", "0"], ["--lr_scheduler", "square"], ["--rank", "8"]]
     {
@@ -117,7 +117,7 @@ fn weights_that_cannot_be_read_are_refused_with_the_reason() {
 }
 
 #[test]
-fn a_pickle_that_would_run_something_is_refused_by_what_it_wants() {
+fn a_pickle_that_would_run_code_is_rejected_by_the_name_it_imports() {
     let scene = Scene::new();
     fs::remove_file(scene.path("model/model.safetensors")).unwrap();
     refused(&scene, &[], FAILED, &["no weights in `model`"]);
@@ -238,7 +238,7 @@ fn another_run_in_the_output_directory_is_left_alone() {
 }
 
 #[test]
-fn the_base_model_is_never_the_place_of_the_result() {
+fn the_base_model_directory_is_never_the_output_directory() {
     let scene = Scene::new();
     for args in [&["--full"][..], &["--full", "--overwrite_output_dir"]] {
         let done = run(&mut scene.finetune("model", args));
@@ -248,7 +248,7 @@ fn the_base_model_is_never_the_place_of_the_result() {
 }
 
 #[test]
-fn a_loss_that_is_no_number_ends_the_run_with_a_diagnosis() {
+fn a_nan_loss_ends_the_run_with_a_diagnosis() {
     let scene = Scene::new();
     let args = [
         "--learning_rate",
@@ -303,7 +303,7 @@ fn a_full_disk_ends_the_run_and_the_last_checkpoint_is_whole() {
 }
 
 #[test]
-fn the_data_alpaca_lora_would_fetch_is_answered_with_where_data_is() {
+fn alpaca_loras_default_data_path_is_answered_with_where_data_is() {
     // The data of alpaca-lora's default is on a hub, which this program does not reach.
     let scene = Scene::new();
     let done = run(&mut scene.bare(&["--base_model", "model"]));

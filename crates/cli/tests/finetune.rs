@@ -51,7 +51,7 @@ fn help_lists_every_flag_of_alpaca_lora_with_its_default() {
 }
 
 #[test]
-fn the_labs_line_works_as_printed_and_writes_a_peft_adapter() {
+fn alpaca_loras_command_line_writes_a_peft_adapter() {
     let scene = Scene::new();
     let data = workspace().join("datasets/mini_data.json");
     let line = ["--base_model", "model", "--data_path", data.to_str().unwrap(), "--output_dir", "adapter"];
@@ -92,7 +92,7 @@ fn the_labs_line_works_as_printed_and_writes_a_peft_adapter() {
 }
 
 #[test]
-fn both_spellings_of_flags_and_of_targets_are_one_run() {
+fn both_spellings_of_flags_and_targets_give_the_same_adapter() {
     let scene = Scene::new();
     run(&mut scene.finetune("one", &["--max_steps", "4", "--lora_target_modules", "[q_proj,v_proj]"])).ok();
     let dashes = [
@@ -142,7 +142,7 @@ fn the_run_file_beside_an_adapter_repeats_its_run() {
 }
 
 #[test]
-fn wandb_is_answered_with_one_line() {
+fn wandb_flags_are_accepted_with_one_note() {
     let scene = Scene::new();
     let wandb = [
         "--wandb_project",
@@ -161,7 +161,7 @@ fn wandb_is_answered_with_one_line() {
 }
 
 #[test]
-fn that_nothing_is_paged_on_a_cpu_is_said_once() {
+fn paging_on_a_cpu_is_noted_once() {
     for (optim, times) in [("paged_adamw_32bit", 1), ("paged_adamw_8bit", 1), ("adamw_8bit", 0)] {
         let scene = Scene::new();
         let done = run(&mut scene.finetune("out", &["--optim", optim])).ok();
@@ -175,7 +175,7 @@ fn that_nothing_is_paged_on_a_cpu_is_said_once() {
 }
 
 #[test]
-fn a_plan_needs_the_configuration_alone_and_writes_nothing() {
+fn plan_reads_config_json_alone_and_writes_nothing() {
     let scene = Scene::new();
     for file in ["model.safetensors", "tokenizer.json"] {
         fs::remove_file(scene.path("model").join(file)).unwrap();

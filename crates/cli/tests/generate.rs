@@ -35,7 +35,7 @@ fn answer(scene: &Scene, args: &[&str]) -> String {
 }
 
 #[test]
-fn one_answer_is_the_same_at_once_and_as_a_stream() {
+fn a_streamed_answer_equals_the_whole_one() {
     let scene = Scene::new();
     let whole = answer(&scene, &["--instruction", "Repeat sun.", "--input", "moon"]);
     assert!(whole.len() > 4 && whole.ends_with('\n'), "{whole:?}");
@@ -56,7 +56,7 @@ fn one_answer_is_the_same_at_once_and_as_a_stream() {
 }
 
 #[test]
-fn wrong_flags_are_refused_in_a_sentence() {
+fn wrong_flags_are_rejected_in_one_line() {
     let scene = Scene::new();
     for (args, part) in [
         (&["--load_8bit", "--load_4bit"][..], "ask for one of them"),
@@ -71,7 +71,7 @@ fn wrong_flags_are_refused_in_a_sentence() {
 }
 
 #[test]
-fn a_file_is_answered_in_order_and_goes_on_where_it_ended() {
+fn a_file_is_answered_in_order_and_resumed() {
     let scene = Scene::new();
     let prompts: Vec<Value> = (0..7)
         .map(|index| match index {
@@ -125,7 +125,7 @@ fn a_file_is_answered_in_order_and_goes_on_where_it_ended() {
 }
 
 #[test]
-fn typed_instructions_are_answered_one_after_another() {
+fn interactive_instructions_are_answered_in_order() {
     let scene = Scene::new();
     let mut child = generate(&scene, &["--interactive"]).stdin(Stdio::piped()).spawn().unwrap();
     child.stdin.take().unwrap().write_all(b"Repeat sun.\n\n\nTwo\nlines.\n\nNo empty line").unwrap();
@@ -139,7 +139,7 @@ fn typed_instructions_are_answered_one_after_another() {
 }
 
 #[test]
-fn a_models_own_words_are_less_perplexing_to_it() {
+fn a_models_own_text_has_a_lower_perplexity() {
     let scene = Scene::new();
     let of = |name: &str, text: &str| -> f64 {
         scene.write(name, text);
@@ -154,7 +154,7 @@ fn a_models_own_words_are_less_perplexing_to_it() {
 }
 
 #[test]
-fn the_server_gives_the_same_answer_and_leaves_at_an_interrupt() {
+fn the_server_gives_the_same_answer_and_stops_on_interrupt() {
     let scene = Scene::new();
     let args = ["--server_port", "0", "--compare", "again=model"];
     let mut child = generate(&scene, &args).spawn().unwrap();

@@ -129,7 +129,7 @@ fn a_model_of_the_hub_is_fetched_once_and_then_found_in_the_cache() {
 }
 
 #[test]
-fn what_the_hub_does_not_give_is_explained() {
+fn refusals_of_the_hub_are_explained() {
     let scene = Scene::new();
     let hub = Hub::start(scene.path("model"));
     let ask =

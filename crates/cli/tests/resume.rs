@@ -38,7 +38,7 @@ fn signal(child: &Child, name: &str) {
     assert!(sent.success());
 }
 
-/// What a run leaves, and that nothing half-written is beside it.
+/// Returns the results of a run; checks that nothing half-written is beside them.
 fn results(dir: &Path) -> (Vec<u8>, Vec<serde_json::Value>) {
     assert!(!names(dir).iter().any(|name| name.starts_with('.')), "{:?}", names(dir));
     (adapter(dir), metrics(dir))
@@ -51,7 +51,7 @@ fn trains(dir: &Path, child: &mut Child) -> bool {
 }
 
 #[test]
-fn a_run_killed_at_many_moments_ends_as_if_it_had_not_been() {
+fn a_killed_and_resumed_run_ends_in_the_same_bytes() {
     let scene = Scene::new();
     let mut child = scene.finetune("whole", &[]).spawn().unwrap();
     assert!(trains(&scene.path("whole"), &mut child));
@@ -95,7 +95,7 @@ fn a_run_killed_at_many_moments_ends_as_if_it_had_not_been() {
 }
 
 #[test]
-fn a_run_killed_in_its_first_step_or_while_it_saves_ends_as_if_it_had_not_been() {
+fn a_run_killed_in_its_first_step_or_while_saving_ends_in_the_same_bytes() {
     let scene = Scene::new();
     run(&mut scene.finetune("whole", &[])).ok();
     let expected = results(&scene.path("whole"));
@@ -156,7 +156,7 @@ fn an_interrupted_run_saves_and_leaves_cleanly() {
 }
 
 #[test]
-fn a_finished_run_is_gone_on_with_and_not_taken_for_another() {
+fn a_finished_run_is_resumed_for_more_steps() {
     let scene = Scene::new();
     run(&mut scene.finetune("out", &[])).ok();
     let first = results(&scene.path("out"));

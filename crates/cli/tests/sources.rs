@@ -29,8 +29,8 @@ fn open(path: &Path) -> Base {
 }
 
 #[test]
-fn metas_weights_continue_texts_as_hugging_faces_do() {
-    let Some(shared) = shared_data("metas_weights_continue_texts_as_hugging_faces_do") else { return };
+fn meta_and_hugging_face_weights_generate_the_same_text() {
+    let Some(shared) = shared_data("meta_and_hugging_face_weights_generate_the_same_text") else { return };
     let [hf, meta] = ["hf", "meta"].map(|kind| open(&shared.join(format!("models/stories260K-{kind}"))));
     let expected = continuations(&hf);
     assert!(expected.iter().all(|(ids, _)| ids.len() > 20));
@@ -39,8 +39,8 @@ fn metas_weights_continue_texts_as_hugging_faces_do() {
 }
 
 #[test]
-fn a_tokenizer_above_metas_shards_is_found() {
-    let Some(shared) = shared_data("a_tokenizer_above_metas_shards_is_found") else { return };
+fn a_tokenizer_in_the_parent_of_meta_shards_is_found() {
+    let Some(shared) = shared_data("a_tokenizer_in_the_parent_of_meta_shards_is_found") else { return };
     let dir = tempfile::tempdir().unwrap();
     let from = shared.join("models/stories260K-meta");
     fs::create_dir(dir.path().join("7B")).unwrap();
@@ -51,8 +51,8 @@ fn a_tokenizer_above_metas_shards_is_found() {
 }
 
 #[test]
-fn full_fine_tuning_of_metas_weights_writes_hugging_faces_layout() {
-    let Some(shared) = shared_data("full_fine_tuning_of_metas_weights_writes_hugging_faces_layout") else {
+fn full_fine_tuning_of_meta_weights_writes_hugging_face_files() {
+    let Some(shared) = shared_data("full_fine_tuning_of_meta_weights_writes_hugging_face_files") else {
         return;
     };
     let scene = Scene::new();
@@ -82,7 +82,7 @@ fn gguf(name: &str) -> PathBuf {
 }
 
 #[test]
-fn a_gguf_file_is_a_base_for_an_adapter_and_for_evaluation() {
+fn a_gguf_base_is_fine_tuned_and_evaluated() {
     let scene = Scene::new();
     let path = gguf("tied_linear");
     let base = path.to_str().unwrap();
@@ -107,7 +107,7 @@ fn a_gguf_file_is_a_base_for_an_adapter_and_for_evaluation() {
 }
 
 #[test]
-fn full_fine_tuning_of_a_gguf_file_writes_hugging_faces_layout() {
+fn full_fine_tuning_of_a_gguf_file_writes_hugging_face_files() {
     let scene = Scene::new();
     let (path, args) = (gguf("tied_linear"), ["--full", "true", "--max_steps", "1", "--learning_rate", "0"]);
     let args = [args.as_slice(), &["--warmup_steps", "0", "--base_model", path.to_str().unwrap()]].concat();
@@ -123,7 +123,7 @@ fn full_fine_tuning_of_a_gguf_file_writes_hugging_faces_layout() {
 }
 
 #[test]
-fn a_gguf_file_is_planned_and_missed_parts_are_named() {
+fn a_gguf_base_is_planned_and_missing_parts_are_named() {
     let scene = Scene::new();
     let path = gguf("llama3");
     let planned =
@@ -139,7 +139,7 @@ fn a_gguf_file_is_planned_and_missed_parts_are_named() {
 }
 
 #[test]
-fn a_directory_with_one_gguf_file_is_that_file() {
+fn a_directory_with_one_gguf_file_opens_that_file() {
     let scene = Scene::new();
     fs::create_dir(scene.path("merged")).unwrap();
     fs::copy(gguf("tied_linear"), scene.path("merged/model.gguf")).unwrap();
@@ -147,7 +147,7 @@ fn a_directory_with_one_gguf_file_is_that_file() {
 }
 
 #[test]
-fn damaged_sources_are_refused_by_name() {
+fn damaged_models_are_rejected_by_name() {
     let scene = Scene::new();
     let bytes = fs::read(gguf("llama3")).unwrap();
     scene.write("cut.gguf", &bytes[..bytes.len() / 2]);

@@ -146,7 +146,7 @@ pub enum FinetuneError {
     /// Files of weights cannot be read or written.
     #[error(transparent)]
     Weights(#[from] WeightsError),
-    /// What is trained failed to save or restore itself.
+    /// A trained model failed to save or restore itself.
     #[error(transparent)]
     Trainable(#[from] BoxError),
 }

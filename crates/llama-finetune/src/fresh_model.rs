@@ -53,7 +53,7 @@ impl FullModel {
     /// Builds a model of random weights, drawn with `seed`.
     ///
     /// # Errors
-    /// As [`FullModel::load`].
+    /// [`FinetuneError::Model`] when the shape does not fit itself.
     pub fn random(config: &LlamaConfig, seed: u64, device: Device) -> Result<Self, FinetuneError> {
         let std = config.initializer_range;
         Self::load(config, RandomSource { seed, std, device, kind: Kind::Float })

@@ -33,7 +33,7 @@ pub(crate) fn finish_name(finish: FinishReason) -> &'static str {
 }
 
 impl Answer {
-    /// What it took, for people.
+    /// Returns tokens, times and the reason of the end, for people.
     pub(crate) fn figures(&self) -> String {
         let tokens = self.generation.ids.len();
         format!(

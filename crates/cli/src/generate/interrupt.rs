@@ -8,7 +8,7 @@ use anyhow::{Context, Result};
 /// Exit code of a program that Ctrl-C ended.
 const INTERRUPTED: i32 = 130;
 
-/// Whether the user wants no more of the answer.
+/// The user's wish to end an answer.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Interrupt {
     asked: Arc<AtomicBool>,
@@ -45,7 +45,7 @@ impl Interrupt {
         self.asked.swap(false, Ordering::Relaxed)
     }
 
-    /// Whether to stop.
+    /// Checks for the wish to stop.
     pub(crate) fn is_asked(&self) -> bool {
         self.asked.load(Ordering::Relaxed)
     }

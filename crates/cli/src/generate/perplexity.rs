@@ -1,4 +1,4 @@
-//! How well a model predicts a text.
+//! Perplexity of a text or of records.
 
 use std::path::Path;
 

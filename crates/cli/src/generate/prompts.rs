@@ -1,4 +1,4 @@
-//! What is asked.
+//! Prompts: an instruction for the template, or a text as it is.
 
 /// A text to go on from.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -106,7 +106,7 @@ fn format_parser() -> impl TypedValueParser<Value = &'static dyn Format> {
     })
 }
 
-/// How several adapters become one.
+/// The way several adapters become one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum CombinationArg {
     /// Factors beside each other.
@@ -115,10 +115,10 @@ pub(crate) enum CombinationArg {
     Linear,
 }
 
-/// What an adapter is added to.
+/// The base that an adapter is added to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum BasePrecision {
-    /// As stored.
+    /// The stored weights.
     Original,
     /// Quantised to NF4 and written out again.
     Nf4,

@@ -87,7 +87,7 @@ impl Scene {
     }
 }
 
-/// What a program did.
+/// The exit code and the output of a program.
 #[derive(Debug)]
 pub(crate) struct Done {
     pub(crate) code: Option<i32>,
@@ -174,7 +174,7 @@ pub(crate) fn write_model(dir: &Path) {
     write_model_of(dir, &model_config(), Kind::Float);
 }
 
-/// As [`write_model`], of another shape and precision.
+/// Writes a model as [`write_model`] does, of another shape and precision.
 pub(crate) fn write_model_of(dir: &Path, config: &LlamaConfig, kind: Kind) {
     fs::create_dir_all(dir).unwrap();
     let dtype = Dtype::name_of(kind).to_owned();

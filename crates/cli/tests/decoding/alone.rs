@@ -29,7 +29,7 @@ fn alone(model: &Llama, prompt: &[i64], config: &GenerateConfig) -> Generation {
 }
 
 #[test]
-fn a_prompt_gets_in_a_batch_what_it_gets_alone() {
+fn a_prompt_gets_the_same_answer_in_a_batch_and_alone() {
     for name in ["llama1", "llama3", "biased"] {
         let model = family(name);
         for sampling in ways(3) {
@@ -44,7 +44,7 @@ fn a_prompt_gets_in_a_batch_what_it_gets_alone() {
 }
 
 #[test]
-fn another_seed_draws_another_text() {
+fn another_seed_samples_another_text() {
     let model = family("llama3");
     let draw = |seed| alone(&model, &[1, 5], &config(ways(seed)[3].clone()));
     assert_eq!(draw(1), draw(1));
@@ -115,7 +115,7 @@ fn requests_that_join_leave_and_are_cancelled_change_no_other() {
 }
 
 #[test]
-fn a_caller_that_breaks_gets_what_there_is() {
+fn a_cancelled_generation_returns_the_text_so_far() {
     let model = family("llama1");
     let config = config(SamplingConfig::default());
     let whole = shown(&model, &Numbers, &prompts(), &config).0;
@@ -134,7 +134,7 @@ fn a_caller_that_breaks_gets_what_there_is() {
 }
 
 #[test]
-fn what_does_not_fit_is_refused_by_name() {
+fn prompts_and_settings_that_do_not_fit_are_rejected_by_name() {
     let model = family("llama1");
     let mut batcher = Batcher::new(&model, &Numbers, 2, 8).unwrap();
     let mut refused = |prompt: Vec<i64>, sampling: SamplingConfig| {

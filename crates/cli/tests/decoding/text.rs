@@ -21,7 +21,7 @@ const TEXTS: [&str; 5] = [
 ];
 
 #[test]
-fn pieces_of_real_tokenizers_together_are_the_text() {
+fn streamed_pieces_of_real_tokenizers_join_to_the_text() {
     for name in ["stories15M-hf", "stories260K-hf"] {
         let Some(dir) = trained(name) else { return };
         let text = Text(LlamaTokenizer::from_dir(&dir).unwrap());
@@ -39,7 +39,7 @@ fn pieces_of_real_tokenizers_together_are_the_text() {
 }
 
 #[test]
-fn what_is_shown_is_the_text_of_the_ids_up_to_the_stop_string() {
+fn the_streamed_text_ends_at_the_stop_string() {
     let Some(dir) = trained("stories15M-hf") else { return };
     let text = Text(LlamaTokenizer::from_dir(&dir).unwrap());
     let model = load(&dir);

@@ -65,7 +65,7 @@ fn a_merge_is_base_and_adapter_token_for_token() {
 }
 
 #[test]
-fn a_planted_wrong_merge_and_a_planted_wrong_scale_are_seen() {
+fn compare_detects_a_wrong_merge_and_a_wrong_scale() {
     let scene = prepared();
     for (mistake, args) in [
         ("half the scale", &["--lora_weights", "adapter", "--scale", "0.5"] as &[&str]),
@@ -80,7 +80,7 @@ fn a_planted_wrong_merge_and_a_planted_wrong_scale_are_seen() {
 }
 
 #[test]
-fn the_labs_script_on_a_current_peft_leaves_the_base() {
+fn alpaca_loras_export_script_on_a_current_peft_merges_nothing() {
     let scene = prepared();
     // What is left when every key with `lora` in it is dropped and nothing was merged: a state dict of the base.
     compared(&scene, &["--format", "state-dict"]);

@@ -76,7 +76,7 @@ fn after(scene: &Scene, before: &str, output_dir: &str, format: &str) -> Command
 }
 
 #[test]
-fn a_file_that_may_not_grow_is_told_and_leaves_nothing() {
+fn a_file_size_limit_fails_the_merge_and_leaves_nothing() {
     let scene = large_scene();
     let before = names(&scene.path("."));
     for format in ["hf", "state-dict", "gguf"] {
@@ -88,14 +88,16 @@ fn a_file_that_may_not_grow_is_told_and_leaves_nothing() {
 }
 
 #[test]
-fn a_full_disk_is_told_with_the_file_and_leaves_nothing() {
+fn a_full_disk_fails_the_merge_with_the_file_and_leaves_nothing() {
     let scene = large_scene();
     std::fs::create_dir(scene.path("small")).unwrap();
     let mount = "mount -t tmpfs -o size=8m none small";
     let probe =
         Command::new("unshare").args(["-Urm", "sh", "-c", mount]).current_dir(scene.path(".")).output();
     if !probe.is_ok_and(|probe| probe.status.success()) {
-        eprintln!("skipped: a_full_disk_is_told_with_the_file_and_leaves_nothing needs `unshare -Urm`");
+        eprintln!(
+            "skipped: a_full_disk_fails_the_merge_with_the_file_and_leaves_nothing needs `unshare -Urm`"
+        );
         return;
     }
     for format in ["hf", "state-dict", "gguf"] {

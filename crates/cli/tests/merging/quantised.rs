@@ -97,7 +97,7 @@ fn a_quantised_output_is_the_merged_model_quantised_on_loading() {
 }
 
 #[test]
-fn what_is_quantised_already_is_not_quantised_again() {
+fn a_quantised_base_is_not_quantised_again() {
     let scene = adapted_scene();
     let quantise = ["--base_model", "model", "--output_dir", "four", "--quantize", "nf4"];
     run(&mut merge(&scene, &quantise)).ok();

@@ -1,4 +1,4 @@
-//! What cannot be merged is said in one line, and leaves nothing behind.
+//! Merges that cannot be are rejected in one line, and leave nothing behind.
 
 use std::fs;
 use std::path::Path;
@@ -180,7 +180,7 @@ fn missing_and_damaged_shards_are_refused_by_name() {
 }
 
 #[test]
-fn what_a_format_cannot_state_is_refused_by_field() {
+fn settings_that_a_format_cannot_state_are_rejected_by_field() {
     let (_, config) = shapes().remove(1);
     let scene = scene(&config, Kind::Float);
     let out = ["--base_model", "model", "--output_dir", "out", "--format", "state-dict"];

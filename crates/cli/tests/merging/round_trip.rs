@@ -40,7 +40,7 @@ fn base_to_state_dict_to_hugging_face_is_the_base_byte_for_byte() {
 }
 
 #[test]
-fn model_parallel_shards_are_put_together_again() {
+fn model_parallel_shards_are_reassembled() {
     for (shape, config) in shapes().into_iter().filter(|(shape, _)| *shape != "tied") {
         let scene = scene(&config, Kind::BFloat16);
         there_and_back(&scene, "model", &["--format", "state_dict", "--shards", "2"], "");
@@ -60,8 +60,8 @@ fn base_to_gguf_to_hugging_face_is_the_base() {
 }
 
 #[test]
-fn real_models_survive_the_way_there_and_back() {
-    let Some(shared) = shared_data("real_models_survive_the_way_there_and_back") else { return };
+fn real_models_survive_a_round_trip() {
+    let Some(shared) = shared_data("real_models_survive_a_round_trip") else { return };
     let scene = Scene::new();
     for name in ["stories15M-hf", "stories260K-hf"] {
         let model = shared.join("models").join(name);

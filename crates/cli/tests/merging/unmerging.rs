@@ -11,7 +11,7 @@ fn unmerge(scene: &Scene, args: &[&str]) -> std::process::Command {
 }
 
 #[test]
-fn the_adapter_between_base_and_merged_is_the_one_that_was_merged() {
+fn unmerge_recovers_the_merged_adapter() {
     let (_, config) = shapes().remove(1);
     let scene = scene(&config, Kind::Float);
     write_adapter(&scene.path("adapter"), &config, &["q_proj", "v_proj", "down_proj"], R, 0);
@@ -45,7 +45,7 @@ fn the_adapter_between_base_and_merged_is_the_one_that_was_merged() {
 }
 
 #[test]
-fn what_has_no_adapter_between_it_is_refused() {
+fn unmerge_of_equal_or_unrelated_models_is_rejected() {
     let (_, config) = shapes().remove(0);
     let scene = scene(&config, Kind::Float);
     let own = ["--base_model", "model", "--output_dir", "found"];

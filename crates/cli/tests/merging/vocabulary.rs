@@ -8,7 +8,7 @@ use crate::common::run;
 use crate::scene::{ALL, R, largest_difference, merge, scene, shapes, write_adapter};
 
 #[test]
-fn embedding_and_head_grow_with_the_tokenizer_and_it_is_said() {
+fn embedding_and_head_grow_with_the_tokenizer() {
     for (shape, config) in shapes() {
         let scene = scene(&config, Kind::Float);
         write_adapter(&scene.path("adapter"), &config, &ALL, R, 0);

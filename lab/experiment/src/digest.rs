@@ -9,17 +9,17 @@ use anyhow::{Context, Result};
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
-/// In hex.
+/// Returns the digest of bytes, in hex.
 pub(crate) fn of_bytes(bytes: &[u8]) -> String {
     hex(&Sha256::digest(bytes))
 }
 
-/// Of a value's JSON.
+/// Returns the digest of a value's JSON.
 pub(crate) fn of_value(value: &impl Serialize) -> Result<String> {
     Ok(of_bytes(serde_json::to_string(value)?.as_bytes()))
 }
 
-/// Of a file; of a directory, of the names and digests of the files in it, hidden ones left out.
+/// Returns the digest of a file; for a directory that of names and digests of its files, hidden ones left out.
 pub(crate) fn of_path(path: &Path) -> Result<String> {
     if !path.is_dir() {
         return of_file(path);
@@ -86,7 +86,7 @@ mod tests {
     }
 
     #[test]
-    fn a_directory_is_its_names_and_contents() {
+    fn the_digest_of_a_directory_covers_names_and_contents() {
         let dir = tempfile::tempdir().unwrap();
         let write = |name: &str, text: &str| fs::write(dir.path().join(name), text).unwrap();
         write("a", "abc");

@@ -6,7 +6,7 @@ use anyhow::Result;
 use results::{Cell, Kind};
 
 use super::estimate::{duration, pace_of};
-use super::matrix::{Job, order, rounds};
+use super::matrix::{Job, order};
 use super::merging::Merging;
 use super::programs::Programs;
 use super::setting::Setting;
@@ -16,13 +16,7 @@ use xtask::output::{note, say};
 
 /// Runs every cell that is not finished; how many failed. `results.jsonl` and `results.csv` are whole after every cell.
 pub(crate) fn run(setting: &Setting, programs: &Programs) -> Result<usize> {
-    let rounds = rounds(
-        setting.file.experiment,
-        &setting.file.variants,
-        &setting.sizes,
-        &setting.seeds,
-        setting.repeats,
-    );
+    let rounds = setting.rounds();
     let order = order(&rounds);
     let cells: Vec<Job> = rounds.into_iter().flatten().collect();
     let keys = cells.iter().map(|cell| setting.key(cell)).collect::<Result<Vec<_>>>()?;

@@ -1,9 +1,9 @@
-//! How long an experiment takes and how much disk, before it is run and while it runs.
+//! Estimates of time and disk, before an experiment and while it runs.
 
 use anyhow::Result;
 
 use super::digest;
-use super::matrix::{Job, Measure, rounds};
+use super::matrix::{Job, Measure};
 use super::setting::Setting;
 use super::store::Store;
 use xtask::measure::median;
@@ -11,13 +11,7 @@ use xtask::output::say;
 
 /// Says what would run. Touches nothing.
 pub(crate) fn print(setting: &Setting) -> Result<()> {
-    let rounds = rounds(
-        setting.file.experiment,
-        &setting.file.variants,
-        &setting.sizes,
-        &setting.seeds,
-        setting.repeats,
-    );
+    let rounds = setting.rounds();
     say(&format!("profile {}: {}", setting.profile_name, setting.profile.about));
     let store = Store::of(&setting.out);
     let (mut seconds, mut waiting, mut total) = (0.0, 0, 0);
@@ -116,7 +110,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn durations_are_told_as_people_do() {
+    fn durations_are_in_hours_minutes_and_seconds() {
         assert_eq!(duration(7.4), "7 s");
         assert_eq!(duration(75.0), "1 min 15 s");
         assert_eq!(duration(7260.0), "2 h 1 min");

@@ -13,10 +13,10 @@ use super::programs::{Programs, read_json};
 use super::setting::Setting;
 use super::store::write_atomically;
 
-/// What is to be trained.
+/// A fine-tuning run.
 #[derive(Debug)]
 pub(crate) struct Training<'a> {
-    /// Of the log and of the directory.
+    /// Name of the log and of the directory.
     pub(crate) name: &'a str,
     pub(crate) size: Option<usize>,
     pub(crate) seed: u64,

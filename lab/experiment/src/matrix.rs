@@ -4,7 +4,7 @@ use results::Kind;
 
 use super::run_file::Variant;
 
-/// What one cell measures.
+/// Kind of measurement of a cell.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Measure {
     /// Answers, perplexity and the distance from the reference.
@@ -20,7 +20,7 @@ pub(crate) enum Measure {
 pub(crate) struct Job {
     /// Its name, unique in the matrix.
     pub(crate) id: String,
-    /// Which variant, by place in the list.
+    /// Place of the variant in the list.
     pub(crate) variant: usize,
     pub(crate) measure: Measure,
     pub(crate) size: Option<usize>,
@@ -28,7 +28,7 @@ pub(crate) struct Job {
     pub(crate) repeat: usize,
 }
 
-/// Every cell, in rounds: the cells of a round differ in their variant alone.
+/// Returns every cell, in rounds: the cells of a round differ in their variant alone.
 pub(crate) fn rounds(
     kind: Kind,
     variants: &[Variant],
@@ -36,43 +36,26 @@ pub(crate) fn rounds(
     seeds: &[u64],
     repeats: usize,
 ) -> Vec<Vec<Job>> {
-    let round = |of: &dyn Fn(usize, &str) -> Job| -> Vec<Job> {
-        variants.iter().enumerate().map(|(index, variant)| of(index, &variant.name)).collect()
+    let round = |measure, size, seed, repeat, name: String| -> Vec<Job> {
+        let variants = variants.iter().enumerate();
+        let id = |variant: &Variant| format!("{}/{name}", variant.name);
+        variants.map(|(place, of)| Job { id: id(of), variant: place, measure, size, seed, repeat }).collect()
     };
     let mut rounds = Vec::new();
     match kind {
         Kind::MergeCompare => {
-            rounds.push(round(&|variant, name| Job {
-                id: format!("{name}/quality"),
-                variant,
-                measure: Measure::Quality,
-                size: None,
-                seed: seeds.first().copied(),
-                repeat: 0,
-            }));
+            let seed = seeds.first().copied();
+            rounds.push(round(Measure::Quality, None, seed, 0, "quality".to_owned()));
             for repeat in 1..=repeats {
-                rounds.push(round(&|variant, name| Job {
-                    id: format!("{name}/speed-{repeat}"),
-                    variant,
-                    measure: Measure::Speed,
-                    size: None,
-                    seed: seeds.first().copied(),
-                    repeat,
-                }));
+                rounds.push(round(Measure::Speed, None, seed, repeat, format!("speed-{repeat}")));
             }
         }
         Kind::LoraVsQlora => {
             for repeat in 0..repeats {
                 for &seed in seeds {
                     for &size in sizes {
-                        rounds.push(round(&|variant, name| Job {
-                            id: format!("{name}/{size}-records/seed-{seed}/{repeat}"),
-                            variant,
-                            measure: Measure::Training,
-                            size: Some(size),
-                            seed: Some(seed),
-                            repeat,
-                        }));
+                        let name = format!("{size}-records/seed-{seed}/{repeat}");
+                        rounds.push(round(Measure::Training, Some(size), Some(seed), repeat, name));
                     }
                 }
             }
@@ -99,38 +82,18 @@ mod tests {
     use super::*;
 
     fn variants(names: &[&str]) -> Vec<Variant> {
-        let one = |name: &&str| Variant {
-            name: (*name).to_owned(),
-            label_en: String::new(),
-            label_zh: String::new(),
-            what_en: String::new(),
-            what_zh: String::new(),
-            adapter: false,
-            merge: None,
-            finetune: toml::Table::new(),
-        };
+        let one = |name: &&str| Variant { name: (*name).to_owned(), ..Variant::default() };
         names.iter().map(one).collect()
     }
 
     #[test]
-    fn speed_is_measured_in_rounds_in_which_the_first_place_goes_round() {
+    fn the_first_variant_of_a_round_changes_from_round_to_round() {
         let rounds = rounds(Kind::MergeCompare, &variants(&["a", "b", "c"]), &[], &[1], 2);
         let cells: Vec<&Job> = rounds.iter().flatten().collect();
         let ids: Vec<&str> = order(&rounds).into_iter().map(|place| &*cells[place].id).collect();
-        assert_eq!(
-            ids,
-            [
-                "a/quality",
-                "b/quality",
-                "c/quality",
-                "b/speed-1",
-                "c/speed-1",
-                "a/speed-1",
-                "c/speed-2",
-                "a/speed-2",
-                "b/speed-2"
-            ]
-        );
+        let expected =
+            "a/quality b/quality c/quality b/speed-1 c/speed-1 a/speed-1 c/speed-2 a/speed-2 b/speed-2";
+        assert_eq!(ids.join(" "), expected);
     }
 
     #[test]

@@ -25,7 +25,7 @@ pub(crate) struct Merging<'a> {
     made: BTreeMap<String, Result<PathBuf, String>>,
 }
 
-/// What `merge` writes beside the weights.
+/// The report that `merge` writes beside the weights.
 #[derive(Debug, Deserialize)]
 struct MergeReport {
     targets: Vec<Target>,
@@ -162,12 +162,12 @@ fn disk_bytes(source: &Source) -> Result<Option<f64>> {
     Ok(Some(bytes as f64))
 }
 
-/// Where the key of a made directory is, beside it.
+/// Returns the path of the key of a directory, beside it.
 fn key_file(dir: &Path) -> PathBuf {
     dir.with_extension("key")
 }
 
-/// Whether a directory was made of the same things and is whole: its key is written last.
+/// True if a directory was made of the same things and is whole: its key is written last.
 fn is_kept(dir: &Path, key: &str) -> bool {
     dir.is_dir() && fs::read_to_string(key_file(dir)).is_ok_and(|kept| kept == key)
 }

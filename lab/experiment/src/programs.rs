@@ -16,9 +16,9 @@ use xtask::output::note;
 pub(crate) struct Programs {
     /// Their directory.
     pub(crate) bin: PathBuf,
-    /// Where they run.
+    /// Working directory.
     pub(crate) root: PathBuf,
-    /// Where logs go.
+    /// Directory of logs.
     logs: PathBuf,
     /// Locked as long as this process or a program it started lives.
     lock: File,
@@ -77,7 +77,7 @@ impl Programs {
         String::from_utf8(output.stdout).with_context(|| format!("output of `{program}` is not UTF-8"))
     }
 
-    /// As [`Programs::run`], for a program that writes JSON to the file `json`, which is read.
+    /// Runs a program that writes JSON to the file `json`, and reads that.
     pub(crate) fn run_for(&self, name: &str, command: &mut Command, json: &Path) -> Result<Value> {
         if let Some(parent) = json.parent() {
             fs::create_dir_all(parent).with_context(|| format!("cannot create `{}`", parent.display()))?;
@@ -112,7 +112,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_failure_carries_what_the_program_said() {
+    fn a_failure_carries_the_message_of_the_program() {
         let dir = tempfile::tempdir().unwrap();
         let programs = Programs::take("/bin".into(), dir.path().to_owned(), dir.path()).unwrap();
         let fail = "echo warming up >&2; echo 'error: no such model' >&2; exit 1";
@@ -127,7 +127,7 @@ mod tests {
     }
 
     #[test]
-    fn a_directory_is_free_when_the_last_program_of_a_killed_run_has_ended() {
+    fn the_lock_is_held_until_the_last_program_of_a_killed_run_ends() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join(".lock");
         let programs = Programs::take("/bin".into(), dir.path().to_owned(), dir.path()).unwrap();

@@ -29,8 +29,8 @@ pub(crate) struct RunFile {
     pub(crate) profiles: BTreeMap<String, Profile>,
 }
 
-/// What is compared.
-#[derive(Debug, Clone, Deserialize, Serialize)]
+/// A variant.
+#[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Variant {
     pub(crate) name: String,
@@ -38,7 +38,7 @@ pub(crate) struct Variant {
     pub(crate) label_zh: String,
     pub(crate) what_en: String,
     pub(crate) what_zh: String,
-    /// Whether it has the adapter, beside the base or merged into it.
+    /// True with the adapter, beside the base or merged into it.
     #[serde(default)]
     pub(crate) adapter: bool,
     /// Flags of `merge`; absent where the base itself is loaded.
@@ -87,7 +87,7 @@ pub(crate) struct Profile {
     pub(crate) validation_records: Option<usize>,
     /// Records that are answered, spread over the file.
     pub(crate) evaluation_records: usize,
-    /// Of these, records whose logits are compared.
+    /// Answered records whose logits are compared.
     #[serde(default)]
     pub(crate) compare_records: usize,
     /// Answers kept for the report.
@@ -106,7 +106,7 @@ pub(crate) struct Profile {
     pub(crate) new_tokens: usize,
     /// Settings of `finetune`.
     pub(crate) finetune: Table,
-    /// What a quiet machine of this profile did; for estimates only.
+    /// Speeds of a quiet machine of this profile; for estimates only.
     #[serde(skip_serializing)]
     pub(crate) estimate: Pace,
 }

@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use super::args::ExperimentArgs;
 use super::digest;
-use super::matrix::{Job, Measure};
+use super::matrix::{Job, Measure, rounds};
 use super::run_file::{Profile, RunFile, Variant};
 use super::slices;
 
@@ -43,7 +43,7 @@ pub(crate) struct Setting {
 /// The records of an experiment.
 #[derive(Debug)]
 pub(crate) struct Records {
-    /// In the order that slices are beginnings of.
+    /// Slices are beginnings of this order.
     pub(crate) train: Vec<Value>,
     pub(crate) validation: Vec<Value>,
     pub(crate) evaluation: Vec<Value>,
@@ -114,6 +114,12 @@ impl Setting {
         })
     }
 
+    /// Returns every cell, in rounds.
+    pub(crate) fn rounds(&self) -> Vec<Vec<Job>> {
+        let RunFile { experiment, variants, .. } = &self.file;
+        rounds(*experiment, variants, &self.sizes, &self.seeds, self.repeats)
+    }
+
     /// The variant of a cell.
     pub(crate) fn variant(&self, cell: &Job) -> &Variant {
         &self.file.variants[cell.variant]
@@ -128,7 +134,7 @@ impl Setting {
         self.file.variants.iter().position(|variant| variant.name == self.file.reference).unwrap_or(0)
     }
 
-    /// What decides a cell's result: programs, inputs and settings, as one digest.
+    /// Returns the digest of what decides a cell's result: programs, inputs and settings.
     pub(crate) fn key(&self, cell: &Job) -> Result<String> {
         #[derive(Serialize)]
         struct Recipe<'a> {
@@ -179,7 +185,7 @@ impl Setting {
         })
     }
 
-    /// What decides the adapter that merges start from.
+    /// Returns the digest of what decides the adapter that merges start from.
     pub(crate) fn adapter_key(&self) -> Result<String> {
         if let Some(digest) = &self.digests.lora_weights {
             return Ok(digest.clone());
@@ -196,7 +202,7 @@ impl Setting {
         ))
     }
 
-    /// What decides a merge besides flags and adapter.
+    /// Returns what decides a merge besides flags and adapter.
     pub(crate) fn merge_key(&self) -> (Option<&String>, &str, Option<&String>) {
         (self.digests.programs.get("merge"), &self.digests.base, self.profile.merge_dtype.as_ref())
     }
@@ -226,7 +232,7 @@ impl Setting {
         self.data_file(&format!("train-{count}"), &self.records.train[..count])
     }
 
-    /// Whether merges are compared.
+    /// True if merges are compared.
     pub(crate) fn merges(&self) -> bool {
         self.file.experiment == Kind::MergeCompare
     }
@@ -303,7 +309,7 @@ fn base_model(args: &ExperimentArgs, profile: &Profile, root: &Path) -> Result<S
     Ok(root.join(own).display().to_string())
 }
 
-/// Of the files; of the name where it is one on the hub.
+/// Returns the digest of a base's files; of the name where it is one on the hub.
 fn digest_of_base(base_model: &str) -> Result<String> {
     let path = Path::new(base_model);
     if path.exists() { digest::of_path(path) } else { Ok(digest::of_bytes(base_model.as_bytes())) }

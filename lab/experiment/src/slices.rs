@@ -73,7 +73,7 @@ mod tests {
     }
 
     #[test]
-    fn an_even_choice_reaches_from_beginning_to_end() {
+    fn evenly_spaced_records_span_the_file() {
         assert_eq!(spread(&numbers(10), 5), [0, 2, 4, 6, 8].map(Value::from));
         assert_eq!(spread(&numbers(3), 5), numbers(3));
     }

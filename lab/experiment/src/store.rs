@@ -102,7 +102,7 @@ mod tests {
     }
 
     #[test]
-    fn a_finished_cell_is_kept_to_the_byte_and_a_failed_one_is_not() {
+    fn a_finished_cell_is_kept_byte_for_byte_and_a_failed_one_is_not() {
         let dir = tempfile::tempdir().unwrap();
         let store = Store::of(dir.path());
         let line = store.keep(&result("x", true)).unwrap();

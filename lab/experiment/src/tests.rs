@@ -23,7 +23,7 @@ struct Line {
     args: ExperimentArgs,
 }
 
-/// What every program begins with: its flags by name, and a line of `calls` for each call.
+/// Head of every program: its flags by name, and a line of `calls` for each call.
 const HEAD: &str = r#"#!/bin/sh
 echo "$0 $*" >> "$(dirname "$0")/calls"
 json= out= adapter= base= file= scale=1
@@ -146,7 +146,7 @@ fn metric(result: &Cell, name: &str) -> f64 {
 }
 
 #[test]
-fn a_failed_cell_does_not_sink_the_rest() {
+fn a_failed_cell_does_not_stop_the_rest() {
     let scene = Scene::new();
     // Quality and two rounds of speed of the variant whose merge fails.
     assert_eq!(scene.run(&["merge-compare", "--repeats", "2"]), 3);
@@ -207,7 +207,7 @@ fn a_resumed_experiment_has_the_same_results_to_the_byte() {
 }
 
 #[test]
-fn a_changed_program_or_setting_makes_cells_anew_and_no_other() {
+fn a_changed_program_or_setting_reruns_its_cells_only() {
     let scene = Scene::new();
     let args = ["lora-vs-qlora", "--sizes", "8", "--seeds", "1"];
     scene.run(&args);
@@ -273,7 +273,7 @@ fn a_dry_run_touches_nothing() {
 }
 
 #[test]
-fn what_cannot_be_is_said_before_anything_runs() {
+fn impossible_settings_are_refused_before_anything_runs() {
     let scene = Scene::new();
     let refused = |args: &[&str]| {
         let args = Line::parse_from([&["experiment", "lora-vs-qlora"], args].concat()).args;

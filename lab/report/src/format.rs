@@ -2,10 +2,10 @@
 
 use crate::stats::{Interval, Summary};
 
-/// What stands where nothing was measured.
+/// Stands for a number that was not measured.
 pub(crate) const NONE: &str = "–";
 
-/// With thousands apart, and this many decimals.
+/// Formats a number with separated thousands and this many decimals.
 pub(crate) fn grouped(value: f64, decimals: usize) -> String {
     let text = format!("{:.decimals$}", value.abs());
     let (whole, rest) = text
@@ -34,7 +34,7 @@ fn decimals(value: f64, digits: i32) -> usize {
     shown(rounded) as usize
 }
 
-/// With this many digits that count; very small and very large numbers by powers of ten.
+/// Formats a number with this many significant digits; very small and very large ones by powers of ten.
 pub(crate) fn significant(value: f64, digits: i32) -> String {
     if value == 0.0 {
         return "0".to_owned();
@@ -117,7 +117,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn numbers_have_the_digits_that_count() {
+    fn numbers_have_their_significant_digits() {
         assert_eq!(significant(1234.5, 3), "1,234");
         assert_eq!(significant(0.012_345, 3), "0.0123");
         assert_eq!(significant(-3.4e-7, 2), "−3.4×10⁻⁷");

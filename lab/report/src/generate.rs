@@ -1,4 +1,4 @@
-//! From a directory of results to files.
+//! Making the files of a report.
 
 use std::path::{Path, PathBuf};
 
@@ -25,7 +25,7 @@ pub(crate) enum Format {
     Docx,
 }
 
-/// What to make of what.
+/// Settings of a report.
 #[derive(Debug, Clone)]
 pub(crate) struct Settings {
     /// The directory of results, which the report goes to.
@@ -40,7 +40,7 @@ pub(crate) struct Settings {
     pub(crate) source: Option<PathBuf>,
 }
 
-/// What is said when Chinese letters are missing.
+/// The message when Chinese letters are missing.
 const NO_FONT: &str = "no font with Chinese letters was found; install one (Debian: apt install fonts-noto-cjk) or name one by --font FILE";
 
 /// Writes the report and its plots, and returns the paths of what was written.

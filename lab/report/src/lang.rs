@@ -93,7 +93,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_in_a_row_read_as_a_sentence() {
+    fn lists_of_names_read_as_a_sentence() {
         let names = ["a", "b", "c"].map(str::to_owned);
         assert_eq!(Lang::En.list(&names), "a, b and c");
         assert_eq!(Lang::Zh.list(&names), "a、b 和 c");

@@ -28,7 +28,7 @@ use crate::lang::{Lang, plain, say};
 use crate::plots::Chart;
 use crate::select::{Results, Select};
 
-/// What a template is filled with.
+/// Tables and charts that a template names.
 pub(crate) trait Source {
     /// Adds the block of a name, if its numbers were measured. False where there is no such block.
     fn insert(&self, page: &mut Page<'_>, name: &str, caption: &str) -> bool;

@@ -27,7 +27,7 @@ impl Kind {
 /// An experiment: what is compared, where, and how to repeat it.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Experiment {
-    /// Which of the two.
+    /// Kind.
     pub experiment: Kind,
     /// Title from the run file.
     #[serde(default)]
@@ -38,7 +38,7 @@ pub struct Experiment {
     /// Text of the run file.
     #[serde(default)]
     pub run_file: String,
-    /// In the order of the tables.
+    /// Variants, in the order of the tables.
     #[serde(default)]
     pub variants: Vec<Variant>,
     /// Name of the variant that the others are compared with.

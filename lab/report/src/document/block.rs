@@ -13,10 +13,10 @@ pub(crate) struct Document {
     pub(crate) blocks: Vec<Block>,
 }
 
-/// How serious a call-out is.
+/// Severity of a call-out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Tone {
-    /// As expected.
+    /// An expected result.
     Good,
     /// To be read before believing the numbers.
     Note,
@@ -24,7 +24,7 @@ pub(crate) enum Tone {
     Bad,
 }
 
-/// Where a column's text stands.
+/// Alignment of a column.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Align {
     /// Words.
@@ -36,9 +36,8 @@ pub(crate) enum Align {
 /// A column of a table.
 #[derive(Debug, Clone)]
 pub(crate) struct Column {
-    /// What is in it, with its unit.
+    /// Quantity and unit.
     pub(crate) head: String,
-    /// Where its text stands.
     pub(crate) align: Align,
     /// Its share of the width, for columns of running text; 0 for as wide as its words.
     pub(crate) share: u32,
@@ -67,7 +66,7 @@ pub(crate) type Row = Vec<Vec<Span>>;
 /// A table.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Table {
-    /// What it shows; empty for a table that its surroundings explain.
+    /// Empty for a table that its surroundings explain.
     pub(crate) caption: String,
     /// Its columns.
     pub(crate) columns: Vec<Column>,
@@ -81,7 +80,7 @@ const SHORT: usize = 18;
 const LINE: usize = 100;
 
 impl Table {
-    /// Whether it is so short that a page break inside would do more harm than the space it leaves.
+    /// True if it is so short that a page break inside would do more harm than the space it leaves.
     pub(crate) fn is_short(&self) -> bool {
         let shares: u32 = self.columns.iter().map(|column| column.share).sum();
         let lines = |(column, cell): (&Column, &Vec<Span>)| {
@@ -94,7 +93,7 @@ impl Table {
     }
 }
 
-/// Whether code is so short that it stays on one page.
+/// True if code is so short that it stays on one page.
 pub(crate) fn is_short_code(text: &str) -> bool {
     text.lines().count() <= 2 * SHORT
 }
@@ -104,7 +103,6 @@ pub(crate) fn is_short_code(text: &str) -> bool {
 pub(crate) struct Figure {
     /// Name of its files.
     pub(crate) stem: String,
-    /// What it shows.
     pub(crate) caption: String,
     /// The same for those who do not see it.
     pub(crate) alt: String,
@@ -131,7 +129,7 @@ pub(crate) enum Block {
         language: &'static str,
         /// The lines.
         text: String,
-        /// What it is and where it is from; may be empty.
+        /// Name and origin; may be empty.
         caption: String,
     },
     /// A formula, as text.

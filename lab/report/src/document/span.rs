@@ -3,13 +3,13 @@
 /// A piece of text with one look.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Span {
-    /// As it is.
+    /// Plain.
     Text(String),
     /// Emphasised.
     Strong(String),
     /// A name of code.
     Code(String),
-    /// Where a text begins to differ.
+    /// The first word that differs.
     Mark(String),
     /// A new line within the paragraph.
     Break,

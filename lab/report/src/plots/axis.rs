@@ -1,4 +1,4 @@
-//! From numbers to places, and where ticks stand.
+//! Axes: coordinates of numbers, and ticks.
 
 use super::{Axis, Scale};
 
@@ -61,7 +61,7 @@ impl Ruler {
         self.ticks = places.collect();
     }
 
-    /// Where a number stands; what has no place on a logarithmic axis stands at its start.
+    /// Returns the coordinate of a number; on a logarithmic axis that of 0 and less is its start.
     pub(crate) fn place(&self, value: f64) -> f64 {
         let part = if self.log {
             if value <= 0.0 { 0.0 } else { (value / self.low).ln() / (self.high / self.low).ln() }
@@ -143,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn a_single_number_and_nothing_at_all_have_an_axis() {
+    fn one_number_and_none_have_an_axis() {
         for values in [&[][..], &[0.0], &[5.0, 5.0]] {
             for scale in [Scale::FromZero, Scale::Linear, Scale::Log] {
                 let ruler = Ruler::new(&Axis::new("", scale), values, 0.0, 1.0);

@@ -14,7 +14,7 @@ const UNIT: f64 = 2.0;
 /// Width of a plot in units.
 pub(crate) const WIDTH: f64 = 900.0;
 
-/// Where letters stand, seen from their place.
+/// Alignment of letters to their coordinates.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Anchor {
     Left,
@@ -28,7 +28,7 @@ pub(crate) enum Anchor {
 pub(crate) struct Canvas<'a, B: DrawingBackend> {
     area: &'a DrawingArea<B, Shift>,
     font: &'a LabelFont,
-    /// Whether plotters draws the letters itself.
+    /// True if plotters draws the letters itself.
     pixels: bool,
 }
 
@@ -123,7 +123,7 @@ impl<'a, B: DrawingBackend> Canvas<'a, B> {
         self.put(&Text::new(text, (px(at.0), px(at.1)), style))
     }
 
-    /// How wide letters are.
+    /// Returns the width of letters.
     pub(crate) fn text_width(&self, text: &str, size: f64) -> Result<f64> {
         let text = narrow(text);
         let (name, line_per_em) = self.font.name_for(&text);
@@ -133,7 +133,7 @@ impl<'a, B: DrawingBackend> Canvas<'a, B> {
     }
 }
 
-/// With narrow brackets: the wide ones of Chinese are half empty, and plotters measures ink.
+/// Replaces wide brackets by narrow ones: those of Chinese are half empty, and plotters measures ink.
 fn narrow(text: &str) -> String {
     text.replace('（', " (").replace('）', ")")
 }
@@ -178,7 +178,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn dashes_and_gaps_take_turns_round_a_corner() {
+    fn dashes_and_gaps_alternate_around_a_corner() {
         let parts = dashed(&[(0.0, 0.0), (5.0, 0.0), (5.0, 5.0)], &[4.0, 2.0]);
         assert_eq!(parts[0], [(0.0, 0.0), (4.0, 0.0)]);
         assert_eq!(parts[1], [(5.0, 1.0), (5.0, 5.0)]);

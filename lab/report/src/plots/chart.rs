@@ -1,6 +1,6 @@
-//! What a plot shows, without how.
+//! Charts, before they are drawn.
 
-/// How numbers become places.
+/// Scale of an axis.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Scale {
     /// Equal steps are equally long; the axis begins at 0.
@@ -14,11 +14,10 @@ pub(crate) enum Scale {
 /// An axis.
 #[derive(Debug, Clone)]
 pub(crate) struct Axis {
-    /// What it measures, with the unit.
+    /// Quantity and unit.
     pub(crate) label: String,
-    /// How.
     pub(crate) scale: Scale,
-    /// Where ticks stand; chosen where there are none.
+    /// Ticks; chosen where there are none.
     pub(crate) ticks: Vec<f64>,
 }
 
@@ -29,7 +28,7 @@ impl Axis {
     }
 }
 
-/// How a series is drawn.
+/// Style of a series.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Draw {
     /// A line, and a marker at each point.
@@ -43,7 +42,6 @@ pub(crate) enum Draw {
 /// One line of a plot.
 #[derive(Debug, Clone)]
 pub(crate) struct Series {
-    /// What readers call it.
     pub(crate) label: String,
     /// Number of its colour, marker and dashes.
     pub(crate) style: usize,
@@ -51,7 +49,6 @@ pub(crate) struct Series {
     pub(crate) points: Vec<(f64, f64)>,
     /// Ranges at some points: x, lowest, highest.
     pub(crate) ranges: Vec<(f64, f64, f64)>,
-    /// How it is drawn.
     pub(crate) draw: Draw,
 }
 
@@ -65,7 +62,6 @@ impl Series {
 /// One bar: repeated measurements of one thing.
 #[derive(Debug, Clone)]
 pub(crate) struct Group {
-    /// What readers call it.
     pub(crate) label: String,
     /// Number of its colour and marker.
     pub(crate) style: usize,
@@ -73,21 +69,18 @@ pub(crate) struct Group {
     pub(crate) values: Vec<f64>,
 }
 
-/// What is drawn.
 #[derive(Debug, Clone)]
 pub(crate) enum Content {
     /// Lines over two axes.
     Curves {
-        /// From left to right.
         x: Axis,
-        /// From below to above.
         y: Axis,
         /// The lines.
         series: Vec<Series>,
     },
     /// Bars to the right, one for each group, with its measurements on it.
     Bars {
-        /// What they measure, with the unit.
+        /// Quantity and unit.
         label: String,
         /// The bars.
         groups: Vec<Group>,
@@ -99,12 +92,11 @@ pub(crate) enum Content {
 pub(crate) struct Chart {
     /// Name of its files.
     pub(crate) stem: String,
-    /// What is drawn.
     pub(crate) content: Content,
 }
 
 impl Chart {
-    /// Whether there is anything to see.
+    /// True without data.
     pub(crate) fn is_empty(&self) -> bool {
         match &self.content {
             Content::Curves { series, .. } => series.iter().all(|series| series.points.is_empty()),

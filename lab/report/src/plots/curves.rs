@@ -111,7 +111,7 @@ fn draw_series<B: DrawingBackend>(
     Ok(())
 }
 
-/// Where each entry begins, and in which row.
+/// Returns the start and the row of each entry.
 fn legend_places<B: DrawingBackend>(canvas: &Canvas<'_, B>, series: &[Series]) -> Result<Vec<(f64, f64)>> {
     let (mut at, mut row, mut places) = (0.0, 0.0, Vec::new());
     for series in series.iter().filter(|series| series.draw != Draw::Fit) {

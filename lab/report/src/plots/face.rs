@@ -71,7 +71,7 @@ mod tests {
     }
 
     #[test]
-    fn a_face_brings_its_own_tables() {
+    fn an_extracted_face_has_its_own_tables() {
         let second = standalone_face(&collection(), 1).unwrap();
         assert_eq!(&second[..4], b"OTTO");
         assert_eq!(&second[28..], b"wo!!");

@@ -3,9 +3,7 @@
 /// `y = offset + slope · x`.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Line {
-    /// Where it starts.
     pub(crate) offset: f64,
-    /// How it rises.
     pub(crate) slope: f64,
     /// The part of the variance that it explains.
     pub(crate) r2: f64,
@@ -14,9 +12,7 @@ pub(crate) struct Line {
 /// `y = factor · x^exponent`.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Power {
-    /// What it is at 1.
     pub(crate) factor: f64,
-    /// How it falls or rises.
     pub(crate) exponent: f64,
     /// The part of the variance of the logarithms that it explains.
     pub(crate) r2: f64,
@@ -73,7 +69,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn exact_laws_are_found_exactly() {
+    fn exact_lines_and_power_laws_are_recovered() {
         let found = line(&[(1.0, 5.0), (2.0, 7.0), (4.0, 11.0)]).unwrap();
         assert!((found.offset - 3.0).abs() < 1e-9 && (found.slope - 2.0).abs() < 1e-9);
         assert!((found.r2 - 1.0).abs() < 1e-9);
@@ -83,7 +79,7 @@ mod tests {
     }
 
     #[test]
-    fn two_sizes_are_no_law() {
+    fn two_sizes_have_no_fit() {
         assert!(line(&[(1.0, 5.0), (2.0, 7.0), (2.0, 7.5)]).is_none());
     }
 }

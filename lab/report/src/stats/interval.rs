@@ -9,7 +9,7 @@ const T_95: [f64; 30] = [
 /// A mean and where it lies with 95 % confidence, if its values are independent and about normal.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Interval {
-    /// How many values.
+    /// Number of values.
     pub(crate) n: usize,
     /// Their mean.
     pub(crate) mean: f64,
@@ -19,7 +19,7 @@ pub(crate) struct Interval {
     pub(crate) high: f64,
 }
 
-/// Where an interval lies.
+/// Side of a number that an interval is on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Side {
     /// Wholly below.
@@ -44,7 +44,7 @@ pub(crate) fn interval(values: &[f64]) -> Option<Interval> {
 }
 
 impl Interval {
-    /// Where it lies, seen from `zero`.
+    /// Returns the side of `zero` that it is on.
     pub(crate) fn side_of(&self, zero: f64) -> Side {
         if self.high < zero {
             Side::Below
@@ -67,7 +67,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn three_values_have_the_interval_of_the_textbook() {
+    fn three_values_have_the_textbook_interval() {
         // Mean 2, standard deviation 1, t = 4.303: 2 ± 4.303 / √3.
         let found = interval(&[1.0, 2.0, 3.0]).unwrap();
         assert!((found.mean - 2.0).abs() < 1e-12);

@@ -1,4 +1,4 @@
-//! Whether two models answer differently well, record by record.
+//! The sign test.
 
 /// The exact two-sided sign test (McNemar): how probable it is that records on which only one of two is right fall at
 /// least as unevenly as `only_first` against `only_second`, were both equally good.

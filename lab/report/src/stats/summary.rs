@@ -5,7 +5,7 @@ use xtask::measure::median;
 /// Median and range of repeated measurements.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Summary {
-    /// How many there are.
+    /// Number of values.
     pub(crate) n: usize,
     /// The middle one.
     pub(crate) median: f64,
@@ -27,7 +27,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_median_does_not_mind_order_or_outliers() {
+    fn the_median_ignores_order_and_outliers() {
         let of = |values: &[f64]| summary(values).unwrap();
         assert_eq!(of(&[3.0, 1000.0, 1.0]), Summary { n: 3, median: 3.0, low: 1.0, high: 1000.0 });
         assert!(summary(&[]).is_none());

@@ -67,7 +67,7 @@ pub(crate) fn insert(page: &mut Page<'_>, checks: &[Check], name: &str, caption:
     true
 }
 
-/// What is compared with what.
+/// Adds the table of variants.
 fn variants(page: &mut Page<'_>) {
     let lang = page.lang;
     let columns = vec![

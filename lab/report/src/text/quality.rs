@@ -1,4 +1,4 @@
-//! Whether a variant answers better or worse than the reference, record by record.
+//! Exact matches of a variant against the reference's, record by record.
 
 use std::collections::BTreeMap;
 

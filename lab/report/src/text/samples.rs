@@ -7,9 +7,9 @@ use crate::lang::{Lang, say};
 use crate::page::Page;
 use crate::select::{Results, Select};
 
-/// How many records are shown.
+/// Records that are shown.
 const RECORDS: usize = 6;
-/// How much of an answer is shown.
+/// Letters of an answer that are shown.
 const LETTERS: usize = 420;
 
 /// Some records, and what each variant answered on the most data.
@@ -182,7 +182,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_whole_word_in_which_texts_part_is_marked() {
+    fn the_first_word_that_differs_is_marked_whole() {
         let word = |answer: &str, expected: &str| {
             first_difference(answer, expected).map(|(start, end)| answer[start..end].to_owned())
         };
@@ -195,7 +195,7 @@ mod tests {
     }
 
     #[test]
-    fn lines_and_marks_keep_every_letter() {
+    fn marking_keeps_every_letter() {
         let spans = marked("one two\nthree four", Some("one two\nthree five"));
         let text: String = spans.iter().map(Span::text).collect();
         assert_eq!(text, "one two\nthree ▸four");

@@ -1,4 +1,4 @@
-//! What model, what data and what settings.
+//! The table of model, data and settings.
 
 use crate::document::{Column, spans};
 use crate::lang::say;

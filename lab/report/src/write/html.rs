@@ -149,7 +149,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_models_say_is_no_markup() {
+    fn answers_of_models_are_escaped() {
         let text = Span::Mark("<script>alert(\"&\")</script>".to_owned());
         assert_eq!(inline(&[text]), "<mark>&lt;script&gt;alert(&quot;&amp;&quot;)&lt;/script&gt;</mark>");
     }

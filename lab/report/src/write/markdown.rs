@@ -102,7 +102,7 @@ fn inline(spans: &[Span], line_break: &str) -> String {
     out
 }
 
-/// Whether asterisks around `text` are read as emphasis: not where punctuation inside meets a letter outside, as it does
+/// True if asterisks around `text` are read as emphasis: not where punctuation inside meets a letter outside, as it does
 /// in Chinese, which has no space there (§6.2 of the specification that GitHub follows).
 fn asterisks_hold(before: Option<char>, text: &str, after: Option<char>) -> bool {
     let is_letter = |letter: Option<char>| letter.is_some_and(char::is_alphanumeric);
@@ -152,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn what_models_say_is_no_markup() {
+    fn answers_of_models_are_escaped() {
         let spans = [Span::Text("# a*b|<script>_".to_owned()), Span::Break, Span::Code("x`y".to_owned())];
         assert_eq!(cell(&inline(&spans, "<br>")), "\\# a\\*b\\|&lt;script&gt;\\_<br>``x`y``");
     }

@@ -32,7 +32,7 @@ pub(crate) fn pdf(doc: &Document, lang: Lang, plots: &[Rendered], cjk: Option<&C
     typst_pdf::pdf(&document, &options).map_err(|errors| told(&errors))
 }
 
-/// What typst may see: one source, the plots, the fonts.
+/// Files of typst: one source, the plots, the fonts.
 struct PdfWorld<'a> {
     library: LazyHash<Library>,
     book: LazyHash<FontBook>,

@@ -192,14 +192,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_long_head_breaks_near_its_middle() {
+    fn a_long_column_head_breaks_near_its_middle() {
         assert_eq!(two_lines("peak memory, MiB"), Some(("peak", "memory, MiB")));
         assert_eq!(two_lines("内存峰值（MiB）"), Some(("内存峰值", "（MiB）")));
         assert_eq!((two_lines("adapter"), two_lines("perplexity")), (None, None));
     }
 
     #[test]
-    fn what_models_say_is_a_string() {
+    fn answers_of_models_are_strings_in_typst() {
         let text = Span::Text("#panic(\"x\") \\ $a$ \u{7}\n".to_owned());
         assert_eq!(inline(&[text]), "#\"#panic(\\\"x\\\") \\\\ $a$ \\u{7}\\n\";");
     }

@@ -14,7 +14,7 @@ use crate::text::quality::exact_against_reference;
 
 /// Least exact match above the base's that counts as having learnt.
 const LEARNT: f64 = 0.1;
-/// Where answers are free text hardly one is the reference word for word: the part of the base's perplexity that counts too.
+/// Part of the base's perplexity that counts as having learnt: hardly a free text equals the reference word for word.
 const LEARNT_PERPLEXITY: f64 = 0.9;
 /// The variants that are merges done right.
 const MERGES: [&str; 2] = ["state-dict", "hf"];
@@ -151,7 +151,7 @@ fn times(found: &Interval, lang: Lang) -> String {
     say!(lang, "{mean} times [{low}, {high}]", "{mean} 倍 [{low}, {high}]")
 }
 
-/// What has to be so of any correct run.
+/// Checks that hold for every correct run.
 pub(super) fn checks(page: &Page<'_>) -> Vec<Check> {
     let (lang, results) = (page.lang, page.results);
     let reference = page.label(&results.experiment.reference);

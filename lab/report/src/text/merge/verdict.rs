@@ -1,4 +1,4 @@
-//! What the numbers say of one merge.
+//! Classification of a merge by its numbers.
 
 use results::{Experiment, Variant};
 use serde::Serialize;
@@ -9,11 +9,11 @@ use crate::select::{Results, Select};
 /// Mean KL divergence in nats that sums in float32 explain, whatever their order.
 const KL_FLOAT32: f64 = 1e-6;
 
-/// What a variant turned out to be.
+/// Class of a variant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Verdict {
-    /// What the others are compared with.
+    /// The variant that others are compared with.
     Reference,
     /// The control.
     Base,
@@ -57,7 +57,7 @@ impl Verdict {
     }
 }
 
-/// What a wrong merge looks like.
+/// Kind of a wrong merge.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Fault {
@@ -65,13 +65,13 @@ pub(crate) enum Fault {
     LeftOut,
     /// Worse than the base: weights are in the wrong place, or have the wrong sign.
     Damaged,
-    /// As many weights changed as in a right merge, and to a model that works: by the wrong amount.
+    /// The right weights changed, to a model that works: by the wrong amount.
     Scale,
     /// Nothing more can be said.
     Unknown,
 }
 
-/// What was measured of one variant, the worst of its runs.
+/// Agreement of one variant with the reference, the worst of its runs.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Agreement {
     pub(crate) tokens: Option<f64>,
@@ -98,7 +98,7 @@ impl Agreement {
     }
 }
 
-/// What the numbers say of `variant`.
+/// Classifies `variant`.
 pub(crate) fn judge(results: &Results, variant: &Variant) -> Verdict {
     let name = variant.name.as_str();
     if name == results.experiment.reference {
@@ -144,7 +144,7 @@ fn rounding_limit(experiment: &Experiment) -> f64 {
     }
 }
 
-/// Whether a variant answers and predicts as the base does, where the reference does not.
+/// True if a variant answers and predicts as the base does, and the reference does not.
 fn equals_base(results: &Results, name: &str, found: &Agreement) -> bool {
     if found.changed.is_some_and(|changed| changed > 0.0) || found.tokens.is_some_and(|tokens| tokens >= 1.0)
     {
@@ -172,7 +172,7 @@ fn equals_base(results: &Results, name: &str, found: &Agreement) -> bool {
     }
 }
 
-/// What a variant answered, in order.
+/// Returns the answers of a variant, in order.
 pub(crate) fn answers<'a>(results: &'a Results, name: &'a str) -> Option<Vec<(String, &'a str)>> {
     let cell = results.cells_of(Select::all(name)).find(|cell| !cell.texts.is_empty())?;
     Some(cell.texts.iter().map(|text| (text.key(), text.answer.as_str())).collect())

@@ -1,4 +1,4 @@
-//! What has to be so of any correct run.
+//! Checks that hold for every correct run.
 
 use crate::format::{bytes, percent, significant};
 use crate::lang::say;

@@ -1,4 +1,4 @@
-//! What a variant costs against LoRA, at every size and in short.
+//! Costs of a variant against LoRA's, at every size and in short.
 
 use minijinja::{Value, context};
 use results::Variant;
@@ -15,7 +15,7 @@ const MIB: f64 = 1024.0 * 1024.0;
 /// Part of what the weights save by which the peak has to fall for the saving to arrive.
 const ARRIVES: f64 = 0.7;
 
-/// What quantising saves of the weights alone, which is arithmetic, against what the process saves, which is not.
+/// Compares the saving of weights, which is arithmetic, with that of the process, which is not.
 pub(super) fn weights(page: &Page<'_>, variant: &Variant) -> Option<Value> {
     let results = page.results;
     let metric = peak_metric(results);
@@ -39,7 +39,7 @@ pub(super) fn weights(page: &Page<'_>, variant: &Variant) -> Option<Value> {
     })
 }
 
-/// What is paid for a variant.
+/// The two costs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Paid {
     Memory,
@@ -87,7 +87,7 @@ fn ratio(gain: Distance) -> String {
     }
 }
 
-/// By how much less or more than LoRA: "−2.6 % [−8.0, 3.1]".
+/// Formats the difference to LoRA: "−2.6 % [−8.0, 3.1]".
 fn change(gain: Distance) -> String {
     let shown = |gain: f64| grouped((1.0 / gain - 1.0) * 100.0, 1);
     match gain {

@@ -1,4 +1,4 @@
-//! How far a variant is from LoRA.
+//! Differences of a variant to LoRA.
 
 use crate::format::grouped;
 use crate::lang::Lang;
@@ -10,13 +10,12 @@ use crate::stats::{Interval, Side, interval};
 pub(super) struct Measure {
     pub(super) metric: &'static str,
     names: [&'static str; 2],
-    /// Whether more is better.
     pub(super) more_is_better: bool,
-    /// Whether it is a part, shown as per cent.
+    /// True for a part, shown as per cent.
     pub(super) is_part: bool,
 }
 
-/// What quality is measured by, in the order of the tables.
+/// Measures of quality, in the order of the tables.
 pub(super) const MEASURES: [Measure; 4] = [
     Measure::new("val_loss_final", ["validation loss", "验证损失"], false, false),
     Measure::new("perplexity", ["perplexity", "困惑度"], false, false),
@@ -44,7 +43,7 @@ impl Measure {
     }
 }
 
-/// What paired differences say.
+/// Mean of paired differences, or ratios.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) enum Distance {
     /// The interval over seeds.
@@ -54,7 +53,7 @@ pub(super) enum Distance {
 }
 
 impl Distance {
-    /// Where a ratio lies, seen from 1; nothing of one seed.
+    /// Returns the side of 1 that a ratio is on; nothing of one seed.
     pub(super) fn side_of_one(&self) -> Option<Side> {
         match self {
             Self::Known(found) => Some(found.side_of(1.0)),
@@ -70,12 +69,12 @@ impl Distance {
         }
     }
 
-    /// Whether there is no difference at all.
+    /// True if there is no difference at all.
     pub(super) fn is_zero(&self) -> bool {
         self.has_no_spread() && matches!(self, Self::Known(found) if found.mean == 0.0)
     }
 
-    /// With its sign, and its interval where there is one: "+0.012 [−0.003, 0.027]".
+    /// Formats it with its sign, and its interval where there is one: "+0.012 [−0.003, 0.027]".
     pub(super) fn shown(&self, measure: &Measure) -> String {
         let ends = match *self {
             Self::Known(found) if !self.has_no_spread() => {
@@ -88,7 +87,7 @@ impl Distance {
         format!("{}{shown}{ends}", if is_more { "+" } else { "" })
     }
 
-    /// Whether every seed gave one and the same difference: such an interval is a point, and says nothing of other seeds.
+    /// True if every seed gave the same difference: such an interval is a point, and says nothing of other seeds.
     pub(super) fn has_no_spread(&self) -> bool {
         matches!(self, Self::Known(found) if found.high - found.low <= f64::EPSILON * found.mean.abs())
     }

@@ -119,7 +119,7 @@ fn quality(page: &Page<'_>, select: Select<'_>) -> (Vec<String>, usize) {
     (kinds.iter().enumerate().filter(|(_, found)| !found.is_empty()).map(said).collect(), seeds)
 }
 
-/// How many of all comparisons of quality find a difference, and how many would if there were none; nothing of fewer
+/// Counts the comparisons of quality that find a difference, and those that would if there were none; nothing of fewer
 /// than two.
 fn chance(page: &Page<'_>) -> Option<Value> {
     let results = page.results;

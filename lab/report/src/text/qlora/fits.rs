@@ -25,15 +25,15 @@ pub(super) fn loss_fit(results: &Results, name: &str) -> Option<Power> {
     power(&points(results, name, "val_loss_final"))
 }
 
-/// What the fits say, variant by variant.
+/// Sentences about the fits, variant by variant.
 #[derive(Debug, Default, Serialize)]
 pub(super) struct Fits {
     /// Time is a straight line: time a record.
     straight: Vec<String>,
     not_straight: Vec<String>,
-    /// Of the straight ones, those whose fixed time is less than none.
+    /// Straight ones with a negative fixed time.
     negative: Vec<String>,
-    /// How far runs on the same data are apart.
+    /// Largest difference between runs on the same data.
     spread: String,
     /// Loss is a power law: its fall with ten times the data.
     falls: Vec<String>,
@@ -82,7 +82,7 @@ impl Fits {
     }
 }
 
-/// How far runs of a variant on the same data are apart at most.
+/// Returns the largest difference between runs of a variant on the same data.
 fn spread_of_time(results: &Results, variant: &str) -> f64 {
     let spreads = results.sizes().into_iter().filter_map(|size| {
         let found = summary(&results.values(Select { variant, size: Some(size) }, "train_s"))?;

@@ -15,7 +15,7 @@ fn qlora(faults: QloraFaults) -> Made {
 }
 
 #[test]
-fn a_sound_run_has_no_word_of_fault() {
+fn a_correct_run_reports_no_fault() {
     let text = merge(MergeFaults::default()).text(Lang::En);
     assert!(
         text.contains("**Equal to base + adapter:** merged state dict and merged, Hugging Face."),
@@ -44,7 +44,7 @@ fn planted_merges_are_caught_and_told_apart() {
 }
 
 #[test]
-fn a_fault_that_nobody_meant_is_called_wrong() {
+fn an_unplanted_fault_is_called_wrong() {
     let text = merge(MergeFaults { wrong_state_dict: true, ..MergeFaults::default() }).text(Lang::En);
     assert!(text.contains("**Merged state dict is a wrong merge; do not use it:**"), "{text}");
     assert!(text.contains("| **does not hold** |"));
@@ -59,7 +59,7 @@ fn a_slightly_wrong_scale_is_no_rounding() {
 }
 
 #[test]
-fn a_planted_fault_that_is_not_seen_is_admitted() {
+fn an_undetected_planted_fault_is_reported() {
     let text = merge(MergeFaults { unseen: true, ..MergeFaults::default() }).text(Lang::En);
     assert!(text.contains("**Planted: unseen is wrong on purpose and was NOT caught.**"), "{text}");
 }
@@ -120,7 +120,7 @@ fn no_missing_number_breaks_a_report() {
 }
 
 #[test]
-fn numbers_that_are_none_are_left_out() {
+fn null_numbers_are_left_out() {
     let mut made = merge(MergeFaults::default());
     made.cells[2]["metrics"]["perplexity"] = json!(null);
     made.cells[2]["samples"]["logit_diff"] = json!([0.0, null, 1e-7]);

@@ -1,4 +1,4 @@
-//! How wide columns are: Word's own way to find out differs between programs, so widths are given.
+//! Widths of columns: programs differ in computing them from a Word file, so they are given.
 
 use crate::document::{Span, Table, plain_text};
 
@@ -48,7 +48,7 @@ fn fit(natural: &[usize], least: &[usize], total: usize) -> Vec<usize> {
     least.iter().zip(over).map(|(least, over)| least + spare * over / all_over).collect()
 }
 
-/// What stands in a cell, and whether its letters are wide: bold, or those of code.
+/// Text of a cell; wide letters are bold or code.
 struct Content {
     text: String,
     wide: bool,
@@ -78,7 +78,7 @@ impl Content {
     }
 }
 
-/// How wide a text is in tenths of an average letter: Chinese letters are twice as wide, punctuation is narrow.
+/// Returns the width of a text in tenths of an average letter: Chinese letters are twice as wide, punctuation is narrow.
 fn width(text: &str) -> usize {
     let of = |letter: char| match letter {
         letter if u32::from(letter) >= 0x2e80 => 20,
@@ -95,7 +95,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_interval_is_one_word() {
+    fn an_interval_is_not_broken_across_lines() {
         let cell = Content::of(&[Span::Text("0.1\u{a0}[0,\u{a0}1]".to_owned())]);
         assert_eq!((cell.word(), cell.line()), (76, 76));
     }

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::random::Random;
 use super::{environment, texts, variant};
 
-/// What is wrong with them.
+/// Faults of made-up results.
 #[derive(Debug, Clone, Copy, Default)]
 #[expect(clippy::struct_excessive_bools, reason = "any of them may be there")]
 pub(crate) struct MergeFaults {
@@ -19,7 +19,7 @@ pub(crate) struct MergeFaults {
     pub(crate) failures: bool,
 }
 
-/// How one variant comes out.
+/// Numbers of one variant.
 struct Look {
     tokens: f64,
     logit: f64,

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::random::Random;
 use super::{environment, texts, variant};
 
-/// What is wrong with them.
+/// Faults of made-up results.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct QloraFaults {
     /// NF4 comes out as a wrong scale of the codes would make it.

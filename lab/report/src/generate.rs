@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
-use clap::ValueEnum;
+use clap::{Parser, ValueEnum};
 
 use crate::excerpt::find_source;
 use crate::lang::Lang;
@@ -25,19 +25,25 @@ pub(crate) enum Format {
     Docx,
 }
 
-/// Settings of a report.
-#[derive(Debug, Clone)]
+/// Write an experiment's results as a report with plots
+#[derive(Debug, Parser)]
+#[command(name = "report", version)]
 pub(crate) struct Settings {
-    /// The directory of results, which the report goes to.
-    pub(crate) results: PathBuf,
-    /// The language of the fixed text.
-    pub(crate) lang: Lang,
-    /// The formats.
-    pub(crate) formats: Vec<Format>,
-    /// A font with Chinese letters.
-    pub(crate) font: Option<PathBuf>,
-    /// A checkout of the workspace, for excerpts.
-    pub(crate) source: Option<PathBuf>,
+    /// Directory with experiment.json and results.jsonl; the report is written there
+    #[arg(long, value_name = "DIR")]
+    results: PathBuf,
+    /// Language of the fixed text
+    #[arg(long, value_enum, default_value = "en")]
+    lang: Lang,
+    /// Formats, separated by commas
+    #[arg(long, value_enum, value_delimiter = ',', default_value = "md,html,pdf,docx")]
+    formats: Vec<Format>,
+    /// Font file with Chinese letters, for --lang zh; looked for on the system where it is not given
+    #[arg(long, value_name = "FILE")]
+    font: Option<PathBuf>,
+    /// Checkout of the workspace, for excerpts of its code; looked for around the current folder where it is not given
+    #[arg(long, value_name = "DIR")]
+    source: Option<PathBuf>,
 }
 
 /// The message when Chinese letters are missing.

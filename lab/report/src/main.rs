@@ -16,38 +16,14 @@ mod stats;
 mod text;
 mod write;
 
-use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Parser;
 
-use self::generate::{Format, Settings, generate};
-use self::lang::Lang;
-
-/// Write an experiment's results as a report with plots
-#[derive(Debug, Parser)]
-#[command(name = "report", version)]
-struct Cli {
-    /// Directory with experiment.json and results.jsonl; the report is written there
-    #[arg(long, value_name = "DIR")]
-    results: PathBuf,
-    /// Language of the fixed text
-    #[arg(long, value_enum, default_value = "en")]
-    lang: Lang,
-    /// Formats, separated by commas
-    #[arg(long, value_enum, value_delimiter = ',', default_value = "md,html,pdf,docx")]
-    formats: Vec<Format>,
-    /// Font file with Chinese letters, for --lang zh; looked for on the system where it is not given
-    #[arg(long, value_name = "FILE")]
-    font: Option<PathBuf>,
-    /// Checkout of the workspace, for excerpts of its code; looked for around the current folder where it is not given
-    #[arg(long, value_name = "DIR")]
-    source: Option<PathBuf>,
-}
+use self::generate::{Settings, generate};
 
 fn main() -> ExitCode {
-    let Cli { results, lang, formats, font, source } = Cli::parse();
-    match generate(&Settings { results, lang, formats, font, source }) {
+    match generate(&Settings::parse()) {
         Ok(written) => {
             for path in written {
                 eprintln!("wrote {}", path.display());

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::random::Random;
-use super::{environment, texts, variant};
+use super::{environment, texts, variants};
 
 /// Faults of made-up results.
 #[derive(Debug, Clone, Copy, Default)]
@@ -19,6 +19,19 @@ pub(crate) struct MergeFaults {
     pub(crate) failures: bool,
 }
 
+const VARIANTS: &str = "\
+base | base before fine-tuning | 微调前的原始权重 | The weights as they were. | 未经微调的权重。
+adapter | base + adapter | 基座 + 适配器（不合并） | Computed beside the base, unmerged. | 与基座并行计算，不合并。
+state-dict | merged state dict | 手动合并 state_dict | `merge --format state-dict`. | merge --format state-dict。
+hf | merged, Hugging Face | merge_and_unload（HF） | merge --format hf. | merge --format hf。
+legacy-script | the lab's script | 指导书脚本 | On current PEFT. | 在当前 PEFT 上运行。
+nf4-merge | merged into NF4 | 合并到 NF4 基座 | Base through NF4 first. | 基座先经 NF4 量化。";
+
+const PLANTED: &str = "\
+planted-scale | planted: scale 1.5 | 植入错误：缩放 1.5 | |
+planted-rows | planted: rows unpermuted | 植入错误：行未重排 | |
+planted-left-out | planted: half the layers | 植入错误：遗漏一半层 | |";
+
 /// Numbers of one variant.
 struct Look {
     tokens: f64,
@@ -32,49 +45,12 @@ struct Look {
 
 /// `experiment.json` and the cells.
 pub(crate) fn merge_compare(faults: MergeFaults) -> (Value, Vec<Value>) {
-    let mut variants = vec![
-        variant(
-            "base",
-            ["base before fine-tuning", "微调前的原始权重"],
-            ["The weights as they were.", "未经微调的权重。"],
-        ),
-        variant(
-            "adapter",
-            ["base + adapter", "基座 + 适配器（不合并）"],
-            ["Computed beside the base, unmerged.", "与基座并行计算，不合并。"],
-        ),
-        variant(
-            "state-dict",
-            ["merged state dict", "手动合并 state_dict"],
-            ["`merge --format state-dict`.", "merge --format state-dict。"],
-        ),
-        variant(
-            "hf",
-            ["merged, Hugging Face", "merge_and_unload（HF）"],
-            ["merge --format hf.", "merge --format hf。"],
-        ),
-        variant(
-            "legacy-script",
-            ["the lab's script", "指导书脚本"],
-            ["On current PEFT.", "在当前 PEFT 上运行。"],
-        ),
-        variant(
-            "nf4-merge",
-            ["merged into NF4", "合并到 NF4 基座"],
-            ["Base through NF4 first.", "基座先经 NF4 量化。"],
-        ),
-    ];
+    let mut variants = variants(VARIANTS);
     if faults.planted {
-        variants.push(variant("planted-scale", ["planted: scale 1.5", "植入错误：缩放 1.5"], ["", ""]));
-        variants.push(variant("planted-rows", ["planted: rows unpermuted", "植入错误：行未重排"], ["", ""]));
-        variants.push(variant(
-            "planted-left-out",
-            ["planted: half the layers", "植入错误：遗漏一半层"],
-            ["", ""],
-        ));
+        variants.extend(super::variants(PLANTED));
     }
     if faults.unseen {
-        variants.push(variant("planted-unseen", ["planted: unseen", "植入错误：不可见"], ["", ""]));
+        variants.extend(super::variants("planted-unseen | planted: unseen | 植入错误：不可见 | |"));
     }
     let experiment = json!({
         "experiment": "merge-compare", "title": "SYNTHETIC numbers: merging compared", "profile": "synthetic",
@@ -134,7 +110,7 @@ fn cell(name: &str, repeat: usize, failed: bool, faults: MergeFaults, random: &m
     let noise = |random: &mut Random, part: f64| 1.0 + part * random.normal();
     let differences: Vec<f64> = match name {
         "adapter" => vec![],
-        _ => (0..2000).map(|_| (look.logit * 0.1 * random.normal().abs()).powi(1)).collect(),
+        _ => (0..2000).map(|_| look.logit * 0.1 * random.normal().abs()).collect(),
     };
     let answer = |id: usize, reference: &str| {
         if id < look.right {

@@ -31,8 +31,14 @@ pub(crate) fn write(dir: &Path, experiment: &Value, cells: &[Value]) {
     std::fs::write(dir.join("results.jsonl"), lines.join("\n") + "\n").unwrap();
 }
 
-fn variant(name: &str, labels: [&str; 2], what: [&str; 2]) -> Value {
-    json!({"name": name, "label_en": labels[0], "label_zh": labels[1], "what_en": what[0], "what_zh": what[1]})
+/// Variants, one a line: name, labels and sentences in both languages.
+fn variants(lines: &str) -> Vec<Value> {
+    let variant = |line: &str| {
+        let parts: Vec<&str> = line.split('|').map(str::trim).collect();
+        let [name, label_en, label_zh, what_en, what_zh] = parts[..] else { panic!("five parts: {line}") };
+        json!({"name": name, "label_en": label_en, "label_zh": label_zh, "what_en": what_en, "what_zh": what_zh})
+    };
+    lines.lines().map(variant).collect()
 }
 
 fn environment() -> Value {

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::random::Random;
-use super::{environment, texts, variant};
+use super::{environment, texts, variants};
 
 /// Faults of made-up results.
 #[derive(Debug, Clone, Copy, Default)]
@@ -16,22 +16,15 @@ pub(crate) struct QloraFaults {
     pub(crate) one_seed: bool,
 }
 
+const VARIANTS: &str = "\
+lora | LoRA | LoRA | Base in float32. | 基座为 float32。
+nf4 | QLoRA, NF4 | QLoRA（NF4） | Base in NF4, blocks of 64. | 基座为 NF4，64 个一块。
+nf4-dq | QLoRA, NF4 + double quant | QLoRA（NF4 + 双重量化） | Scales in 8 bits, too. | 缩放系数也量化到 8 比特。
+int8 | 8 bits | int8 量化 | LLM.int8(). | LLM.int8()。";
+
 /// `experiment.json` and the cells.
 pub(crate) fn lora_vs_qlora(faults: QloraFaults) -> (Value, Vec<Value>) {
-    let variants = [
-        variant("lora", ["LoRA", "LoRA"], ["Base in float32.", "基座为 float32。"]),
-        variant(
-            "nf4",
-            ["QLoRA, NF4", "QLoRA（NF4）"],
-            ["Base in NF4, blocks of 64.", "基座为 NF4，64 个一块。"],
-        ),
-        variant(
-            "nf4-dq",
-            ["QLoRA, NF4 + double quant", "QLoRA（NF4 + 双重量化）"],
-            ["Scales in 8 bits, too.", "缩放系数也量化到 8 比特。"],
-        ),
-        variant("int8", ["8 bits", "int8 量化"], ["LLM.int8().", "LLM.int8()。"]),
-    ];
+    let variants = variants(VARIANTS);
     let sizes = [64u64, 256, 1000, 4000];
     let seeds: &[u64] = if faults.one_seed { &[1] } else { &[1, 2, 3] };
     let experiment = json!({

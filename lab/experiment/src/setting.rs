@@ -12,7 +12,7 @@ use super::args::ExperimentArgs;
 use super::digest;
 use super::matrix::{Job, Measure, rounds};
 use super::run_file::{Profile, RunFile, Variant};
-use super::slices;
+use super::slices::{self, Records};
 
 /// Changes when what a cell measures changes, so that old cells are not taken for new ones.
 const ENGINE: u32 = 1;
@@ -38,15 +38,6 @@ pub(crate) struct Setting {
     pub(crate) out: PathBuf,
     pub(crate) records: Records,
     pub(crate) digests: Digests,
-}
-
-/// The records of an experiment.
-#[derive(Debug)]
-pub(crate) struct Records {
-    /// Slices are beginnings of this order.
-    pub(crate) train: Vec<Value>,
-    pub(crate) validation: Vec<Value>,
-    pub(crate) evaluation: Vec<Value>,
 }
 
 /// SHA-256 of what goes in.
@@ -80,7 +71,7 @@ impl Setting {
         let data_path = data_path.with_context(|| {
             format!("profile `{}` has no data of its own: give --data_path FILE", args.profile)
         })?;
-        let records = Records::read(&profile, &data_path, root, args.data_path.is_some())?;
+        let records = Records::of(&profile, &data_path, root, args.data_path.is_some())?;
         let sizes = if args.sizes.is_empty() { file.sizes.clone() } else { args.sizes.clone() };
         if let Some(size) = sizes.iter().find(|&&size| size == 0 || size > records.train.len()) {
             bail!(
@@ -249,33 +240,6 @@ impl Setting {
             flags.extend(["--threads".to_owned(), threads.to_string()]);
         }
         flags
-    }
-}
-
-impl Records {
-    /// Reads and splits. With data of the user's own, the profile's files for validation and evaluation do not fit them.
-    fn read(profile: &Profile, data_path: &Path, root: &Path, own_data: bool) -> Result<Self> {
-        let mut train = slices::shuffled(slices::read(data_path)?);
-        let of_profile =
-            |path: &Option<String>| path.as_ref().filter(|_| !own_data).map(|path| root.join(path));
-        let mut part = |path: Option<PathBuf>, count: usize, what: &str| -> Result<Vec<Value>> {
-            if let Some(path) = path {
-                return Ok(slices::spread(&slices::read(&path)?, count));
-            }
-            if train.len() <= count {
-                bail!(
-                    "`{}` has {} records left; {count} have to be set aside for {what}",
-                    data_path.display(),
-                    train.len()
-                );
-            }
-            Ok(train.drain(..count).collect())
-        };
-        let evaluation =
-            part(of_profile(&profile.evaluation_path), profile.evaluation_records, "evaluation")?;
-        let count = profile.validation_records.unwrap_or(profile.evaluation_records);
-        let validation = part(of_profile(&profile.validation_path), count, "validation")?;
-        Ok(Self { train, validation, evaluation })
     }
 }
 

@@ -1,16 +1,17 @@
 //! Slices of record files: nested ones to train on, even ones to ask.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use serde_json::Value;
 
 use super::digest;
+use super::run_file::Profile;
 use super::store::write_atomically;
 
 /// Records of a JSON array, or of JSON lines.
-pub(crate) fn read(path: &Path) -> Result<Vec<Value>> {
+fn read(path: &Path) -> Result<Vec<Value>> {
     let text = fs::read_to_string(path).with_context(|| format!("cannot read `{}`", path.display()))?;
     let records: Vec<Value> = if text.trim_start().starts_with('[') {
         serde_json::from_str(&text).with_context(|| format!("cannot read `{}`", path.display()))?
@@ -32,7 +33,7 @@ pub(crate) fn write(path: &Path, records: &[Value]) -> Result<()> {
 
 /// The records in an order that depends on their places alone: by the SHA-256 of the place. A slice is a beginning of it,
 /// so every slice holds the smaller ones, and a file that is sorted by kind of task gives mixed slices.
-pub(crate) fn shuffled(records: Vec<Value>) -> Vec<Value> {
+fn shuffled(records: Vec<Value>) -> Vec<Value> {
     let mut keyed: Vec<(String, Value)> = records
         .into_iter()
         .enumerate()
@@ -43,9 +44,45 @@ pub(crate) fn shuffled(records: Vec<Value>) -> Vec<Value> {
 }
 
 /// `count` records at even distances; all where there are fewer.
-pub(crate) fn spread(records: &[Value], count: usize) -> Vec<Value> {
+fn spread(records: &[Value], count: usize) -> Vec<Value> {
     let count = count.min(records.len());
     (0..count).map(|place| records[place * records.len() / count].clone()).collect()
+}
+
+/// The records of an experiment.
+#[derive(Debug)]
+pub(crate) struct Records {
+    /// Slices are beginnings of this order.
+    pub(crate) train: Vec<Value>,
+    pub(crate) validation: Vec<Value>,
+    pub(crate) evaluation: Vec<Value>,
+}
+
+impl Records {
+    /// Reads and splits. With data of the user's own, the profile's files for validation and evaluation do not fit them.
+    pub(crate) fn of(profile: &Profile, data_path: &Path, root: &Path, own_data: bool) -> Result<Self> {
+        let mut train = shuffled(read(data_path)?);
+        let of_profile =
+            |path: &Option<String>| path.as_ref().filter(|_| !own_data).map(|path| root.join(path));
+        let mut part = |path: Option<PathBuf>, count: usize, what: &str| -> Result<Vec<Value>> {
+            if let Some(path) = path {
+                return Ok(spread(&read(&path)?, count));
+            }
+            if train.len() <= count {
+                bail!(
+                    "`{}` has {} records left; {count} have to be set aside for {what}",
+                    data_path.display(),
+                    train.len()
+                );
+            }
+            Ok(train.drain(..count).collect())
+        };
+        let evaluation =
+            part(of_profile(&profile.evaluation_path), profile.evaluation_records, "evaluation")?;
+        let count = profile.validation_records.unwrap_or(profile.evaluation_records);
+        let validation = part(of_profile(&profile.validation_path), count, "validation")?;
+        Ok(Self { train, validation, evaluation })
+    }
 }
 
 #[cfg(test)]

@@ -84,7 +84,7 @@ pub enum CheckpointError {
         base_model: String,
         /// Cause.
         #[source]
-        source: LoraError,
+        source: Box<LoraError>,
     },
     /// A tensor that GGUF files have no name for.
     #[error("GGUF files have no name for `{name}`")]
@@ -158,7 +158,7 @@ pub enum CheckpointError {
     },
     /// A client of the hub that cannot be made.
     #[error("cannot prepare to ask the hub")]
-    Client(#[source] ApiError),
+    Client(#[source] Box<ApiError>),
     /// A shard index that cannot be read.
     #[error("cannot read the shard index `{path}`")]
     ShardIndex {

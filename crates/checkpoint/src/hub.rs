@@ -59,7 +59,7 @@ pub(super) fn fetch(id: &str) -> Result<PathBuf, CheckpointError> {
         .with_token(token)
         .with_retries(2)
         .build()
-        .map_err(CheckpointError::Client)?;
+        .map_err(|source| CheckpointError::Client(Box::new(source)))?;
     tracing::info!("fetching `{id}` into {}", cache.path().display());
     download(&api, &repo, id, &cache)
 }

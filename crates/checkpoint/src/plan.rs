@@ -153,7 +153,7 @@ fn read_deltas(
         let layers = read.map_err(|source| CheckpointError::Adapter {
             adapter: adapter.dir.clone(),
             base_model: base.name.clone(),
-            source,
+            source: Box::new(source),
         })?;
         weighted.push(WeightedAdapter { layers, weight: adapter.weight });
     }

@@ -12,7 +12,8 @@ use crate::{DataError, Message};
 /// string and dictionary methods, `raise_exception` and `strftime_now` (in UTC here).
 #[derive(Debug)]
 pub struct ChatTemplate {
-    environment: Environment<'static>,
+    /// The compiled template, or the parser's message.
+    environment: Result<Environment<'static>, String>,
     bos_token: String,
     eos_token: String,
 }
@@ -22,11 +23,9 @@ const NAME: &str = "chat";
 const FUEL: u64 = 2_000_000;
 
 impl ChatTemplate {
-    /// Compiles a template; `bos_token` and `eos_token` are the values of its variables of those names.
-    ///
-    /// # Errors
-    /// [`DataError::ChatTemplate`] when `source` is not valid Jinja.
-    pub fn new(source: String, bos_token: &str, eos_token: &str) -> Result<Self, DataError> {
+    /// Compiles a template; `bos_token` and `eos_token` are the values of its variables of those names. One that is not valid
+    /// Jinja fails at [`Self::check`] and when it renders: other records than conversations do not need it.
+    pub fn new(source: String, bos_token: &str, eos_token: &str) -> Self {
         let mut environment = Environment::new();
         environment.set_trim_blocks(true);
         environment.set_lstrip_blocks(true);
@@ -37,10 +36,24 @@ impl ChatTemplate {
         });
         environment.add_function("strftime_now", |format: String| strftime(&format, Timestamp::now()));
         environment.add_filter("tojson", to_json);
-        environment
-            .add_template_owned(NAME, source)
-            .map_err(|error| DataError::ChatTemplate { reason: error.to_string() })?;
-        Ok(Self { environment, bos_token: bos_token.to_owned(), eos_token: eos_token.to_owned() })
+        let added = environment.add_template_owned(NAME, source).map_err(|error| error.to_string());
+        Self {
+            environment: added.map(|()| environment),
+            bos_token: bos_token.to_owned(),
+            eos_token: eos_token.to_owned(),
+        }
+    }
+
+    /// Checks that the template could be compiled.
+    ///
+    /// # Errors
+    /// [`DataError::ChatTemplate`] when it is not valid Jinja.
+    pub fn check(&self) -> Result<(), DataError> {
+        self.environment().map(|_| ())
+    }
+
+    fn environment(&self) -> Result<&Environment<'static>, DataError> {
+        self.environment.as_ref().map_err(|reason| DataError::ChatTemplate { reason: reason.clone() })
     }
 
     /// Renders a conversation; `add_generation_prompt` appends the opening of the assistant's next turn.
@@ -48,8 +61,9 @@ impl ChatTemplate {
     /// # Errors
     /// The template's own message when it refuses the conversation.
     pub fn render(&self, messages: &[Message], add_generation_prompt: bool) -> Result<String, String> {
+        let environment = self.environment().map_err(|error| error.to_string())?;
         let render = || {
-            self.environment.get_template(NAME)?.render(context! {
+            environment.get_template(NAME)?.render(context! {
                 messages => messages,
                 bos_token => self.bos_token,
                 eos_token => self.eos_token,

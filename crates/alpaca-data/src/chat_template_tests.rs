@@ -5,7 +5,7 @@ fn message(role: &str, content: &str) -> Message {
 }
 
 fn template(source: &str) -> ChatTemplate {
-    ChatTemplate::new(source.to_owned(), "<s>", "</s>").unwrap()
+    ChatTemplate::new(source.to_owned(), "<s>", "</s>")
 }
 
 /// The template of Zephyr, which the chat model of `TinyLlama` has too.
@@ -53,8 +53,10 @@ fn an_endless_loop_is_stopped() {
 
 #[test]
 fn invalid_jinja_is_refused() {
-    let error = ChatTemplate::new("{% if %}".to_owned(), "", "").unwrap_err();
-    assert!(error.to_string().starts_with("the chat template cannot be read: "), "{error}");
+    let error = template("{% if %}").check().unwrap_err().to_string();
+    assert!(error.starts_with("the chat template cannot be read: "), "{error}");
+    assert_eq!(template("{% if %}").render(&[], true).unwrap_err(), error);
+    assert!(template(ZEPHYR).check().is_ok());
 }
 
 #[test]

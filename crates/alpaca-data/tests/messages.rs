@@ -28,7 +28,7 @@ fn tokenizer() -> LlamaTokenizer {
 fn templates(chat: Option<&str>) -> Templates {
     Templates {
         prompt: PromptTemplate::load("alpaca").unwrap(),
-        chat: chat.map(|source| ChatTemplate::new(source.to_owned(), "<s>", "</s>").unwrap()),
+        chat: chat.map(|source| ChatTemplate::new(source.to_owned(), "<s>", "</s>")),
     }
 }
 

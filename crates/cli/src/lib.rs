@@ -3,6 +3,7 @@
 //! This is where siblings meet: a model gets its adapter, its data and its trainer here, and nowhere else. Each program
 //! parses flags, resolves them to a configuration, composes the crates and reports.
 
+mod chat;
 pub mod compare;
 pub mod compute;
 pub mod evaluate;

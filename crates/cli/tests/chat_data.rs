@@ -65,3 +65,13 @@ fn conversations_that_the_template_refuses_are_bad_records() {
     let skipped = run(&mut scene.finetune("a", &[&flags[..], &["--skip_bad_records"]].concat())).ok();
     assert!(skipped.stderr.contains("1 bad records of `chat.json` were left out"), "{}", skipped.stderr);
 }
+
+#[test]
+fn a_damaged_chat_template_stops_conversations_only() {
+    let scene = Scene::new();
+    scene.write("model/chat_template.jinja", "{% if %}");
+    scene.write("chat.json", Value::from(records()).to_string());
+    run(&mut scene.finetune("a", &["--max_steps", "2"])).ok();
+    let reason = "does not fit the template: the chat template cannot be read";
+    run(&mut scene.finetune("b", &["--max_steps", "2", "--data_path", "chat.json"])).refused(1, &[reason]);
+}

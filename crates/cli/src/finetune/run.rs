@@ -17,8 +17,8 @@ use super::resolve::resolve;
 use super::settings::FinetuneConfig;
 use super::start::Start;
 use super::{report, summary};
+use crate::chat::chat_template;
 use crate::exit::usage;
-use crate::generate::chat::chat_template;
 use crate::output::{count, print};
 use crate::signals::stop_on_signals;
 

@@ -2,7 +2,6 @@
 
 mod answer;
 mod args;
-pub(crate) mod chat;
 mod file;
 mod interactive;
 mod interrupt;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use alpaca_data::{ChatTemplate, PromptTemplate};
-use anyhow::Result;
+use anyhow::{Context, Result};
 use infer::{BoxError, TokenText};
 use llama_finetune::with_adapter;
 use llama_model::Llama;
@@ -12,9 +12,9 @@ use nn_core::Dtype;
 use serve::SourceText;
 use tch::Device;
 
-use super::chat::chat_template;
 use super::prompts::Prompt;
 use super::settings::SourceSpec;
+use crate::chat::chat_template;
 use crate::compute::Compute;
 use crate::exit::usage;
 use checkpoint::Base;
@@ -45,6 +45,9 @@ impl Loader {
         let base = Base::open(path)?;
         let tokenizer = base.tokenizer()?;
         let chat = chat_template(&base, &tokenizer)?;
+        if let Some(template) = &chat {
+            template.check().with_context(|| format!("the model `{}` cannot chat", base.dir.display()))?;
+        }
         let Compute { dtype, quantization, .. } = self.compute;
         let model = base.load_quantized(self.device, dtype, quantization)?;
         if let Some(dir) = adapter.as_ref().filter(|dir| !dir.is_dir()) {

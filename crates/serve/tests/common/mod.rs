@@ -145,7 +145,7 @@ pub(crate) fn source(name: &str, echo: Echo, chat: Option<&str>) -> Source {
         text: Arc::new(Bytes),
         templates: Templates {
             prompt: PromptTemplate::from_json("bare", TEMPLATE).unwrap(),
-            chat: chat.map(|text| ChatTemplate::new(text.to_owned(), "<s>", "</s>").unwrap()),
+            chat: chat.map(|text| ChatTemplate::new(text.to_owned(), "<s>", "</s>")),
         },
         eos_ids: vec![EOS],
     }

@@ -59,7 +59,7 @@ pub fn load_records(path: &Path, bad: BadRecords) -> Result<Records<Record>, Dat
 /// file may mix formats.
 ///
 /// # Errors
-/// As [`load_records`].
+/// Those of [`load_records`].
 pub fn load_training_texts(
     path: &Path,
     bad: BadRecords,

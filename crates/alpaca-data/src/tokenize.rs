@@ -60,7 +60,7 @@ impl fmt::Display for TokenizeReport {
 /// Tokenises Alpaca records: [`tokenize`] of their texts.
 ///
 /// # Errors
-/// As [`tokenize`].
+/// Those of [`tokenize`].
 pub fn tokenize_records(
     records: &[Record],
     template: &PromptTemplate,
@@ -73,7 +73,7 @@ pub fn tokenize_records(
 
 /// Tokenises texts in parallel, between BOS and EOS where they ask for them.
 ///
-/// With `train_on_inputs` off, tokens that end before an answer begins, or begin after it ends, are masked. They are found
+/// Unless `train_on_inputs`, tokens that end before an answer begins, or begin after it ends, are masked. They are found
 /// by the offsets of the whole text's tokens, not by tokenising its parts, which may be cut elsewhere.
 ///
 /// # Errors

@@ -28,7 +28,7 @@ fn item(record: &Record) -> &'static str {
     &TASKS.all.iter().find(|task| asks(task)).expect("every record comes from a task").item
 }
 
-/// How often each needle occurs in the corpus.
+/// Counts each needle in the corpus.
 fn occurrences(needles: &[String]) -> Vec<usize> {
     let mut counts = vec![0; needles.len()];
     let search = AhoCorasick::new(needles).expect("the needles are few");

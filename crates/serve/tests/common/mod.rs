@@ -22,7 +22,7 @@ const VOCAB: i64 = 258;
 /// Continues a prompt with the prompt again, byte by byte, and then ends. A prompt that holds `forever` goes on for ever,
 /// one that holds `fail` fails, one that holds `panic` panics.
 pub(crate) struct Echo {
-    /// How long a step takes.
+    /// Time of a step.
     pub(crate) step: Duration,
     /// Written in capitals from this byte of the answer on.
     pub(crate) capitals_from: usize,
@@ -210,7 +210,7 @@ impl Running {
         stream
     }
 
-    /// Whether it still answers a request.
+    /// Checks that it still answers a request.
     pub(crate) fn assert_alive(&self) {
         let response = self.post("/v1/completions", r#"{"prompt": "ok", "temperature": 0}"#);
         assert_eq!(response.json()["choices"][0]["text"], "ok", "{}", response.body);

@@ -14,7 +14,7 @@ const CHROMIUM: &str = "/usr/bin/chromium";
 const CHROMEDRIVER: &str = "/usr/bin/chromedriver";
 /// The key under which `WebDriver` names an element.
 const ELEMENT: &str = "element-6066-11e4-a52e-4f735466cecf";
-/// How long a condition may take to hold.
+/// Time a condition may take to hold.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Keys that are no characters.
@@ -25,7 +25,7 @@ pub(crate) mod key {
     pub(crate) const TAB: char = '\u{E004}';
 }
 
-/// How large the window is.
+/// Size of the window.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Screen {
     Desktop,
@@ -148,7 +148,7 @@ impl Browser {
         self.call("POST", "/actions", &json!({ "actions": [source] }));
     }
 
-    /// What a piece of script returns.
+    /// Returns the value of a script.
     pub(crate) fn eval(&self, script: &str) -> Value {
         self.call("POST", "/execute/sync", &json!({ "script": format!("return {script};"), "args": [] }))
     }

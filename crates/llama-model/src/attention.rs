@@ -60,12 +60,15 @@ impl Attention {
             let ys = slot.get().forward(xs, mode)?; // [N, H·D]
             Ok(ys.f_view([tokens, -1, self.head_dim]).op("view")?) // [N, H, D]
         };
-        let rotated = |slot, norm: &Option<RmsNorm>| -> Result<Tensor, NnError> {
+        let rotated = |slot: &LinearSlot, norm: Option<&RmsNorm>| -> Result<Tensor, NnError> {
             let heads = heads(slot)?;
-            rotation.apply(&norm.as_ref().map_or(Ok(heads.shallow_clone()), |norm| norm.forward(&heads))?)
+            match norm {
+                Some(norm) => rotation.apply(&norm.forward(&heads)?),
+                None => rotation.apply(&heads),
+            }
         };
-        let q = rotated(&self.q_proj, &self.q_norm)?;
-        let k = rotated(&self.k_proj, &self.k_norm)?;
+        let q = rotated(&self.q_proj, self.q_norm.as_ref())?;
+        let k = rotated(&self.k_proj, self.k_norm.as_ref())?;
         let v = heads(&self.v_proj)?;
         self.o_proj.get().forward(&attend(&q, &k, &v)?, mode)
     }

@@ -1,4 +1,8 @@
-//! The LLaMA architecture (Touvron et al., 2023, arXiv 2302.13971 and 2307.09288; Llama 3, arXiv 2407.21783) on libtorch.
+//! The LLaMA architecture (Touvron et al., 2023, arXiv 2302.13971 and 2307.09288; Llama 3, arXiv 2407.21783) and its relatives on libtorch.
+//!
+//! [`FAMILIES`] lists the families of models. A [`Family`] reads its `config.json` into a [`LlamaConfig`] whose [`DecoderSpec`]
+//! says which optional parts the decoder has; one decoder, [`Llama`], is built for all of them. [`TensorName`] gives the names
+//! of tensors in other formats.
 //!
 //! Weights are named and laid out as Hugging Face checkpoints have them. The model is built through a
 //! [`nn_core::LinearSource`], so it does not know where its weights come from or whether they are quantised, and shows

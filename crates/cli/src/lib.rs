@@ -1,7 +1,6 @@
 //! The programs `finetune`, `generate`, `evaluate`, `compare`, `merge`, `unmerge` and `pretrain`.
 //!
-//! This is where siblings meet: a model gets its adapter, its data and its trainer here, and nowhere else. Each program
-//! parses flags, resolves them to a configuration, composes the crates and reports.
+//! Each program parses flags (`args`), decides its settings (`settings`), calls the library (`run`) and reports (`report`).
 
 mod chat;
 pub mod compare;

@@ -47,6 +47,9 @@ impl OutsideCrate {
         let mut command = Command::new(program);
         command.args(args).current_dir(self.dir.path()).env_remove("LD_LIBRARY_PATH");
         command.env("CARGO_TARGET_DIR", self.target()).env("OMP_NUM_THREADS", "1");
+        if std::env::var_os("LIBTORCH").is_none() {
+            command.env("LIBTORCH", self.root.join(".libtorch/torch"));
+        }
         command.output().unwrap()
     }
 

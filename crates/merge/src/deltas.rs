@@ -118,11 +118,6 @@ impl Deltas {
         self.parts.keys().map(String::as_str)
     }
 
-    /// Returns true when the layer at `path` changes.
-    pub fn contains(&self, path: &str) -> bool {
-        self.parts.contains_key(path)
-    }
-
     /// Returns the combined adapter of the layer at `path`.
     ///
     /// # Errors

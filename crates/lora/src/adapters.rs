@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use nn_core::{LinearOp, NnError, TorchContext, VisitLinears, name_seed};
+use nn_core::{LinearOp, ModulePath, NnError, TorchContext, VisitLinears, name_seed};
 use tch::Tensor;
 
 use crate::layer::AdapterLayer;
@@ -83,7 +83,7 @@ impl LoraAdapters {
             return Err(error.into());
         }
         if let Some(stray) = layers.iter().find(|layer| !known.contains(&layer.path)) {
-            let known = known.iter().map(|path| path.as_str()).collect::<Vec<_>>().join(", ");
+            let known = known.iter().map(ModulePath::as_str).collect::<Vec<_>>().join(", ");
             return Err(LoraError::UnknownTarget { target: stray.path.to_string(), known });
         }
         Ok(Self::wrap(model, config, ordered))

@@ -42,7 +42,7 @@ pub struct LoraConfig {
     pub lora_alpha: f64,
     /// Probability of dropping an input feature of the adapter branch while training, in `[0, 1)`.
     pub lora_dropout: f64,
-    /// Layers that are adapted; q_proj and v_proj when absent.
+    /// Layers that are adapted; `q_proj` and `v_proj` when absent.
     pub target_modules: Option<TargetModules>,
     /// Layers left out again.
     #[serde(skip_serializing_if = "Option::is_none")]

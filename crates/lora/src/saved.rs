@@ -10,7 +10,7 @@ use weights::{TensorStore, atomic_write, pt_metadata, write_safetensors};
 use crate::config::{ADAPTER_CONFIG, LoraConfig};
 use crate::error::LoraError;
 use crate::layer::AdapterLayer;
-use crate::target::{LinearShape, resolve};
+use crate::target::{LinearShape, Target, resolve};
 use crate::variant::{LayerTensors, Variant};
 
 /// Name of the file of tensors in an adapter directory.
@@ -81,7 +81,7 @@ impl Adapter {
     /// taken by no layer, another shape.
     pub fn layers(&self, linears: &[LinearShape]) -> Result<Vec<AdapterLayer>, LoraError> {
         let targets = resolve(&self.config, linears)?;
-        let expected = targets.iter().flat_map(|target| target.tensors()).collect();
+        let expected = targets.iter().flat_map(Target::tensors).collect();
         let mut tensors = self.take(expected)?.into_iter();
         let layers = targets.into_iter().map(|target| {
             let own = tensors.by_ref().take(self.variant.tensors().len()).collect();

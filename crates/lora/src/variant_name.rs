@@ -49,10 +49,11 @@ pub(crate) mod peft_field {
     use serde_json::Value;
 
     use super::VariantName;
+    use crate::variant::Variant;
     use crate::variants;
 
     pub(crate) fn serialize<S: Serializer>(name: &VariantName, serializer: S) -> Result<S::Ok, S::Error> {
-        let field = variants::named(&name.0).and_then(|variant| variant.config_field());
+        let field = variants::named(&name.0).and_then(Variant::config_field);
         serializer.collect_map(field.map(|field| (field, true)))
     }
 

@@ -1,4 +1,4 @@
-//! DoRA: the direction of a weight's rows is adapted by LoRA, their length by a vector of its own.
+//! `DoRA`: the direction of a weight's rows is adapted by LoRA, their length by a vector of its own.
 
 use std::ops::Range;
 

@@ -20,6 +20,7 @@ fn fine_tune() -> Result<String, FinetuneError> {
 }
 // ANCHOR_END: readme
 
+#[expect(clippy::print_stdout, reason = "an example that says what it found")]
 fn main() -> Result<(), FinetuneError> {
     // A run and a merge refuse directories with results of an earlier one.
     for dir in ["target/hugo", "target/hugo-merged"] {

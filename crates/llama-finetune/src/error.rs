@@ -81,7 +81,7 @@ pub enum FinetuneError {
         base: PathBuf,
         /// The first tensor that differs.
         #[source]
-        source: NnError,
+        source: Box<NnError>,
     },
     /// Two models between which there is no adapter.
     #[error("no linear layer of `{merged}` differs from `{base}`: there is no adapter between them")]
@@ -135,7 +135,7 @@ pub enum FinetuneError {
         dir: PathBuf,
         /// The reason.
         #[source]
-        source: LoraError,
+        source: Box<LoraError>,
     },
     /// The adapter cannot be attached or written.
     #[error(transparent)]

@@ -63,7 +63,7 @@ fn extract(base: &Base, merged: &Base, r: i64, scale: f64) -> Result<Vec<Extract
         let after = after.tensor(&name, &shape).map_err(|source| FinetuneError::Shapes {
             merged: merged.dir.clone(),
             base: base.dir.clone(),
-            source,
+            source: Box::new(source),
         })?;
         found.extend(unmerge(&name, &before, &after, r, scale)?);
     }

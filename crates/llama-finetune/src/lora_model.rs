@@ -50,7 +50,7 @@ impl LoraModel {
         let dir = dir.as_ref();
         match LoraAdapters::load(&mut model, dir) {
             Ok(adapters) => Ok(Self { model, adapters }),
-            Err(source) => Err(FinetuneError::Adapter { dir: dir.to_owned(), source }),
+            Err(source) => Err(FinetuneError::Adapter { dir: dir.to_owned(), source: Box::new(source) }),
         }
     }
 

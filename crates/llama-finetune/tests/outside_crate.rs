@@ -46,7 +46,7 @@ impl OutsideCrate {
     fn run(&self, program: impl AsRef<std::ffi::OsStr>, args: &[&str]) -> Output {
         let mut command = Command::new(program);
         command.args(args).current_dir(self.dir.path()).env_remove("LD_LIBRARY_PATH");
-        command.env("CARGO_TARGET_DIR", self.target()).env("OMP_NUM_THREADS", "1");
+        command.env("CARGO_TARGET_DIR", target()).env("OMP_NUM_THREADS", "1");
         if std::env::var_os("LIBTORCH").is_none() {
             command.env("LIBTORCH", self.root.join(".libtorch/torch"));
         }
@@ -56,11 +56,11 @@ impl OutsideCrate {
     fn cargo(&self, command: &str) -> Output {
         self.run(env!("CARGO"), &[command, "--offline", "--quiet"])
     }
+}
 
-    /// Returns the target directory of the tests themselves.
-    fn target(&self) -> PathBuf {
-        Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap().to_owned()
-    }
+/// Returns the target directory of the tests themselves.
+fn target() -> PathBuf {
+    Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap().to_owned()
 }
 
 /// Checks that the program said what it learnt.
@@ -84,5 +84,5 @@ fn an_outside_crate_builds_and_finds_libtorch_by_cargo_run_and_by_itself() {
     fs::write(outside.path("build.rs"), "fn main() { link_libtorch::rpath(); }\n").unwrap();
     let built = outside.cargo("build");
     assert!(built.status.success(), "{}", String::from_utf8_lossy(&built.stderr));
-    check(&outside.run(outside.target().join("debug/outside"), &[]));
+    check(&outside.run(target().join("debug/outside"), &[]));
 }

@@ -12,11 +12,9 @@ fn readme_and_doctest_show_the_example() {
     let (_, rest) = example.split_once("// ANCHOR: readme\n").unwrap();
     let (program, _) = rest.split_once("// ANCHOR_END: readme").unwrap();
     assert!(read("../../README.md").contains(program), "README.md");
-    let doctest: String = read("src/lib.rs")
-        .lines()
-        .filter_map(|line| line.strip_prefix("//!"))
-        .map(|line| format!("{}\n", line.strip_prefix(' ').unwrap_or(line)))
-        .collect();
+    let lib = read("src/lib.rs");
+    let doc = lib.lines().filter_map(|line| line.strip_prefix("//!"));
+    let doctest = doc.map(|line| line.strip_prefix(' ').unwrap_or(line)).collect::<Vec<_>>().join("\n");
     assert!(doctest.contains(program), "src/lib.rs");
     // Two of a function's lines are its braces and two its result.
     let statements = program.lines().skip_while(|line| !line.starts_with("fn ")).count() - 2;

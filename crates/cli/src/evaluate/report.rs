@@ -35,9 +35,9 @@ pub(crate) struct Resources {
 }
 
 impl Report {
-    pub(crate) fn new(evaluation: Evaluation, perplexity: Option<f64>, resources: Resources) -> Self {
+    pub(crate) fn new(evaluation: Evaluation, perplexity: Option<f64>, resources: &Resources) -> Self {
         let Evaluation { exact_match, rouge_l, kinds, samples } = evaluation;
-        let Resources { load_s, peak_host_mib, peak_device_mib } = resources;
+        let Resources { load_s, peak_host_mib, peak_device_mib } = *resources;
         Self {
             exact_match: exact_match.fraction(),
             correct: exact_match.correct,

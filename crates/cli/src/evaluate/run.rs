@@ -49,7 +49,7 @@ pub fn run(args: EvaluateArgs) -> Result<()> {
     };
     let resources =
         Resources { load_s, peak_host_mib: peak_host_mib(), peak_device_mib: peak_device_mib(device)? };
-    let report = Report::new(evaluation, perplexity, resources);
+    let report = Report::new(evaluation, perplexity, &resources);
     write_json(args.json.as_deref(), &report)?;
     print(&report.table(args.show));
     Ok(())

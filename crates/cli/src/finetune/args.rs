@@ -43,6 +43,7 @@ pub struct FinetuneArgs {
 /// Flags of alpaca-lora about a service that is not used.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Accepted, without effect", rename_all = "snake_case")]
+#[expect(clippy::struct_field_names, reason = "the names are alpaca-lora's flags")]
 pub(crate) struct WandbArgs {
     /// Accepted for alpaca-lora's sake
     #[arg(long, value_name = "NAME", hide = true)]

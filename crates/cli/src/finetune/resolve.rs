@@ -6,6 +6,7 @@ use anyhow::Result;
 use toml::Table;
 
 use super::args::FinetuneArgs;
+use super::recipe::Recipe;
 use super::settings::FinetuneConfig;
 use crate::exit::usage;
 
@@ -14,7 +15,7 @@ use crate::exit::usage;
 /// # Errors
 /// When the run file cannot be read or names an unknown field, or a value is out of range.
 pub(crate) fn resolve(args: &FinetuneArgs) -> Result<FinetuneConfig> {
-    let mut config = args.recipe.map_or_else(FinetuneConfig::default, |recipe| recipe.settings());
+    let mut config = args.recipe.map_or_else(FinetuneConfig::default, Recipe::settings);
     if let Some(path) = &args.config {
         config = overridden(&config, read_run_file(path)?)?;
     }

@@ -76,7 +76,7 @@ impl Start {
         match self {
             Self::Fresh | Self::Resume { .. } => {}
             Self::NoCheckpoint => {
-                tracing::info!("no checkpoint in `{}` yet: starting anew", output_dir.display())
+                tracing::info!("no checkpoint in `{}` yet: starting anew", output_dir.display());
             }
             Self::Weights(from) => tracing::info!(
                 "`{}` holds weights without a trainer's state: they are the start of a new run",

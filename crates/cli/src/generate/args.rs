@@ -14,7 +14,6 @@ use crate::spelling::parse_bool;
 ///
 /// Every flag may be spelled with `_` or `-`. Answers are sampled with temperature, top_p and top_k, unless the
 /// temperature is 0 (greedy decoding) or num_beams is above 1 (beam search).
-#[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
 #[derive(Debug, Parser)]
 #[command(name = "generate", version, max_term_width = 100, rename_all = "snake_case")]
 pub struct GenerateArgs {

@@ -1,7 +1,5 @@
 //! The command line of `unmerge`.
 
-#![expect(clippy::doc_markdown, reason = "the comments on arguments are the help text")]
-
 use std::path::PathBuf;
 
 use clap::Parser;

@@ -185,7 +185,7 @@ pub(crate) fn write_model_of(dir: &Path, config: &LlamaConfig, kind: Kind) {
         .into_iter()
         .map(|(name, shape)| {
             // Where fresh weights are all equal, there would be nothing to see.
-            let tensor = if name.ends_with(".bias") || name.ends_with("_norm.weight") {
+            let tensor = if name.rsplit('.').next() == Some("bias") || name.ends_with("_norm.weight") {
                 source.tensor(&format!("{name}.numbers"), &shape).unwrap() * 3.0 + 0.5
             } else {
                 source.tensor(&name, &shape).unwrap()

@@ -56,7 +56,7 @@ enum Task {
     #[command(disable_help_flag = true)]
     Bench(BenchArgs),
     /// Compare ways of merging, or LoRA with QLoRA, and write a report
-    Experiment(experiment::ExperimentArgs),
+    Experiment(Box<experiment::ExperimentArgs>),
     /// Remake the golden files of the tests, or check that they can be remade
     Goldens(goldens::GoldensArgs),
 }

@@ -17,6 +17,9 @@ pub struct Workspace {
 
 impl Workspace {
     /// Finds the checkout: cargo names the directory of the package it runs.
+    ///
+    /// # Errors
+    /// When no parent directory holds `xtask`.
     pub fn find() -> Result<Self> {
         let manifest_dir = std::env::var_os("CARGO_MANIFEST_DIR")
             .map_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")), PathBuf::from);
@@ -60,6 +63,9 @@ impl Workspace {
     }
 
     /// The directory of release binaries, built first; those of a prebuilt directory where `BIN` names one.
+    ///
+    /// # Errors
+    /// When they cannot be built.
     pub fn release_binaries(&self) -> Result<PathBuf> {
         if let Some(bin) = std::env::var_os("BIN") {
             return std::path::absolute(bin).context("cannot resolve BIN");
@@ -69,6 +75,9 @@ impl Workspace {
     }
 
     /// Where release binaries lie if there are any; builds nothing.
+    ///
+    /// # Errors
+    /// When cargo does not say where it builds.
     pub fn prebuilt_binaries(&self) -> Result<PathBuf> {
         match std::env::var_os("BIN") {
             Some(bin) => std::path::absolute(bin).context("cannot resolve BIN"),
@@ -77,6 +86,9 @@ impl Workspace {
     }
 
     /// Where cargo puts what it builds.
+    ///
+    /// # Errors
+    /// When cargo does not say.
     pub fn target_dir(&self) -> Result<PathBuf> {
         #[derive(Deserialize)]
         struct Metadata {

@@ -61,6 +61,7 @@ struct Products {
 ///
 /// # Errors
 /// When there is not the memory.
+#[expect(clippy::needless_pass_by_value, reason = "programs are given their arguments")]
 pub fn run(args: KernelsArgs) -> Result<()> {
     let KernelsArgs { outputs, inputs, weights, repeats, device, threads } = args;
     if outputs < 1 || inputs < 1 || weights == 0 || repeats == 0 {

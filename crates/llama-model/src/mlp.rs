@@ -9,6 +9,7 @@ use crate::modules::LINEARS;
 
 /// `SwiGLU` (Shazeer, 2020, arXiv 2002.05202): `down(silu(gate(x)) · up(x))`.
 #[derive(Debug)]
+#[expect(clippy::struct_field_names, reason = "the names of the checkpoint")]
 pub(crate) struct Mlp {
     pub(crate) gate_proj: LinearSlot,
     pub(crate) up_proj: LinearSlot,

@@ -23,6 +23,7 @@ pub(super) const FAMILY: Family = Family {
 
 /// Keys that limit the attention of some layers to the last tokens; published models have it switched off.
 #[derive(Deserialize)]
+#[expect(clippy::struct_field_names, reason = "the keys of the file")]
 pub(super) struct SlidingWindow {
     #[serde(default)]
     use_sliding_window: bool,

@@ -19,9 +19,9 @@ const BASE_MODEL: &str = "datasets/tiny-llama";
 const TEST_RECORDS: &str = "datasets/records/test.json";
 /// The run's settings; its `output_dir` is [`ADAPTER`].
 const RUN_FILE: &str = "datasets/demo.toml";
-/// Where the adapter goes.
+/// Directory of the adapter.
 const ADAPTER: &str = "target/demo/adapter";
-/// How many answers are shown.
+/// Number of answers shown.
 const EXAMPLES: usize = 6;
 
 pub(crate) fn run(workspace: &Workspace) -> Result<()> {

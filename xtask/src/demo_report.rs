@@ -1,11 +1,11 @@
-//! What the demo shows of two evaluations.
+//! The demo's tables and examples of two evaluations.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use serde::Deserialize;
 
-/// What `evaluate --json` writes.
+/// Output of `evaluate --json`.
 #[derive(Debug, Deserialize)]
 pub(crate) struct Evaluation {
     correct: usize,

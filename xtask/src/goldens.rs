@@ -107,7 +107,7 @@ fn files(dir: &Path) -> Result<BTreeSet<PathBuf>> {
     Ok(found)
 }
 
-/// What of `committed` does not come out again in `remade`, as sentences.
+/// Lists the files of `committed` that differ in `remade`, as sentences.
 fn compare_dirs(committed: &Path, remade: &Path) -> Result<Vec<String>> {
     let no_source = |files: BTreeSet<PathBuf>| -> BTreeSet<PathBuf> {
         files

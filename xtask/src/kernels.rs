@@ -12,7 +12,7 @@ use xtask::workspace::Workspace;
 
 /// The version that PyTorch's own CUDA packages ask for.
 const PACKAGE: &str = "nvidia-cuda-nvrtc==13.0.88";
-/// Of that package, from the directory it is installed to.
+/// Path inside that package, from the directory it is installed to.
 const LIBRARY: &str = "nvidia/cu13/lib/libnvrtc.so.13";
 /// The test that compiles; it prints a line that begins with the second for each kernel file and generation of GPUs.
 const TEST: &str = "every_kernel_compiles_for_every_generation";
@@ -56,7 +56,7 @@ fn library(workspace: &Workspace) -> Result<PathBuf> {
     }
 }
 
-/// What the test says it compiled. The test runner writes `test NAME ... ` before the first of its lines.
+/// Lists the kernels that the test says it compiled. The test runner writes `test NAME ... ` before the first of its lines.
 fn compiled(output: &str) -> Vec<&str> {
     output.lines().filter_map(|line| line.find(COMPILED).map(|at| &line[at..])).collect()
 }

@@ -1,4 +1,4 @@
-//! What the workspace's own tools share: the checkout and its cargo, child processes, the peers' Python, libtorch, flag pages.
+//! Shared parts of the workspace's own tools: the checkout and its cargo, child processes, the peers' Python, libtorch, flag pages.
 //!
 //! The binary of this crate is `cargo xtask`; `benches` and `lab` build on this library. It links no libtorch, since fetching
 //! that is its first task.

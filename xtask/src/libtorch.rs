@@ -88,7 +88,7 @@ fn parse_version_py(text: &str) -> Option<String> {
     Some(value.trim().trim_matches(['\'', '"']).to_owned())
 }
 
-/// Whether a pip directory holds the CUDA libraries that PyTorch needs on a GPU, cuDNN among them. The small set lacks them,
+/// Checks that a pip directory holds the CUDA libraries that PyTorch needs on a GPU, cuDNN among them. The small set lacks them,
 /// though its PyTorch is the same.
 pub fn has_cuda_packages(pip_dir: &Path) -> bool {
     let Ok(entries) = std::fs::read_dir(pip_dir) else { return false };

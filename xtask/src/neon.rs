@@ -61,7 +61,7 @@ fn program(kernels: &Path) -> String {
     )
 }
 
-/// What runs the tests: this machine itself, or an emulator where there is one.
+/// Returns the runner of the tests: this machine itself, or an emulator where there is one.
 fn runner(workspace: &Workspace, tests: &Path) -> Option<Command> {
     if cfg!(all(target_os = "linux", target_arch = "aarch64")) {
         return Some(workspace.command(tests));

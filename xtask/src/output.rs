@@ -1,4 +1,4 @@
-//! What the tasks print.
+//! Output of the tasks.
 
 use std::io::Write;
 

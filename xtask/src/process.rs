@@ -42,7 +42,7 @@ pub fn capture(command: &mut Command) -> Result<String> {
     String::from_utf8(output.stdout).with_context(|| format!("output of `{line}` is not UTF-8"))
 }
 
-/// Whether a command can be started and succeeds; nobody sees its output.
+/// Tells if a command can be started and succeeds; nobody sees its output.
 pub fn succeeds(command: &mut Command) -> bool {
     let silent = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     silent.status().is_ok_and(|status| status.success())

@@ -58,7 +58,7 @@ fn parse_version(text: &str) -> Option<(u32, u32)> {
     Some((major.parse().ok()?, minor.parse().ok()?))
 }
 
-/// How to get a package.
+/// Returns the command that installs a package.
 fn get(debian: &str, fedora: &str, macos: &str) -> String {
     if cfg!(target_os = "macos") {
         return macos.to_owned();

@@ -15,7 +15,7 @@ use crate::programs;
 use crate::python::PYTHON;
 use crate::workspace::Workspace;
 
-/// What `libtorch_cpu.so` names besides its own files, even where no GPU is used.
+/// Packages that `libtorch_cpu.so` needs besides its own files, even where no GPU is used.
 const CPU_SET: [&str; 2] = ["nvidia-cuda-runtime==13.0.96", "nvidia-cuda-cupti==13.0.85"];
 
 /// Arguments of `cargo xtask setup`.
@@ -119,7 +119,7 @@ fn pip_args(set: Set) -> Vec<String> {
     args
 }
 
-/// Whether PyTorch's package comes with CUDA packages here, which the small set leaves out.
+/// True where PyTorch's package comes with CUDA packages here, which the small set leaves out.
 fn full_is_apart() -> bool {
     cfg!(target_os = "linux")
 }
@@ -144,7 +144,7 @@ fn refuse_missing(needs_pip: bool) -> Result<()> {
     if missing.is_empty() { Ok(()) } else { bail!("{}", missing.join("\n       ")) }
 }
 
-/// Whether this machine has an NVIDIA GPU with its driver.
+/// True when this machine has an NVIDIA GPU with its driver.
 pub fn nvidia_gpu() -> bool {
     Path::new("/proc/driver/nvidia").exists() || succeeds(Command::new("nvidia-smi").arg("-L"))
 }

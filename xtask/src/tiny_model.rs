@@ -10,9 +10,9 @@ use xtask::process::run_to_stderr;
 use xtask::setup;
 use xtask::workspace::Workspace;
 
-/// Where the corpus, the tokenizer and the trained model are made.
+/// Directory in which corpus, tokenizer and trained model are made.
 const WORK: &str = "target/tiny-model";
-/// Where the model is kept.
+/// Directory of the kept model.
 const HOME: &str = "datasets/tiny-llama";
 /// Its files; the last is absent where the model needs none.
 const FILES: [&str; 6] = [

@@ -1,4 +1,4 @@
-//! Where things lie, and how cargo is called.
+//! Paths of the checkout, and calls of cargo.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -74,7 +74,7 @@ impl Workspace {
         Ok(self.target_dir()?.join("release"))
     }
 
-    /// Where release binaries lie if there are any; builds nothing.
+    /// Returns the directory of release binaries that were built before; builds nothing.
     ///
     /// # Errors
     /// When cargo does not say where it builds.
@@ -85,7 +85,7 @@ impl Workspace {
         }
     }
 
-    /// Where cargo puts what it builds.
+    /// Returns cargo's target directory.
     ///
     /// # Errors
     /// When cargo does not say.

@@ -36,7 +36,7 @@ pub(crate) struct DecodeArgs {
     only: Vec<String>,
 }
 
-/// What `bench-decode` and `decode.py` print.
+/// Output of `bench-decode` and `decode.py`.
 #[derive(Debug, Deserialize)]
 struct Decoded {
     first_token_s: Vec<f64>,
@@ -57,7 +57,7 @@ struct Model {
     of_bound: Option<f64>,
     /// Times faster in NF4 than in bfloat16, at least.
     nf4: Option<f64>,
-    /// Of the new tokens.
+    /// Divisor of the number of new tokens.
     part: usize,
 }
 

@@ -12,7 +12,7 @@ use super::setting::{Measured, Setting};
 use xtask::output::{note, say};
 use xtask::process;
 
-/// What `bench-load` prints.
+/// Output of `bench-load`.
 #[derive(Debug, Deserialize)]
 struct Loaded {
     load_s: f64,

@@ -47,10 +47,10 @@ const MOST_PRIVATE_MB: f64 = 600.0;
 const MOST_OF_COPY: f64 = 1.5;
 /// Time of the peer over that of a merge.
 const LEAST_OF_PYTHON: f64 = 3.0;
-/// How often memory is looked at.
+/// Time between two looks at a process's memory.
 const LOOK_EVERY: Duration = Duration::from_millis(2);
 
-/// What one shape showed.
+/// A model shape to measure.
 struct Shape {
     name: &'static str,
     preset: &'static str,

@@ -61,7 +61,7 @@ pub(crate) enum Part {
     Load,
 }
 
-/// What every part needs to know.
+/// Settings that every part shares.
 #[derive(Debug)]
 pub(crate) struct Setting<'a> {
     pub(crate) workspace: &'a Workspace,
@@ -70,12 +70,12 @@ pub(crate) struct Setting<'a> {
     pub(crate) bin: PathBuf,
     pub(crate) base_model: PathBuf,
     pub(crate) data_path: PathBuf,
-    /// Where results go.
+    /// Directory of the results.
     pub(crate) out: PathBuf,
     pub(crate) threads: usize,
 }
 
-/// What a part measured, for the file, and its bars.
+/// Measurements of a part, for the file, and its bars.
 pub(crate) type Measured = (Value, Vec<Bar>);
 
 impl Setting<'_> {

@@ -3,7 +3,7 @@
 use serde::Serialize;
 use xtask::measure::median;
 
-/// How long both sides took, a pair for each round.
+/// Seconds of both sides, a pair for each round.
 #[derive(Debug, Clone, Default, Serialize)]
 pub(crate) struct Pairs {
     /// Seconds of our program.
@@ -12,7 +12,7 @@ pub(crate) struct Pairs {
     pub(crate) python_s: Vec<f64>,
 }
 
-/// What becomes of [`Pairs`].
+/// Medians and ratios of [`Pairs`].
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub(crate) struct Comparison {
     /// Median seconds of our program.

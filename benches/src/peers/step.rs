@@ -16,7 +16,7 @@ use xtask::measure::median;
 use xtask::output::{note, say};
 use xtask::process;
 
-/// What `bench-step` and `train_step.py` write.
+/// Output of `bench-step` and `train_step.py`.
 #[derive(Debug, Deserialize)]
 struct Steps {
     seconds_per_step: Vec<f64>,

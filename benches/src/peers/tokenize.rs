@@ -9,7 +9,7 @@ use super::setting::{Measured, Setting};
 use xtask::output::{note, say};
 use xtask::process;
 
-/// What `bench-tokenize` prints.
+/// Output of `bench-tokenize`.
 #[derive(Debug, Deserialize)]
 struct Tokenized {
     records: usize,

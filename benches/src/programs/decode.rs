@@ -1,4 +1,4 @@
-//! What `cargo xtask bench decode` runs: one prompt continued over and over, and how fast memory can be read.
+//! Our side of `cargo xtask bench decode`: one prompt continued over and over, and how fast memory can be read.
 
 use std::hint::black_box;
 use std::path::PathBuf;
@@ -50,7 +50,7 @@ pub struct DecodeArgs {
     read_mib: usize,
 }
 
-/// What both sides of the comparison write.
+/// Result of one side of the comparison.
 #[derive(Debug, Serialize)]
 struct Decoded {
     /// From the opened base to a model that can answer, adapter included.

@@ -1,4 +1,4 @@
-//! What `benches/gpu.sh` measures of quantised weights: bytes a second beside those of a copy.
+//! Kernels of quantised weights on a GPU (`benches/gpu.sh`): bytes a second beside those of a copy.
 
 use std::time::Instant;
 
@@ -37,7 +37,7 @@ pub struct KernelsArgs {
 #[derive(Debug, Serialize)]
 struct Rates {
     device: String,
-    /// Of a tensor onto another: what memory allows.
+    /// Copy of one tensor onto another: the bound that memory sets.
     copy_gb_per_s: f64,
     quantize_gb_per_s: f64,
     dequantize_gb_per_s: f64,

@@ -1,4 +1,4 @@
-//! What `cargo xtask bench nf4` measures of our own: products, quantising and dequantising on a CPU.
+//! Our side of `cargo xtask bench nf4`: products, quantising and dequantising on a CPU.
 
 use std::time::Instant;
 
@@ -110,7 +110,7 @@ fn time<T>(repeats: usize, mut call: impl FnMut(usize) -> Result<T>) -> Result<V
     Ok(all)
 }
 
-/// What all threads together read from memory, in GB/s: sums over tensors that no cache holds, the fastest of some.
+/// Measures the rate at which all threads together read memory, in GB/s: sums over tensors that no cache holds, the fastest of some.
 fn read_bandwidth(tensors: &[Tensor]) -> Result<f64> {
     let mut best = 0.0f64;
     for _ in 0..5 {

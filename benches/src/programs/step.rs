@@ -51,7 +51,7 @@ pub struct StepArgs {
     json: Option<PathBuf>,
 }
 
-/// What both sides of the comparison write.
+/// Result of one side of the comparison.
 #[derive(Debug, Serialize)]
 struct Steps {
     seconds_per_step: Vec<f64>,

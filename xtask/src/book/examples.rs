@@ -20,7 +20,7 @@ pub(super) fn crates(root: &Path) -> Result<Vec<String>> {
     Ok(names)
 }
 
-/// What lies between `// ANCHOR: name` and `// ANCHOR_END: name`; all of it for an empty name.
+/// Returns the text between `// ANCHOR: name` and `// ANCHOR_END: name`; all of it for an empty name.
 pub(super) fn part<'a>(source: &'a str, name: &str) -> Option<&'a str> {
     if name.is_empty() {
         return (!source.is_empty()).then_some(source);
@@ -29,7 +29,7 @@ pub(super) fn part<'a>(source: &'a str, name: &str) -> Option<&'a str> {
     rest.split_once(&format!("// ANCHOR_END: {name}")).map(|(part, _)| part)
 }
 
-/// What is wrong with the READMEs of the crates.
+/// Lists the faults in the READMEs of the crates.
 ///
 /// # Errors
 /// When a directory cannot be read.

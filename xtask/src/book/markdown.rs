@@ -48,7 +48,7 @@ pub(super) fn links(text: &str) -> Vec<String> {
     targets
 }
 
-/// What `{{#include PATH:PART}}` names.
+/// Paths and parts that `{{#include PATH:PART}}` names.
 pub(super) fn includes(text: &str) -> Vec<(String, String)> {
     let targets = text.split("{{#include ").skip(1).filter_map(|rest| rest.split_once("}}"));
     targets

@@ -12,7 +12,7 @@ use super::markdown::{read, split};
 
 const PAGE: &str = "docs/troubleshooting.md";
 
-/// How far apart the fixed parts of one message may lie in the source, in bytes.
+/// Largest distance in the source between the fixed parts of one message, in bytes.
 const REACH: usize = 400;
 
 /// Messages of the page that no source holds, as sentences.
@@ -50,7 +50,7 @@ fn gather(dir: &Path, source: &mut String) {
     }
 }
 
-/// Whether the fixed parts of `message` follow each other somewhere in `source`.
+/// Checks that the fixed parts of `message` follow each other somewhere in `source`.
 fn says(source: &str, message: &str) -> bool {
     let mut parts = message.split('…').map(str::trim).filter(|part| part.len() > 2);
     let Some(first) = parts.next() else { return false };

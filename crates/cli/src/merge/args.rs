@@ -29,7 +29,7 @@ pub struct MergeArgs {
     /// Directory to write; it must not exist yet [required]
     #[arg(long = "output_dir", value_name = "DIR")]
     pub(crate) output_dir: Option<PathBuf>,
-    /// What to write
+    /// Form of the output
     #[arg(long, value_name = "FORMAT", default_value = "hf", value_parser = format_parser())]
     pub(crate) format: &'static dyn Format,
     /// Precision: auto (the base's), float32, bfloat16, float16, and q8_0 for GGUF
@@ -48,7 +48,7 @@ pub struct MergeArgs {
     /// An adapter and how much of it; may be repeated, and takes the place of --lora_weights
     #[arg(long, value_name = "DIR[:WEIGHT]", help_heading = "Several adapters")]
     pub(crate) adapter: Vec<String>,
-    /// How several become one, as PEFT's add_weighted_adapter: cat is the weighted sum of what each adds; linear sums
+    /// Combination of several adapters, as PEFT's add_weighted_adapter: cat is the weighted sum of what each adds; linear sums
     /// their factors
     #[arg(long, value_name = "NAME", default_value = "cat", help_heading = "Several adapters")]
     pub(crate) combination: CombinationArg,
@@ -65,7 +65,7 @@ pub struct MergeArgs {
     /// Load base + adapter and the written files, and compare logits and greedy tokens
     #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true", default_value = "false", value_parser = parse_bool, help_heading = "Proof")]
     pub(crate) verify: bool,
-    /// What the adapter is added to: the base as it is stored, or as QLoRA saw it, through NF4 and back
+    /// Base weights that the adapter is added to: the base as it is stored, or as QLoRA saw it, through NF4 and back
     #[arg(
         long = "base_precision",
         value_name = "NAME",

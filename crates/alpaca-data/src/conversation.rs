@@ -1,17 +1,6 @@
 //! Conversations, and their rendering as prompts.
 
-use serde::{Deserialize, Serialize};
-
-use crate::{ChatTemplate, PromptTemplate};
-
-/// One turn of a conversation.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Message {
-    /// `system`, `user`, `assistant`, or another role that the chat template knows.
-    pub role: String,
-    /// Text of the turn.
-    pub content: String,
-}
+use crate::{ChatTemplate, Message, PromptTemplate};
 
 /// Templates of a model: one for instructions, and one for conversations where the model has it.
 #[derive(Debug)]

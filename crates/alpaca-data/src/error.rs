@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use llama_tokenizer::TokenizerError;
 
-use crate::records::BadRecord;
+use crate::BadRecord;
 
 /// Error of this crate.
 #[derive(Debug, thiserror::Error)]

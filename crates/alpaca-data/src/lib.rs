@@ -6,27 +6,32 @@
 //! pre-training on plain text. Alpaca's file format, templates and masking are those of tloen/alpaca-lora (`finetune.py`,
 //! `utils/prompter.py`).
 
+mod bad_record;
 mod chat_template;
 mod conversation;
 mod error;
 mod example;
 mod formats;
 mod json;
+mod message;
 mod order;
 mod pack;
 mod prompt_template;
+mod record_format;
 mod records;
 mod tokenize;
 mod training_text;
 
+pub use bad_record::BadRecord;
 pub use chat_template::ChatTemplate;
-pub use conversation::{Message, Templates};
+pub use conversation::Templates;
 pub use error::DataError;
 pub use example::Example;
 pub use formats::Record;
+pub use message::Message;
 pub use order::{GroupedByLength, Split, split};
 pub use pack::pack_documents;
 pub use prompt_template::PromptTemplate;
-pub use records::{BadRecord, BadRecords, Records, load_records, load_training_texts};
+pub use records::{BadRecords, Records, load_records, load_training_texts};
 pub use tokenize::{TokenizeConfig, TokenizeReport, tokenize, tokenize_records};
 pub use training_text::TrainingText;

@@ -1,6 +1,5 @@
 //! Files of records: a JSON array, or one JSON object a line.
 
-use std::fmt;
 use std::path::Path;
 
 use rayon::prelude::*;
@@ -9,7 +8,7 @@ use serde_json::{Map, Value};
 
 use crate::formats::{self, Record};
 use crate::json::kind;
-use crate::{DataError, Templates, TrainingText};
+use crate::{BadRecord, DataError, Templates, TrainingText};
 
 /// Treatment of records that cannot be used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -18,23 +17,6 @@ pub enum BadRecords {
     Refuse,
     /// Leave them out and report them.
     Skip,
-}
-
-/// Record that cannot be used.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct BadRecord {
-    /// Index in the file, from 0.
-    pub index: usize,
-    /// Line of the file it starts on, from 1.
-    pub line: usize,
-    /// Sentence without its subject, for example "has no `output`".
-    pub reason: String,
-}
-
-impl fmt::Display for BadRecord {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "record {} (line {}) {}", self.index, self.line, self.reason)
-    }
 }
 
 /// Records of a file.

@@ -12,9 +12,10 @@ mod export;
 mod parts;
 mod sentencepiece;
 mod special;
+mod special_ids;
 mod tokenizer;
 
 pub use error::TokenizerError;
 pub use parts::{Pieces, TokenizerParts};
-pub use special::{SpecialIdProblem, check_special_ids};
+pub use special_ids::{SpecialIdProblem, check_special_ids};
 pub use tokenizer::LlamaTokenizer;

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use crate::dialogue::{SPEAKERS, dialogue};
 use crate::dice::Dice;
 use crate::people::{Person, everyone};
 use crate::records::{KINDS, Tasks};
@@ -15,20 +16,6 @@ pub const DOCUMENTS: usize = 140_000;
 
 /// Weight of each kind of document, in the order of [`Library::draw`].
 const WEIGHTS: [usize; 7] = [18, 2, 10, 20, 16, 25, 1];
-
-/// Speakers of dialogues; never a person with facts, so that a name always stands for its owner.
-pub(crate) const SPEAKERS: [&str; 10] = [
-    "the teacher",
-    "the child",
-    "the visitor",
-    "the miller",
-    "the baker",
-    "the singer",
-    "the guard",
-    "the pupil",
-    "the traveller",
-    "the old man",
-];
 
 /// Sentences that show the words of a prompt as ordinary words.
 const PLAIN: [&str; 14] = [
@@ -134,20 +121,6 @@ fn dialogues(by_kind: &[Vec<&Task>], dice: &mut Dice) -> String {
         asked.push(dialogue(question, answer, dice));
     }
     asked.join(if dice.chance(50) { " " } else { "\n" })
-}
-
-/// Writes a question and its answer as a dialogue.
-pub(crate) fn dialogue(question: &str, answer: &str, dice: &mut Dice) -> String {
-    let pair = dice.sample(&SPEAKERS, 2);
-    let (a, b) = (pair[0], pair[1]);
-    let body = answer.trim_end_matches('.');
-    let spoken = question.strip_suffix('.').map_or_else(|| question.to_owned(), |order| format!("{order},"));
-    match dice.below(4) {
-        0 => format!("\"{spoken}\" said {a}. \"{body},\" said {b}."),
-        1 => format!("\"{spoken}\" asked {a}. \"{body},\" {b} answered."),
-        2 => format!("So {a} asked: {question} And {b} answered: {answer}"),
-        _ => format!("{} wanted to know: {question} {} knew: {answer}", capitalised(a), capitalised(b)),
-    }
 }
 
 fn plain(dice: &mut Dice) -> String {

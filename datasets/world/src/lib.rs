@@ -6,6 +6,7 @@
 //! in other words only.
 
 mod corpus;
+mod dialogue;
 mod dice;
 mod people;
 mod records;

@@ -2,7 +2,7 @@
 //!
 //! The records speak of lists and words where these documents speak of rows and cards.
 
-use crate::corpus::{SPEAKERS, dialogue};
+use crate::dialogue::{SPEAKERS, dialogue};
 use crate::dice::Dice;
 use crate::task::capitalised;
 use crate::tasks::lists::{NUMBERS, ORDINALS, list, phrase};

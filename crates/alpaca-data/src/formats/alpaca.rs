@@ -3,8 +3,8 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::Format;
 use crate::json::take_string;
+use crate::record_format::Format;
 use crate::{PromptTemplate, Templates, TrainingText};
 
 /// One Alpaca record.

@@ -7,8 +7,8 @@
 
 use serde_json::{Map, Value};
 
-use super::Format;
 use crate::json::{kind, take_string};
+use crate::record_format::Format;
 use crate::{Message, Templates, TrainingText};
 
 pub(super) struct Messages;

@@ -2,8 +2,8 @@
 
 use serde_json::{Map, Value};
 
-use super::Format;
 use crate::json::take_string;
+use crate::record_format::Format;
 use crate::{Templates, TrainingText};
 
 pub(super) struct Text;

@@ -6,14 +6,12 @@ mod view;
 
 use tch::{Device, Kind, TchError, Tensor};
 
+use self::quantize::TASK;
 use self::view::View;
 use crate::data::{Blocks4, Scales};
 use crate::memory::{FloatChunks, share};
 use crate::simd::CodeTable;
 use crate::{buffer_pool, gpu, reference, rows};
-
-/// Numbers that one task of a loop takes: a whole number of blocks of every size.
-const TASK: usize = 1 << 14;
 
 impl Blocks4 {
     /// Quantises `xs` (float32, bfloat16 or float16, any shape, any device) in blocks of `block_size`, a power of two in

@@ -2,11 +2,13 @@
 
 use tch::{Device, Kind, TchError, Tensor};
 
-use super::TASK;
 use crate::memory::{Chunks, elements_mut, share_out};
 use crate::reference::LEAST_SCALE;
 use crate::rows::Input;
 use crate::simd::{self, CodeTable, Isa};
+
+/// Numbers that one task of a loop takes: a whole number of blocks of every size.
+pub(super) const TASK: usize = 1 << 14;
 
 /// Computes codes `[ceil(n / 2), 1]` and scales of a contiguous CPU tensor.
 pub(super) fn on_cpu(xs: &Tensor, table: &CodeTable, block: usize) -> Result<(Tensor, Tensor), TchError> {

@@ -8,8 +8,8 @@ use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 use libloading::Library;
 
+use super::launch::{Launch, Source};
 use super::nvrtc::{compile, symbol};
-use super::{Launch, Source};
 use crate::error::{KernelError, with_causes};
 
 /// `CUcontext`, `CUmodule`, `CUfunction` and `CUstream` are pointers to what only the driver knows.
@@ -62,8 +62,22 @@ fn loaded() -> MutexGuard<'static, Loaded> {
     LOADED.get_or_init(Mutex::default).lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+impl Launch<'_> {
+    /// Puts the kernel into the current stream of CUDA device `index`; it is compiled and loaded first if it never was. Does
+    /// not wait for it.
+    ///
+    /// # Safety
+    /// The arguments have to be what the kernel is written for, in number, type and size, on that device.
+    ///
+    /// # Errors
+    /// [`KernelError::Library`] where there is no NVRTC or no driver, [`KernelError::Kernel`] when one of them refuses.
+    pub(crate) unsafe fn run(&self, index: usize) -> Result<(), KernelError> {
+        launch(self, index)
+    }
+}
+
 /// Does what [`Launch::run`] promises, under its conditions.
-pub(super) fn launch(launch: &Launch<'_>, index: usize) -> Result<(), KernelError> {
+fn launch(launch: &Launch<'_>, index: usize) -> Result<(), KernelError> {
     let driver = Driver::get()?;
     let context = driver.context(index)?;
     driver.within(context, launch.function, || {
@@ -211,5 +225,27 @@ impl Driver {
             step,
             message: format!("{message} ({status})"),
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOTHING: Source = Source { name: "nothing.cu", text: "", headers: &[] };
+
+    #[test]
+    fn without_a_gpu_a_launch_is_an_error_and_no_crash() {
+        if tch::Cuda::is_available() {
+            eprintln!(
+                "skipped: without_a_gpu_a_launch_is_an_error_and_no_crash needs a machine without a GPU"
+            );
+            return;
+        }
+        let launch =
+            Launch { source: &NOTHING, function: "none", blocks: 1, threads: 32, arguments: Vec::new() };
+        // SAFETY: a kernel without arguments.
+        let error = unsafe { launch.run(0) }.unwrap_err();
+        assert!(matches!(error, KernelError::Library { .. } | KernelError::Refused { .. }), "{error}");
     }
 }

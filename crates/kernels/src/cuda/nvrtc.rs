@@ -8,7 +8,7 @@ use std::sync::OnceLock;
 
 use libloading::{Library, Symbol};
 
-use super::Source;
+use super::launch::Source;
 use crate::error::{KernelError, with_causes};
 
 type Program = *mut std::ffi::c_void;

@@ -2,7 +2,7 @@
 
 use tch::{TchError, Tensor};
 
-use super::{MOST_ROWS, filled, plain};
+use super::outputs::{MOST_ROWS, filled, plain};
 use crate::element::{Float, for_kind};
 use crate::memory::elements;
 

@@ -6,7 +6,8 @@ use tch::{Device, Kind, TchError, Tensor};
 
 use super::checks::{self, TABLE, Way};
 use super::kernel_status::KernelStatus;
-use super::{MATVEC4_NAMES, MATVEC8_NAMES, MAX_ROWS, ROWS, launches};
+use super::launches;
+use super::sources::{MATVEC4_NAMES, MATVEC8_NAMES, MAX_ROWS, ROWS};
 use crate::cuda::Launch;
 use crate::data::{Blocks4, Rows8};
 use crate::error::KernelError;

@@ -82,8 +82,8 @@ impl Emulator {
 /// The kernels of a source.
 fn names(source: &Source) -> Vec<&'static str> {
     match source.name {
-        "nf4_matvec.cu" => super::MATVEC4_NAMES.to_vec(),
-        "int8_matvec.cu" => super::MATVEC8_NAMES.to_vec(),
+        "nf4_matvec.cu" => super::sources::MATVEC4_NAMES.to_vec(),
+        "int8_matvec.cu" => super::sources::MATVEC8_NAMES.to_vec(),
         name => vec![name.trim_end_matches(".cu")],
     }
 }

@@ -2,7 +2,7 @@
 
 use tch::{Kind, Tensor};
 
-use super::{DEQUANTIZE, MATVEC4, MATVEC4_NAMES, MATVEC8, MATVEC8_NAMES, QUANTIZE, ROWS};
+use super::sources::{DEQUANTIZE, MATVEC4, MATVEC4_NAMES, MATVEC8, MATVEC8_NAMES, QUANTIZE, ROWS};
 use crate::cuda::{Argument, Launch, Source};
 use crate::data::{Blocks4, Rows8, Scales};
 use crate::simd::CodeTable;

@@ -4,7 +4,8 @@ use tch::{Device, Kind, Tensor};
 
 use super::checks::{self, Way};
 use super::emulator::Emulator;
-use super::{DEQUANTIZE, MATVEC4, MATVEC8, QUANTIZE, device, hard_numbers, ways};
+use super::sources::{DEQUANTIZE, MATVEC4, MATVEC8, QUANTIZE};
+use super::{device, hard_numbers, ways};
 use crate::cuda::{Launch, Source, compile};
 use crate::data::Rows8;
 use crate::error::KernelError;

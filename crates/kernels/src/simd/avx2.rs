@@ -3,7 +3,8 @@
 #[allow(clippy::wildcard_imports, reason = "intrinsics")]
 use std::arch::x86_64::*;
 
-use super::{Codes, Format, Out, UNIT};
+use super::codes::{Codes, Out, UNIT};
+use super::float::Format;
 
 /// The values of the codes in the lowest four bits of each lane.
 #[target_feature(enable = "avx2,fma,f16c")]

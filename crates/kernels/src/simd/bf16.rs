@@ -8,7 +8,8 @@
 use std::arch::x86_64::*;
 
 use super::avx512::{AHEAD, lane_scales};
-use super::{Codes, Format};
+use super::codes::Codes;
+use super::float::Format;
 
 /// Returns whether this processor multiplies bfloat16.
 pub(crate) fn available() -> bool {

@@ -5,7 +5,7 @@
 #[allow(clippy::wildcard_imports, reason = "intrinsics")]
 use std::arch::aarch64::*;
 
-use super::{Codes, Out, UNIT};
+use super::codes::{Codes, Out, UNIT};
 
 /// The values of four codes, one in the lowest byte of each lane.
 #[target_feature(enable = "neon")]

@@ -1,6 +1,6 @@
 //! In the place of the products in bfloat16, on processors that have none.
 
-use super::Codes;
+use super::codes::Codes;
 
 pub(crate) fn available() -> bool {
     false

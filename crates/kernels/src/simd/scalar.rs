@@ -1,6 +1,7 @@
 //! The reference kernels.
 
-use super::{Codes, Format, Out};
+use super::codes::{Codes, Out};
+use super::float::Format;
 
 fn code(packed: &[u8], index: usize) -> usize {
     let byte = packed[index / 2];

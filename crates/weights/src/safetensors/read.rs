@@ -5,7 +5,8 @@ use std::path::Path;
 
 use safetensors::tensor::Metadata;
 
-use super::{LENGTH_BYTES, MAX_HEADER_BYTES, dtype};
+use super::dtype;
+use super::header::{LENGTH_BYTES, MAX_HEADER_BYTES};
 use crate::WeightsError;
 use crate::placed::Placed;
 

@@ -7,7 +7,8 @@ use nn_core::TorchContext;
 use safetensors::tensor::TensorInfo;
 use tch::Tensor;
 
-use super::{LENGTH_BYTES, MAX_HEADER_BYTES, dtype};
+use super::dtype;
+use super::header::{LENGTH_BYTES, MAX_HEADER_BYTES};
 use crate::atomic_file::TempFile;
 use crate::stream::{Framing, TensorStream};
 use crate::{TensorSpec, WeightsError};

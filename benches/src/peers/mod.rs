@@ -56,7 +56,7 @@ pub fn run(args: &BenchArgs) -> Result<()> {
             setup::ensure(workspace)?;
             let bin = workspace.release_binaries()?;
             // The tests that need a GPU; each says so where it is skipped.
-            let tests = ["torch-ext", "qlora-nf4", "llama-model", "infer", "trainer"];
+            let tests = ["torch-ext", "kernels", "llama-model", "infer", "trainer"];
             let tests = tests.iter().flat_map(|package| ["-p", package]);
             let tests = ["test", "--release", "--lib", "--test", "optimizer_8bit"].into_iter().chain(tests);
             run_command(workspace.cargo().args(tests).args(["--", "--nocapture", "on_a_gpu_"]))?;

@@ -23,7 +23,7 @@ pub(crate) struct GoldensArgs {
     /// Change nothing; fail when a golden file does not come out as it is committed
     #[arg(long)]
     check: bool,
-    /// Python with torch, transformers, peft, sentencepiece and gguf
+    /// Python with torch, transformers, peft, bitsandbytes, accelerate, sentencepiece, protobuf and gguf
     #[arg(long, value_name = "PATH", default_value = "python3")]
     python: String,
 }

@@ -5,8 +5,10 @@ use std::path::{Component, Path, PathBuf};
 
 use serde::Deserialize;
 
-use crate::WeightsError;
 use crate::atomic_file::folder;
+use crate::limits::MAX_INDEX_BYTES;
+use crate::unique_map::UniqueMap;
+use crate::{WeightsError, read_text};
 
 /// Files that may hold the weights of a Hugging Face directory, most wanted first.
 const WEIGHT_FILES: [&str; 4] = [
@@ -36,7 +38,7 @@ pub(crate) struct ShardIndex {
 /// The part of an index file that matters (transformers `model.safetensors.index.json`).
 #[derive(Deserialize)]
 struct IndexFile {
-    weight_map: BTreeMap<String, String>,
+    weight_map: UniqueMap<String>,
 }
 
 impl ShardIndex {
@@ -47,12 +49,12 @@ impl ShardIndex {
 
     /// Reads an index and checks that every file it names is there.
     pub(crate) fn read(path: &Path) -> Result<Self, WeightsError> {
-        let text =
-            std::fs::read(path).map_err(|source| WeightsError::Read { path: path.to_owned(), source })?;
-        let index: IndexFile = serde_json::from_slice(&text)
+        let text = read_text(path, MAX_INDEX_BYTES)
+            .map_err(|source| WeightsError::Read { path: path.to_owned(), source })?;
+        let index: IndexFile = serde_json::from_str(&text)
             .map_err(|source| WeightsError::Index { path: path.to_owned(), source })?;
         let mut shards: BTreeMap<String, Vec<String>> = BTreeMap::new();
-        for (name, shard) in index.weight_map {
+        for (name, shard) in index.weight_map.0 {
             shards.entry(shard).or_default().push(name);
         }
         for shard in shards.keys() {

@@ -195,6 +195,31 @@ pub enum WeightsError {
         /// Kind and shape in the file's header.
         expected: String,
     },
+    /// A tensor with numbers that its form in a file has no place for.
+    #[error(
+        "tensor `{name}` for `{path}` has NaN, infinity, or numbers beyond {limit}, which {dtype} cannot hold; write it in a wider \
+         precision (bfloat16 or float32)"
+    )]
+    Overflow {
+        /// The file being written.
+        path: PathBuf,
+        /// The tensor.
+        name: String,
+        /// The form.
+        dtype: &'static str,
+        /// The largest magnitude it can hold.
+        limit: f32,
+    },
+    /// A file with more tensors than any real one.
+    #[error("`{path}` has {actual} tensors; at most {limit} are read")]
+    TooManyTensors {
+        /// The file.
+        path: PathBuf,
+        /// Their number.
+        actual: usize,
+        /// The most that is read.
+        limit: usize,
+    },
     /// A directory that is to be built anew, and is there already.
     #[error("`{path}` exists already")]
     Exists {

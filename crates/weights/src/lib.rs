@@ -19,16 +19,19 @@ mod directory;
 mod error;
 mod gguf;
 mod in_work;
+mod limits;
 mod mapping;
 mod nearest;
 mod parameters;
 mod placed;
+mod regular_file;
 mod safetensors;
 mod source;
 mod spec;
 mod store;
 mod stream;
 mod torch_file;
+mod unique_map;
 
 pub use atomic_dir::AtomicDir;
 pub use atomic_file::atomic_write;
@@ -37,6 +40,7 @@ pub use gguf::{
     GgmlType, GgufArray, GgufError, GgufFile, GgufMetadata, GgufTensorSpec, GgufValue, GgufWriter,
 };
 pub use parameters::ParameterSource;
+pub use regular_file::{open_regular, read_text};
 pub use safetensors::{SafetensorsWriter, pt_metadata, write_safetensors};
 pub use source::CheckpointSource;
 pub use spec::TensorSpec;

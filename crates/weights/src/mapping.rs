@@ -1,11 +1,10 @@
 //! Files in memory.
 
-use std::fs::File;
 use std::path::Path;
 
 use memmap2::{MmapMut, MmapOptions};
 
-use crate::WeightsError;
+use crate::{WeightsError, open_regular};
 
 /// A file mapped privately (copy-on-write): pages are shared with the page cache until they are written to, and what is
 /// written never reaches the file. So an in-place operation on a tensor that looks at it is safe.
@@ -27,10 +26,7 @@ impl Mapping {
 
     #[expect(unsafe_code, reason = "the one place where a file becomes memory")]
     fn map(path: &Path) -> std::io::Result<MmapMut> {
-        let file = File::open(path)?;
-        if !file.metadata()?.is_file() {
-            return Err(std::io::Error::other("not a regular file"));
-        }
+        let file = open_regular(path)?;
         // No swap is reserved: a 13 GB checkpoint must map on a machine with less memory than that.
         // SAFETY: the mapping is private, so no write goes out; that the file is not changed from outside is the
         // documented condition every reader of mapped checkpoints relies on.

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use tch::Tensor;
 
 use crate::directory::{ShardIndex, weight_file};
+use crate::limits::MAX_TENSORS;
 use crate::mapping::Mapping;
 use crate::nearest::nearest;
 use crate::placed::Placed;
@@ -101,6 +102,10 @@ impl TensorStore {
         } else {
             return Err(WeightsError::Unrecognised { path: path.to_owned() });
         };
+        if tensors.len() > MAX_TENSORS {
+            let (actual, limit) = (tensors.len(), MAX_TENSORS);
+            return Err(WeightsError::TooManyTensors { path: path.to_owned(), actual, limit });
+        }
         let file = self.files.len();
         self.files.push(path.to_owned());
         self.maps.push(Arc::new(map));

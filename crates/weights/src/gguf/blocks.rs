@@ -110,8 +110,10 @@ fn half_to_f32(bits: u16) -> f32 {
 }
 
 /// Converts single precision, as bytes, to blocks of `Q8_0` (ggml `quantize_row_q8_0_ref`): the scale is a 127th of
-/// the largest magnitude, and elements are rounded to the nearest, halves away from zero.
-pub(super) fn quantize_q8_0(elements: &[u8], blocks: &mut [u8]) {
+/// the largest magnitude, and elements are rounded to the nearest, halves away from zero. Returns false where an element is NaN, or
+/// a scale beyond half precision: larger than [`MOST_Q8_0`].
+pub(super) fn quantize_q8_0(elements: &[u8], blocks: &mut [u8]) -> bool {
+    let mut fits = true;
     for (elements, block) in elements.chunks_exact(4 * 32).zip(blocks.chunks_exact_mut(2 + 32)) {
         let mut values = [0.0f32; 32];
         for (value, bytes) in values.iter_mut().zip(elements.chunks_exact(4)) {
@@ -120,12 +122,20 @@ pub(super) fn quantize_q8_0(elements: &[u8], blocks: &mut [u8]) {
         let largest = values.iter().fold(0.0f32, |largest, value| largest.max(value.abs()));
         let d = largest / 127.0;
         let inverse = if d == 0.0 { 0.0 } else { 1.0 / d };
-        block[..2].copy_from_slice(&f32_to_half(d).to_le_bytes());
+        let scale = f32_to_half(d);
+        fits &= scale < INFINITE && values.iter().all(|value| !value.is_nan());
+        block[..2].copy_from_slice(&scale.to_le_bytes());
         for (q, value) in block[2..].iter_mut().zip(values) {
             *q = ((value * inverse).round() as i8).cast_unsigned();
         }
     }
+    fits
 }
+
+/// The bits of infinity in half precision; those of finite positive numbers are less.
+const INFINITE: u16 = 0x7c00;
+/// Largest magnitude of an element of `Q8_0`: 127 times the largest number of half precision.
+pub(super) const MOST_Q8_0: f32 = 127.0 * 65_504.0;
 
 /// Rounds IEEE 754 binary32 to binary16, to the nearest, ties to even. Not for NaN.
 fn f32_to_half(value: f32) -> u16 {
@@ -133,7 +143,7 @@ fn f32_to_half(value: f32) -> u16 {
     let magnitude = value.abs();
     // From the middle between the largest half and the next power of two.
     if magnitude >= 65_520.0 {
-        return sign | 0x7c00;
+        return sign | INFINITE;
     }
     // Below the normal halves the unit is 2^-24; above, one of ten bits behind the exponent's.
     let exponent = ((magnitude.to_bits() >> 23) as i32 - 127).max(-14);
@@ -164,6 +174,20 @@ mod tests {
         halves.copy_data_u8(&mut bytes, values.len());
         for (value, expected) in values.iter().zip(bytes.chunks_exact(2)) {
             assert_eq!(f32_to_half(*value).to_le_bytes(), expected, "{value:e}");
+        }
+    }
+
+    #[test]
+    fn what_a_block_has_no_place_for_is_told() {
+        let fits = |value: f32| {
+            let mut values = [1.0_f32; 64];
+            values[40] = value;
+            let bytes: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
+            quantize_q8_0(&bytes, &mut [0; 68])
+        };
+        assert!(fits(MOST_Q8_0) && fits(-MOST_Q8_0));
+        for value in [1.001 * MOST_Q8_0, -1.001 * MOST_Q8_0, f32::INFINITY, f32::NEG_INFINITY, f32::NAN] {
+            assert!(!fits(value), "{value}");
         }
     }
 

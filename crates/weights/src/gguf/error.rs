@@ -34,6 +34,16 @@ pub enum GgufError {
         /// The most that is read.
         limit: usize,
     },
+    /// More of something than any real file has.
+    #[error("it has {actual} {what}; at most {limit} are read")]
+    TooMany {
+        /// The things.
+        what: String,
+        /// Their number.
+        actual: u64,
+        /// The most that is read.
+        limit: usize,
+    },
     /// A name or a text is not UTF-8.
     #[error("{what} is not UTF-8")]
     Text {

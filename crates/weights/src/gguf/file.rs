@@ -12,7 +12,7 @@ use super::header::{Header, MAGIC, Place};
 use super::{GgufError, GgufMetadata, GgufTensorSpec};
 use crate::mapping::Mapping;
 use crate::placed::Placed;
-use crate::{WeightsError, nearest};
+use crate::{WeightsError, nearest, open_regular};
 
 /// Elements written out before they go into the tensor: more than enough for every thread, and 16 MB.
 const CHUNK_ELEMENTS: usize = 4 << 20;
@@ -34,8 +34,7 @@ impl GgufFile {
     /// Tells whether `path` is a file that begins as GGUF files do.
     pub fn is_one(path: &Path) -> bool {
         let mut magic = [0; MAGIC.len()];
-        let read =
-            std::fs::File::open(path).and_then(|mut file| std::io::Read::read_exact(&mut file, &mut magic));
+        let read = open_regular(path).and_then(|mut file| std::io::Read::read_exact(&mut file, &mut magic));
         read.is_ok() && magic == MAGIC
     }
 

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use super::cursor::Cursor;
 use super::metadata::read_value;
 use super::{GgmlType, GgufError, GgufMetadata};
+use crate::limits::MAX_TENSORS;
 
 /// First bytes of a file.
 pub(super) const MAGIC: &[u8] = b"GGUF";
@@ -52,6 +53,10 @@ impl Header {
         let metadata = read_metadata(&mut cursor, num_keys)?;
         let num_tensors =
             cursor.expect(8 + 4 + 4 + 8, num_tensors, &|| format!("a list of {num_tensors} tensors"))?;
+        if num_tensors > MAX_TENSORS {
+            let (what, actual) = ("tensors".to_owned(), num_tensors as u64);
+            return Err(GgufError::TooMany { what, actual, limit: MAX_TENSORS });
+        }
         let entries = (0..num_tensors).map(|_| Entry::read(&mut cursor)).collect::<Result<Vec<_>, _>>()?;
         let alignment = alignment(&metadata)?;
         let data_start = cursor.offset().next_multiple_of(alignment);

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::GgufError;
 use super::cursor::Cursor;
+use crate::limits::MAX_ARRAY;
 
 /// Arrays in arrays, at most.
 const MAX_DEPTH: usize = 4;
@@ -156,6 +157,10 @@ fn read_array(
         actual => return Err(GgufError::ValueType { what: what(), actual }),
     };
     let count = cursor.expect(size, count, what)?;
+    if count > MAX_ARRAY {
+        let (what, actual) = (format!("elements in {}", what()), count as u64);
+        return Err(GgufError::TooMany { what, actual, limit: MAX_ARRAY });
+    }
     let mut array = match element {
         6 | 12 => GgufArray::Floats(Vec::with_capacity(count)),
         7 => GgufArray::Bools(Vec::with_capacity(count)),

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use rayon::prelude::*;
 use tch::Kind;
 
-use super::blocks::quantize_q8_0;
+use super::blocks::{MOST_Q8_0, quantize_q8_0};
 use super::header::{DEFAULT_ALIGNMENT, MAGIC};
 use super::metadata::{write_text, write_value};
 use super::{GgmlType, GgufError, GgufValue};
@@ -95,7 +95,8 @@ impl GgufWriter {
         });
         let framing = Blocks {
             header: Some(self.header.clone()),
-            types: self.specs.iter().map(|spec| spec.ggml_type).collect(),
+            path: self.path.clone(),
+            specs: self.specs.clone(),
             written: 0,
         };
         TensorStream::new(self.path.clone(), self.num_bytes(), pieces.collect(), Box::new(framing))
@@ -135,7 +136,8 @@ impl GgufTensorSpec {
 struct Blocks {
     /// Until it is written.
     header: Option<Vec<u8>>,
-    types: Vec<GgmlType>,
+    path: PathBuf,
+    specs: Vec<GgufTensorSpec>,
     /// Bytes behind the header so far.
     written: usize,
 }
@@ -162,15 +164,22 @@ impl Framing for Blocks {
     }
 
     fn write(&mut self, file: &mut TempFile, index: usize, bytes: &[u8]) -> Result<(), WeightsError> {
-        if self.types[index] != GgmlType::Q8_0 {
+        let spec = &self.specs[index];
+        if spec.ggml_type != GgmlType::Q8_0 {
             return self.put(file, bytes);
         }
         let (block, block_bytes) = GgmlType::Q8_0.block();
         let mut blocks = vec![0; bytes.len() / (4 * block) * block_bytes];
-        bytes
+        let fits = bytes
             .par_chunks(4 * TASK_ELEMENTS)
             .zip(blocks.par_chunks_mut(TASK_ELEMENTS / block * block_bytes))
-            .for_each(|(elements, blocks)| quantize_q8_0(elements, blocks));
+            .map(|(elements, blocks)| quantize_q8_0(elements, blocks))
+            .reduce(|| true, |one, other| one && other);
+        if !fits {
+            let (path, name) = (self.path.clone(), spec.name.clone());
+            let dtype = GgmlType::Q8_0.name();
+            return Err(WeightsError::Overflow { path, name, dtype, limit: MOST_Q8_0 });
+        }
         self.put(file, &blocks)
     }
 

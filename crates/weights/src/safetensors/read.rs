@@ -3,10 +3,8 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use safetensors::tensor::Metadata;
-
 use super::dtype;
-use super::header::{LENGTH_BYTES, MAX_HEADER_BYTES};
+use super::header::{Header, LENGTH_BYTES, MAX_HEADER_BYTES};
 use crate::WeightsError;
 use crate::placed::Placed;
 
@@ -33,8 +31,7 @@ pub(crate) fn read(path: &Path, bytes: &[u8]) -> Result<SafetensorsFile, Weights
     let data_start = LENGTH_BYTES + length;
     let header =
         bytes.get(LENGTH_BYTES as usize..data_start as usize).ok_or_else(|| truncated(data_start))?;
-    // Deserialising checks that the tensors follow one another without gaps and that sizes fit shapes.
-    let header: Metadata = serde_json::from_slice(header)
+    let Header(header) = serde_json::from_slice(header)
         .map_err(|source| WeightsError::Header { path: path.to_owned(), source })?;
     let expected = data_start.saturating_add(header.data_len() as u64);
     if actual < expected {

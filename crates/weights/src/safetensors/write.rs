@@ -8,7 +8,7 @@ use safetensors::tensor::TensorInfo;
 use tch::Tensor;
 
 use super::dtype;
-use super::header::{LENGTH_BYTES, MAX_HEADER_BYTES};
+use super::header::{LENGTH_BYTES, MAX_HEADER_BYTES, METADATA};
 use crate::atomic_file::TempFile;
 use crate::stream::{Framing, TensorStream};
 use crate::{TensorSpec, WeightsError};
@@ -63,7 +63,7 @@ impl SafetensorsWriter {
         specs: Vec<TensorSpec>,
         metadata: &BTreeMap<String, String>,
     ) -> Result<Self, WeightsError> {
-        let mut names = BTreeSet::from(["__metadata__".to_owned()]);
+        let mut names = BTreeSet::from([METADATA.to_owned()]);
         let mut typed = Vec::with_capacity(specs.len());
         for spec in specs {
             if !names.insert(spec.name.clone()) {
@@ -80,7 +80,7 @@ impl SafetensorsWriter {
         let malformed = |source| WeightsError::Header { path: path.to_owned(), source };
         let mut json = serde_json::Map::new();
         if !metadata.is_empty() {
-            json.insert("__metadata__".to_owned(), serde_json::to_value(metadata).map_err(malformed)?);
+            json.insert(METADATA.to_owned(), serde_json::to_value(metadata).map_err(malformed)?);
         }
         let mut end = 0usize;
         for (dtype, spec) in &typed {

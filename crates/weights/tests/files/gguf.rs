@@ -176,6 +176,16 @@ fn absurd_counts_take_no_memory() {
 }
 
 #[test]
+fn more_tensors_or_elements_than_any_file_has_are_rejected() {
+    let many = [header(200_000, 0), vec![0; 200_000 * 24]].concat();
+    assert!(refusal(&many).contains("it has 200000 tensors; at most 131072 are read"));
+    let count = 5_000_000_u64;
+    let value = [&9u32.to_le_bytes(), 0u32.to_le_bytes().as_slice(), &count.to_le_bytes()].concat();
+    let bytes = [header(0, 1), text("key"), value, vec![0; count as usize]].concat();
+    assert!(refusal(&bytes).contains("it has 5000000 elements in the value of `key`"));
+}
+
+#[test]
 fn tensors_outside_the_file_are_rejected() {
     for (bytes, expected) in [
         (one_tensor(&[17], 0, 0), "needs the file to have"),

@@ -75,12 +75,23 @@ fn a_header_that_contradicts_itself_is_refused() {
             8,
         ),
         ("a negative size", format!(r#"{{"a": {}}}"#, tensor("[-1]", "[0, 4]")), 4),
+        ("a name that comes twice", format!(r#"{{"a": {0}, "a": {0}}}"#, tensor("[1]", "[0, 4]")), 4),
+        ("metadata that come twice", r#"{"__metadata__": {}, "__metadata__": {}}"#.to_owned(), 0),
         ("an unknown type", tensor("[1]", "[0, 4]").replace("F32", "F99"), 4),
     ];
     for (what, header, data) in cases {
         let text = refusal(&path, &file(&header, data));
         assert!(text.contains("header"), "{what}: {text}");
     }
+}
+
+#[test]
+fn a_header_of_a_million_tensors_is_refused() {
+    let (_dir, path) = scratch();
+    let entry = |index| format!(r#""{index}":{{"dtype":"F32","shape":[0],"data_offsets":[0,0]}}"#);
+    let entries: Vec<String> = (0..200_000).map(entry).collect();
+    let text = refusal(&path, &file(&format!("{{{}}}", entries.join(",")), 0));
+    assert!(text.contains("header") && text.contains("more than 131072 tensors"), "{text}");
 }
 
 #[test]

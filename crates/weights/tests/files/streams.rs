@@ -171,6 +171,25 @@ fn a_gguf_file_reads_back_equal_and_its_blocks_to_half_a_step() {
 }
 
 #[test]
+fn a_scale_beyond_half_precision_is_refused_with_its_tensor() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("model.gguf");
+    let spec = GgufTensorSpec {
+        name: "blk.0.ffn_up.weight".to_owned(),
+        ggml_type: GgmlType::Q8_0,
+        shape: vec![2, 64],
+    };
+    for bad in [1e7, f64::NAN, f64::NEG_INFINITY] {
+        let mut stream = GgufWriter::new(&path, vec![spec.clone()], &[]).unwrap().stream().unwrap();
+        let tensor = numbers(&spec.shape, Kind::Float);
+        let _ = tensor.get(1).get(40).fill_(bad);
+        let text = stream.write(&spec.name, &tensor).unwrap_err().to_string();
+        assert!(text.contains("`blk.0.ffn_up.weight`") && text.contains("Q8_0 cannot hold"), "{text}");
+    }
+    assert!(!path.exists());
+}
+
+#[test]
 fn an_impossible_gguf_file_is_rejected_before_it_is_begun() {
     let path = Path::new("model.gguf");
     let spec = |ggml_type, row| GgufTensorSpec { name: "t".to_owned(), ggml_type, shape: vec![2, row] };

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use llama_model::{Llama, LlamaConfig};
 use llama_tokenizer::{LlamaTokenizer, check_special_ids};
-use nn_core::{Dtype, LinearSource};
+use nn_core::{Dtype, LinearSource, NnError, UnknownSettings};
 use qlora_nf4::{QuantError, Quantization, QuantizingSource};
 use tch::{Device, Kind};
 
@@ -37,11 +37,20 @@ pub struct LoadTimes {
 }
 
 impl Base {
-    /// Opens the model at the path `base_model`, or else the hub's model of this name, fetched into its usual cache.
+    /// Opens the model at the path `base_model`, or else the hub's model of this name, fetched into its usual cache. Settings
+    /// that nobody here knows are refused.
     ///
     /// # Errors
     /// When it is no LLaMA model, or the hub cannot be asked.
     pub fn open(base_model: &str) -> Result<Self, CheckpointError> {
+        Self::open_with(base_model, UnknownSettings::Refuse)
+    }
+
+    /// Opens a model as [`Base::open`] does; `unknown` says what becomes of settings of its configuration that nobody here knows.
+    ///
+    /// # Errors
+    /// Those of [`Base::open`].
+    pub fn open_with(base_model: &str, unknown: UnknownSettings) -> Result<Self, CheckpointError> {
         let path = PathBuf::from(base_model.trim());
         let path = if path.exists() {
             path
@@ -50,7 +59,7 @@ impl Base {
         } else {
             return Err(CheckpointError::NotFound { base_model: base_model.to_owned() });
         };
-        let (dir, files) = open_path(path)?;
+        let (dir, files) = open_path(path, unknown)?;
         Ok(Self { name: base_model.to_owned(), dir, config: files.config().clone(), files })
     }
 
@@ -95,13 +104,45 @@ impl Base {
     /// layers, and come dequantised as tensors.
     ///
     /// # Errors
-    /// When the headers of the weights cannot be read.
+    /// Those of [`Base::check_weights`].
     pub fn source(
         &self,
         device: Device,
         kind: Option<Kind>,
     ) -> Result<Box<dyn LinearSource + '_>, CheckpointError> {
+        self.check_weights()?;
         self.files.source(device, kind)
+    }
+
+    /// Holds the configuration against the names and shapes of the weights, before anything is read or built of them.
+    ///
+    /// # Errors
+    /// When the headers of the weights cannot be read; for the first tensor that is missing, or has another shape than the
+    /// configuration gives it.
+    pub fn check_weights(&self) -> Result<(), CheckpointError> {
+        let loading = CheckpointError::loading(&self.dir);
+        for (name, expected) in self.config.tensor_shapes() {
+            let Some(actual) = self.files.tensor_shape(&name).map_err(&loading)? else { continue };
+            if actual != expected {
+                return Err(loading(NnError::Shape { name, actual, expected }.into()));
+            }
+        }
+        Ok(())
+    }
+
+    /// Tells the user of weights that the model does not read.
+    fn note_unread(&self) -> Result<(), CheckpointError> {
+        let unread = self.files.unread_tensors()?;
+        // Frequencies that old files hold, which follow from the configuration; a head that is the embedding.
+        let is_known = |name: &&String| name.ends_with("rotary_emb.inv_freq") || *name == "lm_head.weight";
+        let mut strange = unread.iter().filter(|name| !is_known(name));
+        if let Some(first) = strange.next() {
+            let (dir, count) = (self.dir.display(), 1 + strange.count());
+            tracing::warn!(
+                "`{dir}`: {count} tensors are not read, since config.json asks for none of them: `{first}` is the first"
+            );
+        }
+        Ok(())
     }
 
     /// Loads the weights on `device` in `dtype` (chosen by [`auto_kind`] when it is `auto`). What is already in that
@@ -139,6 +180,8 @@ impl Base {
     ) -> Result<(Llama, LoadTimes), CheckpointError> {
         let begun = Instant::now();
         let mut quantise_s = 0.0;
+        self.check_weights()?;
+        self.note_unread()?;
         let stored = self.stored_quantization()?;
         if let (Some(stored), Some(asked)) = (stored, asked) {
             let (stored, asked) = (stored.describe(), asked.describe());
@@ -181,17 +224,23 @@ impl Base {
 }
 
 /// Opens a path in the first form that recognises it.
-fn open_path(path: PathBuf) -> Result<(PathBuf, Box<dyn ModelFiles>), CheckpointError> {
+fn open_path(
+    path: PathBuf,
+    unknown: UnknownSettings,
+) -> Result<(PathBuf, Box<dyn ModelFiles>), CheckpointError> {
     for format in FORMATS {
         if let Some(found) = format.detect(&path)? {
-            let files = format.open(&found)?;
+            let files = format.open(&found, unknown)?;
             return Ok((found, files));
         }
     }
     if path.is_file() {
         return Err(CheckpointError::NotGguf { path });
     }
+    if !path.is_dir() {
+        return Err(CheckpointError::NotFound { base_model: path.display().to_string() });
+    }
     // Says what is missing.
-    let files = HuggingFace.open(&path)?;
+    let files = HuggingFace.open(&path, unknown)?;
     Ok((path, files))
 }

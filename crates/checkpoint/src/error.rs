@@ -326,7 +326,7 @@ impl CheckpointError {
     pub(crate) fn in_file(path: &Path) -> impl Fn(ModelError) -> Self {
         |error| match error {
             ModelError::Config { field, actual, expected } => {
-                Self::Metadata { path: path.to_owned(), field: field.to_owned(), actual, expected }
+                Self::Metadata { path: path.to_owned(), field, actual, expected }
             }
             other => other.into(),
         }

@@ -72,7 +72,7 @@ fn prepared(
     let quantised = quantization.map(|quantization| (quantization, linear_weights(config)));
     move |name, weight| match &quantised {
         Some((quantization, names)) if names.contains(name) => {
-            Ok(quantization.round_trip(&weight, Kind::Float)?)
+            Ok(quantization.round_trip(name, &weight, Kind::Float)?)
         }
         _ => Ok(weight),
     }

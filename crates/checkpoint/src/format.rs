@@ -4,6 +4,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 use merge::Proof;
+use nn_core::UnknownSettings;
 
 use crate::CheckpointError;
 use crate::merged_model::MergedModel;
@@ -24,11 +25,12 @@ pub trait Format: fmt::Debug + Sync {
     /// When something of this form is there, but cannot be told from something else of it.
     fn detect(&self, path: &Path) -> Result<Option<PathBuf>, CheckpointError>;
 
-    /// Opens a model and reads its shape; weights are not loaded.
+    /// Opens a model and reads its shape; weights are not loaded. `unknown` says what becomes of settings that nobody here knows,
+    /// where the form has such.
     ///
     /// # Errors
     /// When the files are missing, damaged, or of another architecture.
-    fn open(&self, path: &Path) -> Result<Box<dyn ModelFiles>, CheckpointError>;
+    fn open(&self, path: &Path, unknown: UnknownSettings) -> Result<Box<dyn ModelFiles>, CheckpointError>;
 
     /// Lists the settings of [`crate::WriteSettings`] that [`Format::write`] heeds; the others are rejected.
     fn supports(&self) -> Supports {

@@ -84,14 +84,17 @@ fn whole(cache: &CacheRepo) -> Option<PathBuf> {
     (tokenizer && shards.iter().all(|shard| dir.join(shard).exists())).then_some(dir)
 }
 
+/// Bytes of an index; real ones have a hundred thousand.
+const MAX_INDEX_BYTES: u64 = 64 << 20;
+
 /// Lists the shards that an index names; none for a single file.
 fn shards(path: &Path) -> Result<Vec<String>, CheckpointError> {
     if path.extension().is_none_or(|extension| extension != "json") {
         return Ok(Vec::new());
     }
     let unread = |source| CheckpointError::ShardIndex { path: path.to_owned(), source };
-    let text = std::fs::read(path).map_err(|error| unread(Some(error.into())))?;
-    let index: Value = serde_json::from_slice(&text).map_err(|error| unread(Some(error.into())))?;
+    let text = weights::read_text(path, MAX_INDEX_BYTES).map_err(|error| unread(Some(error.into())))?;
+    let index: Value = serde_json::from_str(&text).map_err(|error| unread(Some(error.into())))?;
     let map = index["weight_map"].as_object().ok_or_else(|| unread(None))?;
     let mut names: Vec<String> = map.values().filter_map(Value::as_str).map(str::to_owned).collect();
     names.sort_unstable();

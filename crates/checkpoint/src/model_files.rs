@@ -39,6 +39,15 @@ pub trait ModelFiles: fmt::Debug + Any {
         Ok(self.stored_kind())
     }
 
+    /// Returns the stored shape of one tensor, from the headers; `None` where that is another than the model's, as a quantised
+    /// weight's is.
+    ///
+    /// # Errors
+    /// When there is no such tensor.
+    fn tensor_shape(&self, _name: &str) -> Result<Option<Vec<i64>>, CheckpointError> {
+        Ok(None)
+    }
+
     /// Reads from the configuration alone how the linear layers are quantised.
     ///
     /// # Errors

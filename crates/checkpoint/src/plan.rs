@@ -41,6 +41,7 @@ impl<'a> MergePlan<'a> {
         if std::fs::canonicalize(&base.dir).ok() == std::fs::canonicalize(output_dir).ok() {
             return Err(CheckpointError::OutputIsBase { dir: output_dir.to_owned() });
         }
+        base.check_weights()?;
         let stored = base.stored_quantization()?;
         if let (Some(stored), Some(asked)) = (stored, settings.base_quantization) {
             let (stored, asked) = (stored.describe(), asked.describe());

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use serde_json::Value;
-use weights::{WeightsError, atomic_write};
+use weights::{WeightsError, atomic_write, read_text};
 
 use crate::CheckpointError;
 
@@ -15,9 +15,12 @@ pub(crate) fn write_text(path: &Path, text: &str) -> Result<(), WeightsError> {
     })
 }
 
+/// Bytes of a configuration; real ones have a few thousand.
+pub(crate) const MAX_CONFIG_BYTES: u64 = 16 << 20;
+
 /// Reads a JSON file.
 pub(crate) fn read_json(path: &Path) -> Result<Value, CheckpointError> {
-    let text = std::fs::read_to_string(path)
+    let text = read_text(path, MAX_CONFIG_BYTES)
         .map_err(|source| CheckpointError::Read { path: path.to_owned(), source })?;
     serde_json::from_str(&text).map_err(|source| CheckpointError::Json { path: path.to_owned(), source })
 }

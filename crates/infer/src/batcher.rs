@@ -1,11 +1,12 @@
 //! Continuous batching: requests join and leave one session between steps.
 
+use std::cell::OnceCell;
 use std::sync::Arc;
 
 use nn_core::{CausalLm, DecodeSession, NnError, TorchContext};
 use tch::Tensor;
 
-use crate::greedy::most_probable;
+use crate::greedy::Best;
 use crate::request::{Active, Progress};
 use crate::{FinishReason, Generation, InferError, Request, RequestId, TokenText};
 
@@ -41,6 +42,9 @@ pub enum BatchEvent {
 /// All share the rows of one session. A request takes one row, or one for each beam; the rows in use are always the first
 /// ones, so that a step reads keys and values where they lie.
 pub struct Batcher<'a> {
+    model: &'a dyn CausalLm,
+    /// The weight that makes scores NaN or infinite, once that was looked for.
+    not_finite: OnceCell<Option<String>>,
     session: Box<dyn DecodeSession + 'a>,
     decoder: &'a dyn TokenText,
     vocab_size: usize,
@@ -63,6 +67,8 @@ impl<'a> Batcher<'a> {
         capacity: usize,
     ) -> Result<Self, InferError> {
         Ok(Self {
+            model,
+            not_finite: OnceCell::new(),
             session: model.open(rows, capacity)?,
             decoder,
             vocab_size: model.vocab_size(),
@@ -187,9 +193,14 @@ impl<'a> Batcher<'a> {
         let mut copied = false;
         for mut active in requests {
             let id = active.id;
-            let rows = active.next_tokens().into_iter().map(|(row, _)| row);
+            let rows: Vec<usize> = active.next_tokens().into_iter().map(|(row, _)| row).collect();
+            if !pass.is_finite(&rows) {
+                let error = self.not_finite();
+                events.push(BatchEvent::Failed { id, error });
+                continue;
+            }
             let progress = pass
-                .logits_of(rows)
+                .logits_of(rows.into_iter())
                 .and_then(|(logits, best)| active.advance(&logits, best, self.decoder, &mut self.scratch));
             match progress {
                 Ok(Progress { text, copies, finish }) => {
@@ -212,6 +223,18 @@ impl<'a> Batcher<'a> {
         }
     }
 
+    /// Makes the failure of a request whose scores are not finite. The weights are searched once.
+    fn not_finite(&self) -> InferError {
+        if let Some(weight) = self.not_finite.get() {
+            return InferError::NotFinite { weight: weight.clone() };
+        }
+        let error = InferError::not_finite(self.model);
+        if let InferError::NotFinite { weight } = &error {
+            let _ = self.not_finite.set(weight.clone());
+        }
+        error
+    }
+
     fn end(&self, active: Active, finish: FinishReason, events: &mut Vec<BatchEvent>) {
         let id = active.id;
         match active.into_generation(finish, self.decoder) {
@@ -231,7 +254,7 @@ struct Pass {
     /// `[n, V]`.
     logits: Tensor,
     /// Token with the largest logit of each row.
-    best: Vec<i64>,
+    best: Best,
     /// The session's row that each row of `logits` belongs to.
     rows: Vec<usize>,
 }
@@ -248,15 +271,21 @@ impl Pass {
                 requests.iter().map(|active| (active.rows[0], active.prompt.as_slice())).collect();
             (prompts.iter().map(|&(row, _)| row).collect(), session.prefill(&prompts)?)
         };
-        let best = most_probable(&logits)?;
+        let best = Best::of(&logits)?;
         Ok(Self { logits, best, rows })
+    }
+
+    /// Checks that the logits of some of the session's rows are numbers.
+    fn is_finite(&self, rows: &[usize]) -> bool {
+        let places = self.rows.iter().zip(&self.best.finite);
+        places.filter(|(row, _)| rows.contains(row)).all(|(_, &finite)| finite)
     }
 
     /// The logits of some of the session's rows in the order given, and where the first of them is largest.
     fn logits_of(&self, rows: impl Iterator<Item = usize>) -> Result<(Tensor, i64), InferError> {
         let places: Vec<usize> =
             rows.filter_map(|row| self.rows.iter().position(|&other| other == row)).collect();
-        let best = places.first().and_then(|&place| self.best.get(place)).copied().unwrap_or_default();
+        let best = places.first().and_then(|&place| self.best.ids.get(place)).copied().unwrap_or_default();
         let logits = if let [place] = places[..] {
             self.logits.f_narrow(0, place as i64, 1).op("narrow")?
         } else {

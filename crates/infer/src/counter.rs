@@ -6,8 +6,31 @@ use tch::Tensor;
 /// Counts up from the last token of each row; 9 is followed by 0.
 pub(crate) struct Counter;
 
+/// Counts as [`Counter`] does, but the score of 0 is this number once 9 has come.
+pub(crate) struct Broken(pub(crate) f64);
+
 struct Counting {
     rows: Vec<Vec<i64>>,
+    /// Score of 0 in a row with a 9.
+    bad: f64,
+}
+
+impl CausalLm for Broken {
+    fn vocab_size(&self) -> usize {
+        10
+    }
+
+    fn max_len(&self) -> usize {
+        100
+    }
+
+    fn first_not_finite(&self) -> Result<Option<String>, NnError> {
+        Ok(Some("layer.weight".to_owned()))
+    }
+
+    fn open(&self, rows: usize, _: usize) -> Result<Box<dyn DecodeSession + '_>, NnError> {
+        Ok(Box::new(Counting { rows: vec![Vec::new(); rows], bad: self.0 }))
+    }
 }
 
 impl CausalLm for Counter {
@@ -20,16 +43,23 @@ impl CausalLm for Counter {
     }
 
     fn open(&self, rows: usize, _: usize) -> Result<Box<dyn DecodeSession + '_>, NnError> {
-        Ok(Box::new(Counting { rows: vec![Vec::new(); rows] }))
+        Ok(Box::new(Counting { rows: vec![Vec::new(); rows], bad: 0.0 }))
     }
 }
 
 impl Counting {
     /// 1 for the next number of each row and 0 for the others, `[n, 10]`.
     fn logits(&self, rows: impl Iterator<Item = usize>) -> Tensor {
-        let next: Vec<i64> = rows.map(|row| (self.rows[row][self.rows[row].len() - 1] + 1) % 10).collect();
+        let rows: Vec<usize> = rows.collect();
+        let next: Vec<i64> =
+            rows.iter().map(|&row| (self.rows[row][self.rows[row].len() - 1] + 1) % 10).collect();
         let zeros = Tensor::zeros([next.len() as i64, 10], tch::kind::FLOAT_CPU);
-        zeros.scatter_value(1, &Tensor::from_slice(&next).view([-1, 1]), 1.0)
+        for (place, _) in rows.iter().enumerate().filter(|(_, row)| self.rows[**row].contains(&9)) {
+            let _ = zeros.get(place as i64).get(0).fill_(self.bad);
+        }
+        let next = Tensor::from_slice(&next).view([-1, 1]);
+        // Adds, so that what is no number stays none.
+        zeros.scatter_add(1, &next, &Tensor::ones_like(&next).to_kind(tch::Kind::Float))
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use nn_core::{BoxError, NnError};
+use nn_core::{BoxError, CausalLm, NnError};
 
 /// A generation that cannot run.
 #[derive(Debug, thiserror::Error)]
@@ -45,6 +45,12 @@ pub enum InferError {
     /// A text without anything to predict has no perplexity.
     #[error("perplexity needs at least one token to predict; the texts have none")]
     NothingToPredict,
+    /// Scores that are NaN or infinite: of a model with such a weight, or of one that overflowed.
+    #[error("the model computes NaN or infinity: {}", not_finite_text(weight.as_deref()))]
+    NotFinite {
+        /// First weight that holds NaN or infinity, where one does.
+        weight: Option<String>,
+    },
     /// The tokenizer could not give the text of tokens.
     #[error("cannot turn token ids into text")]
     Decode(#[source] BoxError),
@@ -59,5 +65,26 @@ pub enum InferError {
 impl From<nn_core::TorchFailure> for InferError {
     fn from(failure: nn_core::TorchFailure) -> Self {
         Self::Model(failure.into())
+    }
+}
+
+fn not_finite_text(weight: Option<&str>) -> String {
+    match weight {
+        Some(name) => {
+            format!(
+                "not all values of `{name}` are finite as they were loaded; the file is damaged, or the precision too narrow"
+            )
+        }
+        None => "all weights are finite; try float32 or bfloat16 if it runs in float16".to_owned(),
+    }
+}
+
+impl InferError {
+    /// Makes the failure of `model`, whose scores are not finite, after a search for the weight at fault.
+    pub fn not_finite(model: &dyn CausalLm) -> Self {
+        match model.first_not_finite() {
+            Ok(weight) => Self::NotFinite { weight },
+            Err(error) => Self::Model(error),
+        }
     }
 }

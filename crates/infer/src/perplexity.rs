@@ -19,7 +19,8 @@ pub struct Perplexity {
 /// the negative log-probabilities of a batch's targets.
 ///
 /// # Errors
-/// [`InferError::NothingToPredict`] when no batch has a target; [`InferError::Model`] when the model fails.
+/// [`InferError::NothingToPredict`] when no batch has a target; [`InferError::NotFinite`], without a name, when a sum is NaN or
+/// infinite; [`InferError::Model`] when the model fails.
 pub fn perplexity(
     batches: impl IntoIterator<Item = TokenBatch>,
     mut nll_sum: impl FnMut(&TokenBatch) -> Result<f64, NnError>,
@@ -28,7 +29,11 @@ pub fn perplexity(
     for batch in batches {
         let targets = batch.num_targets();
         if targets > 0 {
-            sum += nll_sum(&batch)?;
+            let nll = nll_sum(&batch)?;
+            if !nll.is_finite() {
+                return Err(InferError::NotFinite { weight: None });
+            }
+            sum += nll;
             tokens += targets;
         }
     }
@@ -99,6 +104,14 @@ mod tests {
         assert_eq!((result.tokens, result.mean_nll), (10, 1.8));
         assert!((result.perplexity - 1.8_f64.exp()).abs() < 1e-12);
         assert!(matches!(perplexity([batch(1)], nll), Err(InferError::NothingToPredict)));
+    }
+
+    #[test]
+    fn a_sum_that_is_no_number_is_no_perplexity() {
+        for bad in [f64::NAN, f64::INFINITY] {
+            let result = perplexity([windows(&[1, 2, 3], 9, 9).unwrap().remove(0)], |_| Ok(bad));
+            assert!(matches!(result, Err(InferError::NotFinite { .. })));
+        }
     }
 
     #[test]

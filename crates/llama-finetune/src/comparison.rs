@@ -1,8 +1,8 @@
 //! A comparison of two models: the logits of the same texts, and the greedy tokens behind the same prompts.
 
-use infer::{GenerateConfig, greedy};
+use infer::{GenerateConfig, InferError, greedy};
 use llama_model::Llama;
-use nn_core::{Mode, TokenBatch, TorchContext};
+use nn_core::{Mode, TokenBatch, TorchContext, all_finite};
 use serde::Serialize;
 use tch::{Device, Kind, Tensor, no_grad};
 
@@ -38,7 +38,7 @@ impl ModelOutputs {
     /// logits count, since a merge may have added rows for new tokens.
     ///
     /// # Errors
-    /// [`FinetuneError`] when the model fails.
+    /// [`FinetuneError`] when the model fails, or computes NaN or infinity.
     pub fn collect(
         model: &Llama,
         texts: &[Vec<i64>],
@@ -54,6 +54,9 @@ impl ModelOutputs {
                 let all = model.logits(&hidden)?.f_narrow(-1, 0, vocab_size).op("narrow")?; // [T, V]
                 Ok(all.f_to_device(Device::Cpu).op("to_device")?)
             })?;
+            if !all_finite(&all)? {
+                return Err(InferError::not_finite(model).into());
+            }
             logits.push(all);
         }
         Ok(Self { logits, tokens: greedy(model, prompts, config)? })

@@ -128,6 +128,9 @@ pub fn free_gpu_bytes() -> Option<f64> {
     Some(text.lines().next()?.trim().parse::<f64>().ok()? * f64::from(1 << 20))
 }
 
+/// The most threads that are started.
+const MAX_THREADS: usize = 4096;
+
 /// Sets the number of CPU threads of libtorch and of tokenising; all cores when `threads` is absent.
 ///
 /// # Errors
@@ -136,6 +139,11 @@ pub fn set_threads(threads: Option<usize>) -> Result<(), FinetuneError> {
     match threads {
         None => Ok(()),
         Some(0) => Err(FinetuneError::NoThreads),
+        Some(threads) if threads > MAX_THREADS => Err(FinetuneError::Setting {
+            name: "threads",
+            actual: threads.to_string(),
+            expected: "at least 1 and at most 4096",
+        }),
         Some(threads) => {
             tch::set_num_threads(threads as i32);
             ThreadPoolBuilder::new().num_threads(threads).build_global().map_err(FinetuneError::Threads)

@@ -5,10 +5,10 @@ use std::path::Path;
 use llama_model::{Llama, LlamaConfig};
 use nn_core::{
     BoxError, CausalLm, DecodeSession, Dtype, LinearSource, Mode, NnError, TokenBatch, TorchContext,
-    Trainable,
+    Trainable, all_finite,
 };
 use tch::{Kind, Tensor};
-use weights::{TensorStore, atomic_write, pt_metadata, write_safetensors};
+use weights::{TensorStore, WeightsError, atomic_write, pt_metadata, write_safetensors};
 
 use crate::FinetuneError;
 
@@ -51,12 +51,20 @@ impl FullModel {
     /// Writes `model.safetensors` in `kind` and `config.json` into the directory `dir`.
     ///
     /// # Errors
-    /// [`FinetuneError::Weights`] when the disk refuses.
+    /// [`FinetuneError::Weights`] when the disk refuses, or a weight is not finite in `kind`.
     pub fn export(&self, dir: &Path, kind: Kind) -> Result<(), FinetuneError> {
         let tensors = self
             .parameters
             .iter()
-            .map(|(name, tensor)| Ok((name.clone(), tensor.f_to_kind(kind).op("to_kind")?.detach())))
+            .map(|(name, tensor)| {
+                let rounded = tensor.f_to_kind(kind).op("to_kind")?.f_detach().op("detach")?;
+                if !all_finite(&rounded)? {
+                    let (path, name, dtype) = (dir.join(MODEL_WEIGHTS), name.clone(), Dtype::name_of(kind));
+                    let limit = if kind == Kind::Half { 65_504.0 } else { f32::MAX };
+                    return Err(WeightsError::Overflow { path, name, dtype, limit }.into());
+                }
+                Ok((name.clone(), rounded))
+            })
             .collect::<Result<Vec<_>, FinetuneError>>()?;
         let named: Vec<(String, &Tensor)> =
             tensors.iter().map(|(name, tensor)| (name.clone(), tensor)).collect();
@@ -96,6 +104,10 @@ impl CausalLm for FullModel {
 
     fn max_len(&self) -> usize {
         self.model.max_len()
+    }
+
+    fn first_not_finite(&self) -> Result<Option<String>, NnError> {
+        self.model.first_not_finite()
     }
 
     fn open(&self, rows: usize, capacity: usize) -> Result<Box<dyn DecodeSession + '_>, NnError> {

@@ -90,6 +90,10 @@ impl Trainable for LoraModel {
         Ok(self.model.loss_sum(batch, mode)?)
     }
 
+    fn frozen_not_finite(&self) -> Result<Vec<String>, BoxError> {
+        Ok(self.model.find_not_finite()?.into_iter().collect())
+    }
+
     fn save(&self, dir: &Path) -> Result<(), BoxError> {
         Ok(self.adapters.save(dir)?)
     }
@@ -106,6 +110,10 @@ impl CausalLm for LoraModel {
 
     fn max_len(&self) -> usize {
         self.model.max_len()
+    }
+
+    fn first_not_finite(&self) -> Result<Option<String>, NnError> {
+        self.model.first_not_finite()
     }
 
     fn open(&self, rows: usize, capacity: usize) -> Result<Box<dyn DecodeSession + '_>, NnError> {

@@ -1,7 +1,7 @@
 //! Perplexity of a loaded model.
 
 use alpaca_data::{PromptTemplate, Record, TokenizeConfig, tokenize_records};
-use infer::Perplexity;
+use infer::{InferError, Perplexity};
 use llama_model::Llama;
 use llama_tokenizer::LlamaTokenizer;
 use nn_core::{Dataset, Mode, NnError, TokenBatch, TorchContext};
@@ -18,7 +18,7 @@ pub fn answer_perplexity(
     template: &PromptTemplate,
     records: &[Record],
 ) -> Result<Perplexity, FinetuneError> {
-    let cutoff_len = model.config().max_position_embeddings as usize;
+    let cutoff_len = model.config().context_len() as usize;
     let config = TokenizeConfig { cutoff_len, train_on_inputs: false, add_eos_token: true };
     let (examples, _) = tokenize_records(records, template, tokenizer, &config)?;
     batch_perplexity(model, (0..examples.len()).map(|index| examples.batch(&[index])))
@@ -33,7 +33,7 @@ pub fn text_perplexity(
     tokenizer: &LlamaTokenizer,
     text: &str,
 ) -> Result<Perplexity, FinetuneError> {
-    let context = model.config().max_position_embeddings as usize;
+    let context = model.config().context_len() as usize;
     let ids = tokenizer.encode(text, true)?;
     batch_perplexity(model, infer::windows(&ids, context, (context / 2).max(1))?)
 }
@@ -47,5 +47,8 @@ fn batch_perplexity(
         let loss = tch::no_grad(|| model.loss_sum(batch, Mode::Eval))?;
         Ok(f64::try_from(&loss).op("read")?)
     };
-    Ok(infer::perplexity(batches, nll)?)
+    infer::perplexity(batches, nll).map_err(|error| match error {
+        InferError::NotFinite { .. } => InferError::not_finite(model).into(),
+        other => other.into(),
+    })
 }

@@ -16,8 +16,8 @@ pub(crate) struct Attention {
     pub(crate) k_proj: LinearSlot,
     pub(crate) v_proj: LinearSlot,
     pub(crate) o_proj: LinearSlot,
-    q_norm: Option<RmsNorm>,
-    k_norm: Option<RmsNorm>,
+    pub(crate) q_norm: Option<RmsNorm>,
+    pub(crate) k_norm: Option<RmsNorm>,
     head_dim: i64,
 }
 

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::families::FAMILIES;
-use crate::{DecoderSpec, Family, ModelError};
+use crate::{DecoderSpec, Family, ModelError, RopeScaling, limits};
 
 /// One token id or several, as `eos_token_id` may be.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -23,29 +23,6 @@ impl TokenIds {
             Self::Many(ids) => ids,
         }
     }
-}
-
-/// Stretching of rotary frequencies for long contexts.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "rope_type", rename_all = "lowercase")]
-pub enum RopeScaling {
-    /// Positions divided by `factor` (kaiokendev; Chen et al., arXiv 2306.15595).
-    Linear {
-        /// Multiple of the trained context.
-        factor: f64,
-    },
-    /// Llama 3.1's: low frequencies divided by `factor`, high ones kept, those between interpolated
-    /// (`meta-llama/llama-models`, `models/llama3/model.py`).
-    Llama3 {
-        /// Multiple of the trained context.
-        factor: f64,
-        /// Wavelengths above `original / low_freq_factor` are stretched.
-        low_freq_factor: f64,
-        /// Wavelengths below `original / high_freq_factor` are kept.
-        high_freq_factor: f64,
-        /// Context of pre-training, in tokens.
-        original_max_position_embeddings: i64,
-    },
 }
 
 /// Shape and constants of a model, fully decided.
@@ -119,29 +96,21 @@ impl LlamaConfig {
         }
     }
 
-    /// Checks that the widths fit each other.
+    /// Checks that every number is within its limits, and that the widths fit each other.
     ///
     /// # Errors
     /// [`ModelError::Config`] naming the first field that does not.
     pub fn validate(&self) -> Result<(), ModelError> {
-        let positive = [
-            ("vocab_size", self.vocab_size),
-            ("hidden_size", self.hidden_size),
-            ("intermediate_size", self.intermediate_size),
-            ("num_attention_heads", self.num_attention_heads),
-            ("num_key_value_heads", self.num_key_value_heads),
-            ("head_dim", self.head_dim),
-            ("num_hidden_layers", self.num_hidden_layers as i64),
-        ];
-        if let Some((field, value)) = positive.into_iter().find(|&(_, value)| value < 1) {
-            return Err(ModelError::config(field, value.to_string(), "it has to be at least 1"));
-        }
+        limits::check(self)?;
         if self.head_dim % 2 != 0 {
             return Err(ModelError::config(
                 "head_dim",
                 self.head_dim.to_string(),
                 "rotary embedding needs an even width",
             ));
+        }
+        if self.head_dim == 2 && matches!(self.rope_scaling, Some(RopeScaling::Dynamic { .. })) {
+            return Err(ModelError::config("head_dim", "2", "dynamic rotary frequencies need a wider head"));
         }
         if self.num_attention_heads % self.num_key_value_heads != 0 {
             let expected = format!("it has to divide num_attention_heads {}", self.num_attention_heads);
@@ -158,6 +127,20 @@ impl LlamaConfig {
             return Err(ModelError::config("model_type", self.family.model_type, expected));
         }
         Ok(())
+    }
+
+    /// Returns the longest text that the model can be used for, in tokens: `max_position_embeddings`, or what dynamic NTK or `YaRN`
+    /// stretch the trained context to, where that is more.
+    pub fn context_len(&self) -> i64 {
+        let trained = self.max_position_embeddings;
+        let stretched = match self.rope_scaling {
+            Some(RopeScaling::Dynamic { factor }) => trained as f64 * factor,
+            Some(RopeScaling::Yarn { factor, original_max_position_embeddings, .. }) => {
+                original_max_position_embeddings as f64 * factor
+            }
+            _ => 0.0,
+        };
+        trained.max(stretched as i64)
     }
 
     /// Returns the tokens that end a text, as the configuration states them.

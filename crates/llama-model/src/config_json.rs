@@ -2,76 +2,15 @@
 
 use std::path::Path;
 
-use serde::Deserialize;
-use serde_json::{Map, json};
+use nn_core::UnknownSettings;
+use serde_json::{Map, Value, json};
+use weights::read_text;
 
+use crate::config_keys::{self, CONFIG_KEYS, ROPE_KEYS};
 use crate::families::FAMILIES;
 use crate::family::write_keys;
-use crate::{Family, LlamaConfig, ModelError, RopeScaling, TokenIds};
-
-/// `config.json` as it comes: what older and newer files leave out, and the two places the rotary settings may be in.
-#[derive(Deserialize)]
-struct RawConfig {
-    model_type: Option<String>,
-    hidden_act: Option<String>,
-    vocab_size: i64,
-    hidden_size: i64,
-    intermediate_size: i64,
-    num_hidden_layers: usize,
-    num_attention_heads: i64,
-    num_key_value_heads: Option<i64>,
-    head_dim: Option<i64>,
-    max_position_embeddings: Option<i64>,
-    max_sequence_length: Option<i64>,
-    rms_norm_eps: Option<f64>,
-    rope_theta: Option<f64>,
-    rope_scaling: Option<RawRope>,
-    rope_parameters: Option<RawRope>,
-    #[serde(default)]
-    tie_word_embeddings: bool,
-    initializer_range: Option<f64>,
-    bos_token_id: Option<i64>,
-    eos_token_id: Option<TokenIds>,
-    pad_token_id: Option<i64>,
-    #[serde(alias = "dtype")]
-    torch_dtype: Option<String>,
-}
-
-#[derive(Deserialize)]
-struct RawRope {
-    rope_type: Option<String>,
-    /// The older name; some versions of transformers write both.
-    #[serde(rename = "type")]
-    old_type: Option<String>,
-    rope_theta: Option<f64>,
-    factor: Option<f64>,
-    low_freq_factor: Option<f64>,
-    high_freq_factor: Option<f64>,
-    original_max_position_embeddings: Option<i64>,
-}
-
-impl RawRope {
-    fn scaling(&self) -> Result<Option<RopeScaling>, ModelError> {
-        let need = |field: &'static str, value: Option<f64>| {
-            value.ok_or_else(|| ModelError::config(field, "missing", "this kind of rope_scaling needs it"))
-        };
-        match self.rope_type.as_deref().or(self.old_type.as_deref()).unwrap_or("default") {
-            "default" => Ok(None),
-            "linear" => Ok(Some(RopeScaling::Linear { factor: need("rope_scaling.factor", self.factor)? })),
-            "llama3" => Ok(Some(RopeScaling::Llama3 {
-                factor: need("rope_scaling.factor", self.factor)?,
-                low_freq_factor: need("rope_scaling.low_freq_factor", self.low_freq_factor)?,
-                high_freq_factor: need("rope_scaling.high_freq_factor", self.high_freq_factor)?,
-                original_max_position_embeddings: self.original_max_position_embeddings.unwrap_or(8192),
-            })),
-            other => Err(ModelError::config(
-                "rope_scaling.rope_type",
-                other,
-                "default, linear and llama3 are supported",
-            )),
-        }
-    }
-}
+use crate::fields::Fields;
+use crate::{Family, LlamaConfig, ModelError, RopeScaling};
 
 /// Finds the family of a `model_type`; a file without one is LLaMA's.
 fn family_of(model_type: Option<&str>) -> Result<&'static Family, ModelError> {
@@ -83,58 +22,97 @@ fn family_of(model_type: Option<&str>) -> Result<&'static Family, ModelError> {
     })
 }
 
+/// Bytes of the file; real ones have a few thousand.
+const MAX_BYTES: u64 = 16 << 20;
+
+/// Names of the one activation that the decoder has (transformers `ACT2FN`).
+const SILU: [&str; 2] = ["silu", "swish"];
+
 impl LlamaConfig {
-    /// Reads `config.json` in `dir`.
+    /// Reads `config.json` in `dir`; what it states beyond this model's settings is refused.
     ///
     /// # Errors
     /// [`ModelError`] when the file is missing, is no LLaMA configuration, or states something unsupported.
     pub fn from_dir(dir: &Path) -> Result<Self, ModelError> {
         let path = dir.join("config.json");
-        let text = std::fs::read_to_string(&path)
-            .map_err(|source| ModelError::Read { path: path.clone(), source })?;
-        Self::from_json(&text).map_err(|error| match error {
-            ModelError::Parse { source, .. } => ModelError::Parse { path, source },
+        Self::read_file(&path, UnknownSettings::Refuse).map(|(config, _)| config)
+    }
+
+    /// Reads the `config.json` at `path`; returns what [`LlamaConfig::read`] returns.
+    ///
+    /// # Errors
+    /// Those of [`LlamaConfig::from_dir`].
+    pub fn read_file(path: &Path, unknown: UnknownSettings) -> Result<(Self, Vec<String>), ModelError> {
+        let text = read_text(path, MAX_BYTES)
+            .map_err(|source| ModelError::Read { path: path.to_owned(), source })?;
+        Self::read(&text, unknown).map_err(|error| match error {
+            ModelError::Parse { source, .. } => ModelError::Parse { path: path.to_owned(), source },
             other => other,
         })
     }
 
-    /// Reads the text of a `config.json`.
+    /// Reads the text of a `config.json`; what it states beyond this model's settings is refused.
     ///
     /// # Errors
     /// [`ModelError`] when it is no LLaMA configuration, or states something unsupported.
     pub fn from_json(text: &str) -> Result<Self, ModelError> {
-        let raw: RawConfig = serde_json::from_str(text)
+        Self::read(text, UnknownSettings::Refuse).map(|(config, _)| config)
+    }
+
+    /// Reads the text of a `config.json`; returns notes on what it states and what changes nothing here. A key that is in no table
+    /// ([`CONFIG_KEYS`]) and is set is refused or, with [`UnknownSettings::Ignore`], noted.
+    ///
+    /// # Errors
+    /// [`ModelError`] when it is no LLaMA configuration, or states something unsupported.
+    pub fn read(text: &str, unknown: UnknownSettings) -> Result<(Self, Vec<String>), ModelError> {
+        let map: Map<String, Value> = serde_json::from_str(text)
             .map_err(|source| ModelError::Parse { path: "config.json".into(), source })?;
-        let family = family_of(raw.model_type.as_deref())?;
-        if let Some(act) = raw.hidden_act.as_deref().filter(|&act| act != "silu") {
-            return Err(ModelError::config("hidden_act", act, "only silu is supported"));
+        let fields = Fields::new(&map);
+        let family = family_of(fields.text("model_type")?)?;
+        if fields.text("hidden_act")?.is_some_and(|act| !SILU.contains(&act)) {
+            return Err(fields.refuse("hidden_act", "only silu is supported"));
         }
-        let rope = raw.rope_scaling.as_ref().or(raw.rope_parameters.as_ref());
-        let theta = raw.rope_theta.or_else(|| raw.rope_parameters.as_ref()?.rope_theta);
+        let mut notes = Vec::new();
+        let heads = fields.needed("num_attention_heads")?;
+        let layers = fields.needed("num_hidden_layers")?;
+        let layers = usize::try_from(layers).unwrap_or(0);
         let mut config = Self::new(
-            raw.vocab_size,
-            raw.hidden_size,
-            raw.intermediate_size,
-            raw.num_hidden_layers,
-            raw.num_attention_heads,
+            fields.needed("vocab_size")?,
+            fields.needed("hidden_size")?,
+            fields.needed("intermediate_size")?,
+            layers,
+            heads,
         );
         config.family = family;
-        config.decoder = (family.read)(text)?;
-        config.num_key_value_heads = raw.num_key_value_heads.unwrap_or(raw.num_attention_heads);
-        config.head_dim = raw.head_dim.or(family.head_dim).unwrap_or(config.head_dim);
-        config.max_position_embeddings =
-            raw.max_position_embeddings.or(raw.max_sequence_length).unwrap_or(family.max_position_embeddings);
-        config.rms_norm_eps = raw.rms_norm_eps.unwrap_or(1e-6);
-        config.rope_theta = theta.unwrap_or(10_000.0);
-        config.rope_scaling = rope.map(RawRope::scaling).transpose()?.flatten();
-        config.tie_word_embeddings = raw.tie_word_embeddings;
-        config.initializer_range = raw.initializer_range.unwrap_or(0.02);
-        config.bos_token_id = raw.bos_token_id;
-        config.eos_token_id = raw.eos_token_id;
-        config.pad_token_id = raw.pad_token_id;
-        config.torch_dtype = raw.torch_dtype;
+        config.decoder = (family.read)(fields)?;
+        config_keys::check(fields, CONFIG_KEYS, unknown, &mut notes)?;
+        if let (Some(window), None) = (fields.integer("sliding_window")?, fields.get("use_sliding_window")) {
+            notes.push(format!(
+                "`sliding_window` is {window}: attention is to the whole text, as in transformers"
+            ));
+        }
+        config.num_key_value_heads = fields.integer("num_key_value_heads")?.unwrap_or(heads);
+        config.head_dim = fields.integer("head_dim")?.or(family.head_dim).unwrap_or(config.head_dim);
+        let context = fields.integer("max_position_embeddings")?;
+        let context = context.or(fields.integer("max_sequence_length")?);
+        config.max_position_embeddings = context.unwrap_or(family.max_position_embeddings);
+        config.rms_norm_eps = fields.number("rms_norm_eps")?.unwrap_or(1e-6);
+        (config.rope_theta, config.rope_scaling) = rotary(fields, &config, unknown, &mut notes)?;
+        config.tie_word_embeddings = fields.flag("tie_word_embeddings")?;
+        config.initializer_range = fields.number("initializer_range")?.unwrap_or(0.02);
+        config.bos_token_id = fields.integer("bos_token_id")?;
+        config.eos_token_id = fields.token_ids("eos_token_id")?;
+        config.pad_token_id = fields.integer("pad_token_id")?;
+        // Of the two names transformers takes the newer one.
+        let (dtype, older) = (fields.text("dtype")?, fields.text("torch_dtype")?);
+        if let (Some(dtype), Some(older)) = (dtype, older)
+            && dtype != older
+        {
+            notes.push(format!("`dtype` is {dtype} and `torch_dtype` is {older}: the first counts"));
+        }
+        config.torch_dtype = dtype.or(older).map(str::to_owned);
         config.validate()?;
-        Ok(config)
+        Ok((config, notes))
     }
 
     /// Returns the text of the `config.json` that states this configuration.
@@ -152,6 +130,43 @@ impl LlamaConfig {
         // Plain numbers, strings and structs always serialise.
         serde_json::to_string_pretty(&file).unwrap_or_default()
     }
+}
+
+/// Reads base and stretching of the rotary frequencies from the places they may be in: beside the other settings, in
+/// `rope_scaling`, and since transformers 5 in `rope_parameters`. What is stated twice has to be the same.
+fn rotary(
+    fields: Fields<'_>,
+    config: &LlamaConfig,
+    unknown: UnknownSettings,
+    notes: &mut Vec<String>,
+) -> Result<(f64, Option<RopeScaling>), ModelError> {
+    let mut theta: Option<(String, f64)> = None;
+    let mut state = |place: Fields<'_>| match (place.number("rope_theta")?, &theta) {
+        #[expect(clippy::float_cmp, reason = "two settings that have to be one")]
+        (Some(value), Some((name, stated))) if value != *stated => {
+            Err(place.refuse("rope_theta", format!("`{name}` is {stated}")))
+        }
+        (Some(value), None) => {
+            theta = Some((place.name("rope_theta"), value));
+            Ok(())
+        }
+        _ => Ok(()),
+    };
+    state(fields)?;
+    let mut scalings = Vec::new();
+    for key in ["rope_scaling", "rope_parameters"] {
+        let Some(object) = fields.object(key)? else { continue };
+        config_keys::check(object, ROPE_KEYS, unknown, notes)?;
+        state(object)?;
+        scalings.push(RopeScaling::read(object, fields, config.max_position_embeddings)?);
+    }
+    if let [one, other] = scalings.as_slice()
+        && one != other
+    {
+        return Err(fields.refuse("rope_parameters", "`rope_scaling` beside it states another stretching"));
+    }
+    let theta = theta.map_or(10_000.0, |(_, theta)| theta);
+    Ok((theta, scalings.into_iter().next().flatten()))
 }
 
 #[cfg(test)]
@@ -195,6 +210,27 @@ mod tests {
     }
 
     #[test]
+    fn what_is_stated_twice_may_be_the_same() {
+        let text = minimal(
+            r#", "rope_theta": 5e5, "rope_scaling": {"rope_type": "linear", "factor": 4.0, "rope_theta": 500000},
+                "rope_parameters": {"type": "linear", "factor": 4, "rope_theta": 500000.0}, "dtype": "float32",
+                "torch_dtype": "bfloat16""#,
+        );
+        let (config, notes) = LlamaConfig::read(&text, UnknownSettings::Refuse).unwrap();
+        assert_eq!((config.rope_theta, config.torch_dtype.as_deref()), (5e5, Some("float32")));
+        assert_eq!(notes.len(), 1, "{notes:?}");
+    }
+
+    #[test]
+    fn the_base_of_the_frequencies_is_found_in_any_of_its_places() {
+        for place in ["rope_scaling", "rope_parameters"] {
+            let text = minimal(&format!(r#", "{place}": {{"rope_type": "default", "rope_theta": 5e5}}"#));
+            let config = LlamaConfig::from_json(&text).unwrap();
+            assert_eq!((config.rope_theta, config.rope_scaling), (5e5, None), "{place}");
+        }
+    }
+
+    #[test]
     fn a_rotary_scaling_may_be_named_by_its_older_key_or_by_both() {
         for kind in [r#""type": "linear""#, r#""type": "linear", "rope_type": "linear""#] {
             let text = minimal(&format!(r#", "rope_scaling": {{{kind}, "factor": 2.0}}"#));
@@ -210,7 +246,30 @@ mod tests {
             (r#", "hidden_act": "gelu""#, "hidden_act"),
             (r#", "num_key_value_heads": 3"#, "num_key_value_heads"),
             (r#", "head_dim": 7"#, "head_dim"),
-            (r#", "rope_scaling": {"type": "yarn", "factor": 2.0}"#, "rope_scaling.rope_type"),
+            (r#", "rope_scaling": {"type": "longrope", "factor": 2.0}"#, "rope_scaling.type"),
+            (r#", "rope_parameters": {"rope_type": "longrope"}"#, "rope_parameters.rope_type"),
+            (r#", "rope_scaling": {"rope_type": "linear"}"#, "rope_scaling.factor"),
+            (
+                r#", "rope_scaling": {"rope_type": "linear", "type": "yarn", "factor": 2}"#,
+                "rope_scaling.rope_type",
+            ),
+            (r#", "rope_theta": 1e4, "rope_scaling": {"rope_theta": 5e5}"#, "rope_scaling.rope_theta"),
+            (
+                r#", "rope_scaling": {"rope_theta": 1e4}, "rope_parameters": {"rope_theta": 5e5}"#,
+                "rope_parameters.rope_theta",
+            ),
+            (
+                r#", "rope_scaling": {"type": "linear", "factor": 2}, "rope_parameters": {"type": "linear", "factor": 4}"#,
+                "rope_parameters",
+            ),
+            (r#", "rope_theta": "1e4""#, "rope_theta"),
+            (r#", "rope_theta": 0"#, "rope_theta"),
+            (r#", "rms_norm_eps": -1e-6"#, "rms_norm_eps"),
+            (r#", "partial_rotary_factor": 0.5"#, "partial_rotary_factor"),
+            (r#", "max_position_embeddings": 0"#, "max_position_embeddings"),
+            (r#", "attention_bias": "yes""#, "attention_bias"),
+            (r#", "embedding_multiplier": 12"#, "embedding_multiplier"),
+            (r#", "use_magic": 1"#, "use_magic"),
         ] {
             let error = LlamaConfig::from_json(&minimal(extra)).unwrap_err().to_string();
             assert!(error.contains(field), "{error}");

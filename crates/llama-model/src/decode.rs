@@ -17,7 +17,7 @@ struct Session<'a> {
     /// The ids whose keys and values each row holds.
     rows: Vec<Vec<i64>>,
     capacity: usize,
-    /// Rotations of positions `0..capacity`.
+    /// Rotations of positions `0..capacity`, each as the last of its text.
     rotation: Rotation,
     /// Steps recorded as CUDA graphs; on a GPU alone.
     graphs: Option<Graphs>,
@@ -29,7 +29,11 @@ impl CausalLm for Llama {
     }
 
     fn max_len(&self) -> usize {
-        self.config().max_position_embeddings as usize
+        self.config().context_len() as usize
+    }
+
+    fn first_not_finite(&self) -> Result<Option<String>, NnError> {
+        self.find_not_finite()
     }
 
     fn open(&self, rows: usize, capacity: usize) -> Result<Box<dyn DecodeSession + '_>, NnError> {
@@ -45,8 +49,7 @@ impl<'a> Session<'a> {
         let caches = (0..config.num_hidden_layers)
             .map(|_| LayerCache::new(shape, (model.kind(), model.device())))
             .collect::<Result<_, _>>()?;
-        let positions = Tensor::f_arange(capacity as i64, (Kind::Int64, model.device())).op("arange")?;
-        let rotation = model.rotation(&positions)?;
+        let rotation = model.rotation_of_continued(capacity)?;
         let rows = (0..rows).map(|_| Vec::with_capacity(capacity)).collect();
         let graphs = model.device().is_cuda().then(|| Graphs::new(capacity));
         Ok(Self { model, caches, rows, capacity, rotation, graphs })
@@ -77,7 +80,9 @@ impl<'a> Session<'a> {
         for &(row, _) in prompts {
             self.rows[row].clear();
         }
-        let rotation = if let [len] = lens[..] {
+        let rotation = if lens.iter().any(|&len| model.config().is_stretched_at(len)) {
+            model.rotation_of_texts(&lens)?
+        } else if let [len] = lens[..] {
             self.rotation.span(0, len as i64)?
         } else {
             let positions: Vec<i64> = lens.iter().flat_map(|&len| 0..len as i64).collect();

@@ -30,11 +30,22 @@ pub enum ModelError {
     #[error("config.json: `{field}` is {actual}, but {expected}")]
     Config {
         /// The field's name.
-        field: &'static str,
+        field: String,
         /// Its value.
         actual: String,
         /// Accepted values.
         expected: String,
+    },
+    /// A key that could change what the model computes, and that nobody here knows.
+    #[error(
+        "config.json: `{key}` is {value}, which is unknown here and could change what the model computes; \
+         --ignore_unknown_settings goes on without it"
+    )]
+    UnknownKey {
+        /// The key.
+        key: String,
+        /// Its value.
+        value: String,
     },
     /// No shape is known by this name.
     #[error("no preset is called `{name}`; there are {known}")]
@@ -52,10 +63,10 @@ pub enum ModelError {
 impl ModelError {
     /// Refuses a value of a field of `config.json`.
     pub(crate) fn config(
-        field: &'static str,
+        field: impl Into<String>,
         actual: impl Into<String>,
         expected: impl Into<String>,
     ) -> Self {
-        Self::Config { field, actual: actual.into(), expected: expected.into() }
+        Self::Config { field: field.into(), actual: actual.into(), expected: expected.into() }
     }
 }

@@ -3,9 +3,9 @@
 use std::fmt;
 
 use serde::Serialize;
-use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
+use crate::fields::Fields;
 use crate::{DecoderSpec, ModelError};
 
 /// A family of models: everything that tells its files from another family's.
@@ -28,7 +28,7 @@ pub struct Family {
     /// Head width where `config.json` does not state it; `hidden_size / num_attention_heads` when absent.
     pub head_dim: Option<i64>,
     /// Reads the family's own keys of a `config.json`.
-    pub(crate) read: fn(&str) -> Result<DecoderSpec, ModelError>,
+    pub(crate) read: fn(Fields<'_>) -> Result<DecoderSpec, ModelError>,
     /// Returns the family's own keys of a `config.json`.
     pub(crate) write: fn(DecoderSpec) -> Map<String, Value>,
 }
@@ -36,7 +36,7 @@ pub struct Family {
 impl Family {
     /// Returns what is read back after `spec` has been written: the same, where the family can have it.
     pub(crate) fn write_and_read(&self, spec: DecoderSpec) -> Result<DecoderSpec, ModelError> {
-        (self.read)(&Value::Object((self.write)(spec)).to_string())
+        (self.read)(Fields::new(&(self.write)(spec)))
     }
 }
 
@@ -50,11 +50,6 @@ impl PartialEq for Family {
     fn eq(&self, other: &Self) -> bool {
         self.model_type == other.model_type
     }
-}
-
-/// Reads some keys of a `config.json`.
-pub(crate) fn read_keys<T: DeserializeOwned>(text: &str) -> Result<T, ModelError> {
-    serde_json::from_str(text).map_err(|source| ModelError::Parse { path: "config.json".into(), source })
 }
 
 /// Returns keys as they are written to a `config.json`.

@@ -52,6 +52,15 @@ impl DecoderLayer {
         Ok(hidden.f_add(&fed).op("add")?)
     }
 
+    /// Lists the weights of the norms, each with its path.
+    pub(crate) fn norms(&self) -> Vec<(ModulePath, &Tensor)> {
+        let Attention { q_norm, k_norm, .. } = &self.self_attn;
+        let norms = [Some(&self.input_layernorm), Some(&self.post_attention_layernorm)];
+        let norms = norms.into_iter().chain([q_norm.as_ref(), k_norm.as_ref()]);
+        let named = NORMS.iter().zip(norms);
+        named.filter_map(|(module, norm)| Some((self.path.join(module.path), norm?.weight()))).collect()
+    }
+
     pub(crate) fn visit_linears_mut(&mut self, visit: &mut dyn FnMut(&ModulePath, &mut LinearSlot)) {
         let Attention { q_proj, k_proj, v_proj, o_proj, .. } = &mut self.self_attn;
         let Mlp { gate_proj, up_proj, down_proj } = &mut self.mlp;

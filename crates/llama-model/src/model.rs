@@ -49,7 +49,7 @@ impl Llama {
         let lm_head = if config.tie_word_embeddings { embed_tokens.shallow_clone() } else { table(&HEAD)? };
         Ok(Self {
             norm: RmsNorm::load(&ModulePath::new(FINAL_NORM.path), FINAL_NORM.rows, config, source)?,
-            rotary: RotaryEmbedding::new(config, embed_tokens.device())?,
+            rotary: RotaryEmbedding::new(config, embed_tokens.device()),
             config: config.clone(),
             embed_tokens,
             layers,
@@ -79,6 +79,18 @@ impl Llama {
         self.gradient_checkpointing = on;
     }
 
+    pub(crate) fn embedding(&self) -> &Tensor {
+        &self.embed_tokens
+    }
+
+    pub(crate) fn norm_weight(&self) -> &Tensor {
+        self.norm.weight()
+    }
+
+    pub(crate) fn head(&self) -> &Tensor {
+        &self.lm_head
+    }
+
     pub(crate) fn layer(&self, index: usize) -> MutexGuard<'_, DecoderLayer> {
         lock(&self.layers[index])
     }
@@ -106,8 +118,14 @@ impl Llama {
         Ok(Tensor::f_from_slice(values).op("from_slice")?.f_to(self.device()).op("to")?)
     }
 
-    pub(crate) fn rotation(&self, positions: &Tensor) -> Result<Rotation, NnError> {
-        self.rotary.rotation(positions, self.kind())
+    /// Makes the rotation of every token of whole texts, one after another.
+    pub(crate) fn rotation_of_texts(&self, lens: &[usize]) -> Result<Rotation, NnError> {
+        self.rotary.of_texts(lens, self.kind())
+    }
+
+    /// Makes the rotation of positions `0..capacity` of texts that are continued.
+    pub(crate) fn rotation_of_continued(&self, capacity: usize) -> Result<Rotation, NnError> {
+        self.rotary.of_continued(capacity, self.kind())
     }
 
     pub(crate) fn final_norm(&self, hidden: &Tensor) -> Result<Tensor, NnError> {
@@ -130,7 +148,7 @@ impl Llama {
     pub fn hidden_states(&self, batch: &TokenBatch, mode: Mode) -> Result<Tensor, NnError> {
         batch.validate()?;
         let sequences = Sequences::new(&batch.seq_lens);
-        let rotation = self.rotation(&self.indices(&batch.positions())?)?;
+        let rotation = self.rotation_of_texts(&batch.seq_lens)?;
         let mut hidden = self.embed(&batch.input_ids)?; // [N, C]
         for layer in &self.layers {
             hidden = if self.gradient_checkpointing && mode != Mode::Eval {

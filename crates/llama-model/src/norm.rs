@@ -24,6 +24,10 @@ impl RmsNorm {
         Ok(Self { weight, eps: config.rms_norm_eps })
     }
 
+    pub(crate) fn weight(&self) -> &Tensor {
+        &self.weight
+    }
+
     /// `[.., C]` to `[.., C]`.
     pub(crate) fn forward(&self, xs: &Tensor) -> Result<Tensor, NnError> {
         Ok(kernels::rms_norm(xs, &self.weight, self.eps).op("rms_norm")?)

@@ -1,7 +1,5 @@
 //! Rotary position embedding.
 
-use std::f64::consts::PI;
-
 use nn_core::{NnError, TorchContext};
 use tch::{Device, Kind, Tensor};
 
@@ -41,57 +39,91 @@ impl Rotation {
 /// The frequencies of a model.
 #[derive(Debug)]
 pub(crate) struct RotaryEmbedding {
-    /// `[D/2]`, float32.
-    inv_freq: Tensor,
+    config: LlamaConfig,
+    device: Device,
 }
 
 impl RotaryEmbedding {
-    pub(crate) fn new(config: &LlamaConfig, device: Device) -> Result<Self, NnError> {
-        let frequencies: Vec<f32> = config.inverse_frequencies().into_iter().map(|f| f as f32).collect();
-        Ok(Self { inv_freq: Tensor::f_from_slice(&frequencies).op("from_slice")?.f_to(device).op("to")? })
+    pub(crate) fn new(config: &LlamaConfig, device: Device) -> Self {
+        Self { config: config.clone(), device }
     }
 
-    /// The rotation of tokens at `positions`, `[N]` int64; computed in float32, handed out in `kind`.
-    pub(crate) fn rotation(&self, positions: &Tensor, kind: Kind) -> Result<Rotation, NnError> {
+    /// Makes the rotation of every token of whole texts, one after another; computed in float32, handed out in `kind`. Dynamic NTK
+    /// stretches each text by its own length, as transformers does when it reads the text alone.
+    pub(crate) fn of_texts(&self, lens: &[usize], kind: Kind) -> Result<Rotation, NnError> {
+        if lens.iter().all(|&len| !self.config.is_stretched_at(len)) {
+            let positions: Vec<i64> = lens.iter().flat_map(|&len| 0..len as i64).collect();
+            return self.rotation(&self.angles(&positions, 0)?, kind);
+        }
+        let angles = lens.iter().map(|&len| self.angles(&(0..len as i64).collect::<Vec<_>>(), len));
+        let angles = angles.collect::<Result<Vec<_>, NnError>>()?;
+        self.rotation(&Tensor::f_cat(&angles, 0).op("cat")?, kind)
+    }
+
+    /// Makes the rotation of positions `0..capacity`, each as the last of a text that is continued: keys before it keep the
+    /// rotation that they were given.
+    pub(crate) fn of_continued(&self, capacity: usize, kind: Kind) -> Result<Rotation, NnError> {
+        let plain = (0..capacity).take_while(|&position| !self.config.is_stretched_at(position + 1)).count();
+        let angles = self.angles(&(0..plain as i64).collect::<Vec<_>>(), 0)?;
+        let stretched = (plain..capacity).flat_map(|position| {
+            let frequencies = self.config.inverse_frequencies_at(position + 1).into_iter();
+            frequencies.map(move |frequency| position as f32 * frequency as f32)
+        });
+        let stretched = Tensor::f_from_slice(&stretched.collect::<Vec<f32>>()).op("from_slice")?;
+        let stretched = stretched.f_view([-1, self.config.head_dim / 2]).op("view")?;
+        let stretched = stretched.f_to(self.device).op("to")?;
+        self.rotation(&Tensor::f_cat(&[angles, stretched], 0).op("cat")?, kind)
+    }
+
+    /// Multiplies positions by the frequencies in a text of `len` tokens: `[N, D/2]`.
+    fn angles(&self, positions: &[i64], len: usize) -> Result<Tensor, NnError> {
+        let to = |xs: Tensor| xs.f_to(self.device).op("to");
+        let frequencies: Vec<f32> =
+            self.config.inverse_frequencies_at(len).into_iter().map(|f| f as f32).collect();
+        let frequencies = to(Tensor::f_from_slice(&frequencies).op("from_slice")?)?;
+        let positions = to(Tensor::f_from_slice(positions).op("from_slice")?)?;
         let positions = positions.f_to_kind(Kind::Float).op("to_kind")?.f_unsqueeze(1).op("unsqueeze")?;
-        let angles = positions.f_mul(&self.inv_freq).op("mul")?.f_unsqueeze(1).op("unsqueeze")?; // [N, 1, D/2]
-        Ok(Rotation {
-            cos: angles.f_cos().op("cos")?.f_to_kind(kind).op("to_kind")?,
-            sin: angles.f_sin().op("sin")?.f_to_kind(kind).op("to_kind")?,
-        })
+        Ok(positions.f_mul(&frequencies).op("mul")?)
+    }
+
+    /// `angles`: `[N, D/2]`.
+    fn rotation(&self, angles: &Tensor, kind: Kind) -> Result<Rotation, NnError> {
+        let angles = angles.f_unsqueeze(1).op("unsqueeze")?; // [N, 1, D/2]
+        let scaling = self.config.rope_scaling.as_ref().map_or(1.0, RopeScaling::attention_scaling);
+        let scaled = |xs: Tensor| xs.f_mul_scalar(scaling).op("mul")?.f_to_kind(kind).op("to_kind");
+        Ok(Rotation { cos: scaled(angles.f_cos().op("cos")?)?, sin: scaled(angles.f_sin().op("sin")?)? })
     }
 }
 
 impl LlamaConfig {
-    /// Returns `theta^(-2i/D)` for each pair of rotated features, in radians per token, after scaling: `D/2` numbers.
+    /// Returns `theta^(-2i/D)` for each pair of rotated features, in radians per token, after stretching: `D/2` numbers. Those of
+    /// texts within `max_position_embeddings`.
     pub fn inverse_frequencies(&self) -> Vec<f64> {
-        let width = self.head_dim as f64;
-        let plain = (0..self.head_dim / 2).map(|i| self.rope_theta.powf(-2.0 * i as f64 / width));
-        plain.map(|frequency| scale(frequency, self.rope_scaling.as_ref())).collect()
+        self.inverse_frequencies_at(0)
     }
-}
 
-fn scale(frequency: f64, scaling: Option<&RopeScaling>) -> f64 {
-    match scaling {
-        None => frequency,
-        Some(RopeScaling::Linear { factor }) => frequency / factor,
-        Some(RopeScaling::Llama3 {
-            factor,
-            low_freq_factor,
-            high_freq_factor,
-            original_max_position_embeddings,
-        }) => {
-            let original = *original_max_position_embeddings as f64;
-            let wavelength = 2.0 * PI / frequency;
-            if wavelength < original / high_freq_factor {
-                frequency
-            } else if wavelength > original / low_freq_factor {
-                frequency / factor
-            } else {
-                let smooth = (original / wavelength - low_freq_factor) / (high_freq_factor - low_freq_factor);
-                (1.0 - smooth) * frequency / factor + smooth * frequency
+    /// Returns [`Self::inverse_frequencies`] in a text of `len` tokens, which count for dynamic NTK alone.
+    pub(crate) fn inverse_frequencies_at(&self, len: usize) -> Vec<f64> {
+        let width = self.head_dim as f64;
+        let theta = match self.rope_scaling {
+            Some(RopeScaling::Dynamic { factor }) if self.is_stretched_at(len) => {
+                let ratio = len as f64 / self.max_position_embeddings as f64;
+                self.rope_theta * (factor * ratio - (factor - 1.0)).powf(width / (width - 2.0))
             }
+            _ => self.rope_theta,
+        };
+        let mut frequencies: Vec<f64> =
+            (0..self.head_dim / 2).map(|i| theta.powf(-2.0 * i as f64 / width)).collect();
+        if let Some(scaling) = &self.rope_scaling {
+            scaling.stretch(&mut frequencies, theta, width);
         }
+        frequencies
+    }
+
+    /// Tells whether dynamic NTK stretches a text of `len` tokens.
+    pub(crate) fn is_stretched_at(&self, len: usize) -> bool {
+        let is_dynamic = matches!(self.rope_scaling, Some(RopeScaling::Dynamic { .. }));
+        is_dynamic && len as i64 > self.max_position_embeddings
     }
 }
 
@@ -102,14 +134,12 @@ mod tests {
     #[test]
     fn scores_depend_on_the_distance_of_positions_alone() {
         let config = LlamaConfig::new(8, 16, 32, 1, 1);
-        let rope = RotaryEmbedding::new(&config, Device::Cpu).unwrap();
+        let rope = RotaryEmbedding::new(&config, Device::Cpu).of_continued(110, Kind::Float).unwrap();
         tch::manual_seed(0);
         let heads = Tensor::randn([1, 1, 16], (Kind::Float, Device::Cpu));
         let other = Tensor::randn([1, 1, 16], (Kind::Float, Device::Cpu));
         let score = |p: i64, q: i64| {
-            let at = |x: &Tensor, p: i64| {
-                rope.rotation(&Tensor::from_slice(&[p]), Kind::Float).unwrap().apply(x).unwrap()
-            };
+            let at = |x: &Tensor, p: i64| rope.span(p, 1).unwrap().apply(x).unwrap();
             (at(&heads, p) * at(&other, q)).sum(Kind::Float).double_value(&[])
         };
         assert!((score(3, 7) - score(103, 107)).abs() < 1e-4);

@@ -23,6 +23,15 @@ pub trait Trainable {
     /// Whatever stops a forward pass.
     fn loss_sum(&self, batch: &TokenBatch, mode: Mode) -> Result<Tensor, BoxError>;
 
+    /// Names what [`Trainable::loss_sum`] computes with, beside the parameters, and holds NaN or infinity: weights of a frozen
+    /// model. Asked once a loss is neither, since it may read every weight.
+    ///
+    /// # Errors
+    /// Whatever stops the search.
+    fn frozen_not_finite(&self) -> Result<Vec<String>, BoxError> {
+        Ok(Vec::new())
+    }
+
     /// Writes the files of the result (an adapter, a model) into `dir`, which exists. The same parameters must give the
     /// same bytes.
     ///

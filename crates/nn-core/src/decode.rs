@@ -12,6 +12,15 @@ pub trait CausalLm {
     /// Returns the context the model was trained for, in tokens.
     fn max_len(&self) -> usize;
 
+    /// Finds the first weight that holds NaN or infinity, by its name in the checkpoint; `None` where all are finite, or where the
+    /// model cannot tell. Asked once logits are not finite, since it may read every weight.
+    ///
+    /// # Errors
+    /// [`NnError`] when a layer fails.
+    fn first_not_finite(&self) -> Result<Option<String>, NnError> {
+        Ok(None)
+    }
+
     /// Opens room for `rows` sequences of at most `capacity` tokens each: the memory of keys and values is allocated
     /// here, and does not grow afterwards.
     ///

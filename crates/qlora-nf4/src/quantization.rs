@@ -144,12 +144,12 @@ impl Quantization {
         Ok(Box::new(QuantLinear::new(weight.to_device(device)?, bias)))
     }
 
-    /// Quantises a tensor and dequantises it to `kind`: what a model quantised so computes with in that precision.
+    /// Quantises the weight `name` and dequantises it to `kind`: what a model quantised so computes with in that precision.
     ///
     /// # Errors
-    /// As [`Self::quantize`].
-    pub fn round_trip(self, weight: &Tensor, kind: Kind) -> Result<Tensor, QuantError> {
-        self.quantize(weight)?.dequantize(kind)
+    /// [`QuantError::NotFinite`] when it has infinities or NaN, and as [`Self::quantize`].
+    pub fn round_trip(self, name: &str, weight: &Tensor, kind: Kind) -> Result<Tensor, QuantError> {
+        self.quantize_finite(name, weight)?.dequantize(kind)
     }
 
     /// Returns name, kind and shape of the tensors that a file holds for `weight`.

@@ -14,6 +14,8 @@ pub struct BadNumbers {
     pub micro_batches: Vec<usize>,
     /// Parameters that held NaN or infinity before the update.
     pub parameters: Vec<String>,
+    /// Frozen weights that hold NaN or infinity; looked for where all parameters are finite.
+    pub frozen: Vec<String>,
     /// Parameters whose gradient holds NaN or infinity.
     pub gradients: Vec<String>,
 }
@@ -34,8 +36,8 @@ pub struct Diagnosis {
 
 impl Diagnosis {
     fn advice(&self) -> &'static str {
-        let BadNumbers { loss, parameters, .. } = &self.numbers;
-        if !parameters.is_empty() && self.step == 1 {
+        let BadNumbers { loss, parameters, frozen, .. } = &self.numbers;
+        if !frozen.is_empty() || !parameters.is_empty() && self.step == 1 {
             "the weights are broken as they were loaded"
         } else if !parameters.is_empty() {
             "try an earlier checkpoint with a lower learning rate or a longer warm-up"
@@ -54,15 +56,16 @@ impl Diagnosis {
 impl fmt::Display for Diagnosis {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { step, learning_rate, records, numbers } = self;
-        let BadNumbers { loss, grad_norm, parameters, gradients, .. } = numbers;
+        let BadNumbers { loss, grad_norm, parameters, frozen, gradients, .. } = numbers;
         write!(f, "stopped before step {step}: loss {loss}, gradient norm {grad_norm}, ")?;
         write!(f, "learning rate {learning_rate:e}, records {}; ", some_of(records))?;
-        match (parameters.as_slice(), gradients.as_slice()) {
-            ([], []) => write!(f, "all parameters and gradients are finite; ")?,
-            ([], _) => {
+        match (parameters.as_slice(), frozen.as_slice(), gradients.as_slice()) {
+            ([], [], []) => write!(f, "all parameters and gradients are finite; ")?,
+            ([], [], _) => {
                 write!(f, "all parameters are finite, but not the gradient of {}; ", some_of(gradients))?;
             }
-            (_, _) => write!(f, "not all values are finite in {}; ", some_of(parameters))?,
+            ([], frozen, _) => write!(f, "not all values of the base are finite in {}; ", some_of(frozen))?,
+            (parameters, ..) => write!(f, "not all values are finite in {}; ", some_of(parameters))?,
         }
         f.write_str(self.advice())
     }

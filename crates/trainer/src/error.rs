@@ -86,6 +86,38 @@ pub enum TrainError {
     /// A step whose numbers cannot be used. Parameters and checkpoints are as before it.
     #[error("{0}")]
     BadStep(Box<Diagnosis>),
+    /// The weights could not be searched for NaN and infinity.
+    #[error("cannot search the weights for values that are not finite")]
+    Search(#[source] BoxError),
+    /// A validation loss that is NaN or infinite.
+    #[error(
+        "the validation loss after step {step} is {eval_loss}; {}",
+        if names.is_empty() {
+            "all weights are finite: try float32 or bfloat16 if the model runs in float16, and look at the validation records".to_owned()
+        } else {
+            format!("not all values are finite in {}", names.join(", "))
+        }
+    )]
+    BadEvaluation {
+        /// Steps done.
+        step: u64,
+        /// The loss.
+        eval_loss: f64,
+        /// Parameters, or else frozen weights, that hold NaN or infinity.
+        names: Vec<String>,
+    },
+    /// An update that made a parameter NaN or infinite. Checkpoints written before stay as they are.
+    #[error(
+        "step {step} made values NaN or infinite in {}; nothing is saved of them: resume from an earlier checkpoint with a lower \
+         learning rate or a longer warm-up",
+        names.join(", ")
+    )]
+    NotFinite {
+        /// Steps done.
+        step: u64,
+        /// The parameters.
+        names: Vec<String>,
+    },
     /// The trained parameters could not be saved.
     #[error("cannot save what is trained in `{path}`")]
     Save {

@@ -21,7 +21,7 @@ use crate::records::RecordDealer;
 use crate::report::{Reporter, StepProgress};
 use crate::schedule::LrSchedule;
 use crate::state::{Best, TrainerState};
-use crate::step::{StepOutcome, StepSettings, optimizer_step};
+use crate::step::{StepOutcome, StepSettings, frozen_not_finite, optimizer_step};
 use crate::stop::StopFlag;
 
 /// A checkpoint on the disk.
@@ -188,8 +188,15 @@ impl Run<'_> {
             return Ok(Flow::Break(()));
         };
         let (step, epoch) = (self.state.step, self.plan.epochs_done(self.state.step));
+        if !eval_loss.is_finite() {
+            let mut names = self.optimizer.not_finite()?;
+            if names.is_empty() {
+                names = frozen_not_finite(self.trainable)?;
+            }
+            return Err(TrainError::BadEvaluation { step, eval_loss, names });
+        }
         let (eval_s, elapsed_s) = (clock.elapsed().as_secs_f64(), self.elapsed_s());
-        let is_best = eval_loss.is_finite() && self.state.best.is_none_or(|best| eval_loss < best.eval_loss);
+        let is_best = self.state.best.is_none_or(|best| eval_loss < best.eval_loss);
         if is_best {
             self.state.best = Some(Best { step, eval_loss });
         }
@@ -201,7 +208,17 @@ impl Run<'_> {
         Ok(Flow::Continue(()))
     }
 
+    /// Checks that what is about to be saved can be used.
+    fn check_finite(&self) -> Result<(), TrainError> {
+        let names = self.optimizer.not_finite()?;
+        if names.is_empty() {
+            return Ok(());
+        }
+        Err(TrainError::NotFinite { step: self.state.step, names })
+    }
+
     fn save_checkpoint(&mut self) -> Result<(), TrainError> {
+        self.check_finite()?;
         self.state.elapsed_s = self.elapsed_s();
         // A checkpoint must not outlive the lines of metrics it stands behind.
         self.metrics.sync()?;
@@ -219,6 +236,7 @@ impl Run<'_> {
         if let Some(best) = self.best_to_load().filter(|best| best.step != self.state.step) {
             checkpoint::restore_parameters(&checkpoint_path(&self.output_dir, best.step), self.trainable)?;
         }
+        self.check_finite()?;
         self.trainable
             .save(&self.output_dir)
             .map_err(|source| TrainError::Save { path: self.output_dir.clone(), source })?;

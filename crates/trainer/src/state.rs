@@ -1,6 +1,5 @@
 //! Counters of a run.
 
-use std::fs;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
@@ -12,6 +11,9 @@ use crate::fingerprint::Fingerprint;
 use crate::phases::Phases;
 use crate::plan::StepPlan;
 use crate::step::StepStats;
+
+/// Bytes of `trainer_state.json`; real ones have a few thousand.
+const MAX_BYTES: u64 = 16 << 20;
 
 /// The lowest validation loss so far.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -112,9 +114,10 @@ impl TrainerState {
         Ok(weights::atomic_write(path, |file| file.write_all(text.as_bytes()))?)
     }
 
+    /// Reads the state that a checkpoint holds.
     pub(crate) fn load(checkpoint: &Path) -> Result<Self, TrainError> {
         let path = checkpoint.join("trainer_state.json");
-        let text = fs::read_to_string(&path).at("read", &path)?;
+        let text = weights::read_text(&path, MAX_BYTES).at("read", &path)?;
         serde_json::from_str(&text)
             .map_err(|source| TrainError::NotACheckpoint { path: checkpoint.to_owned(), source })
     }

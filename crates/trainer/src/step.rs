@@ -1,6 +1,6 @@
 //! One optimiser step.
 
-use nn_core::{Mode, TokenBatch, TorchContext, Trainable, mix_seed};
+use nn_core::{Mode, TokenBatch, TorchContext, Trainable, all_finite, mix_seed};
 use tch::{Device, Kind, Tensor};
 
 use crate::TrainError;
@@ -105,7 +105,8 @@ pub fn optimizer_step(
     // A loss of 0 whose gradient is not 0 is a model that is sure, not one that is broken.
     if !loss.is_finite() || !grad_norm.is_finite() || (loss == 0.0 && grad_norm == 0.0) {
         let loss_sums = used.into_iter().zip(loss_sums).collect();
-        return Ok(StepOutcome::Unusable(find_bad_numbers(optimizer, loss, grad_norm, loss_sums)?));
+        let numbers = find_bad_numbers(trainable, optimizer, (loss, grad_norm), loss_sums)?;
+        return Ok(StepOutcome::Unusable(numbers));
     }
 
     if settings.max_grad_norm > 0.0 {
@@ -121,29 +122,32 @@ pub fn optimizer_step(
 
 /// Finds where a step's numbers are wrong. `loss_sums`: micro-batch and its loss.
 fn find_bad_numbers(
+    trainable: &dyn Trainable,
     optimizer: &Optimizer,
-    loss: f64,
-    grad_norm: f64,
+    (loss, grad_norm): (f64, f64),
     loss_sums: Vec<(usize, f64)>,
 ) -> Result<BadNumbers, TrainError> {
     let any_bad = loss_sums.iter().any(|(_, sum)| !sum.is_finite());
     let suspects = loss_sums.into_iter().filter(|(_, sum)| !any_bad || !sum.is_finite());
-    let (mut parameters, mut gradients) = (Vec::new(), Vec::new());
+    let parameters = optimizer.not_finite()?;
+    let mut gradients = Vec::new();
     for (name, tensor) in optimizer.parameters() {
-        if !all_finite(tensor)? {
-            parameters.push(name.clone());
-        }
         if !all_finite(&tensor.f_grad().op("grad")?)? {
             gradients.push(name.clone());
         }
     }
+    let frozen = if parameters.is_empty() && (any_bad || !gradients.is_empty()) {
+        frozen_not_finite(trainable)?
+    } else {
+        Vec::new()
+    };
     let micro_batches = suspects.map(|(index, _)| index).collect();
-    Ok(BadNumbers { loss, grad_norm, micro_batches, parameters, gradients })
+    Ok(BadNumbers { loss, grad_norm, micro_batches, parameters, frozen, gradients })
 }
 
-fn all_finite(tensor: &Tensor) -> Result<bool, TrainError> {
-    let finite = tensor.f_isfinite().op("isfinite")?.f_all().op("all")?;
-    Ok(finite.f_int64_value(&[]).op("int64_value")? == 1)
+/// Names the frozen weights that are not finite.
+pub(crate) fn frozen_not_finite(trainable: &dyn Trainable) -> Result<Vec<String>, TrainError> {
+    trainable.frozen_not_finite().map_err(TrainError::Search)
 }
 
 /// Computes the loss of a batch after checking that its parts fit.

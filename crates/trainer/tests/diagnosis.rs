@@ -119,3 +119,90 @@ fn broken_weights_are_reported_and_not_the_records() {
         "{text}"
     );
 }
+
+/// A [`Bigram`] over weights that do not train and are no numbers.
+struct OverBrokenBase(Bigram);
+
+impl Trainable for OverBrokenBase {
+    fn parameters(&self) -> Vec<(String, Tensor)> {
+        self.0.parameters()
+    }
+
+    fn loss_sum(
+        &self,
+        batch: &nn_core::TokenBatch,
+        mode: nn_core::Mode,
+    ) -> Result<Tensor, nn_core::BoxError> {
+        Ok(self.0.loss_sum(batch, mode)? * f64::NAN)
+    }
+
+    fn frozen_not_finite(&self) -> Result<Vec<String>, nn_core::BoxError> {
+        Ok(vec!["model.layers.2.mlp.up_proj.weight".to_owned()])
+    }
+
+    fn save(&self, dir: &std::path::Path) -> Result<(), nn_core::BoxError> {
+        self.0.save(dir)
+    }
+
+    fn restore(&self, dir: &std::path::Path) -> Result<(), nn_core::BoxError> {
+        self.0.restore(dir)
+    }
+}
+
+#[test]
+fn a_frozen_weight_that_is_no_number_is_named_and_not_the_parameters() {
+    let dir = tempfile::tempdir().unwrap();
+    let (data, model) = (Sentences::new(RECORDS, 1), OverBrokenBase(Bigram::new()));
+    let text = Trainer::new(&model, &data, config()).run(dir.path()).unwrap_err().to_string();
+    assert!(
+        text.contains("not all values of the base are finite in model.layers.2.mlp.up_proj.weight"),
+        "{text}"
+    );
+    assert!(text.contains("as they were loaded") && !text.contains("all parameters are finite"), "{text}");
+}
+
+#[test]
+fn a_validation_loss_that_is_no_number_ends_the_run() {
+    let (spoilt, ..) = spoilt();
+    let dir = tempfile::tempdir().unwrap();
+    let model = Bigram { broken: Broken::Factor(f64::NAN), ..Bigram::new() };
+    let data = Sentences::new(RECORDS, 1);
+    let run = Trainer::new(&model, &data, config()).validation(&spoilt).run(dir.path());
+    let text = run.unwrap_err().to_string();
+    assert!(text.starts_with("the validation loss after step 4 is NaN; all weights are finite"), "{text}");
+}
+
+#[test]
+fn a_parameter_that_an_update_made_infinite_is_never_saved() {
+    /// A [`Bigram`] whose bias is spoilt by the last update.
+    struct Spoilt(Bigram, std::cell::Cell<usize>);
+    impl Trainable for Spoilt {
+        fn parameters(&self) -> Vec<(String, Tensor)> {
+            self.0.parameters()
+        }
+        fn loss_sum(
+            &self,
+            batch: &nn_core::TokenBatch,
+            mode: nn_core::Mode,
+        ) -> Result<Tensor, nn_core::BoxError> {
+            let loss = self.0.loss_sum(batch, mode)?;
+            self.1.set(self.1.get() + 1);
+            if self.1.get() == 1 {
+                let _ = no_grad(|| self.0.parameters()[2].1.get(3).fill_(f64::INFINITY));
+            }
+            Ok(loss)
+        }
+        fn save(&self, _: &std::path::Path) -> Result<(), nn_core::BoxError> {
+            panic!("saved")
+        }
+        fn restore(&self, dir: &std::path::Path) -> Result<(), nn_core::BoxError> {
+            self.0.restore(dir)
+        }
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let (data, model) = (Sentences::new(6, 1), Spoilt(Bigram::new(), std::cell::Cell::new(0)));
+    let config =
+        TrainConfig { max_steps: Some(1), micro_batch_size: 6, gradient_accumulation_steps: 1, ..config() };
+    let text = Trainer::new(&model, &data, config).run(dir.path()).unwrap_err().to_string();
+    assert!(text.starts_with("step 1 made values NaN or infinite in bias"), "{text}");
+}

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use merge::{Placement, Proof, TensorPlan};
+use nn_core::UnknownSettings;
 use serde_json::{Map, json};
 use weights::{TensorSpec, TorchWriter};
 
@@ -39,8 +40,8 @@ impl Format for TorchBin {
         Ok(found.then(|| path.to_owned()))
     }
 
-    fn open(&self, path: &Path) -> Result<Box<dyn ModelFiles>, CheckpointError> {
-        Ok(Box::new(HuggingFaceFiles::open(path)?))
+    fn open(&self, path: &Path, unknown: UnknownSettings) -> Result<Box<dyn ModelFiles>, CheckpointError> {
+        Ok(Box::new(HuggingFaceFiles::open(path, unknown)?))
     }
 
     fn write(&self, dir: &Path, model: &MergedModel<'_>) -> Result<Proof, CheckpointError> {

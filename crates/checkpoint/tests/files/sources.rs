@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use checkpoint::{CheckpointError, Format, Gguf, Meta, ModelFiles};
 use llama_model::{Llama, LlamaConfig, RopeScaling};
-use nn_core::LinearSource;
+use nn_core::{LinearSource, UnknownSettings};
 use serde::Deserialize;
 use tch::{Device, Kind, Tensor};
 use weights::{GgufFile, TensorStore, pt_metadata, write_safetensors};
@@ -32,7 +32,7 @@ fn model(files: &dyn ModelFiles) -> Result<Llama, CheckpointError> {
 }
 
 fn meta_model(dir: &Path) -> Result<Llama, CheckpointError> {
-    model(&*Meta.open(dir)?)
+    model(&*Meta.open(dir, UnknownSettings::Refuse)?)
 }
 
 fn assert_equals_golden(model: &Llama, golden: &Golden, name: &str) {
@@ -136,7 +136,8 @@ fn missing_and_misshapen_parts_of_metas_files_are_named() {
 #[test]
 fn gguf_files_make_the_models_that_transformers_has() {
     for name in ["llama3", "tied_linear", "biased", "qwen2", "qwen3"] {
-        let checkpoint = Gguf.open(&goldens().join(format!("gguf/{name}.gguf"))).unwrap();
+        let checkpoint =
+            Gguf.open(&goldens().join(format!("gguf/{name}.gguf")), UnknownSettings::Refuse).unwrap();
         let model = model(&*checkpoint).unwrap();
         let expected = LlamaConfig::from_dir(&family(name)).unwrap();
         // The others have no tokenizer.
@@ -175,7 +176,8 @@ fn a_gguf_file_of_another_architecture_is_rejected_with_the_field() {
         ("original_context_length", "original_kontext_length", "`rope_freqs.weight` is of largest factor 8"),
     ] {
         let (_dir, path) = edited(from.as_bytes(), to.as_bytes());
-        let said = text(&Gguf.open(&path).and_then(|files| model(&*files)).unwrap_err());
+        let said =
+            text(&Gguf.open(&path, UnknownSettings::Refuse).and_then(|files| model(&*files)).unwrap_err());
         assert!(said.contains(expected), "{said}; expected {expected}");
         assert!(said.contains("model.gguf") || expected == "has shape", "{said}");
     }
@@ -190,7 +192,7 @@ fn metas_and_hugging_faces_weights_of_one_model_are_equal() {
         eprintln!("skipped: ../shared/data/models is absent");
         return;
     }
-    let checkpoint = Meta.open(&meta).unwrap();
+    let checkpoint = Meta.open(&meta, UnknownSettings::Refuse).unwrap();
     let source = checkpoint.source(Device::Cpu, None).unwrap();
     let store = TensorStore::open(&hf).unwrap();
     let config = LlamaConfig::from_dir(&hf).unwrap();
@@ -209,7 +211,8 @@ fn metas_and_hugging_faces_weights_of_one_model_are_equal() {
 #[test]
 fn a_gguf_tensor_of_plain_numbers_is_not_copied() {
     let path = goldens().join("gguf/biased.gguf");
-    let (checkpoint, file) = (Gguf.open(&path).unwrap(), GgufFile::open(&path).unwrap());
+    let (checkpoint, file) =
+        (Gguf.open(&path, UnknownSettings::Refuse).unwrap(), GgufFile::open(&path).unwrap());
     let source = checkpoint.source(Device::Cpu, Some(Kind::Float)).unwrap();
     let twice = [(); 2].map(|()| source.tensor("model.norm.weight", &[32]).unwrap());
     assert_eq!(twice[0].data_ptr(), twice[1].data_ptr());

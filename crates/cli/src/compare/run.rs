@@ -30,7 +30,7 @@ pub fn run(args: CompareArgs) -> Result<()> {
 
     let reference = Base::open(&args.reference_model)?;
     let tokenizer = reference.tokenizer()?;
-    let longest = reference.config.max_position_embeddings as usize;
+    let longest = reference.config.context_len() as usize;
     let (mut prompts, mut texts) = (Vec::new(), Vec::new());
     for record in &records {
         let prompt = template.prompt(&record.instruction, Some(&record.input));

@@ -19,7 +19,7 @@ pub(crate) fn run(source: &Loaded, path: &Path) -> Result<()> {
         let result = answer_perplexity(&source.model, &text.tokenizer, &text.template, &records)?;
         (result, format!("the answers of {} records", records.len()))
     } else {
-        let context = source.model.config().max_position_embeddings as usize;
+        let context = source.model.config().context_len() as usize;
         let file =
             std::fs::read_to_string(path).with_context(|| format!("cannot read `{}`", path.display()))?;
         let result = text_perplexity(&source.model, &text.tokenizer, &file)?;

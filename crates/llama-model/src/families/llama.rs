@@ -1,8 +1,8 @@
 //! LLaMA 1 to 3 and all that kept their shape (transformers `models/llama/configuration_llama.py`).
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
-use crate::family::{read_keys, write_keys};
+use crate::family::write_keys;
 use crate::{DecoderSpec, Family};
 
 pub(super) const FAMILY: Family = Family {
@@ -13,24 +13,21 @@ pub(super) const FAMILY: Family = Family {
     has_meta_format: true,
     max_position_embeddings: 2048,
     head_dim: None,
-    read: |text| {
-        let keys: Keys = read_keys(text)?;
-        let Keys { attention_bias, mlp_bias } = keys;
+    read: |fields| {
+        let attention_bias = fields.flag("attention_bias")?;
         Ok(DecoderSpec {
             qkv_bias: attention_bias,
             o_bias: attention_bias,
-            mlp_bias,
+            mlp_bias: fields.flag("mlp_bias")?,
             ..DecoderSpec::default()
         })
     },
     write: |spec| write_keys(&Keys { attention_bias: spec.qkv_bias, mlp_bias: spec.mlp_bias }),
 };
 
-#[derive(Serialize, Deserialize)]
+#[derive(Serialize)]
 struct Keys {
     /// Biases on q, k, v and o.
-    #[serde(default)]
     attention_bias: bool,
-    #[serde(default)]
     mlp_bias: bool,
 }

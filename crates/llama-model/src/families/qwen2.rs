@@ -1,9 +1,8 @@
 //! Qwen2 and Qwen2.5 (transformers `models/qwen2/configuration_qwen2.py`): biases on q, k and v.
 
-use serde::Deserialize;
-use serde_json::Map;
+use serde_json::{Map, Value};
 
-use crate::family::read_keys;
+use crate::fields::Fields;
 use crate::{DecoderSpec, Family, ModelError};
 
 pub(super) const FAMILY: Family = Family {
@@ -14,41 +13,25 @@ pub(super) const FAMILY: Family = Family {
     has_meta_format: false,
     max_position_embeddings: 32_768,
     head_dim: None,
-    read: |text| {
-        read_keys::<SlidingWindow>(text)?.refuse()?;
+    read: |fields| {
+        refuse_sliding_window(fields)?;
         Ok(DecoderSpec { qkv_bias: true, ..DecoderSpec::default() })
     },
     write: |_| Map::new(),
 };
 
-/// Keys that limit the attention of some layers to the last tokens; published models have it switched off.
-#[derive(Deserialize)]
-#[expect(clippy::struct_field_names, reason = "the keys of the file")]
-pub(super) struct SlidingWindow {
-    #[serde(default)]
-    use_sliding_window: bool,
-    /// Layers before the first limited one; counts where `layer_types` is absent.
-    max_window_layers: Option<usize>,
-    num_hidden_layers: Option<usize>,
-    layer_types: Option<Vec<String>>,
-}
-
-impl SlidingWindow {
-    /// Refuses a model in which the attention of any layer is limited.
-    pub(super) fn refuse(&self) -> Result<(), ModelError> {
-        let is_limited = match &self.layer_types {
-            Some(types) => types.iter().any(|layer| layer != "full_attention"),
-            None => self.num_hidden_layers.unwrap_or(0) > self.max_window_layers.unwrap_or(28),
-        };
-        if self.use_sliding_window && is_limited {
-            return Err(ModelError::config(
-                "use_sliding_window",
-                "true",
-                "only attention to the whole text is supported",
-            ));
-        }
-        Ok(())
+/// Refuses a model in which the attention of any layer is limited to the last tokens; published ones have that switched off. Which
+/// layers it is, `layer_types` says, or `max_window_layers` where that is absent: the number of those before the first limited one.
+pub(super) fn refuse_sliding_window(fields: Fields<'_>) -> Result<(), ModelError> {
+    let before = fields.integer("max_window_layers")?.unwrap_or(28);
+    let is_limited = match fields.get("layer_types").and_then(Value::as_array) {
+        Some(types) => types.iter().any(|layer| layer != "full_attention"),
+        None => fields.integer("num_hidden_layers")?.unwrap_or(0) > before,
+    };
+    if fields.flag("use_sliding_window")? && is_limited {
+        return Err(fields.refuse("use_sliding_window", "only attention to the whole text is supported"));
     }
+    Ok(())
 }
 
 #[cfg(test)]

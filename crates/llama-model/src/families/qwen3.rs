@@ -1,9 +1,9 @@
 //! Qwen3 (transformers `models/qwen3/configuration_qwen3.py`): norms on the heads of q and k, whose width is a setting.
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
-use super::qwen2::SlidingWindow;
-use crate::family::{read_keys, write_keys};
+use super::qwen2::refuse_sliding_window;
+use crate::family::write_keys;
 use crate::{DecoderSpec, Family};
 
 pub(super) const FAMILY: Family = Family {
@@ -14,9 +14,9 @@ pub(super) const FAMILY: Family = Family {
     has_meta_format: false,
     max_position_embeddings: 32_768,
     head_dim: Some(128),
-    read: |text| {
-        read_keys::<SlidingWindow>(text)?.refuse()?;
-        let Keys { attention_bias } = read_keys(text)?;
+    read: |fields| {
+        refuse_sliding_window(fields)?;
+        let attention_bias = fields.flag("attention_bias")?;
         Ok(DecoderSpec {
             qkv_bias: attention_bias,
             o_bias: attention_bias,
@@ -27,10 +27,9 @@ pub(super) const FAMILY: Family = Family {
     write: |spec| write_keys(&Keys { attention_bias: spec.qkv_bias }),
 };
 
-#[derive(Serialize, Deserialize)]
+#[derive(Serialize)]
 struct Keys {
     /// Biases on q, k, v and o.
-    #[serde(default)]
     attention_bias: bool,
 }
 

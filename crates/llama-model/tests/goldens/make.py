@@ -60,10 +60,42 @@ FAMILIES = {
     "biased": (torch.float16, {"attention_bias": True, "mlp_bias": True, "num_key_value_heads": 1}),
     "qwen2": (torch.bfloat16, {"num_key_value_heads": 2, "rope_theta": 1e6, "tie_word_embeddings": True}),
     "qwen3": (torch.bfloat16, {"num_key_value_heads": 2, "rope_theta": 1e6, "head_dim": 16}),
+    # The golden's texts are within the context, grow out of it, and are far beyond.
+    "dynamic": (
+        torch.float16,
+        {"max_position_embeddings": 64, "rope_scaling": {"rope_type": "dynamic", "factor": 8.0}},
+    ),
+    "yarn": (
+        torch.bfloat16,
+        {
+            "head_dim": 16,
+            "max_position_embeddings": 512,
+            "rope_scaling": {"rope_type": "yarn", "factor": 8.0, "original_max_position_embeddings": 64},
+        },
+    ),
+    "yarn_mscale": (
+        torch.bfloat16,
+        {
+            "head_dim": 16,
+            "rope_theta": 500000.0,
+            "rope_scaling": {
+                "rope_type": "yarn",
+                "factor": 4.0,
+                "original_max_position_embeddings": 128,
+                "beta_fast": 8.0,
+                "beta_slow": 0.5,
+                "mscale": 0.7,
+                "mscale_all_dim": 1.2,
+                "truncate": False,
+            },
+        },
+    ),
 }
 # The others are LLaMA's.
 CLASSES = {"qwen2": "Qwen2", "qwen3": "Qwen3"}
 GREEDY_TOKENS = 16
+# Tokens that are read at once, and all of them: the others follow one by one.
+CONTINUED_FROM, CONTINUED_TO = 60, 72
 
 
 def randomise(model, seed):
@@ -91,6 +123,17 @@ def greedy(model, ids):
     return ids
 
 
+def continued(model, ids):
+    """The logits after the first tokens, and after each that is fed in behind them."""
+    with torch.no_grad():
+        output = model(ids[:, :CONTINUED_FROM], use_cache=True)
+        rows = [output.logits[0, -1]]
+        for at in range(CONTINUED_FROM, CONTINUED_TO):
+            output = model(ids[:, at : at + 1], past_key_values=output.past_key_values, use_cache=True)
+            rows.append(output.logits[0, -1])
+    return rows
+
+
 def rounded(values):
     return [round(value, 6) for value in values.flatten().tolist()]
 
@@ -112,6 +155,7 @@ def golden(model, seed):
     loss = torch.nn.functional.cross_entropy(outputs, labels[0, 1:], ignore_index=-100, reduction="sum")
     loss.backward()
     norms = {name: round(p.grad.norm().item(), 6) for name, p in model.named_parameters()}
+    continued_ids = torch.randint(3, vocab, (1, CONTINUED_TO), generator=generator)
     return {
         "input_ids": ids[0].tolist(),
         "logits": [rounded(row) for row in logits],
@@ -121,6 +165,9 @@ def golden(model, seed):
         "gradient_norms": norms,
         "long_input_ids": long_ids[0].tolist(),
         "long_last_logits": [rounded(row) for row in long_logits],
+        "continued_input_ids": continued_ids[0].tolist(),
+        "continued_from": CONTINUED_FROM,
+        "continued_logits": [rounded(row) for row in continued(model, continued_ids)],
     }
 
 

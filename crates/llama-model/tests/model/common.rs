@@ -10,7 +10,8 @@ use tch::{Device, Kind, Tensor};
 use weights::{CheckpointSource, ParameterSource, TensorStore};
 
 /// Every model that `goldens/make.py` makes.
-pub(crate) const MODELS: [&str; 6] = ["llama1", "llama3", "tied_linear", "biased", "qwen2", "qwen3"];
+pub(crate) const MODELS: [&str; 9] =
+    ["llama1", "llama3", "tied_linear", "biased", "qwen2", "qwen3", "dynamic", "yarn", "yarn_mscale"];
 
 /// `golden.json` of one model.
 #[derive(Debug, Deserialize)]
@@ -23,6 +24,9 @@ pub(crate) struct Golden {
     pub(crate) gradient_norms: BTreeMap<String, f64>,
     pub(crate) long_input_ids: Vec<i64>,
     pub(crate) long_last_logits: Vec<Vec<f32>>,
+    pub(crate) continued_input_ids: Vec<i64>,
+    pub(crate) continued_from: usize,
+    pub(crate) continued_logits: Vec<Vec<f32>>,
 }
 
 pub(crate) fn goldens() -> PathBuf {

@@ -141,6 +141,48 @@ fn a_tensor_of_another_shape_is_named_with_both_shapes() {
 }
 
 #[test]
+fn the_first_weight_that_is_no_number_is_named() {
+    for name in MODELS {
+        assert_eq!(stored(name).find_not_finite().unwrap(), None, "{name}");
+        let (model, parameters) = trainable(name);
+        // From the last to the first, so that each is the first that is bad.
+        let order = model.config().tensor_shapes();
+        for (weight, _) in order.iter().rev() {
+            let (_, tensor) = parameters.iter().find(|(known, _)| known == weight).unwrap();
+            let _ = tch::no_grad(|| tensor.view([-1]).get(1).fill_(f64::NAN));
+        }
+        let mut left: Vec<String> = order.into_iter().map(|(weight, _)| weight).collect();
+        while let Some(found) = model.find_not_finite().unwrap() {
+            let place = left.iter().position(|weight| *weight == found).unwrap_or_else(|| panic!("{found}"));
+            left.remove(place);
+            let (_, tensor) = parameters.iter().find(|(known, _)| *known == found).unwrap();
+            let _ = tch::no_grad(|| tensor.shallow_clone().fill_(0.0));
+        }
+        assert_eq!(left, [""; 0], "{name}");
+    }
+}
+
+#[test]
+fn texts_are_longer_where_their_context_is_stretched() {
+    let of = |rope_scaling| LlamaConfig {
+        rope_scaling,
+        max_position_embeddings: 100,
+        ..LlamaConfig::new(48, 32, 40, 2, 4)
+    };
+    let linear = RopeScaling::Linear { factor: 4.0 };
+    let dynamic = RopeScaling::Dynamic { factor: 2.5 };
+    for (scaling, expected) in [
+        (None, 100),
+        (Some(linear), 100),
+        (Some(dynamic), 250),
+        (Some(RopeScaling::yarn(4.0, 50)), 200),
+        (Some(RopeScaling::yarn(1.0, 50)), 100),
+    ] {
+        assert_eq!(of(scaling.clone()).context_len(), expected, "{scaling:?}");
+    }
+}
+
+#[test]
 fn random_weights_depend_on_the_seed_and_nothing_else() {
     let config = LlamaConfig::new(48, 32, 40, 2, 4);
     let model = |seed| {

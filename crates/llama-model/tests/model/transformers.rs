@@ -58,6 +58,36 @@ fn logits_far_into_a_text_equal_transformers() {
     }
 }
 
+/// Dynamic NTK rotates each new token by the length that the text has then, and leaves the keys before it as they are.
+#[test]
+fn a_text_that_is_continued_beyond_the_context_equals_transformers() {
+    for name in MODELS {
+        let golden = golden(name);
+        let (prompt, rest) = golden.continued_input_ids.split_at(golden.continued_from);
+        let model = stored(name);
+        let mut session = model.open(1, golden.continued_input_ids.len()).unwrap();
+        let mut rows = vec![session.prefill(&[(0, prompt)]).unwrap()];
+        rows.extend(rest.iter().map(|&token| session.step(&[(0, token)]).unwrap()));
+        let difference = max_difference(&Tensor::cat(&rows, 0), &matrix(&golden.continued_logits));
+        assert!(difference < TOLERANCE, "{name}: {difference}");
+    }
+}
+
+#[test]
+fn a_prompt_beyond_the_context_is_read_as_a_whole_text() {
+    for name in MODELS {
+        let golden = golden(name);
+        let model = stored(name);
+        let mut session = model.open(2, golden.long_input_ids.len()).unwrap();
+        let prompts: [(usize, &[i64]); 2] = [(1, &golden.input_ids), (0, &golden.long_input_ids)];
+        let actual = session.prefill(&prompts).unwrap();
+        let last = |rows: &[Vec<f32>]| matrix(&rows[rows.len() - 1..]);
+        let expected = Tensor::cat(&[last(&golden.logits), last(&golden.long_last_logits)], 0);
+        let difference = max_difference(&actual, &expected);
+        assert!(difference < TOLERANCE, "{name}: {difference}");
+    }
+}
+
 #[test]
 fn loss_and_gradients_of_every_parameter_equal_transformers() {
     for name in MODELS {

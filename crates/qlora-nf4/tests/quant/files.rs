@@ -63,7 +63,7 @@ fn a_written_checkpoint_equals_quantising_while_loading() {
         assert_eq!(a, b, "{quantization:?}");
         assert_eq!(source.tensor("model.norm.weight", &[128]).unwrap().kind(), Kind::Float);
         let weight = store.tensor(&format!("{LAYER}.weight")).unwrap();
-        let there_and_back = quantization.round_trip(&weight, weight.kind()).unwrap();
+        let there_and_back = quantization.round_trip("w", &weight, weight.kind()).unwrap();
         assert_eq!(there_and_back, ours.dense_weight(Kind::BFloat16).unwrap(), "{quantization:?}");
     }
 }

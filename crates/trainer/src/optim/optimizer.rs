@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use nn_core::TorchContext;
+use nn_core::{TorchContext, all_finite};
 use tch::{Kind, Tensor, no_grad_guard};
 use weights::TensorStore;
 
@@ -68,6 +68,20 @@ impl Optimizer {
     /// Returns the parameters under their names.
     pub fn parameters(&self) -> &[(String, Tensor)] {
         &self.parameters
+    }
+
+    /// Names the parameters that hold NaN or infinity.
+    ///
+    /// # Errors
+    /// [`TrainError::Torch`] when libtorch refuses.
+    pub(crate) fn not_finite(&self) -> Result<Vec<String>, TrainError> {
+        let mut names = Vec::new();
+        for (name, tensor) in &self.parameters {
+            if !all_finite(tensor)? {
+                names.push(name.clone());
+            }
+        }
+        Ok(names)
     }
 
     /// Sets the gradients that backward passes have summed up to 0.

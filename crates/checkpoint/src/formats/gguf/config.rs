@@ -13,6 +13,17 @@ pub(super) const ROPE_FREQS: &str = "rope_freqs.weight";
 /// Relative difference of equal numbers in single precision.
 const TOLERANCE: f64 = 1e-4;
 
+/// Settings of other architectures that change what is computed, and the value beside 0 that changes nothing.
+const NEUTRAL: [(&str, f64); 7] = [
+    ("attention.scale", 0.0),
+    ("attention.clamp_kqv", 0.0),
+    ("attn_logit_softcapping", 0.0),
+    ("final_logit_softcapping", 0.0),
+    ("logit_scale", 1.0),
+    ("residual_scale", 1.0),
+    ("embedding_scale", 1.0),
+];
+
 /// Metadata of one file.
 struct Fields<'a> {
     path: &'a Path,
@@ -27,6 +38,11 @@ impl<'a> Fields<'a> {
             actual: actual.into(),
             expected: expected.into(),
         }
+    }
+
+    /// Refuses the value that the file states.
+    fn refuse_stated(&self, field: &str, expected: impl Into<String>) -> CheckpointError {
+        self.refuse(field, self.metadata.get(field).map_or_else(|| "missing".to_owned(), short), expected)
     }
 
     fn get<T>(
@@ -80,6 +96,13 @@ pub(super) fn read(file: &GgufFile) -> Result<LlamaConfig, CheckpointError> {
         let expected = "mixtures of experts are not supported";
         return Err(fields.refuse(&own("expert_count"), experts.to_string(), expected));
     }
+    for (key, neutral) in NEUTRAL {
+        let key = own(key);
+        #[expect(clippy::float_cmp, reason = "a setting, not a result")]
+        if fields.number(&key)?.is_some_and(|value| value != 0.0 && value != neutral) {
+            return Err(fields.refuse_stated(&key, "scores and states are used as they are"));
+        }
+    }
     let embedding = file.info("token_embd.weight")?.shape;
     let layers = fields.needed(&own("block_count"))?;
     let layers = usize::try_from(layers).ok().filter(|&layers| layers <= 1 << 16).ok_or_else(|| {
@@ -130,8 +153,10 @@ pub(super) fn read(file: &GgufFile) -> Result<LlamaConfig, CheckpointError> {
     };
     let kind = file.info("blk.0.attn_q.weight").ok().and_then(|info| info.ggml_type.kind());
     config.torch_dtype = Some(kind.and_then(Dtype::from_kind).unwrap_or(Dtype::Float32).to_string());
+    // Before what is computed from it, and after.
     config.validate().map_err(CheckpointError::in_file(file.path()))?;
     config.rope_scaling = scaling(file, &fields, &config)?;
+    config.validate().map_err(CheckpointError::in_file(file.path()))?;
     Ok(config)
 }
 
@@ -157,17 +182,46 @@ fn scaling(
         return llama3(file, fields, config).map(Some);
     }
     let own = |key: &str| format!("{}.rope.{key}", config.family.gguf_architecture);
+    let number = |key: &str| fields.number(&own(key));
     let field = own("scaling.type");
-    let factor = fields.number(&own("scaling.factor"))?.or(fields.number(&own("scale_linear"))?);
+    let factor = number("scaling.factor")?.or(number("scale_linear")?);
     match (fields.text(&field)?, factor) {
-        (Some("linear") | None, Some(factor)) if (factor - 1.0).abs() > TOLERANCE && factor > 0.0 => {
+        (Some("yarn"), _) => {
+            let original = fields.integer(&own("scaling.original_context_length"))?;
+            yarn(fields, &own, original.unwrap_or(config.max_position_embeddings), factor.unwrap_or(1.0))
+                .map(Some)
+        }
+        (Some("linear") | None, Some(factor)) if (factor - 1.0).abs() > TOLERANCE => {
             Ok(Some(RopeScaling::Linear { factor }))
         }
         (Some("none" | "linear") | None, _) => Ok(None),
         (Some(other), _) => {
-            Err(fields.refuse(&field, other, "none, linear and Llama 3's rope_freqs are supported"))
+            Err(fields.refuse(&field, other, "none, linear, yarn and Llama 3's rope_freqs are supported"))
         }
     }
+}
+
+/// Reads `YaRN`'s settings. llama.cpp scales cosines and sines by what follows from the factor, times `attn_factor`; its converter
+/// states transformers' `attention_factor` as `yarn_attn_factor`.
+fn yarn(
+    fields: &Fields<'_>,
+    own: &dyn Fn(&str) -> String,
+    original: i64,
+    factor: f64,
+) -> Result<RopeScaling, CheckpointError> {
+    let log_multiplier = own("scaling.yarn_log_multiplier");
+    if fields.number(&log_multiplier)?.is_some_and(|value| value != 0.0) {
+        return Err(fields.refuse_stated(&log_multiplier, "only attn_factor is supported"));
+    }
+    let number = |key: &str| fields.number(&own(key));
+    let mut scaling = RopeScaling::yarn(factor, original);
+    if let RopeScaling::Yarn { attention_factor, beta_fast, beta_slow, .. } = &mut scaling {
+        *attention_factor *= number("scaling.attn_factor")?.unwrap_or(1.0);
+        *attention_factor = number("scaling.yarn_attn_factor")?.unwrap_or(*attention_factor);
+        *beta_fast = number("scaling.yarn_beta_fast")?.unwrap_or(*beta_fast);
+        *beta_slow = number("scaling.yarn_beta_slow")?.unwrap_or(*beta_slow);
+    }
+    Ok(scaling)
 }
 
 /// Finds Llama 3's parameters from the divisors they give.

@@ -56,6 +56,11 @@ impl ModelFiles for GgufFiles {
         self.file.info("blk.0.attn_q.weight").ok()?.ggml_type.kind()
     }
 
+    fn tensor_shape(&self, name: &str) -> Result<Option<Vec<i64>>, CheckpointError> {
+        let in_file = TensorName::parse(name).map_or_else(|| name.to_owned(), |tensor| tensor.gguf());
+        Ok(Some(self.file.info(&in_file)?.shape))
+    }
+
     fn tokenizer(&self) -> Result<LlamaTokenizer, CheckpointError> {
         Ok(LlamaTokenizer::from_parts(&self.tokenizer_parts()?)?)
     }

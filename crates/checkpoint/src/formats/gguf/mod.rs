@@ -9,6 +9,7 @@ mod write;
 use std::path::{Path, PathBuf};
 
 use merge::Proof;
+use nn_core::UnknownSettings;
 use weights::GgufFile;
 
 use crate::CheckpointError;
@@ -45,7 +46,7 @@ impl Format for Gguf {
         }
     }
 
-    fn open(&self, path: &Path) -> Result<Box<dyn ModelFiles>, CheckpointError> {
+    fn open(&self, path: &Path, _: UnknownSettings) -> Result<Box<dyn ModelFiles>, CheckpointError> {
         Ok(Box::new(files::GgufFiles::open(path)?))
     }
 

@@ -26,7 +26,7 @@ pub(super) fn write(dir: &Path, model: &MergedModel<'_>) -> Result<Proof, Checkp
         Precision::Q8_0 => GgmlType::Q8_0,
         Precision::AsBase | Precision::Of(_) => plain(model.kind()),
     };
-    let mut metadata = metadata(model.config());
+    let mut metadata = metadata(model.config())?;
     metadata.insert(1, ("general.name".to_owned(), GgufValue::Text(model.name().to_owned())));
     metadata.insert(2, ("general.file_type".to_owned(), GgufValue::Unsigned(file_type(main))));
     if main == GgmlType::Q8_0 {

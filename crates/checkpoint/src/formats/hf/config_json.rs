@@ -34,6 +34,10 @@ fn config_json(model: &MergedModel<'_>) -> Result<Value, CheckpointError> {
     let field = if config.get("dtype").is_some() { "dtype" } else { "torch_dtype" };
     config[field] = model.dtype().into();
     config["vocab_size"] = model.config().vocab_size.into();
+    let tied = model.config().tie_word_embeddings;
+    if config.get("tie_word_embeddings").and_then(Value::as_bool).unwrap_or(false) != tied {
+        config["tie_word_embeddings"] = tied.into();
+    }
     if let Some(fields) = config.as_object_mut() {
         fields.shift_remove("quantization_config");
     }

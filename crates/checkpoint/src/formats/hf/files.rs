@@ -6,10 +6,10 @@ use std::sync::OnceLock;
 
 use llama_model::LlamaConfig;
 use llama_tokenizer::{LlamaTokenizer, TokenizerParts};
-use nn_core::{Dtype, LinearSource};
+use nn_core::{Dtype, LinearSource, NnError, TorchContext, UnknownSettings};
 use qlora_nf4::{Quantization, StoredSource, is_quantized, read_quantization_config};
 use serde_json::Value;
-use tch::{Device, Kind};
+use tch::{Device, Kind, Tensor};
 use weights::{CheckpointSource, TensorStore};
 
 use crate::CheckpointError;
@@ -28,8 +28,30 @@ pub(in crate::formats) struct HuggingFaceFiles {
 }
 
 impl HuggingFaceFiles {
-    pub(in crate::formats) fn open(dir: &Path) -> Result<Self, CheckpointError> {
-        Ok(Self { dir: dir.to_owned(), config: LlamaConfig::from_dir(dir)?, store: OnceLock::new() })
+    pub(in crate::formats) fn open(dir: &Path, unknown: UnknownSettings) -> Result<Self, CheckpointError> {
+        let path = dir.join("config.json");
+        let (config, notes) = LlamaConfig::read_file(&path, unknown)?;
+        for note in notes {
+            tracing::warn!("`{}`: {note}", path.display());
+        }
+        let mut files = Self { dir: dir.to_owned(), config, store: OnceLock::new() };
+        if files.config.tie_word_embeddings && files.has_own_head()? {
+            let text = "tie_word_embeddings is true, but the weights hold a head of their own";
+            tracing::warn!("`{}`: {text}: `lm_head.weight` is used, as in transformers 5", path.display());
+            files.config.tie_word_embeddings = false;
+        }
+        Ok(files)
+    }
+
+    /// Tells whether the weights hold a head other than the embedding; false where they cannot be read, which is told when they
+    /// are asked for.
+    fn has_own_head(&self) -> Result<bool, CheckpointError> {
+        let [embedding, head] = ["model.embed_tokens.weight", "lm_head.weight"];
+        let Ok(store) = self.store() else { return Ok(false) };
+        if !store.contains(embedding) || !store.contains(head) {
+            return Ok(false);
+        }
+        Ok(!are_equal(&store.tensor(embedding)?, &store.tensor(head)?)?)
     }
 
     fn store(&self) -> Result<&TensorStore, CheckpointError> {
@@ -39,6 +61,18 @@ impl HuggingFaceFiles {
         let store = TensorStore::open(&self.dir)?;
         Ok(self.store.get_or_init(|| store))
     }
+}
+
+/// Compares two tensors, in float32 where they are stored in different precisions.
+fn are_equal(one: &Tensor, other: &Tensor) -> Result<bool, NnError> {
+    if one.size() != other.size() {
+        return Ok(false);
+    }
+    if one.f_kind().op("kind")? == other.f_kind().op("kind")? {
+        return Ok(one.f_equal(other).op("equal")?);
+    }
+    let float = |xs: &Tensor| xs.f_to_kind(Kind::Float).op("to_kind");
+    Ok(float(one)?.f_equal(&float(other)?).op("equal")?)
 }
 
 impl ModelFiles for HuggingFaceFiles {
@@ -68,6 +102,12 @@ impl ModelFiles for HuggingFaceFiles {
         Ok(Some(self.store()?.info(name)?.kind))
     }
 
+    fn tensor_shape(&self, name: &str) -> Result<Option<Vec<i64>>, CheckpointError> {
+        let store = self.store()?;
+        let packed = is_quantized(store) && linear_weights(&self.config).contains(name);
+        Ok(if packed { None } else { Some(store.info(name)?.shape) })
+    }
+
     fn stated_quantization(&self) -> Result<Option<Quantization>, CheckpointError> {
         let config = read_json(&self.dir.join("config.json"))?;
         let loading = CheckpointError::loading(&self.dir);
@@ -84,14 +124,14 @@ impl ModelFiles for HuggingFaceFiles {
 
     fn unread_tensors(&self) -> Result<Vec<String>, CheckpointError> {
         let store = self.store()?;
-        let read: Vec<String> = self.config.tensor_shapes().into_iter().map(|(name, _)| name).collect();
+        let read: BTreeSet<String> = self.config.tensor_shapes().into_iter().map(|(name, _)| name).collect();
         let quantised = if is_quantized(store) { linear_weights(&self.config) } else { BTreeSet::new() };
         // Codes, scales and states of a quantised weight are named after it.
         let is_part = |name: &str| {
             let path = name.rsplit_once(".weight").map(|(path, _)| path).or(name.strip_suffix(".SCB"));
             path.is_some_and(|path| quantised.contains(&format!("{path}.weight")))
         };
-        let is_read = |name: &str| read.iter().any(|known| known == name) || is_part(name);
+        let is_read = |name: &str| read.contains(name) || is_part(name);
         Ok(store.names().filter(|name| !is_read(name)).map(str::to_owned).collect())
     }
 

@@ -8,6 +8,7 @@ mod shards;
 use std::path::{Path, PathBuf};
 
 use merge::Proof;
+use nn_core::UnknownSettings;
 
 pub(super) use config_json::write_configs;
 pub(super) use files::HuggingFaceFiles;
@@ -35,8 +36,8 @@ impl Format for HuggingFace {
         Ok(path.join("config.json").exists().then(|| path.to_owned()))
     }
 
-    fn open(&self, path: &Path) -> Result<Box<dyn ModelFiles>, CheckpointError> {
-        Ok(Box::new(HuggingFaceFiles::open(path)?))
+    fn open(&self, path: &Path, unknown: UnknownSettings) -> Result<Box<dyn ModelFiles>, CheckpointError> {
+        Ok(Box::new(HuggingFaceFiles::open(path, unknown)?))
     }
 
     fn supports(&self) -> Supports {

@@ -6,7 +6,7 @@ use llama_model::{LlamaConfig, TokenIds};
 use llama_tokenizer::{LlamaTokenizer, TokenizerParts};
 use nn_core::{Dtype, LinearSource, NnError, TorchContext};
 use tch::{Device, Kind, Tensor};
-use weights::{TensorStore, WeightsError};
+use weights::{TensorStore, WeightsError, read_text};
 
 use super::names::{Cut, meta_name};
 use super::params::Params;
@@ -14,6 +14,7 @@ use crate::CheckpointError;
 use crate::chat_template::template_in_dir;
 use crate::model_files::ModelFiles;
 use crate::row_order::from_pairs;
+use crate::text_file::MAX_CONFIG_BYTES;
 use crate::tokenizer_files::copy_tokenizer_files;
 
 /// File that states the shape.
@@ -34,15 +35,17 @@ impl MetaFiles {
     /// [`CheckpointError`] when the file or a shard is missing or damaged, or they do not fit each other.
     pub(super) fn open(dir: &Path) -> Result<Self, CheckpointError> {
         let path = dir.join(PARAMS);
-        let text = std::fs::read_to_string(&path)
+        let text = read_text(&path, MAX_CONFIG_BYTES)
             .map_err(|source| CheckpointError::Read { path: path.clone(), source })?;
         let params: Params = serde_json::from_str(&text)
             .map_err(|source| CheckpointError::Params { path: path.clone(), source })?;
         let shards = shard_paths(dir)?.into_iter().map(|path| TensorStore::open_file(&path));
         let shards = shards.collect::<Result<Vec<_>, _>>()?;
         let mut files = Self { dir: dir.to_owned(), config: params.config(None, None), shards };
-        let vocab_size = files.whole_shape("model.embed_tokens.weight")?[0];
-        let intermediate_size = files.whole_shape("model.layers.0.mlp.gate_proj.weight")?[0];
+        let rows =
+            |name: &str| Ok::<_, CheckpointError>(files.whole_shape(name)?.first().copied().unwrap_or(0));
+        let vocab_size = rows("model.embed_tokens.weight")?;
+        let intermediate_size = rows("model.layers.0.mlp.gate_proj.weight")?;
         files.config = params.config(Some(vocab_size), Some(intermediate_size));
         files.config.tie_word_embeddings = files.is_tied()?;
         let kind = files.shards[0].info("norm.weight")?.kind;
@@ -137,6 +140,10 @@ impl ModelFiles for MetaFiles {
         stated.and_then(Dtype::kind).or(Some(Kind::Float))
     }
 
+    fn tensor_shape(&self, name: &str) -> Result<Option<Vec<i64>>, CheckpointError> {
+        self.whole_shape(name).map(Some)
+    }
+
     /// Takes the special tokens from the tokenizer: `params.json` leaves them to it.
     fn complete_config(&self) -> Result<LlamaConfig, CheckpointError> {
         let tokenizer = self.tokenizer()?;
@@ -206,7 +213,7 @@ fn shard_paths(dir: &Path) -> Result<Vec<PathBuf>, CheckpointError> {
         let name = entry.file_name();
         name.to_str()?.strip_prefix("consolidated.")?.strip_suffix(".pth")?.parse::<usize>().ok()
     });
-    let count = numbers.max().map_or(1, |last| last + 1);
+    let count = numbers.max().map_or(1, |last| last.saturating_add(1));
     let paths: Vec<PathBuf> = (0..count.min(1000)).map(|index| shard_path(dir, index)).collect();
     match paths.iter().find(|path| !path.exists()) {
         None => Ok(paths),

@@ -10,6 +10,7 @@ mod write;
 use std::path::{Path, PathBuf};
 
 use merge::Proof;
+use nn_core::UnknownSettings;
 
 use crate::CheckpointError;
 use crate::format::{Format, Supports};
@@ -33,7 +34,7 @@ impl Format for Meta {
         Ok(files::is_directory(path).then(|| path.to_owned()))
     }
 
-    fn open(&self, path: &Path) -> Result<Box<dyn ModelFiles>, CheckpointError> {
+    fn open(&self, path: &Path, _: UnknownSettings) -> Result<Box<dyn ModelFiles>, CheckpointError> {
         Ok(Box::new(files::MetaFiles::open(path)?))
     }
 

@@ -10,6 +10,7 @@ use clap::error::ErrorKind;
 use llama_finetune::FinetuneError;
 use nn_core::UnknownDtype;
 
+use crate::ranges::bounded;
 use crate::spelling::normalised;
 
 /// A request that cannot be met as it was made: exit code 2.
@@ -25,9 +26,11 @@ pub(crate) fn usage(text: impl Into<String>) -> anyhow::Error {
 /// Parses the command line in both spellings (`--base_model`, `--base-model`), runs the program, and reports a failure
 /// once, on stderr.
 pub fn main_with<Args: Parser>(run: impl FnOnce(Args) -> anyhow::Result<()>) -> ExitCode {
-    let args = match Args::try_parse_from(normalised(std::env::args_os())) {
+    let mut command = bounded(Args::command());
+    let parsed = command.try_get_matches_from_mut(normalised(std::env::args_os()));
+    let args = match parsed.and_then(|matches| Args::from_arg_matches(&matches)) {
         Ok(args) => args,
-        Err(error) => return refuse(&error),
+        Err(error) => return refuse(&error.format(&mut command)),
     };
     tracing_subscriber::fmt()
         .without_time()

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use clap::{CommandFactory, Parser};
+use clap::{Command, CommandFactory, Parser};
 use xtask::flag_page::{compare, page};
 
 use crate::{compare as comparing, evaluate, finetune, generate, merge, pretrain, unmerge};
@@ -14,9 +14,9 @@ fn introduction(guide: Option<&str>) -> String {
     )
 }
 
-#[test]
-fn flag_pages_are_what_the_programs_take() {
-    let programs = [
+/// Every program's flags, and its guide.
+pub(crate) fn programs() -> [(Command, Option<&'static str>); 7] {
+    [
         (finetune::FinetuneArgs::command(), Some("finetune.md")),
         (generate::GenerateArgs::command(), Some("generate.md")),
         (merge::MergeArgs::command(), Some("merge.md")),
@@ -24,9 +24,13 @@ fn flag_pages_are_what_the_programs_take() {
         (evaluate::EvaluateArgs::command(), None),
         (comparing::CompareArgs::command(), None),
         (pretrain::PretrainArgs::command(), None),
-    ];
+    ]
+}
+
+#[test]
+fn flag_pages_are_what_the_programs_take() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).unwrap();
-    let wrong: Vec<String> = programs
+    let wrong: Vec<String> = programs()
         .into_iter()
         .filter_map(|(command, guide)| {
             let name = command.get_name().to_owned();

@@ -14,6 +14,7 @@ pub mod generate;
 pub mod merge;
 pub mod output;
 pub mod pretrain;
+mod ranges;
 mod signals;
 mod spelling;
 pub mod unmerge;

@@ -17,6 +17,7 @@ use trainer::{LrScheduler, OptimizerKind, TrainConfig};
 
 use crate::compute::Quantize;
 use crate::exit::usage;
+use crate::ranges::check_table;
 use crate::spelling::{parse_optimizer, parse_targets, parse_variant};
 
 /// A run, fully decided. Names and defaults of the first group are those of `finetune.py` in tloen/alpaca-lora; the second
@@ -230,6 +231,7 @@ impl FinetuneConfig {
     /// A sentence about the first that is wrong.
     pub(crate) fn validate(&self) -> Result<()> {
         let refuse = |text: String| Err(usage(text));
+        check_table(&toml::Table::try_from(self).context("cannot look at the settings")?)?;
         if self.base_model.trim().is_empty() {
             return refuse("--base_model is missing: the directory of the base model".to_owned());
         }

@@ -1,0 +1,217 @@
+//! Ranges of the whole numbers that flags and run files take: the one place where they are bounded, before they drive any work.
+
+use std::any::TypeId;
+use std::num::NonZeroU32;
+
+use clap::{Arg, Command};
+use toml::{Table, Value};
+
+use crate::exit::Usage;
+
+/// Name, least and most of every whole number.
+const RANGES: &[(&str, i128, i128)] = &[
+    ("batch_size", 1, 1 << 16),
+    ("cutoff_len", 2, 1 << 20),
+    ("eval_steps", 1, 1_000_000_000),
+    ("logging_steps", 1, 1_000_000_000),
+    ("lora_r", 1, 1 << 16),
+    ("max_answer_tokens", 1, 1 << 20),
+    ("max_new_tokens", 0, 1 << 20),
+    ("max_prompt_tokens", 1, 1 << 20),
+    ("max_rows", 1, 1 << 12),
+    ("max_seconds", 1, 31_536_000),
+    ("max_steps", 1, 1_000_000_000),
+    ("micro_batch_size", 1, 1 << 16),
+    ("num_beams", 1, 1 << 8),
+    ("num_epochs", 1, 1_000_000),
+    ("queue_len", 1, 1 << 20),
+    ("records", 1, 1_000_000_000),
+    ("samples", 0, 1_000_000_000),
+    ("save_steps", 1, 1_000_000_000),
+    ("save_total_limit", 1, 1_000_000),
+    ("seed", 0, i64::MAX as i128),
+    ("server_port", 0, u16::MAX as i128),
+    ("shards", 1, 64),
+    ("show", 0, 1_000_000_000),
+    ("threads", 1, 1 << 12),
+    ("top_k", 0, 1 << 24),
+    ("val_set_size", 0, 1_000_000_000),
+    ("warmup_steps", 0, 1_000_000_000),
+];
+
+/// Checks a whole number, given as text, against the range of its name; a message begins with `shown`.
+fn check(name: &str, shown: &str, text: &str) -> Result<i128, Usage> {
+    let range = RANGES.iter().find(|(known, ..)| *known == name);
+    let (least, most) = range.map_or((i128::MIN, i128::MAX), |&(_, least, most)| (least, most));
+    match text.trim().parse::<i128>() {
+        Ok(value) if (least..=most).contains(&value) => Ok(value),
+        Ok(value) => {
+            Err(Usage(format!("{shown} is {value}; it has to be at least {least} and at most {most}")))
+        }
+        Err(_) => {
+            let expected = format!("a whole number of at least {least} and at most {most}");
+            Err(Usage(format!("{shown} is `{text}`; expected {expected}")))
+        }
+    }
+}
+
+/// Checks the whole numbers of a run file.
+///
+/// # Errors
+/// [`Usage`] for the first that is out of its range.
+pub(crate) fn check_table(settings: &Table) -> Result<(), Usage> {
+    for (name, value) in settings {
+        if let Value::Integer(number) = value {
+            check(name, name, &number.to_string())?;
+        }
+    }
+    Ok(())
+}
+
+/// Gives every flag of a whole number its range, and lets every number be negative, so that it is told why it may not.
+pub(crate) fn bounded(command: Command) -> Command {
+    command.mut_args(|arg| {
+        let (name, of) = (arg.get_id().to_string(), arg.get_value_parser().type_id());
+        if of == TypeId::of::<f64>() {
+            arg.allow_negative_numbers(true)
+        } else if of == TypeId::of::<usize>() {
+            parsed::<usize>(arg, name)
+        } else if of == TypeId::of::<u16>() {
+            parsed::<u16>(arg, name)
+        } else if of == TypeId::of::<u32>() {
+            parsed::<u32>(arg, name)
+        } else if of == TypeId::of::<u64>() {
+            parsed::<u64>(arg, name)
+        } else if of == TypeId::of::<i64>() {
+            parsed::<i64>(arg, name)
+        } else if of == TypeId::of::<NonZeroU32>() {
+            parsed::<NonZero>(arg, name)
+        } else {
+            arg
+        }
+    })
+}
+
+/// A type of whole numbers.
+trait Whole: Sized {
+    /// Type of the flag's value.
+    type Value: Clone + Send + Sync + 'static;
+
+    /// Converts a number in range.
+    fn convert(number: i128) -> Option<Self::Value>;
+}
+
+macro_rules! whole {
+    ($($of:ty),*) => {
+        $(impl Whole for $of {
+            type Value = Self;
+
+            fn convert(number: i128) -> Option<Self> {
+                Self::try_from(number).ok()
+            }
+        })*
+    };
+}
+whole!(usize, u16, u32, u64, i64);
+
+/// Stands for [`NonZeroU32`], which is made of an `u32`.
+struct NonZero;
+
+impl Whole for NonZero {
+    type Value = NonZeroU32;
+
+    fn convert(number: i128) -> Option<NonZeroU32> {
+        u32::try_from(number).ok().and_then(NonZeroU32::new)
+    }
+}
+
+fn parsed<T: Whole>(arg: Arg, name: String) -> Arg {
+    arg.allow_negative_numbers(true).value_parser(move |text: &str| {
+        let number = check(&name, &format!("--{name}"), text)?;
+        T::convert(number).ok_or_else(|| Usage(format!("--{name} is {number}; it has to be smaller")))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::{CommandFactory, Parser};
+
+    use super::*;
+
+    #[derive(Debug, Parser)]
+    #[command(rename_all = "snake_case")]
+    struct Program {
+        #[arg(long, default_value_t = 8)]
+        batch_size: usize,
+        #[arg(long)]
+        threads: Option<usize>,
+        #[arg(long)]
+        num_epochs: Option<NonZeroU32>,
+        #[arg(long, default_value_t = 1)]
+        lora_r: i64,
+        #[arg(long, default_value_t = 0.0)]
+        scale: f64,
+    }
+
+    fn parse(args: &[&str]) -> Result<clap::ArgMatches, clap::Error> {
+        bounded(Program::command()).try_get_matches_from([&["program"], args].concat())
+    }
+
+    #[test]
+    fn a_number_out_of_its_range_is_told_the_range() {
+        for (args, expected) in [
+            (
+                ["--threads", "4294967296"],
+                "--threads is 4294967296; it has to be at least 1 and at most 4096",
+            ),
+            (["--threads", "-1"], "--threads is -1; it has to be at least 1 and at most 4096"),
+            (["--threads", "0"], "--threads is 0; it has to be at least 1"),
+            (["--num_epochs", "0"], "--num_epochs is 0; it has to be at least 1"),
+            (["--lora_r", "99999999999999999999"], "--lora_r is 99999999999999999999; it has to be"),
+            (["--lora_r", "eight"], "--lora_r is `eight`; expected a whole number of at least 1"),
+            (["--batch_size", "1.5"], "--batch_size is `1.5`; expected a whole number"),
+        ] {
+            let error = parse(&args).unwrap_err();
+            let source = std::error::Error::source(&error).unwrap().to_string();
+            assert!(source.starts_with(expected), "{args:?}: {source}");
+        }
+    }
+
+    #[test]
+    fn numbers_in_range_and_defaults_keep_their_types() {
+        use clap::FromArgMatches;
+        let matches = parse(&["--threads", "2", "--num_epochs", "3", "--scale", "-0.5"]).unwrap();
+        let program = Program::from_arg_matches(&matches).unwrap();
+        assert_eq!((program.threads, program.batch_size, program.lora_r), (Some(2), 8, 1));
+        assert_eq!(program.num_epochs, NonZeroU32::new(3));
+        assert!((program.scale + 0.5).abs() < 1e-12);
+    }
+
+    #[test]
+    fn every_whole_number_of_every_program_has_a_range() {
+        for (command, _) in crate::flag_page_tests::programs() {
+            let name = command.get_name().to_owned();
+            for arg in command.get_arguments() {
+                let of = arg.get_value_parser().type_id();
+                let is_whole = [
+                    TypeId::of::<usize>(),
+                    TypeId::of::<u16>(),
+                    TypeId::of::<u32>(),
+                    TypeId::of::<u64>(),
+                    TypeId::of::<i64>(),
+                    TypeId::of::<NonZeroU32>(),
+                ];
+                if is_whole.iter().any(|whole| of == *whole) {
+                    let id = arg.get_id().as_str();
+                    assert!(RANGES.iter().any(|(known, ..)| *known == id), "{name} --{id}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_run_file_has_the_ranges_of_the_flags() {
+        let table: Table = "threads = 4294967296".parse().unwrap();
+        assert!(check_table(&table).unwrap_err().to_string().contains("at most 4096"));
+    }
+}

@@ -129,6 +129,19 @@ impl LlamaConfig {
         Ok(())
     }
 
+    /// Checks that the heads share `hidden_size` evenly, for a file that does not state their width.
+    ///
+    /// # Errors
+    /// [`ModelError::Config`] where they do not.
+    pub fn check_heads_divide(&self) -> Result<(), ModelError> {
+        let (heads, hidden) = (self.num_attention_heads, self.hidden_size);
+        if heads < 1 || hidden % heads == 0 {
+            return Ok(());
+        }
+        let expected = format!("it has to divide hidden_size {hidden} where head_dim is not stated");
+        Err(ModelError::config("num_attention_heads", heads.to_string(), expected))
+    }
+
     /// Returns the longest text that the model can be used for, in tokens: `max_position_embeddings`, or what dynamic NTK or `YaRN`
     /// stretch the trained context to, where that is more.
     pub fn context_len(&self) -> i64 {

@@ -92,7 +92,10 @@ impl LlamaConfig {
             ));
         }
         config.num_key_value_heads = fields.integer("num_key_value_heads")?.unwrap_or(heads);
-        config.head_dim = fields.integer("head_dim")?.or(family.head_dim).unwrap_or(config.head_dim);
+        match fields.integer("head_dim")?.or(family.head_dim) {
+            Some(head_dim) => config.head_dim = head_dim,
+            None => config.check_heads_divide()?,
+        }
         let context = fields.integer("max_position_embeddings")?;
         let context = context.or(fields.integer("max_sequence_length")?);
         config.max_position_embeddings = context.unwrap_or(family.max_position_embeddings);
@@ -246,6 +249,7 @@ mod tests {
             (r#", "hidden_act": "gelu""#, "hidden_act"),
             (r#", "num_key_value_heads": 3"#, "num_key_value_heads"),
             (r#", "head_dim": 7"#, "head_dim"),
+            (r#", "hidden_size": 30"#, "num_attention_heads"),
             (r#", "rope_scaling": {"type": "longrope", "factor": 2.0}"#, "rope_scaling.type"),
             (r#", "rope_parameters": {"rope_type": "longrope"}"#, "rope_parameters.rope_type"),
             (r#", "rope_scaling": {"rope_type": "linear"}"#, "rope_scaling.factor"),

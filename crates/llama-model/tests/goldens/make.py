@@ -3,7 +3,7 @@
     python make.py [OUTPUT_DIRECTORY [SHARED_DATA_DIRECTORY]]
 
 Each directory holds a two-layer model of one family in 16-bit weights, and what transformers computes with them in
-float32. `stories.json` is a small excerpt of the same for two trained models that are not part of the repository; it
+float32. `config_keys.json` lists the keys of transformers' configurations. `stories.json` is a small excerpt of the same for two trained models that are not part of the repository; it
 is left alone when their directory (by default `../shared/data` beside the workspace) is absent.
 """
 
@@ -210,12 +210,19 @@ def stories(shared):
         }
 
 
+def config_keys():
+    """Every key that transformers knows of these configurations."""
+    names = ["LlamaConfig", "Qwen2Config", "Qwen3Config"]
+    return {name: sorted(getattr(transformers, name)().to_dict()) for name in names}
+
+
 def main():
     torch.set_num_threads(1)
     out = Path(sys.argv[1]) if len(sys.argv) > 1 else HERE
     shared = Path(sys.argv[2]) if len(sys.argv) > 2 else HERE.parents[4] / "shared" / "data"
     for seed, (name, (kind, changes)) in enumerate(FAMILIES.items()):
         make_family(out, name, kind, changes, seed)
+    (out / "config_keys.json").write_text(json.dumps(config_keys()) + "\n")
     if shared.is_dir():
         (out / "stories.json").write_text(json.dumps(dict(stories(shared))) + "\n")
     else:

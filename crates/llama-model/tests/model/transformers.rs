@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use crate::common::{MODELS, golden, goldens, load, logits, matrix, max_difference, stored, trainable};
-use llama_model::{FAMILIES, LlamaConfig};
+use llama_model::{CONFIG_KEYS, FAMILIES, LlamaConfig};
 use nn_core::{CausalLm, Mode, TokenBatch};
 use serde::Deserialize;
 use tch::{Kind, Tensor};
@@ -44,6 +44,17 @@ fn every_family_has_a_model_of_transformers() {
     let configs = MODELS.map(|name| LlamaConfig::from_dir(&goldens().join(name)).unwrap());
     for family in FAMILIES {
         assert!(configs.iter().any(|config| config.family == *family), "{family:?}");
+    }
+}
+
+#[test]
+fn every_key_of_transformers_configurations_stands_in_the_table() {
+    let text = std::fs::read_to_string(goldens().join("config_keys.json")).unwrap();
+    for (class, keys) in serde_json::from_str::<BTreeMap<String, Vec<String>>>(&text).unwrap() {
+        assert!(keys.len() > 50, "{class}");
+        for key in keys {
+            assert!(CONFIG_KEYS.iter().any(|(known, _)| *known == key), "{class}: {key}");
+        }
     }
 }
 

@@ -120,8 +120,9 @@ pub(super) fn read(file: &GgufFile) -> Result<LlamaConfig, CheckpointError> {
     );
     config.family = family;
     config.num_key_value_heads = fields.heads(&own("attention.head_count_kv"))?.unwrap_or(heads);
-    if let Some(width) = fields.integer(&own("attention.key_length"))? {
-        config.head_dim = width;
+    match fields.integer(&own("attention.key_length"))? {
+        Some(width) => config.head_dim = width,
+        None => config.check_heads_divide().map_err(CheckpointError::in_file(file.path()))?,
     }
     for field in [own("rope.dimension_count"), own("attention.value_length")] {
         if let Some(width) = fields.integer(&field)?.filter(|&width| width != config.head_dim) {

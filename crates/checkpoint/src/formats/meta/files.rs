@@ -50,6 +50,7 @@ impl MetaFiles {
         files.config.tie_word_embeddings = files.is_tied()?;
         let kind = files.shards[0].info("norm.weight")?.kind;
         files.config.torch_dtype = Dtype::from_kind(kind).map(|dtype| dtype.to_string());
+        files.config.check_heads_divide().map_err(CheckpointError::in_file(&path))?;
         files.config.validate().map_err(CheckpointError::in_file(&path))?;
         Ok(files)
     }

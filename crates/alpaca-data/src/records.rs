@@ -51,7 +51,12 @@ pub fn load_training_texts(
 }
 
 fn read_file(path: &Path) -> Result<String, DataError> {
-    let bytes = std::fs::read(path).map_err(|source| DataError::Read { path: path.to_owned(), source })?;
+    let failed = |source| DataError::Read { path: path.to_owned(), source };
+    // Opening a named pipe would wait for a writer, and a device has no end.
+    if path.exists() && !path.is_file() {
+        return Err(failed(std::io::Error::other("it is not a regular file")));
+    }
+    let bytes = std::fs::read(path).map_err(failed)?;
     String::from_utf8(bytes).map_err(|error| DataError::NotText {
         path: path.to_owned(),
         offset: error.utf8_error().valid_up_to(),

@@ -66,6 +66,14 @@ fn files_without_records_are_refused() {
 }
 
 #[test]
+fn a_device_or_a_directory_is_refused_without_reading_on_for_ever() {
+    for path in [Path::new("/dev/zero"), Path::new(env!("CARGO_MANIFEST_DIR"))] {
+        let error = load_records(path, BadRecords::Refuse).unwrap_err();
+        assert!(matches!(error, DataError::Read { .. }), "{error}");
+    }
+}
+
+#[test]
 fn a_file_that_is_not_text_is_refused_with_the_offset() {
     let error = parse_records(b"[{\"a\": \"\xff\"}]", BadRecords::Refuse).unwrap_err().to_string();
     assert!(error.contains("the byte at 8 is wrong"), "{error}");

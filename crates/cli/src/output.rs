@@ -7,6 +7,9 @@ use anyhow::{Context, Result};
 use indicatif::{BinaryBytes, HumanCount};
 use serde::Serialize;
 
+/// Bytes of a text that is read as a whole.
+pub(crate) const MAX_TEXT_BYTES: u64 = 4 << 30;
+
 /// Writes data to stdout; a reader that has gone away is no failure.
 pub fn print(text: &str) {
     let mut stdout = std::io::stdout().lock();

@@ -9,6 +9,7 @@ use super::args::FinetuneArgs;
 use super::recipe::Recipe;
 use super::settings::FinetuneConfig;
 use crate::exit::usage;
+use crate::output::MAX_TEXT_BYTES;
 
 /// Decides every setting of a run.
 ///
@@ -35,7 +36,7 @@ pub(crate) fn resolve(args: &FinetuneArgs) -> Result<FinetuneConfig> {
 }
 
 fn read_run_file(path: &Path) -> Result<Table> {
-    let text = std::fs::read_to_string(path)
+    let text = weights::read_text(path, MAX_TEXT_BYTES)
         .map_err(|error| usage(format!("cannot read config `{}`: {error}", path.display())))?;
     text.parse().map_err(|error: toml::de::Error| {
         let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or_default();

@@ -15,6 +15,7 @@ use super::answer::{config_of, finish_name};
 use super::prompts::Prompt;
 use super::source::Loaded;
 use crate::exit::usage;
+use crate::output::MAX_TEXT_BYTES;
 
 /// One line of the input. Fields of other names are left alone.
 #[derive(Debug, Deserialize)]
@@ -96,7 +97,8 @@ pub(crate) fn run(
 
 /// Reads all prompts before any is answered, so that a mistake in the last line does not show up after an hour.
 fn read_prompts(path: &Path) -> Result<Vec<Fields>> {
-    let text = std::fs::read_to_string(path).with_context(|| format!("cannot read `{}`", path.display()))?;
+    let text = weights::read_text(path, MAX_TEXT_BYTES)
+        .with_context(|| format!("cannot read `{}`", path.display()))?;
     let mut prompts = Vec::new();
     for (number, line) in (1..).zip(text.lines()) {
         if line.trim().is_empty() {

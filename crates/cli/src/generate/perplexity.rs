@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 use llama_finetune::{answer_perplexity, text_perplexity};
 
 use super::source::Loaded;
-use crate::output::print;
+use crate::output::{MAX_TEXT_BYTES, print};
 
 /// Prints the perplexity of a file: the answers of Alpaca records when its name ends in `.json` or `.jsonl`, a text
 /// otherwise, read in windows of the model's context that overlap by half.
@@ -20,8 +20,8 @@ pub(crate) fn run(source: &Loaded, path: &Path) -> Result<()> {
         (result, format!("the answers of {} records", records.len()))
     } else {
         let context = source.model.config().context_len() as usize;
-        let file =
-            std::fs::read_to_string(path).with_context(|| format!("cannot read `{}`", path.display()))?;
+        let file = weights::read_text(path, MAX_TEXT_BYTES)
+            .with_context(|| format!("cannot read `{}`", path.display()))?;
         let result = text_perplexity(&source.model, &text.tokenizer, &file)?;
         (result, format!("a text, in windows of {context} tokens"))
     };

@@ -7,8 +7,9 @@ use nn_core::{CausalLm, DecodeSession, NnError, TorchContext};
 use tch::Tensor;
 
 use crate::greedy::Best;
+use crate::logprobs::{POSITIONS, logprobs};
 use crate::request::{Active, Progress};
-use crate::{FinishReason, Generation, InferError, Request, RequestId, TokenText};
+use crate::{FinishReason, Generation, InferError, Request, RequestId, TokenLogprob, TokenText};
 
 /// Event of a request.
 #[derive(Debug)]
@@ -20,6 +21,9 @@ pub enum BatchEvent {
         /// New text that can be shown: whole characters, nothing that may become a stop string; perhaps nothing. All
         /// pieces of a request together are the text of its generation.
         text: String,
+        /// Log-probabilities of the tokens added since the last event, where they are asked for: of the new token, and
+        /// before the first one of the prompt's.
+        logprobs: Vec<TokenLogprob>,
     },
     /// It has its answer, and holds no rows any more.
     Finished {
@@ -149,8 +153,13 @@ impl<'a> Batcher<'a> {
         }
         let (begun, waiting): (Vec<Active>, Vec<Active>) =
             std::mem::take(&mut self.active).into_iter().partition(|active| active.begun);
+        let (scored, waiting): (Vec<Active>, Vec<Active>) =
+            waiting.into_iter().partition(Active::wants_prompt_logprobs);
         self.run(begun, &mut events);
         self.run(waiting, &mut events);
+        for active in scored {
+            self.run(vec![active], &mut events);
+        }
         events
     }
 
@@ -178,14 +187,14 @@ impl<'a> Batcher<'a> {
     /// One pass of the model over `requests`, which all have begun or all wait; those that go on are active afterwards.
     fn run(&mut self, requests: Vec<Active>, events: &mut Vec<BatchEvent>) {
         let (requests, done): (Vec<Active>, Vec<Active>) =
-            requests.into_iter().partition(|active| active.limit > 0);
+            requests.into_iter().partition(|active| active.limit > 0 || active.wants_prompt_logprobs());
         for active in done {
             self.end(active, FinishReason::Length, events);
         }
         if requests.is_empty() {
             return;
         }
-        let pass = match Pass::run(&mut *self.session, &requests) {
+        let mut pass = match Pass::run(&mut *self.session, &requests) {
             Ok(pass) => pass,
             Err(error) => return fail(requests, error, events),
         };
@@ -194,22 +203,32 @@ impl<'a> Batcher<'a> {
         for mut active in requests {
             let id = active.id;
             let rows: Vec<usize> = active.next_tokens().into_iter().map(|(row, _)| row).collect();
-            if !pass.is_finite(&rows) {
+            let mut scored = pass.prompt_logprobs.iter().filter_map(|token| token.logprob);
+            if !pass.is_finite(&rows) || scored.any(f32::is_nan) {
                 let error = self.not_finite();
                 events.push(BatchEvent::Failed { id, error });
+                continue;
+            }
+            if active.limit == 0 {
+                // Only its prompt was asked about.
+                let logprobs = std::mem::take(&mut pass.prompt_logprobs);
+                events.push(BatchEvent::Token { id, text: String::new(), logprobs });
+                self.end(active, FinishReason::Length, events);
                 continue;
             }
             let progress = pass
                 .logits_of(rows.into_iter())
                 .and_then(|(logits, best)| active.advance(&logits, best, self.decoder, &mut self.scratch));
             match progress {
-                Ok(Progress { text, copies, finish }) => {
+                Ok(Progress { text, logprobs, copies, finish }) => {
+                    let mut all = std::mem::take(&mut pass.prompt_logprobs);
+                    all.extend(logprobs);
                     active.begun = true;
                     for copy in &copies {
                         parents[active.rows[copy.to]] = active.rows[copy.from];
                         copied = true;
                     }
-                    events.push(BatchEvent::Token { id, text });
+                    events.push(BatchEvent::Token { id, text, logprobs: all });
                     match finish {
                         Some(finish) => self.end(active, finish, events),
                         None => self.active.push(active),
@@ -240,7 +259,7 @@ impl<'a> Batcher<'a> {
         match active.into_generation(finish, self.decoder) {
             Ok((rest, generation)) => {
                 if !rest.is_empty() {
-                    events.push(BatchEvent::Token { id, text: rest });
+                    events.push(BatchEvent::Token { id, text: rest, logprobs: Vec::new() });
                 }
                 events.push(BatchEvent::Finished { id, generation });
             }
@@ -257,11 +276,21 @@ struct Pass {
     best: Best,
     /// The session's row that each row of `logits` belongs to.
     rows: Vec<usize>,
+    /// Log-probabilities of the one prompt that was read, where they are asked for.
+    prompt_logprobs: Vec<TokenLogprob>,
 }
 
 impl Pass {
     fn run(session: &mut dyn DecodeSession, requests: &[Active]) -> Result<Self, NnError> {
-        let (rows, logits): (Vec<usize>, Tensor) = if requests.iter().all(|active| active.begun) {
+        let mut prompt_logprobs = Vec::new();
+        let (rows, logits): (Vec<usize>, Tensor) = if let [active] = requests
+            && active.wants_prompt_logprobs()
+        {
+            let row = active.rows[0];
+            let (logprobs, logits) = read_scored(session, row, &active.prompt, active.top())?;
+            prompt_logprobs = logprobs;
+            (vec![row], logits)
+        } else if requests.iter().all(|active| active.begun) {
             let mut tokens: Vec<(usize, i64)> = requests.iter().flat_map(Active::next_tokens).collect();
             tokens.sort_unstable();
             let logits = session.step(&tokens)?;
@@ -272,7 +301,7 @@ impl Pass {
             (prompts.iter().map(|&(row, _)| row).collect(), session.prefill(&prompts)?)
         };
         let best = Best::of(&logits)?;
-        Ok(Self { logits, best, rows })
+        Ok(Self { logits, best, rows, prompt_logprobs })
     }
 
     /// Checks that the logits of some of the session's rows are numbers.
@@ -296,6 +325,27 @@ impl Pass {
         };
         Ok((logits, best))
     }
+}
+
+/// Reads a prompt into a row; returns the log-probabilities of its tokens, and the logits of the next.
+fn read_scored(
+    session: &mut dyn DecodeSession,
+    row: usize,
+    prompt: &[i64],
+    top: usize,
+) -> Result<(Vec<TokenLogprob>, Tensor), NnError> {
+    let first = prompt.iter().take(1).map(|&id| TokenLogprob { id, logprob: None, top: Vec::new() });
+    let mut found: Vec<TokenLogprob> = first.collect();
+    let logits = session.prefill_all(row, prompt, POSITIONS, &mut |logits| {
+        // The logits at a position are of the token after it; those at the last are of the answer's first.
+        let next = &prompt[found.len()..];
+        let count = next.len().min(logits.size()[0] as usize);
+        if count > 0 {
+            found.extend(logprobs(&logits.f_narrow(0, 0, count as i64).op("narrow")?, &next[..count], top)?);
+        }
+        Ok(())
+    })?;
+    Ok((found, logits))
 }
 
 /// The model's failure, for each of the requests it concerns.

@@ -1,5 +1,7 @@
 //! Settings of a generation.
 
+use nn_core::mix_seed;
+
 use crate::InferError;
 
 /// Sampling of the next token. The default is greedy: the most probable token.
@@ -56,6 +58,13 @@ pub struct GenerateConfig {
     pub stop: Vec<String>,
     /// Choice of tokens.
     pub sampling: SamplingConfig,
+    /// Decode the answer behind the prompt's text: a first word keeps the space before it, which a text of its own
+    /// begins without.
+    pub continues_prompt: bool,
+    /// Give the log-probability of each token, and this many of the most probable ones in its place.
+    pub logprobs: Option<usize>,
+    /// Give them for the prompt's tokens too.
+    pub prompt_logprobs: bool,
 }
 
 impl Default for GenerateConfig {
@@ -65,7 +74,20 @@ impl Default for GenerateConfig {
             eos_ids: Vec::new(),
             stop: Vec::new(),
             sampling: SamplingConfig::default(),
+            continues_prompt: false,
+            logprobs: None,
+            prompt_logprobs: false,
         }
+    }
+}
+
+impl SamplingConfig {
+    /// Returns the settings of answer `index` of several that are asked for together: the first draws as if it were alone,
+    /// the others from streams of their own, all decided by the seed.
+    #[must_use]
+    pub fn of_answer(&self, index: usize) -> Self {
+        let seed = if index == 0 { self.seed } else { mix_seed(self.seed, index as u64) };
+        Self { seed, ..self.clone() }
     }
 }
 
@@ -100,6 +122,10 @@ impl GenerateConfig {
             if !holds {
                 return Err(InferError::Setting { name, actual, expected });
             }
+        }
+        if (self.logprobs.is_some() || self.prompt_logprobs) && num_beams > 1 {
+            let expected = "1 where log-probabilities are asked for";
+            return Err(InferError::Setting { name: "num_beams", actual: num_beams as f64, expected });
         }
         Ok(())
     }

@@ -53,7 +53,7 @@ pub fn generate_streaming(
     while !batcher.is_idle() && !cancelled {
         for event in batcher.step() {
             match event {
-                BatchEvent::Token { id, text } if !text.is_empty() && !cancelled => {
+                BatchEvent::Token { id, text, .. } if !text.is_empty() && !cancelled => {
                     cancelled = on_text(place(id), &text).is_break();
                 }
                 BatchEvent::Token { .. } => {}

@@ -6,9 +6,10 @@ use nn_core::TorchContext;
 use tch::{Kind, Tensor};
 
 use crate::beam::{BeamSearch, Copy};
+use crate::logprobs::logprobs;
 use crate::process::process_scores;
-use crate::sequence::{Sequence, read_scores};
-use crate::{FinishReason, GenerateConfig, Generation, InferError, TextStream, TokenText};
+use crate::sequence::{Sequence, read_scores, stream};
+use crate::{FinishReason, GenerateConfig, Generation, InferError, TokenLogprob, TokenText};
 
 /// A prompt and the settings of its generation.
 #[derive(Debug, Clone, PartialEq)]
@@ -57,6 +58,8 @@ pub(crate) struct Active {
 pub(crate) struct Progress {
     /// New text.
     pub(crate) text: String,
+    /// Log-probabilities of what was added, where they are asked for.
+    pub(crate) logprobs: Vec<TokenLogprob>,
     /// Slots to be copied before the next pass.
     pub(crate) copies: Vec<Copy>,
     /// Reason for which the request ended, if it did.
@@ -72,6 +75,16 @@ impl Active {
             Work::Single(Box::new(Sequence::new(&prompt, &config, limit)))
         };
         Self { id, prompt, config, rows, begun: false, limit, work }
+    }
+
+    /// Tells whether the log-probabilities of the prompt are still to be found.
+    pub(crate) fn wants_prompt_logprobs(&self) -> bool {
+        !self.begun && self.config.prompt_logprobs
+    }
+
+    /// Number of most probable tokens to give beside each.
+    pub(crate) fn top(&self) -> usize {
+        self.config.logprobs.unwrap_or_default()
     }
 
     /// Row and token of everything the model has to read next, once it has read the prompt; the row of the prompt before.
@@ -99,7 +112,11 @@ impl Active {
             Work::Single(sequence) => {
                 let token = sequence.choose(logits, best, config, scratch)?;
                 let (text, finish) = sequence.accept(token, config, decoder)?;
-                Ok(Progress { text, finish, copies: Vec::new() })
+                let logprobs = match config.logprobs.filter(|_| finish != Some(FinishReason::Eos)) {
+                    Some(top) => logprobs(logits, &[token], top)?,
+                    None => Vec::new(),
+                };
+                Ok(Progress { text, logprobs, finish, copies: Vec::new() })
             }
             Work::Beams(search) => {
                 let scores = logits.f_log_softmax(-1, Kind::Float).op("log_softmax")?; // [n, V]
@@ -123,7 +140,7 @@ impl Active {
                 }
                 // The best text is known when the search ends.
                 let finish = search.is_done(config).then_some(FinishReason::Length);
-                Ok(Progress { copies, finish, text: String::new() })
+                Ok(Progress { copies, finish, ..Progress::default() })
             }
         }
     }
@@ -142,7 +159,7 @@ impl Active {
             }
             Work::Beams(search) => {
                 let best = search.into_best();
-                let mut stream = TextStream::new(&self.config.stop);
+                let mut stream = stream(&self.prompt, &self.config);
                 let written = best.ids.len() - usize::from(best.finish == FinishReason::Eos);
                 for &id in &best.ids[..written] {
                     stream.push(id, decoder)?;

@@ -25,7 +25,7 @@ impl Sequence {
         let mut text = Vec::with_capacity(prompt.len() + limit);
         text.extend_from_slice(prompt);
         let draws = Draws::new(config.sampling.seed);
-        Self { text, prompt_len: prompt.len(), limit, draws, stream: TextStream::new(&config.stop) }
+        Self { text, prompt_len: prompt.len(), limit, draws, stream: stream(prompt, config) }
     }
 
     /// The last token, which the model has not read yet.
@@ -75,6 +75,12 @@ impl Sequence {
         }
         Ok((shown, if self.stream.stopped() { Some(FinishReason::Stop) } else { finish }))
     }
+}
+
+/// The text of an answer to `prompt`, still empty.
+pub(crate) fn stream(prompt: &[i64], config: &GenerateConfig) -> TextStream {
+    let before = if config.continues_prompt { prompt } else { &[] };
+    TextStream::after(before, &config.stop)
 }
 
 /// Copies `[.., V]` float32 into `scratch`.

@@ -18,6 +18,8 @@ const REPLACEMENT: char = '\u{FFFD}';
 /// Tokens that may wait for the rest of a character. It has at most four bytes, but each token may end one and begin
 /// another; what is still none after so many is not text.
 const PATIENCE: usize = 16;
+/// Tokens of the text before that are decoded with the first ones.
+const CONTEXT: usize = 16;
 
 /// Incremental decoder of one growing list of tokens.
 ///
@@ -27,6 +29,8 @@ const PATIENCE: usize = 16;
 #[derive(Debug, Clone, Default)]
 pub struct TextStream {
     ids: Vec<i64>,
+    /// `ids[..context]` are of a text before this one.
+    context: usize,
     /// `ids[window..decoded]` are decoded before a new token for its context; `ids[..decoded]` are in `text`.
     window: usize,
     decoded: usize,
@@ -42,6 +46,12 @@ impl TextStream {
     pub fn new(stop: &[String]) -> Self {
         let stop = stop.iter().filter(|stop| !stop.is_empty()).cloned().collect();
         Self { stop, ..Self::default() }
+    }
+
+    /// Creates a text that continues the text of the tokens `before`: its first word keeps the space before it.
+    pub fn after(before: &[i64], stop: &[String]) -> Self {
+        let before = &before[before.len().saturating_sub(CONTEXT)..];
+        Self { ids: before.to_vec(), context: before.len(), decoded: before.len(), ..Self::new(stop) }
     }
 
     /// Appends a token; returns what can be given out now, perhaps nothing.
@@ -82,23 +92,29 @@ impl TextStream {
 
     /// Returns all tokens so far.
     pub fn ids(&self) -> &[i64] {
-        &self.ids
+        &self.ids[self.context..]
     }
 
     pub(crate) fn into_parts(self) -> (Vec<i64>, String) {
-        let Self { ids, mut text, given, .. } = self;
+        let Self { mut ids, context, mut text, given, .. } = self;
         text.truncate(given);
-        (ids, text)
+        (ids.split_off(context), text)
     }
 
     /// Adds the text of the tokens that are not yet in it, unless they end in an unfinished character.
     fn decode(&mut self, decoder: &dyn TokenText, end: bool) -> Result<(), InferError> {
         let decode = |ids: &[i64]| decoder.decode(ids).map_err(InferError::Decode);
-        let (old, new) = (&self.ids[self.window..self.decoded], &self.ids[self.decoded..]);
+        let new = &self.ids[self.decoded..];
         if new.is_empty() {
             return Ok(());
         }
-        let (before, after) = (decode(old)?, decode(&self.ids[self.window..])?);
+        let mut before = decode(&self.ids[self.window..self.decoded])?;
+        // The text before was cut within a character, which would undo the bytes behind it.
+        while self.decoded == self.context && self.window < self.decoded && before.starts_with(REPLACEMENT) {
+            self.window += 1;
+            before = decode(&self.ids[self.window..self.decoded])?;
+        }
+        let after = decode(&self.ids[self.window..])?;
         if after.ends_with(REPLACEMENT) && new.len() < PATIENCE && !end {
             return Ok(());
         }

@@ -95,6 +95,23 @@ proptest! {
     }
 
     #[test]
+    fn a_continuation_is_what_it_adds_to_the_text_before(before in texts(), ids in texts()) {
+        let old = Pieces.decode(&before).unwrap();
+        // Of the last tokens alone, which are all that is decoded.
+        prop_assume!(!Pieces.decode(&before[before.len().saturating_sub(12)..]).unwrap().is_empty());
+        let whole = Pieces.decode(&[&before[..], &ids].concat()).unwrap();
+        let mut stream = TextStream::after(&before, &[]);
+        let mut text = String::new();
+        for &id in &ids {
+            text.push_str(stream.push(id, &Pieces).unwrap());
+        }
+        text.push_str(stream.finish(&Pieces).unwrap());
+        prop_assert_eq!(&text, whole.strip_prefix(&old).unwrap());
+        prop_assert_eq!(stream.ids(), ids);
+        prop_assert_eq!(stream.text(), text);
+    }
+
+    #[test]
     fn a_text_ends_before_the_first_stop_string(ids in texts(), stops in prop::sample::subsequence(vec!["EN", " a", "好x", "the END", "..", "a a"], 1..4)) {
         let whole = Pieces.decode(&ids).unwrap();
         // The first that is complete, not the first that begins.

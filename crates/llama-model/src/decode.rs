@@ -70,8 +70,51 @@ impl<'a> Session<'a> {
         Ok(())
     }
 
-    /// The prompts stand one after another without padding, and each attends to itself, as in training.
+    /// Reads prompts; returns the logits at the last position of each.
     fn read(&mut self, prompts: &[(usize, &[i64])]) -> Result<Tensor, NnError> {
+        let hidden = self.read_hidden(prompts)?;
+        let mut end = 0;
+        let last: Vec<i64> = prompts
+            .iter()
+            .map(|(_, prompt)| {
+                end += prompt.len() as i64;
+                end - 1
+            })
+            .collect();
+        let hidden = hidden.f_index_select(0, &self.model.indices(&last)?).op("index_select")?; // [n, C]
+        let logits = self.model.logits(&self.model.final_norm(&hidden)?)?;
+        self.keep(prompts);
+        Ok(logits)
+    }
+
+    /// Reads a prompt; gives `each` the logits at all positions, `positions` at a time, and returns the last.
+    fn read_all(
+        &mut self,
+        (row, prompt): (usize, &[i64]),
+        positions: usize,
+        each: &mut dyn FnMut(&Tensor) -> Result<(), NnError>,
+    ) -> Result<Tensor, NnError> {
+        let hidden = self.model.final_norm(&self.read_hidden(&[(row, prompt)])?)?; // [T, C]
+        let mut logits = None;
+        for hidden in hidden.f_split(positions.max(1) as i64, 0).op("split")? {
+            let part = self.model.logits(&hidden)?; // [n, V]
+            each(&part)?;
+            logits = Some(part.f_narrow(0, part.size()[0] - 1, 1).op("narrow")?);
+        }
+        self.keep(&[(row, prompt)]);
+        logits.ok_or(NnError::Room { row, tokens: 0, capacity: self.capacity })
+    }
+
+    /// Notes the prompts that the rows hold now.
+    fn keep(&mut self, prompts: &[(usize, &[i64])]) {
+        for &(row, prompt) in prompts {
+            self.rows[row].extend_from_slice(prompt);
+        }
+    }
+
+    /// Hidden states after the last layer, `[N, C]`. The prompts stand one after another without padding, and each attends to
+    /// itself, as in training.
+    fn read_hidden(&mut self, prompts: &[(usize, &[i64])]) -> Result<Tensor, NnError> {
         self.check(prompts.iter().map(|&(row, prompt)| (row, prompt.len())))?;
         let model = self.model;
         let lens: Vec<usize> = prompts.iter().map(|(_, prompt)| prompt.len()).collect();
@@ -101,20 +144,7 @@ impl<'a> Session<'a> {
                 sequences.attend(q, k, v)
             })?;
         }
-        let mut end = 0;
-        let last: Vec<i64> = lens
-            .iter()
-            .map(|&len| {
-                end += len as i64;
-                end - 1
-            })
-            .collect();
-        let hidden = hidden.f_index_select(0, &model.indices(&last)?).op("index_select")?; // [n, C]
-        let logits = model.logits(&model.final_norm(&hidden)?)?;
-        for &(row, prompt) in prompts {
-            self.rows[row].extend_from_slice(prompt);
-        }
-        Ok(logits)
+        Ok(hidden)
     }
 
     fn advance(&mut self, tokens: &[(usize, i64)]) -> Result<Tensor, NnError> {
@@ -207,6 +237,16 @@ impl<'a> Session<'a> {
 impl DecodeSession for Session<'_> {
     fn prefill(&mut self, prompts: &[(usize, &[i64])]) -> Result<Tensor, NnError> {
         tch::no_grad(|| self.read(prompts))
+    }
+
+    fn prefill_all(
+        &mut self,
+        row: usize,
+        prompt: &[i64],
+        positions: usize,
+        each: &mut dyn FnMut(&Tensor) -> Result<(), NnError>,
+    ) -> Result<Tensor, NnError> {
+        tch::no_grad(|| self.read_all((row, prompt), positions, each))
     }
 
     fn step(&mut self, tokens: &[(usize, i64)]) -> Result<Tensor, NnError> {

@@ -39,6 +39,29 @@ pub trait DecodeSession {
     /// fails. The rows are as they were before, or empty.
     fn prefill(&mut self, prompts: &[(usize, &[i64])]) -> Result<Tensor, NnError>;
 
+    /// Reads a prompt into a row as [`DecodeSession::prefill`] does, and gives `each` the logits at all its positions, in
+    /// order, at most `positions` at a time: `[n, V]`, float32. Returns those at the last, `[1, V]`.
+    ///
+    /// # Errors
+    /// Those of [`DecodeSession::prefill`], and what `each` fails with.
+    fn prefill_all(
+        &mut self,
+        row: usize,
+        prompt: &[i64],
+        positions: usize,
+        each: &mut dyn FnMut(&Tensor) -> Result<(), NnError>,
+    ) -> Result<Tensor, NnError> {
+        // One token after another: correct for every session, and slow.
+        let _ = positions;
+        let mut logits = self.prefill(&[(row, &prompt[..prompt.len().min(1)])])?;
+        each(&logits)?;
+        for &id in prompt.iter().skip(1) {
+            logits = self.step(&[(row, id)])?;
+            each(&logits)?;
+        }
+        Ok(logits)
+    }
+
     /// Appends one token to each of the given rows; returns the logits of the next, `[n, V]`, float32, in the order
     /// given. Rows `0..n` in order are read where they lie; any other choice is copied first.
     ///

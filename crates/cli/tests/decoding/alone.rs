@@ -21,7 +21,13 @@ fn prompts() -> Vec<Vec<i64>> {
 }
 
 fn config(sampling: SamplingConfig) -> GenerateConfig {
-    GenerateConfig { max_new_tokens: 30, eos_ids: vec![2, 17], stop: vec!["31 6".to_owned()], sampling }
+    GenerateConfig {
+        max_new_tokens: 30,
+        eos_ids: vec![2, 17],
+        stop: vec!["31 6".to_owned()],
+        sampling,
+        ..GenerateConfig::default()
+    }
 }
 
 fn alone(model: &Llama, prompt: &[i64], config: &GenerateConfig) -> Generation {
@@ -98,7 +104,7 @@ fn requests_that_join_leave_and_are_cancelled_change_no_other() {
         }
         for event in batcher.step() {
             match event {
-                BatchEvent::Token { id, text } => texts.entry(id).or_default().push_str(&text),
+                BatchEvent::Token { id, text, .. } => texts.entry(id).or_default().push_str(&text),
                 BatchEvent::Finished { id, generation } => {
                     let request = requests.remove(&id).unwrap();
                     assert_eq!(generation, alone(&model, &request.prompt, &request.config), "{request:?}");

@@ -3,7 +3,7 @@
 use super::*;
 use crate::fixed_step::{FixedStep, span};
 use crate::{FAMILIES, LlamaConfig, RandomSource};
-use nn_core::LinearSource;
+use nn_core::{LinearSource, TokenBatch};
 use tch::Device;
 
 /// The same sums in another order, in float32, of logits of about one.
@@ -47,6 +47,33 @@ fn open(model: &Llama, rows: usize, capacity: usize) -> Session<'_> {
 
 fn off(a: &Tensor, b: &Tensor) -> f64 {
     (a.to(Device::Cpu) - b.to(Device::Cpu)).abs().max().double_value(&[])
+}
+
+#[test]
+fn logits_of_all_positions_are_those_of_training() {
+    let prompt = PROMPTS[0];
+    for model in models(Device::Cpu) {
+        let batch = TokenBatch::from_sequences([(prompt, prompt)]);
+        let hidden = tch::no_grad(|| model.hidden_states(&batch, Mode::Eval)).unwrap();
+        let expected = tch::no_grad(|| model.logits(&hidden)).unwrap(); // [T, V]
+        for positions in [1, 2, 64] {
+            let mut session = Session::open(&model, 2, 40).unwrap();
+            let mut parts = Vec::new();
+            let last = session.prefill_all(1, prompt, positions, &mut |logits| {
+                assert!(logits.size()[0] <= positions as i64);
+                parts.push(logits.shallow_clone());
+                Ok(())
+            });
+            let all = Tensor::cat(&parts, 0);
+            assert_eq!(all.size(), expected.size());
+            assert!(off(&all, &expected) < SAME);
+            assert!(off(&last.unwrap(), &expected.narrow(0, prompt.len() as i64 - 1, 1)) < SAME);
+            // The row goes on as after an ordinary prefill.
+            let mut ordinary = Session::open(&model, 2, 40).unwrap();
+            let _ = ordinary.prefill(&[(1, prompt)]).unwrap();
+            assert!(off(&session.step(&[(1, 4)]).unwrap(), &ordinary.step(&[(1, 4)]).unwrap()) < SAME);
+        }
+    }
 }
 
 #[test]

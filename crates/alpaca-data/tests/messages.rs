@@ -60,6 +60,8 @@ fn refused(records: &Value, chat: Option<&str>) -> String {
 struct Golden {
     template: String,
     source: String,
+    /// The same with `{% generation %}` around the answers.
+    tagged: String,
     messages: Vec<Message>,
     input_ids: Vec<i64>,
     assistant_mask: Vec<u8>,
@@ -70,9 +72,10 @@ fn tokens_and_labels_equal_transformers_apply_chat_template() {
     let text = std::fs::read_to_string(root().join("crates/alpaca-data/tests/goldens/chat.json")).unwrap();
     let goldens: Vec<Golden> = serde_json::from_str(&text).unwrap();
     assert_eq!(goldens.len(), 4);
-    for golden in goldens {
-        let texts =
-            read(&json!([{ "messages": golden.messages }]), &templates(Some(&golden.source))).unwrap();
+    for (golden, source) in
+        goldens.iter().flat_map(|golden| [(golden, &golden.source), (golden, &golden.tagged)])
+    {
+        let texts = read(&json!([{ "messages": golden.messages }]), &templates(Some(source))).unwrap();
         let examples = tokenized(&texts, false, 512);
         assert_eq!(examples[0].input_ids, golden.input_ids, "{}", golden.template);
         let mask: Vec<u8> = examples[0].labels.iter().map(|&label| u8::from(label != IGNORE_INDEX)).collect();
@@ -80,6 +83,28 @@ fn tokens_and_labels_equal_transformers_apply_chat_template() {
         let whole = tokenized(&texts, true, 512);
         assert_eq!(whole[0].labels, golden.input_ids, "{}", golden.template);
     }
+}
+
+#[test]
+fn what_a_template_marks_is_learnt_and_no_more() {
+    let marked = "{% for m in messages %}<{{ m.role }}>{% if m.role == 'assistant' %}{% generation %}{{ m.content }}\
+                  {% endgeneration %}{% else %}{{ m.content }}{% endif %}</s>{% endfor %}";
+    let mut turns = json!([
+        { "role": "user", "content": "Hi" },
+        { "role": "assistant", "content": "Ho" },
+        { "role": "user", "content": "And?" },
+        { "role": "assistant", "content": "No." },
+    ]);
+    let texts = read(&json!([{ "messages": turns }]), &templates(Some(marked))).unwrap();
+    assert_eq!(texts[0].text, "<user>Hi</s><assistant>Ho</s><user>And?</s><assistant>No.</s>");
+    assert_eq!(learnt(&texts[0]), ["Ho", "No."]);
+    turns[1]["weight"] = 0.into();
+    let texts = read(&json!([{ "messages": turns }]), &templates(Some(marked))).unwrap();
+    assert_eq!(learnt(&texts[0]), ["No."]);
+    let in_a_macro = "{% macro f(m) %}<{{ m.role }}>{% generation %}{{ m.content }}{% endgeneration %}{% endmacro %}\
+                      {% for m in messages %}{{ f(m) }}{% endfor %}";
+    let error = refused(&json!([{ "messages": turns }]), Some(in_a_macro));
+    assert!(error.contains("not output where it stands"), "{error}");
 }
 
 #[test]

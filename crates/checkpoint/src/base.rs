@@ -9,6 +9,7 @@ use nn_core::{Dtype, LinearSource, NnError, UnknownSettings};
 use qlora_nf4::{QuantError, Quantization, QuantizingSource};
 use tch::{Device, Kind};
 
+use crate::chat_tokens::tokens_in_dir;
 use crate::format::Format;
 use crate::formats::{FORMATS, HuggingFace};
 use crate::memory::auto_kind;
@@ -98,6 +99,19 @@ impl Base {
     /// When a file that should hold it cannot be read.
     pub fn chat_template(&self) -> Result<Option<String>, CheckpointError> {
         self.files.chat_template()
+    }
+
+    /// Returns the special tokens that a chat template sees, by the names of its variables: `bos_token`, `unk_token`,
+    /// `additional_special_tokens` and others. A token that a file says there is none of is null.
+    pub fn chat_tokens(&self, tokenizer: &LlamaTokenizer) -> serde_json::Map<String, serde_json::Value> {
+        let ids = [
+            ("bos_token", Some(tokenizer.bos_id())),
+            ("eos_token", Some(tokenizer.eos_id())),
+            ("unk_token", tokenizer.unk_id()),
+        ];
+        let known =
+            ids.into_iter().filter_map(|(name, id)| Some((name.to_owned(), tokenizer.token(id?)?.into())));
+        known.chain(tokens_in_dir(&self.dir)).collect()
     }
 
     /// Opens a source of its layers on `device`, in `kind`; `None` keeps the stored one. Quantised layers stay so as

@@ -9,6 +9,7 @@
 
 mod base;
 mod chat_template;
+mod chat_tokens;
 mod config;
 mod error;
 mod fill;

@@ -10,7 +10,6 @@ use llama_tokenizer::LlamaTokenizer;
 /// # Errors
 /// When the file that should hold it cannot be read.
 pub(crate) fn chat_template(base: &Base, tokenizer: &LlamaTokenizer) -> Result<Option<ChatTemplate>> {
-    let token = |id| tokenizer.token(id).unwrap_or_default();
-    let (bos, eos) = (token(tokenizer.bos_id()), token(tokenizer.eos_id()));
-    Ok(base.chat_template()?.map(|source| ChatTemplate::new(source, &bos, &eos)))
+    let tokens = base.chat_tokens(tokenizer);
+    Ok(base.chat_template()?.map(|source| ChatTemplate::new(source, "", "").with_tokens(&tokens)))
 }

@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 
 use crate::json::{kind, take_string};
 use crate::record_format::Format;
-use crate::{Message, Templates, TrainingText};
+use crate::{ChatTemplate, Message, Templates, TrainingText};
 
 pub(super) struct Messages;
 
@@ -64,9 +64,38 @@ fn read(turn: Value) -> Result<(Message, bool), String> {
     Ok((Message { role: role.to_owned(), content }, learnt))
 }
 
+/// Renders a conversation whose template marks the answers itself, as transformers' `{% generation %}` does.
+fn render_marked(
+    messages: &[Message],
+    answers: &[usize],
+    template: &ChatTemplate,
+) -> Result<TrainingText, String> {
+    let last = *answers.last().ok_or("has no turn of the assistant to learn")?;
+    let messages = &messages[..=last];
+    let (text, spans) =
+        template.render_spans(messages).map_err(|reason| format!("does not fit the template: {reason}"))?;
+    let turns = (0..=last).filter(|&index| messages[index].role == "assistant");
+    let learnt: Vec<bool> = turns.map(|index| answers.contains(&index)).collect();
+    let all = learnt.iter().all(|&learnt| learnt);
+    if !all && spans.len() != learnt.len() {
+        return Err(format!(
+            "has answers of `\"weight\": 0`, but the chat template marks {} parts as answers of {}, so that it cannot be \
+             told which to leave out",
+            spans.len(),
+            learnt.len()
+        ));
+    }
+    let answers =
+        spans.into_iter().enumerate().filter(|(index, _)| all || learnt[*index]).map(|(_, span)| span);
+    Ok(TrainingText { text, answers: answers.collect(), add_special_tokens: false })
+}
+
 /// Renders a conversation up to its last answer: turns after it teach nothing.
 fn render(messages: &[Message], answers: &[usize], templates: &Templates) -> Result<TrainingText, String> {
     let refused = |reason| format!("does not fit the template: {reason}");
+    if let Some(template) = templates.chat.as_ref().filter(|template| template.has_generation()) {
+        return render_marked(messages, answers, template);
+    }
     let mut spans = Vec::new();
     let mut add_special_tokens = true;
     for &index in answers {

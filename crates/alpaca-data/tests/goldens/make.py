@@ -67,6 +67,7 @@ def main(out: Path) -> None:
                 {
                     "template": name,
                     "source": template,
+                    "tagged": tagged,
                     "messages": messages,
                     "input_ids": plain,
                     "assistant_mask": encoded["assistant_masks"],

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use infer::GenerateConfig;
+use infer::{GenerateConfig, TokenLogprob};
 use tokio::sync::Notify;
 
 use crate::lock::lock;
@@ -73,19 +73,28 @@ pub(crate) enum Failure {
     Stopping,
 }
 
+/// Part of an answer.
+#[derive(Debug, Default, Clone, PartialEq)]
+pub(crate) struct Piece {
+    pub(crate) text: String,
+    /// Tokens of the answer so far.
+    pub(crate) tokens: usize,
+    /// Log-probabilities of the tokens that it adds, where they are asked for; the first piece has the prompt's too.
+    pub(crate) logprobs: Vec<TokenLogprob>,
+}
+
 /// Progress of an answer.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Update {
-    /// More text, and the number of tokens so far.
-    Text(String, usize),
+    /// More of it.
+    Piece(Piece),
     /// Its end; nothing follows.
     End(Result<Outcome, Failure>),
 }
 
 #[derive(Debug, Default)]
 struct Buffer {
-    text: String,
-    tokens: usize,
+    piece: Piece,
     end: Option<Result<Outcome, Failure>>,
 }
 
@@ -121,9 +130,8 @@ impl AnswerReceiver {
             let changed = self.0.changed.notified();
             {
                 let mut buffer = lock(&self.0.buffer);
-                if !buffer.text.is_empty() {
-                    let text = std::mem::take(&mut buffer.text);
-                    return Update::Text(text, buffer.tokens);
+                if !buffer.piece.text.is_empty() || !buffer.piece.logprobs.is_empty() {
+                    return Update::Piece(std::mem::take(&mut buffer.piece));
                 }
                 if let Some(end) = buffer.end.take() {
                     return Update::End(end);
@@ -134,12 +142,16 @@ impl AnswerReceiver {
     }
 
     /// Waits for the whole answer.
-    pub(crate) async fn all(mut self) -> Result<(String, Outcome), Failure> {
-        let mut text = String::new();
+    pub(crate) async fn all(mut self) -> Result<(Piece, Outcome), Failure> {
+        let mut all = Piece::default();
         loop {
             match self.next().await {
-                Update::Text(more, _) => text.push_str(&more),
-                Update::End(end) => return end.map(|outcome| (text, outcome)),
+                Update::Piece(Piece { text, tokens, logprobs }) => {
+                    all.text.push_str(&text);
+                    all.tokens = tokens;
+                    all.logprobs.extend(logprobs);
+                }
+                Update::End(end) => return end.map(|outcome| (all, outcome)),
             }
         }
     }
@@ -157,12 +169,13 @@ impl PendingAnswer {
         self.shared.cancelled.load(Ordering::Acquire)
     }
 
-    /// Appends text to the answer, which has `tokens` tokens now.
-    pub(crate) fn write(&self, text: &str, tokens: usize) {
-        if !text.is_empty() {
+    /// Appends to the answer, which has `tokens` tokens now.
+    pub(crate) fn write(&self, text: &str, tokens: usize, logprobs: Vec<TokenLogprob>) {
+        if !text.is_empty() || !logprobs.is_empty() {
             let mut buffer = lock(&self.shared.buffer);
-            buffer.text.push_str(text);
-            buffer.tokens = tokens;
+            buffer.piece.text.push_str(text);
+            buffer.piece.tokens = tokens;
+            buffer.piece.logprobs.extend(logprobs);
             drop(buffer);
             self.shared.changed.notify_one();
         }

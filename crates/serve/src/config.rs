@@ -35,10 +35,16 @@ pub struct Limits {
     pub queue_time: Duration,
     /// Time an answer may take after that; then it ends as if it had reached its length.
     pub answer_time: Duration,
-    /// Time a client may read nothing of what is sent to it, or pause within its request.
+    /// Time of a request's head, in all, from the connection's beginning or the answer before; time a client may pause
+    /// within a request's body, or read nothing of what is sent to it.
     pub idle_time: Duration,
-    /// Connections at once; more wait to be accepted.
+    /// Least rate at which a request's body has to come, in bytes a second, after `idle_time`.
+    pub body_bytes_per_s: usize,
+    /// Connections at once. A new one takes the place of the one that has been idle for the longest time, or waits.
     pub connections: usize,
+    /// Connections of one address at once (of IPv6, of one network of 64 bits), fewer than `connections` so that others have
+    /// room. A new one takes the place of the address' oldest idle one, or is closed.
+    pub connections_per_address: usize,
 }
 
 impl Default for Limits {
@@ -52,7 +58,9 @@ impl Default for Limits {
             queue_time: Duration::from_secs(60),
             answer_time: Duration::from_secs(600),
             idle_time: Duration::from_secs(60),
+            body_bytes_per_s: 8192,
             connections: 1024,
+            connections_per_address: 768,
         }
     }
 }

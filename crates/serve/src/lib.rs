@@ -3,15 +3,18 @@
 //! A [`Server`] is made of [`Source`]s: models with their tokenizers and templates. Each source has one thread that owns
 //! its model and continues all its requests together; requests wait in a bounded queue that is fair between clients.
 
+mod activity;
 mod answer;
 mod api;
 mod config;
+mod connection;
 mod error;
 mod fair_queue;
 mod listener;
 mod lock;
 mod memory;
 mod metrics;
+mod prepare;
 mod request_queue;
 mod server;
 mod source;

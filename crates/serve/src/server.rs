@@ -12,7 +12,8 @@ use tokio::sync::watch;
 use tokio::time::timeout;
 
 use crate::api::{App, RunningSource, router};
-use crate::listener::{BoundedListener, IdleLimits, Peer};
+use crate::listener::{BoundedListener, Peer};
+use crate::prepare::Preparer;
 use crate::request_queue::RequestQueue;
 use crate::{ServeConfig, ServeError, Source, worker};
 
@@ -68,19 +69,17 @@ impl Server {
         let listener = runtime.block_on(TcpListener::bind(config.address)).map_err(listen)?;
         let address = listener.local_addr().map_err(listen)?;
         config.address = address;
-        let limits = &config.limits;
-        let idle_limits = IdleLimits {
-            reading: limits.queue_time + limits.answer_time + limits.idle_time,
-            writing: limits.idle_time,
-        };
-        let listener = BoundedListener::new(listener, limits.connections, idle_limits);
-        let (mut served, mut workers) = (Vec::new(), Workers::default());
+        let listener = BoundedListener::new(listener, &config.limits);
+        let (preparer, threads) = Preparer::start(config.limits.queue_len)
+            .map_err(|source| ServeError::Thread { what: "prompts".to_owned(), source })?;
+        let mut workers = Workers { preparer: preparer.clone(), threads, sources: Vec::new() };
+        let mut served = Vec::new();
         for source in sources {
             let (source, thread) = start(source, &config)?;
-            workers.0.push((source.queue.clone(), thread));
+            workers.sources.push((source.queue.clone(), thread));
             served.push(Arc::new(source));
         }
-        let app = Arc::new(App { sources: served, config });
+        let app = Arc::new(App { sources: served, config, preparer });
         Ok(Self { runtime, listener, address, app, workers, stop: watch::Sender::new(false) })
     }
 
@@ -100,6 +99,7 @@ impl Server {
     /// [`ServeError::Serve`] when listening fails.
     pub fn run(self) -> Result<(), ServeError> {
         let Self { runtime, listener, app, workers, stop, .. } = self;
+        let places = listener.places();
         let result = runtime.block_on(async {
             let service = router(app).into_make_service_with_connect_info::<Peer>();
             let mut stopped = stop.subscribe();
@@ -113,6 +113,8 @@ impl Server {
                 futures_util::future::Either::Left((result, _)) => return result,
                 futures_util::future::Either::Right(_) => {}
             }
+            // Who asks for nothing is not waited for.
+            places.close_idle();
             if let Ok(result) = timeout(GRACE, &mut serving).await {
                 return result;
             }
@@ -129,20 +131,25 @@ impl Server {
     }
 }
 
-/// Worker threads of the sources; dropping it ends them.
-#[derive(Debug, Default)]
-struct Workers(Vec<(Arc<RequestQueue>, JoinHandle<()>)>);
+/// Threads of the sources, and those that prepare prompts; dropping it ends them.
+#[derive(Debug)]
+struct Workers {
+    preparer: Arc<Preparer>,
+    threads: Vec<JoinHandle<()>>,
+    sources: Vec<(Arc<RequestQueue>, JoinHandle<()>)>,
+}
 
 impl Workers {
     fn stop(&self) {
-        self.0.iter().for_each(|(queue, _)| queue.stop());
+        self.preparer.stop();
+        self.sources.iter().for_each(|(queue, _)| queue.stop());
     }
 }
 
 impl Drop for Workers {
     fn drop(&mut self) {
         self.stop();
-        for (_, thread) in self.0.drain(..) {
+        for thread in self.sources.drain(..).map(|(_, thread)| thread).chain(self.threads.drain(..)) {
             let _ = thread.join();
         }
     }
@@ -161,5 +168,8 @@ fn start(source: Source, config: &ServeConfig) -> Result<(RunningSource, JoinHan
         .spawn(move || worker::run(&requests, &*model, &*decoder, capacity))
         .map_err(|error| ServeError::Thread { what: format!("source `{name}`"), source: error })?;
     let text = crate::api::TextFunctions(text);
-    Ok((RunningSource { name, description, queue, text, templates, eos_ids, vocab_size, capacity }, thread))
+    let stuck = std::sync::OnceLock::new();
+    let source =
+        RunningSource { name, description, queue, text, templates, stuck, eos_ids, vocab_size, capacity };
+    Ok((source, thread))
 }

@@ -14,6 +14,20 @@ pub trait SourceText: TokenText {
     /// # Errors
     /// Whatever stops the tokenizer.
     fn encode(&self, text: &str, add_bos: bool) -> Result<Vec<i64>, BoxError>;
+
+    /// Returns the text of token ids with special tokens as they are spelled.
+    ///
+    /// # Errors
+    /// Whatever stops the tokenizer.
+    fn decode_all(&self, ids: &[i64]) -> Result<String, BoxError> {
+        self.decode(ids)
+    }
+
+    /// Returns the most bytes of text that a token stands for. Longer prompts than the context can hold by it are refused
+    /// before they are tokenised.
+    fn max_token_bytes(&self) -> usize {
+        usize::MAX
+    }
 }
 
 /// Model under a name.

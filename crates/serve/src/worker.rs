@@ -135,11 +135,11 @@ impl Worker<'_> {
 
     fn handle(&mut self, event: BatchEvent) {
         match event {
-            BatchEvent::Token { id, text, .. } => {
+            BatchEvent::Token { id, text, logprobs } => {
                 let Some(active) = self.active.get_mut(&id) else { return };
                 active.token(&self.queue.metrics);
                 active.written += text.len();
-                active.answer.write(&text, active.tokens);
+                active.answer.write(&text, active.tokens, logprobs);
             }
             BatchEvent::Finished { id, generation } => {
                 let Some(active) = self.active.remove(&id) else { return };
@@ -158,7 +158,8 @@ impl Worker<'_> {
     fn finish(&self, active: &Active, generation: &Generation) {
         let metrics = &self.queue.metrics;
         // A stream has given the text already; a beam search gives all of it here.
-        active.answer.write(generation.text.get(active.written..).unwrap_or_default(), generation.ids.len());
+        let rest = generation.text.get(active.written..).unwrap_or_default();
+        active.answer.write(rest, generation.ids.len(), Vec::new());
         let (finish, end) = match generation.finish {
             FinishReason::Eos | FinishReason::Stop => (Finish::Stop, RequestEnd::Stop),
             FinishReason::Length | FinishReason::Cancelled => (Finish::Length, RequestEnd::Length),

@@ -125,16 +125,15 @@ fn unknown_models_are_not_found() {
 fn unsupported_fields_are_refused_by_name_and_unknown_ones_ignored() {
     let server = start_plain();
     for (path, field, value) in [
-        ("completions", "n", json!(2)),
-        ("completions", "echo", json!(true)),
-        ("completions", "logprobs", json!(5)),
+        ("completions", "n", json!(0)),
+        ("completions", "logprobs", json!(21)),
         ("completions", "suffix", json!("x")),
         ("completions", "best_of", json!(2)),
         ("completions", "presence_penalty", json!(0.5)),
         ("completions", "logit_bias", json!({ "1": 2 })),
         ("chat/completions", "tools", json!([{ "type": "function" }])),
         ("chat/completions", "response_format", json!({ "type": "json_object" })),
-        ("chat/completions", "logprobs", json!(true)),
+        ("chat/completions", "top_logprobs", json!(3)),
     ] {
         let mut body = json!({ "prompt": "x", "messages": [{ "role": "user", "content": "x" }] });
         body[field] = value;
@@ -173,4 +172,154 @@ fn the_page_gets_its_answer_as_events() {
     assert_eq!(info["sources"][0]["name"], "echo");
     assert_eq!(info["defaults"]["top_k"], 40);
     assert!(server.get("/").body.starts_with("<!doctype html>"));
+}
+
+#[test]
+fn a_completion_keeps_its_first_space_and_its_stop_strings_see_it() {
+    let server = start_plain();
+    let mut body = json!({ "prompt": " abc def", "max_tokens": 100, "temperature": 0 });
+    let whole = |body: &Value| server.post("/v1/completions", &body.to_string()).json()["choices"][0].clone();
+    assert_eq!(whole(&body)["text"], " abc def");
+    body["echo"] = true.into();
+    assert_eq!(whole(&body)["text"], " abc def abc def");
+    body["stop"] = json!(["c d"]);
+    assert_eq!(
+        (&whole(&body)["text"], &whole(&body)["finish_reason"]),
+        (&json!(" abc def ab"), &json!("stop"))
+    );
+    body["stream"] = true.into();
+    let response = server.post("/v1/completions", &body.to_string());
+    let text: Vec<String> = chunks(&response.events())
+        .iter()
+        .map(|chunk| chunk["choices"][0]["text"].as_str().unwrap().to_owned())
+        .collect();
+    assert_eq!(text.concat(), " abc def ab");
+    body["stop"] = json!([" "]);
+    body["echo"] = false.into();
+    body["stream"] = false.into();
+    assert_eq!(whole(&body)["text"], "");
+    // An answer in a chat is a text of its own.
+    let chat = json!({ "messages": [{ "role": "user", "content": "Hi" }], "temperature": 0 });
+    assert_eq!(
+        server.post("/v1/chat/completions", &chat.to_string()).json()["choices"][0]["message"]["content"],
+        "Hi"
+    );
+}
+
+/// Answers that are drawn from all tokens alike.
+fn drawn(server: &common::Running, fields: &Value) -> Vec<String> {
+    let mut body = json!({ "max_tokens": 12, "temperature": 2, "seed": 5 });
+    body.as_object_mut().unwrap().extend(fields.as_object().unwrap().clone());
+    let answer = server.post("/v1/completions", &body.to_string()).json();
+    let choices = answer["choices"].as_array().unwrap_or_else(|| panic!("{answer}"));
+    assert!((0..).zip(choices).all(|(index, choice)| choice["index"] == index));
+    choices.iter().map(|choice| choice["text"].as_str().unwrap().to_owned()).collect()
+}
+
+#[test]
+fn answers_of_one_request_are_drawn_independently_and_repeat_with_its_seed() {
+    let unsure = Echo { certainty: 0.0, ..Echo::default() };
+    let server = start(vec![source("unsure", unsure, None)], config());
+    let several = json!({ "prompt": vec!["a"; 16] });
+    let answers = drawn(&server, &several);
+    let distinct: std::collections::HashSet<&String> = answers.iter().collect();
+    assert_eq!((answers.len(), distinct.len()), (16, 16));
+    assert_eq!(drawn(&server, &several), answers);
+    assert_eq!(drawn(&server, &json!({ "prompt": "a", "n": 16, "best_of": 16 })), answers);
+    assert_eq!(drawn(&server, &json!({ "prompt": "a" })), answers[..1]);
+    assert_ne!(drawn(&server, &json!({ "prompt": "a", "seed": 6 })), answers[..1]);
+    let chat = json!({ "messages": [{ "role": "user", "content": "a" }], "n": 3, "max_tokens": 12, "temperature": 2 });
+    let chat = server.post("/v1/chat/completions", &chat.to_string()).json();
+    let texts: std::collections::HashSet<&str> = chat["choices"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|choice| choice["message"]["content"].as_str().unwrap())
+        .collect();
+    assert_eq!(texts.len(), 3);
+    assert_eq!(chat["usage"]["prompt_tokens"], 2);
+}
+
+#[test]
+fn log_probabilities_are_those_of_the_model() {
+    let server = start_plain();
+    let body = json!({ "prompt": "ab", "max_tokens": 2, "temperature": 0, "logprobs": 2, "echo": true });
+    let choice = server.post("/v1/completions", &body.to_string()).json()["choices"][0].clone();
+    assert_eq!(choice["text"], "abab");
+    let logprobs = &choice["logprobs"];
+    assert_eq!(logprobs["tokens"], json!(["<s>", "a", "b", "a", "b"]));
+    assert_eq!(logprobs["text_offset"], json!([0, 0, 1, 2, 3]));
+    let values = logprobs["token_logprobs"].as_array().unwrap();
+    assert!(values[0].is_null() && logprobs["top_logprobs"][0].is_null());
+    let near = |value: &Value, expected: f64| (value.as_f64().unwrap() - expected).abs() < 1e-5;
+    // Two thirds and one third in the prompt; the answer is certain.
+    assert!(near(&values[1], (2.0_f64 / 3.0).ln()) && near(&values[2], (2.0_f64 / 3.0).ln()), "{values:?}");
+    assert!(near(&logprobs["top_logprobs"][1]["b"], (1.0_f64 / 3.0).ln()), "{logprobs}");
+    assert!(near(&values[3], 0.0) && near(&values[4], 0.0), "{values:?}");
+
+    let prompt_only = json!({ "prompt": "ab", "max_tokens": 0, "logprobs": 0, "echo": true });
+    let answer = server.post("/v1/completions", &prompt_only.to_string()).json();
+    assert_eq!(answer["choices"][0]["text"], "ab");
+    assert_eq!(answer["choices"][0]["logprobs"]["token_logprobs"].as_array().unwrap().len(), 3);
+    assert_eq!(answer["usage"]["completion_tokens"], 0);
+
+    let mut chat = json!({ "messages": [{ "role": "user", "content": "Hi" }], "temperature": 0, "logprobs": true, "top_logprobs": 1 });
+    let whole = server.post("/v1/chat/completions", &chat.to_string()).json();
+    let content = whole["choices"][0]["logprobs"]["content"].as_array().unwrap();
+    assert_eq!(content.len(), 2, "the end token is no part of the answer");
+    assert_eq!((&content[1]["token"], &content[1]["bytes"]), (&json!("i"), &json!([105])));
+    assert_eq!(content[1]["top_logprobs"][0]["token"], "i");
+    chat["stream"] = true.into();
+    let response = server.post("/v1/chat/completions", &chat.to_string());
+    let streamed: Vec<Value> = chunks(&response.events())
+        .iter()
+        .flat_map(|chunk| chunk["choices"][0]["logprobs"]["content"].as_array().cloned().unwrap_or_default())
+        .collect();
+    assert_eq!(&streamed, content);
+}
+
+#[test]
+fn texts_are_tokenised_and_back_as_llama_cpp_and_vllm_ask() {
+    let server = start_plain();
+    let ask = |path: &str, body: &Value| server.post(path, &body.to_string()).json();
+    assert_eq!(ask("/tokenize", &json!({ "content": "hi" }))["tokens"], json!([104, 105]));
+    assert_eq!(
+        ask("/tokenize", &json!({ "content": "hi", "add_special": true }))["tokens"],
+        json!([256, 104, 105])
+    );
+    let pieces = ask("/tokenize", &json!({ "content": "hi", "with_pieces": true }));
+    assert_eq!(pieces["tokens"][1], json!({ "id": 105, "piece": "i" }));
+    let vllm = ask("/tokenize", &json!({ "model": "echo", "prompt": "hi", "return_token_strs": true }));
+    assert_eq!((&vllm["count"], &vllm["tokens"]), (&json!(3), &json!([256, 104, 105])));
+    assert_eq!((&vllm["token_strs"], &vllm["max_model_len"]), (&json!(["<s>", "h", "i"]), &json!(4096)));
+    let chat = ask("/tokenize", &json!({ "messages": [{ "role": "user", "content": "hi" }] }));
+    assert_eq!(chat["tokens"], json!([256, 104, 105]));
+    let text = ask("/detokenize", &json!({ "tokens": [256, 104, 105] }));
+    assert_eq!((&text["content"], &text["prompt"]), (&json!("<s>hi"), &json!("<s>hi")));
+    for (path, body) in [
+        ("/tokenize", json!({})),
+        ("/tokenize", json!({ "content": "a", "prompt": "b" })),
+        ("/tokenize", json!({ "content": "a", "parse_special": false })),
+        ("/detokenize", json!({ "tokens": [258] })),
+    ] {
+        assert_eq!(server.post(path, &body.to_string()).status, 400, "{body}");
+    }
+}
+
+#[test]
+fn a_template_that_cannot_be_compiled_disables_chats_alone() {
+    let server = start(
+        vec![source("odd", Echo::default(), Some("{% nonsense %}")), source("b", Echo::default(), None)],
+        config(),
+    );
+    let chat = json!({ "messages": [{ "role": "user", "content": "Hi" }], "temperature": 0 });
+    let refused = server.post("/v1/chat/completions", &chat.to_string());
+    assert_eq!(refused.status, 400);
+    assert!(refused.error().starts_with("the chat template cannot be read: "), "{}", refused.body);
+    server.assert_alive();
+    let mut other = chat.clone();
+    other["model"] = "b".into();
+    assert_eq!(server.post("/v1/chat/completions", &other.to_string()).status, 200);
+    let page = server.post("/api/generate", r#"{"instruction": "Say it"}"#);
+    assert_eq!(page.status, 200);
 }

@@ -3,10 +3,13 @@
 mod common;
 
 use std::io::{Read, Write};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use common::{Echo, Running, config, read_response, request, source, start, start_plain};
-use serve::{Limits, ServeConfig};
+use common::{Bytes, Echo, Running, config, read_response, request, source, start, start_plain};
+use infer::{BoxError, TokenText};
+use serve::{Limits, ServeConfig, SourceText};
 
 fn slow(limits: Limits) -> Running {
     let echo = Echo { step: Duration::from_millis(5), ..Echo::default() };
@@ -255,15 +258,179 @@ fn stopping_the_server_ends_its_streams() {
 }
 
 #[test]
-fn connections_beyond_the_limit_wait() {
-    let limits = Limits { connections: 2, ..Limits::default() };
+fn a_new_connection_takes_the_place_of_the_oldest_idle_one() {
+    let limits = Limits { connections: 2, connections_per_address: 2, ..Limits::default() };
+    let server = slow(limits);
+    let busy = server.send(&request("/v1/completions", FOREVER.as_bytes(), ""));
+    server.wait_for("generate_active_rows{source=\"echo\"}", 1.0);
+    let mut idle = server.send(b"GET /health HTTP/1.1\r\nX: ");
+    // Its request may be on the way for a second.
+    std::thread::sleep(Duration::from_millis(1100));
+    assert_eq!(server.get("/health").status, 200);
+    assert_eq!(idle.read(&mut [0; 1]).unwrap_or(0), 0, "the idle one is closed");
+    drop(busy);
+}
+
+#[test]
+fn connections_that_are_in_use_are_not_closed_for_others() {
+    let server = slow(Limits { connections: 2, connections_per_address: 1, ..Limits::default() });
+    let mut busy = server.send(&request("/v1/completions", FOREVER.as_bytes(), ""));
+    busy.read_exact(&mut [0; 16]).unwrap();
+    let mut refused = server.send(b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    assert_eq!(refused.read(&mut [0; 1]).unwrap_or(0), 0, "its address has a place already, in use");
+    busy.read_exact(&mut [0; 16]).unwrap();
+}
+
+#[test]
+fn a_head_that_does_not_end_is_cut_off_however_it_comes() {
+    let limits = Limits { idle_time: Duration::from_millis(300), ..Limits::default() };
     let server = start(vec![source("echo", Echo::default(), None)], ServeConfig { limits, ..config() });
-    let idle = [server.send(b""), server.send(b"")];
-    let mut third = server.send(b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n");
-    third.set_read_timeout(Some(Duration::from_millis(200))).unwrap();
-    assert!(third.read(&mut [0; 1]).is_err(), "no place yet");
-    drop(idle);
-    third.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
-    third.flush().unwrap();
-    assert_eq!(read_response(&mut third).status, 200);
+    let mut held = [server.send(b""), server.send(b"GET /health HTTP/1.1\r\nX: "), server.send(b"GET /he")];
+    // One of them sends a byte now and then.
+    for _ in 0..200 {
+        if held[1].write_all(b"x").is_err() {
+            break;
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    for stream in &mut held {
+        assert_eq!(stream.read(&mut [0; 1]).unwrap_or(0), 0);
+    }
+    // After an answer the connection waits as long for the next.
+    let mut kept = server.send(b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    assert_eq!(read_response(&mut kept).status, 200);
+    assert_eq!(kept.read(&mut [0; 1]).unwrap_or(0), 0);
+    server.assert_alive();
+}
+
+#[test]
+fn a_body_has_to_come_at_the_least_rate() {
+    let idle_time = Duration::from_millis(300);
+    let limits = Limits { idle_time, body_bytes_per_s: 1000, ..Limits::default() };
+    let server = start(vec![source("echo", Echo::default(), None)], ServeConfig { limits, ..config() });
+    let whole = request("/v1/completions", format!(r#"{{"prompt": "{}"}}"#, "x".repeat(4000)).as_bytes(), "");
+    let mut stream = server.send(&whole[..200]);
+    for byte in &whole[200..] {
+        if stream.write_all(&[*byte]).is_err() {
+            break;
+        }
+        std::thread::sleep(Duration::from_millis(20));
+        if server.get("/health").status != 200 {
+            break;
+        }
+        stream.set_read_timeout(Some(Duration::from_millis(1))).unwrap();
+        if stream.peek(&mut [0; 1]).is_ok() {
+            break;
+        }
+    }
+    stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+    assert_eq!(read_response(&mut stream).status, 408);
+}
+
+#[test]
+fn idle_connections_do_not_delay_the_end() {
+    let mut server = start_plain();
+    let mut held = [server.send(b""), server.send(b"GET /health HTTP/1.1\r\nX: ")];
+    let mut kept = server.send(b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    assert_eq!(read_response(&mut kept).status, 200);
+    // With a pause far longer than the test: only an end that closes them lets it return in time.
+    let (sender, receiver) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        server.stop();
+        let _ = sender.send(());
+    });
+    assert!(receiver.recv_timeout(Duration::from_secs(4)).is_ok(), "answers being written have five seconds");
+    for stream in held.iter_mut().chain([&mut kept]) {
+        assert_eq!(stream.read(&mut [0; 1]).unwrap_or(0), 0);
+    }
+}
+
+#[test]
+fn a_prompt_beyond_the_bytes_of_its_tokens_is_not_tokenised() {
+    let mut counted = source("echo", Echo::default(), None);
+    let calls = Arc::new(AtomicUsize::new(0));
+    counted.text = Arc::new(Counted(calls.clone()));
+    let template = "{% for m in messages %}{{ m.content * 50 }}{% endfor %}";
+    let mut chat = source("chat", Echo::default(), Some(template));
+    chat.text = Arc::new(Counted(calls.clone()));
+    let limits = Limits { prompt_tokens: 100, ..Limits::default() };
+    let server = start(vec![counted, chat], ServeConfig { limits, ..config() });
+    // 100 tokens of at most four bytes.
+    let long = "x".repeat(401);
+    for (path, body) in [
+        ("/v1/completions", format!(r#"{{"prompt": "{long}"}}"#)),
+        ("/tokenize", format!(r#"{{"content": "{long}"}}"#)),
+        (
+            "/v1/chat/completions",
+            format!(r#"{{"model": "chat", "messages": [{{"role": "user", "content": "{long}"}}]}}"#),
+        ),
+        (
+            "/v1/chat/completions",
+            r#"{"model": "chat", "messages": [{"role": "user", "content": "0123456789"}]}"#.to_owned(),
+        ),
+        ("/api/generate", format!(r#"{{"instruction": "{long}"}}"#)),
+    ] {
+        let response = server.post(path, &body);
+        assert_eq!(response.status, 413, "{path}: {}", response.body);
+        assert!(
+            response.error().contains("bytes; this server reads at most 100 tokens"),
+            "{}",
+            response.body
+        );
+    }
+    assert_eq!(calls.load(Ordering::Relaxed), 0);
+    server.assert_alive();
+    assert_eq!(calls.load(Ordering::Relaxed), 1);
+}
+
+/// A tokenizer that counts its calls; its tokens have four bytes at most.
+struct Counted(Arc<AtomicUsize>);
+
+impl TokenText for Counted {
+    fn decode(&self, ids: &[i64]) -> Result<String, BoxError> {
+        Bytes.decode(ids)
+    }
+}
+
+impl SourceText for Counted {
+    fn encode(&self, text: &str, add_bos: bool) -> Result<Vec<i64>, BoxError> {
+        self.0.fetch_add(1, Ordering::Relaxed);
+        assert!(!text.contains("panic in the tokenizer"), "as the prompt says");
+        Bytes.encode(text, add_bos)
+    }
+
+    fn max_token_bytes(&self) -> usize {
+        4
+    }
+}
+
+#[test]
+fn a_panic_of_the_tokenizer_is_an_error_of_that_request() {
+    let mut source = source("echo", Echo::default(), None);
+    source.text = Arc::new(Counted(Arc::default()));
+    let server = start(vec![source], config());
+    for _ in 0..4 {
+        let response = server.post("/v1/completions", r#"{"prompt": "panic in the tokenizer"}"#);
+        assert_eq!(
+            (response.status, response.error().contains("panicked")),
+            (400, true),
+            "{}",
+            response.body
+        );
+    }
+    server.assert_alive();
+}
+
+#[test]
+fn a_template_that_doubles_its_text_is_refused_and_others_go_on() {
+    let doubling = "{% set n = namespace(s='aaaaaaaa') %}{% for i in range(60) %}{% set n.s = n.s ~ n.s %}{% endfor %}{{ n.s }}";
+    let server = start(
+        vec![source("echo", Echo::default(), None), source("d", Echo::default(), Some(doubling))],
+        config(),
+    );
+    let chat = r#"{"model": "d", "messages": [{"role": "user", "content": "Hi"}]}"#;
+    let response = server.post("/v1/chat/completions", chat);
+    assert_eq!(response.status, 400);
+    assert!(response.error().contains("more than 128 MiB of text"), "{}", response.body);
+    server.assert_alive();
 }

@@ -60,11 +60,18 @@ try:
     check(False, "a model that does not exist is an error")
 except openai.NotFoundError as error:
     check(error.code == "model_not_found", f"not found: {error.body['message']}")
+several = client.completions.create(model=model, prompt="Once", n=3, max_tokens=4, seed=7)
+check([choice.index for choice in several.choices] == [0, 1, 2], "three answers to one prompt")
+scored = client.completions.create(model=model, prompt="Once upon", max_tokens=0, echo=True, logprobs=2)
+logprobs = scored.choices[0].logprobs
+check(scored.choices[0].text == "Once upon" and logprobs.token_logprobs[0] is None, f"echo: {logprobs.tokens}")
+told = client.chat.completions.create(model=model, messages=messages, max_tokens=4, logprobs=True, top_logprobs=2)
+check(all(len(token.top_logprobs) == 2 for token in told.choices[0].logprobs.content), "log-probabilities of a chat")
 try:
-    client.completions.create(model=model, prompt="x", n=3)
-    check(False, "n=3 is an error")
+    client.completions.create(model=model, prompt="x", presence_penalty=1)
+    check(False, "presence_penalty is an error")
 except openai.BadRequestError as error:
-    check(error.param == "n", f"refused: {error.body['message']}")
+    check(error.param == "presence_penalty", f"refused: {error.body['message']}")
 try:
     client.completions.create(model=model, prompt="x", max_tokens=10**9)
     check(False, "too many tokens are an error")

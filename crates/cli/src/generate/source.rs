@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use alpaca_data::{ChatTemplate, PromptTemplate};
-use anyhow::{Context, Result};
+use anyhow::Result;
 use infer::{BoxError, TokenText};
 use llama_finetune::with_adapter;
 use llama_model::Llama;
@@ -45,8 +45,9 @@ impl Loader {
         let base = Base::open(path)?;
         let tokenizer = base.tokenizer()?;
         let chat = chat_template(&base, &tokenizer)?;
-        if let Some(template) = &chat {
-            template.check().with_context(|| format!("the model `{}` cannot chat", base.dir.display()))?;
+        // Whoever asks for a chat hears of it; all else works.
+        if let Some(error) = chat.as_ref().and_then(|template| template.check().err()) {
+            tracing::warn!("the model `{}` refuses chats: {error}", base.dir.display());
         }
         let Compute { dtype, quantization, .. } = self.compute;
         let model = base.load_quantized(self.device, dtype, quantization)?;
@@ -64,7 +65,8 @@ impl Loader {
             None => format!("{path} ({kind})"),
         };
         let eos_ids = base.eos_ids(&tokenizer);
-        let text = Arc::new(ModelText { tokenizer, template: self.template.clone() });
+        let max_token_bytes = max_token_bytes(&tokenizer);
+        let text = Arc::new(ModelText { tokenizer, template: self.template.clone(), max_token_bytes });
         Ok(Loaded { name: name.clone(), description, model, text, eos_ids, chat })
     }
 }
@@ -74,6 +76,14 @@ impl Loader {
 pub(crate) struct ModelText {
     pub(crate) tokenizer: LlamaTokenizer,
     pub(crate) template: PromptTemplate,
+    max_token_bytes: usize,
+}
+
+/// Returns the most bytes of text that a token stands for: a normaliser may join three characters in one, so four times those
+/// of the longest token.
+fn max_token_bytes(tokenizer: &LlamaTokenizer) -> usize {
+    let ids = 0..tokenizer.vocab_size() as i64;
+    4 * ids.filter_map(|id| tokenizer.token(id)).map(|token| token.len()).max().unwrap_or(1)
 }
 
 impl ModelText {
@@ -96,5 +106,13 @@ impl TokenText for ModelText {
 impl SourceText for ModelText {
     fn encode(&self, text: &str, add_bos: bool) -> Result<Vec<i64>, BoxError> {
         Ok(self.tokenizer.encode(text, add_bos)?)
+    }
+
+    fn decode_all(&self, ids: &[i64]) -> Result<String, BoxError> {
+        Ok(self.tokenizer.decode(ids, false)?)
+    }
+
+    fn max_token_bytes(&self) -> usize {
+        self.max_token_bytes
     }
 }

@@ -1,6 +1,7 @@
 //! JSON bodies of requests.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::body::{Body, Bytes};
 use axum::extract::{FromRequest, Request};
@@ -11,6 +12,7 @@ use tokio::time::{Instant, timeout_at};
 
 use super::error::ApiError;
 use super::state::App;
+use crate::Limits;
 
 /// Body of a request, read as JSON. The content type has to be JSON's: a page of another site can post plain text
 /// anywhere without asking, but not JSON.
@@ -31,10 +33,7 @@ impl<T: DeserializeOwned> FromRequest<Arc<App>> for JsonBody<T> {
         if length.and_then(|length| length.parse::<u64>().ok()).is_some_and(|length| length > limit as u64) {
             return Err(too_large(limit));
         }
-        let deadline = Instant::now() + app.config.limits.idle_time;
-        let bytes = timeout_at(deadline, read(request.into_body(), limit))
-            .await
-            .map_err(|_| ApiError::timed_out("the request's body did not arrive in time"))??;
+        let bytes = read(request.into_body(), &app.config.limits).await?;
         let value = serde_json::from_slice(&bytes).map_err(|error| {
             ApiError::malformed(format!("the body cannot be read as this request: {error}"))
         })?;
@@ -42,10 +41,19 @@ impl<T: DeserializeOwned> FromRequest<Arc<App>> for JsonBody<T> {
     }
 }
 
-async fn read(body: Body, limit: usize) -> Result<Bytes, ApiError> {
+/// Reads a body that comes at the least rate, and without a long pause.
+async fn read(body: Body, limits: &Limits) -> Result<Bytes, ApiError> {
+    let limit = limits.body_bytes;
     let mut stream = body.into_data_stream();
     let mut bytes = Vec::new();
-    while let Some(chunk) = stream.next().await {
+    let begun = Instant::now() + limits.idle_time;
+    loop {
+        let in_time =
+            begun + Duration::from_secs_f64(bytes.len() as f64 / limits.body_bytes_per_s.max(1) as f64);
+        let deadline = in_time.min(Instant::now() + limits.idle_time);
+        let chunk = timeout_at(deadline, stream.next()).await;
+        let chunk = chunk.map_err(|_| ApiError::timed_out("the request's body did not arrive in time"))?;
+        let Some(chunk) = chunk else { break };
         let chunk = chunk.map_err(|_| ApiError::malformed("the request ended before its body did"))?;
         if bytes.len() + chunk.len() > limit {
             return Err(too_large(limit));

@@ -12,10 +12,12 @@ use serde_json::{Value, json};
 use super::body::JsonBody;
 use super::completions::{StreamOptions, usage};
 use super::error::ApiError;
+use super::logprobs::{self, TokenTexts};
+use super::prompt::Prompt;
 use super::sampling::SamplingFields;
-use super::state::{App, Prompt, unique_number, unix_s};
+use super::state::{App, RunningSource, unique_number, unix_s};
 use super::stream::{EventStream, stream};
-use crate::answer::{Failure, Outcome};
+use crate::answer::{Failure, Outcome, Piece};
 use crate::listener::Peer;
 
 #[derive(Debug, Deserialize)]
@@ -28,6 +30,7 @@ pub(crate) struct ChatRequest {
     stream_options: Option<StreamOptions>,
     user: Option<String>,
     logprobs: Option<bool>,
+    top_logprobs: Option<u64>,
     tools: Option<Vec<Value>>,
     functions: Option<Vec<Value>>,
     response_format: Option<Value>,
@@ -36,7 +39,7 @@ pub(crate) struct ChatRequest {
 }
 
 #[derive(Debug, Deserialize)]
-struct MessageField {
+pub(crate) struct MessageField {
     role: String,
     content: Option<Content>,
 }
@@ -61,7 +64,6 @@ impl ChatRequest {
         let unsupported = [
             ("tools", listed(&self.tools)),
             ("functions", listed(&self.functions)),
-            ("logprobs", self.logprobs == Some(true)),
             ("response_format", self.response_format.as_ref().is_some_and(other_format)),
         ];
         match unsupported.into_iter().find(|&(_, asked)| asked) {
@@ -71,7 +73,7 @@ impl ChatRequest {
     }
 }
 
-fn message(field: MessageField) -> Result<Message, ApiError> {
+pub(crate) fn message(field: MessageField) -> Result<Message, ApiError> {
     let content = match field.content {
         None => String::new(),
         Some(Content::Text(text)) => text,
@@ -88,7 +90,7 @@ fn message(field: MessageField) -> Result<Message, ApiError> {
 
 pub(crate) async fn create(
     State(app): State<Arc<App>>,
-    ConnectInfo(Peer(peer)): ConnectInfo<Peer>,
+    ConnectInfo(peer): ConnectInfo<Peer>,
     JsonBody(request): JsonBody<ChatRequest>,
 ) -> Result<Response, ApiError> {
     request.refuse_unsupported()?;
@@ -97,41 +99,80 @@ pub(crate) async fn create(
         return Err(ApiError::invalid("messages", "messages is empty; expected at least one"));
     }
     let messages = request.messages.into_iter().map(message).collect::<Result<Vec<_>, _>>()?;
-    let (text, add_bos) =
-        source.templates.next_turn(&messages).map_err(|reason| ApiError::invalid("messages", reason))?;
-    let prompt = Prompt::Text { text, add_bos };
-    let config = request.sampling.resolve(1.0)?;
+    let n = request.sampling.answers()?;
+    let mut config = request.sampling.resolve(1.0)?;
+    config.logprobs = match (request.logprobs, request.top_logprobs) {
+        (Some(true), top) => Some(logprobs::top("top_logprobs", top.unwrap_or(0))?),
+        (_, Some(top)) if top > 0 => {
+            return Err(ApiError::invalid("top_logprobs", "top_logprobs needs `logprobs` to be true"));
+        }
+        _ => None,
+    };
     let max_tokens = request.max_completion_tokens.or(request.max_tokens);
-    let user = request.user.unwrap_or_default();
-    let (answer, prompt_tokens) = app.submit(&source, peer, &user, prompt, config, max_tokens).await?;
+    let client = peer.client(request.user.as_deref());
+    let mut prompt = Prompt::Chat { messages, add_generation_prompt: true };
+    let (mut answers, mut choices, mut prompt_tokens) = (Vec::new(), Vec::new(), 0);
+    for index in 0..n {
+        let mut config = config.clone();
+        config.sampling = config.sampling.of_answer(index);
+        let wants_logprobs = config.logprobs.is_some();
+        let submitted = app.submit(&source, &client, prompt, config, max_tokens).await?;
+        prompt_tokens = submitted.prompt.len();
+        let texts = wants_logprobs.then(|| TokenTexts::new(submitted.prompt.last().copied(), 0));
+        choices.push(Choice { source: source.clone(), index, texts });
+        answers.push(submitted.answer);
+        prompt = Prompt::Ids(submitted.prompt);
+    }
     let id = format!("chatcmpl-{:016x}", unique_number());
     let (created, model) = (unix_s(), source.name.clone());
     if request.stream == Some(true) {
         let include_usage = request.stream_options.unwrap_or_default().include_usage == Some(true);
-        let events = ChatEvents { id, created, model, include_usage, prompt_tokens, completion_tokens: 0 };
-        return Ok(stream(events, vec![answer]));
+        let events =
+            ChatEvents { id, created, model, choices, include_usage, prompt_tokens, completion_tokens: 0 };
+        return Ok(stream(events, answers, &peer));
     }
-    let (text, outcome) = answer.all().await?;
+    let (mut values, mut completion_tokens) = (Vec::new(), 0);
+    for (answer, choice) in answers.into_iter().zip(&mut choices) {
+        let (piece, outcome) = answer.all().await?;
+        completion_tokens += outcome.completion_tokens;
+        values.push(json!({
+            "index": choice.index,
+            "message": { "role": "assistant", "content": piece.text, "refusal": null },
+            "logprobs": choice.logprobs(&piece),
+            "finish_reason": outcome.finish.reason(),
+        }));
+    }
     let body = json!({
         "id": id,
         "object": "chat.completion",
         "created": created,
         "model": model,
-        "choices": [{
-            "index": 0,
-            "message": { "role": "assistant", "content": text, "refusal": null },
-            "logprobs": null,
-            "finish_reason": outcome.finish.reason(),
-        }],
-        "usage": usage(prompt_tokens, outcome.completion_tokens),
+        "choices": values,
+        "usage": usage(prompt_tokens, completion_tokens),
     });
     Ok(Json(body).into_response())
+}
+
+/// One answer of a request.
+struct Choice {
+    source: Arc<RunningSource>,
+    index: usize,
+    /// Names of the tokens, where log-probabilities are asked for.
+    texts: Option<TokenTexts>,
+}
+
+impl Choice {
+    fn logprobs(&mut self, piece: &Piece) -> Option<Value> {
+        let source = &self.source.text.0;
+        self.texts.as_mut().and_then(|texts| texts.chat(&**source, &piece.logprobs).ok())
+    }
 }
 
 struct ChatEvents {
     id: String,
     created: u64,
     model: String,
+    choices: Vec<Choice>,
     include_usage: bool,
     prompt_tokens: usize,
     completion_tokens: usize,
@@ -148,25 +189,34 @@ impl ChatEvents {
         })
     }
 
-    fn delta(&self, delta: &Value, outcome: Option<&Outcome>) -> String {
+    fn delta(
+        &self,
+        index: usize,
+        delta: &Value,
+        logprobs: Option<Value>,
+        outcome: Option<&Outcome>,
+    ) -> String {
         let finish_reason = outcome.map(|outcome| outcome.finish.reason());
-        let choice = json!({ "index": 0, "delta": delta, "logprobs": null, "finish_reason": finish_reason });
+        let choice =
+            json!({ "index": index, "delta": delta, "logprobs": logprobs, "finish_reason": finish_reason });
         self.chunk(&json!([choice])).to_string()
     }
 }
 
 impl EventStream for ChatEvents {
     fn begin(&mut self) -> Vec<String> {
-        vec![self.delta(&json!({ "role": "assistant", "content": "" }), None)]
+        let opening = json!({ "role": "assistant", "content": "" });
+        (0..self.choices.len()).map(|index| self.delta(index, &opening, None, None)).collect()
     }
 
-    fn text(&mut self, _: usize, text: &str, _: usize) -> String {
-        self.delta(&json!({ "content": text }), None)
+    fn piece(&mut self, index: usize, piece: &Piece) -> String {
+        let logprobs = self.choices[index].logprobs(piece);
+        self.delta(index, &json!({ "content": piece.text }), logprobs, None)
     }
 
-    fn end(&mut self, _: usize, outcome: &Outcome) -> Vec<String> {
-        self.completion_tokens = outcome.completion_tokens;
-        vec![self.delta(&json!({}), Some(outcome))]
+    fn end(&mut self, index: usize, outcome: &Outcome) -> Vec<String> {
+        self.completion_tokens += outcome.completion_tokens;
+        vec![self.delta(index, &json!({}), None, Some(outcome))]
     }
 
     fn failure(&mut self, failure: Failure) -> Vec<String> {

@@ -5,21 +5,24 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::{ConnectInfo, State};
 use axum::response::{IntoResponse, Response};
+use infer::GenerateConfig;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::body::JsonBody;
 use super::error::ApiError;
+use super::logprobs::{self, TokenTexts};
+use super::prompt::Prompt;
 use super::sampling::SamplingFields;
-use super::state::{App, Prompt, unique_number, unix_s};
+use super::state::{App, RunningSource, unique_number, unix_s};
 use super::stream::{EventStream, stream};
-use crate::answer::{Failure, Outcome};
+use crate::answer::{Failure, Outcome, Piece};
 use crate::listener::Peer;
 
 /// Default of OpenAI's API.
 const MAX_TOKENS: usize = 16;
-/// Limit on the prompts of one request.
-const MAX_PROMPTS: usize = 64;
+/// Limit on the answers of one request.
+pub(crate) const MAX_ANSWERS: usize = 64;
 
 #[derive(Debug, Deserialize)]
 pub(crate) struct CompletionRequest {
@@ -55,10 +58,8 @@ enum PromptField {
 impl CompletionRequest {
     fn refuse_unsupported(&self) -> Result<(), ApiError> {
         let unsupported = [
-            ("echo", self.echo == Some(true)),
-            ("logprobs", self.logprobs.is_some_and(|count| count > 0)),
             ("suffix", self.suffix.as_ref().is_some_and(|suffix| !suffix.is_empty())),
-            ("best_of", self.best_of.is_some_and(|count| count > 1)),
+            ("best_of", self.best_of.is_some_and(|count| count > 1 && Some(count) != self.sampling.n)),
         ];
         match unsupported.into_iter().find(|&(_, asked)| asked) {
             Some((name, _)) => Err(ApiError::unsupported(name, format!("{name} is not supported"))),
@@ -78,7 +79,7 @@ pub(crate) fn usage(prompt_tokens: usize, completion_tokens: usize) -> Value {
 
 pub(crate) async fn create(
     State(app): State<Arc<App>>,
-    ConnectInfo(Peer(peer)): ConnectInfo<Peer>,
+    ConnectInfo(peer): ConnectInfo<Peer>,
     JsonBody(request): JsonBody<CompletionRequest>,
 ) -> Result<Response, ApiError> {
     request.refuse_unsupported()?;
@@ -90,40 +91,97 @@ pub(crate) async fn create(
         PromptField::Ids(ids) => vec![Prompt::Ids(ids)],
         PromptField::IdLists(lists) => lists.into_iter().map(Prompt::Ids).collect(),
     };
-    if prompts.is_empty() || prompts.len() > MAX_PROMPTS {
-        let message = format!("prompt has {} entries; expected 1 to {MAX_PROMPTS}", prompts.len());
+    let n = request.sampling.answers()?;
+    if prompts.is_empty() || prompts.len().saturating_mul(n) > MAX_ANSWERS {
+        let message = format!("{} prompts with n {n}; expected 1 to {MAX_ANSWERS} answers", prompts.len());
         return Err(ApiError::invalid("prompt", message));
     }
-    let config = request.sampling.resolve(1.0)?;
-    let user = request.user.unwrap_or_default();
+    let mut config = request.sampling.resolve(1.0)?;
+    let echo = request.echo == Some(true);
+    config.continues_prompt = true;
+    config.logprobs = request.logprobs.map(|count| logprobs::top("logprobs", count)).transpose()?;
+    config.prompt_logprobs = echo && config.logprobs.is_some();
+    let client = peer.client(request.user.as_deref());
     let max_tokens = Some(request.max_tokens.unwrap_or(MAX_TOKENS));
-    let (mut answers, mut prompt_tokens) = (Vec::new(), 0);
+    let (mut answers, mut choices, mut prompt_tokens) = (Vec::new(), Vec::new(), 0);
     for prompt in prompts {
-        let (answer, count) = app.submit(&source, peer, &user, prompt, config.clone(), max_tokens).await?;
-        answers.push(answer);
-        prompt_tokens += count;
+        let text = if let Prompt::Text { text, .. } = &prompt { Some(text.clone()) } else { None };
+        let mut prompt = Some(prompt);
+        let mut ids = Vec::new();
+        for _ in 0..n {
+            let mut config = config.clone();
+            config.sampling = config.sampling.of_answer(answers.len());
+            let prompt = prompt.take().unwrap_or_else(|| Prompt::Ids(ids.clone()));
+            let submitted = app.submit(&source, &client, prompt, config.clone(), max_tokens).await?;
+            ids = submitted.prompt;
+            answers.push(submitted.answer);
+            choices.push(Choice::new(&source, choices.len(), &ids, text.clone(), echo, &config)?);
+        }
+        prompt_tokens += ids.len();
     }
     let id = format!("cmpl-{:016x}", unique_number());
     let envelope = Envelope { id, created: unix_s(), model: source.name.clone() };
     if request.stream == Some(true) {
         let include_usage = request.stream_options.unwrap_or_default().include_usage == Some(true);
-        let events = CompletionEvents { envelope, include_usage, prompt_tokens, completion_tokens: 0 };
-        return Ok(stream(events, answers));
+        let events =
+            CompletionEvents { envelope, choices, include_usage, prompt_tokens, completion_tokens: 0 };
+        return Ok(stream(events, answers, &peer));
     }
-    let (mut choices, mut completion_tokens) = (Vec::new(), 0);
-    for (index, answer) in answers.into_iter().enumerate() {
-        let (text, outcome) = answer.all().await?;
+    let (mut values, mut completion_tokens) = (Vec::new(), 0);
+    for (answer, choice) in answers.into_iter().zip(&mut choices) {
+        let (piece, outcome) = answer.all().await?;
         completion_tokens += outcome.completion_tokens;
-        choices.push(choice(index, &text, Some(&outcome)));
+        values.push(choice.value(&piece, Some(&outcome)));
     }
-    let mut body = envelope.with(&Value::Array(choices));
+    let mut body = envelope.with(&Value::Array(values));
     body["usage"] = usage(prompt_tokens, completion_tokens);
     Ok(Json(body).into_response())
 }
 
-fn choice(index: usize, text: &str, outcome: Option<&Outcome>) -> Value {
-    let finish_reason = outcome.map(|outcome| outcome.finish.reason());
-    json!({ "index": index, "text": text, "logprobs": null, "finish_reason": finish_reason })
+/// One answer of a request.
+struct Choice {
+    source: Arc<RunningSource>,
+    index: usize,
+    /// The prompt's text, until it has been echoed.
+    echo: String,
+    /// Names of the tokens, where log-probabilities are asked for.
+    texts: Option<TokenTexts>,
+}
+
+impl Choice {
+    fn new(
+        source: &Arc<RunningSource>,
+        index: usize,
+        prompt: &[i64],
+        text: Option<String>,
+        echo: bool,
+        config: &GenerateConfig,
+    ) -> Result<Self, ApiError> {
+        let cannot = |error| ApiError::malformed(format!("the prompt has no text: {error}"));
+        let text = match text {
+            Some(text) => text,
+            None => source.text.0.decode(prompt).map_err(cannot)?,
+        };
+        let texts = config.logprobs.map(|_| {
+            if config.prompt_logprobs {
+                TokenTexts::new(None, 0)
+            } else {
+                TokenTexts::new(prompt.last().copied(), text.chars().count())
+            }
+        });
+        let echo = if echo { text } else { String::new() };
+        Ok(Self { source: source.clone(), index, echo, texts })
+    }
+
+    /// Writes a part of the answer, after the echo if that is due.
+    fn value(&mut self, piece: &Piece, outcome: Option<&Outcome>) -> Value {
+        let text = std::mem::take(&mut self.echo) + &piece.text;
+        let source = &self.source.text.0;
+        let logprobs =
+            self.texts.as_mut().and_then(|texts| texts.completion(&**source, &piece.logprobs).ok());
+        let finish_reason = outcome.map(|outcome| outcome.finish.reason());
+        json!({ "index": self.index, "text": text, "logprobs": logprobs, "finish_reason": finish_reason })
+    }
 }
 
 struct Envelope {
@@ -146,19 +204,22 @@ impl Envelope {
 
 struct CompletionEvents {
     envelope: Envelope,
+    choices: Vec<Choice>,
     include_usage: bool,
     prompt_tokens: usize,
     completion_tokens: usize,
 }
 
 impl EventStream for CompletionEvents {
-    fn text(&mut self, index: usize, text: &str, _: usize) -> String {
-        self.envelope.with(&json!([choice(index, text, None)])).to_string()
+    fn piece(&mut self, index: usize, piece: &Piece) -> String {
+        let value = self.choices[index].value(piece, None);
+        self.envelope.with(&json!([value])).to_string()
     }
 
     fn end(&mut self, index: usize, outcome: &Outcome) -> Vec<String> {
         self.completion_tokens += outcome.completion_tokens;
-        vec![self.envelope.with(&json!([choice(index, "", Some(outcome))])).to_string()]
+        let value = self.choices[index].value(&Piece::default(), Some(outcome));
+        vec![self.envelope.with(&json!([value])).to_string()]
     }
 
     fn failure(&mut self, failure: Failure) -> Vec<String> {

@@ -3,13 +3,20 @@
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
-use axum::extract::{Request, State};
+use axum::extract::{ConnectInfo, Request, State};
 use axum::http::{HeaderValue, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
 use super::error::ApiError;
 use super::state::App;
+use crate::listener::Peer;
+
+/// Notes that the connection is in use.
+pub(crate) async fn busy(ConnectInfo(peer): ConnectInfo<Peer>, request: Request, next: Next) -> Response {
+    let _busy = peer.activity.begin();
+    next.run(request).await
+}
 
 /// Checks the key, where there is one.
 pub(crate) async fn key(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {

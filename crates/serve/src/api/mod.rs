@@ -5,16 +5,19 @@ mod chat;
 mod completions;
 mod error;
 mod guard;
+mod logprobs;
 mod models;
 mod page;
+mod prompt;
 mod sampling;
 mod state;
 mod stream;
+mod tokenize;
 
 use std::sync::Arc;
 
 use axum::Router;
-use axum::middleware::from_fn_with_state;
+use axum::middleware::{from_fn, from_fn_with_state};
 use axum::routing::{get, post};
 
 pub(crate) use state::{App, RunningSource, TextFunctions};
@@ -28,6 +31,8 @@ pub(crate) fn router(app: Arc<App>) -> Router {
         .route("/v1/models/{*name}", get(models::one))
         .route("/v1/completions", post(completions::create))
         .route("/v1/chat/completions", post(chat::create))
+        .route("/tokenize", post(tokenize::tokenize))
+        .route("/detokenize", post(tokenize::detokenize))
         .route("/api/info", get(page::info))
         .route("/api/generate", post(page::generate))
         .route("/metrics", get(models::metrics))
@@ -40,5 +45,6 @@ pub(crate) fn router(app: Arc<App>) -> Router {
         })
         .method_not_allowed_fallback(|| async { ApiError::method_not_allowed() })
         .layer(from_fn_with_state(app.clone(), guard::host))
+        .layer(from_fn(guard::busy))
         .with_state(app)
 }

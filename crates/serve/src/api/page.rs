@@ -11,10 +11,11 @@ use serde_json::{Value, json};
 
 use super::body::JsonBody;
 use super::error::ApiError;
+use super::prompt::Prompt;
 use super::sampling::SamplingFields;
-use super::state::{App, Prompt};
+use super::state::App;
 use super::stream::{EventStream, stream};
-use crate::answer::{Failure, Outcome};
+use crate::answer::{Failure, Outcome, Piece};
 use crate::listener::Peer;
 
 /// Content policy: nothing but what is in the page itself may run or be loaded.
@@ -63,7 +64,7 @@ pub(crate) struct PageRequest {
 /// `POST /api/generate`: an instruction's answer as events: `begin`, `text` (one, or many), `end`, or `error`.
 pub(crate) async fn generate(
     State(app): State<Arc<App>>,
-    ConnectInfo(Peer(peer)): ConnectInfo<Peer>,
+    ConnectInfo(peer): ConnectInfo<Peer>,
     JsonBody(request): JsonBody<PageRequest>,
 ) -> Result<Response, ApiError> {
     let source = app.source(request.source.as_deref())?;
@@ -75,9 +76,10 @@ pub(crate) async fn generate(
     let config = request.sampling.resolve(defaults.temperature)?;
     let max_new_tokens = request.max_new_tokens.unwrap_or(defaults.max_new_tokens);
     let prompt = Prompt::Text { text, add_bos: true };
-    let (answer, prompt_tokens) = app.submit(&source, peer, "", prompt, config, Some(max_new_tokens)).await?;
+    let submitted = app.submit(&source, &peer.client(None), prompt, config, Some(max_new_tokens)).await?;
     let stream_text = request.stream.unwrap_or(defaults.stream);
-    Ok(stream(PageEvents { prompt_tokens, stream_text, text: String::new() }, vec![answer]))
+    let events = PageEvents { prompt_tokens: submitted.prompt.len(), stream_text, text: String::new() };
+    Ok(stream(events, vec![submitted.answer], &peer))
 }
 
 struct PageEvents {
@@ -92,7 +94,7 @@ impl EventStream for PageEvents {
         vec![json!({ "type": "begin", "prompt_tokens": self.prompt_tokens }).to_string()]
     }
 
-    fn text(&mut self, _: usize, text: &str, tokens: usize) -> String {
+    fn piece(&mut self, _: usize, Piece { text, tokens, .. }: &Piece) -> String {
         if self.stream_text {
             return json!({ "type": "text", "text": text, "tokens": tokens }).to_string();
         }

@@ -3,6 +3,7 @@
 use infer::{GenerateConfig, SamplingConfig};
 use serde::Deserialize;
 
+use super::completions::MAX_ANSWERS;
 use super::error::ApiError;
 use super::state::unique_number;
 
@@ -21,8 +22,9 @@ pub(crate) struct SamplingFields {
     pub(crate) length_penalty: Option<f64>,
     pub(crate) early_stopping: Option<bool>,
     pub(crate) do_sample: Option<bool>,
+    /// Answers to a prompt.
+    pub(crate) n: Option<u64>,
     // Would change the answer, and are not here.
-    n: Option<u64>,
     frequency_penalty: Option<f64>,
     presence_penalty: Option<f64>,
     logit_bias: Option<serde_json::Map<String, serde_json::Value>>,
@@ -92,13 +94,14 @@ impl SamplingFields {
         Ok(GenerateConfig { stop, sampling: given, ..GenerateConfig::default() })
     }
 
+    /// Returns the number of answers to a prompt.
+    pub(crate) fn answers(&self) -> Result<usize, ApiError> {
+        let n = self.n.unwrap_or(1);
+        let answers = usize::try_from(n).ok().filter(|n| (1..=MAX_ANSWERS).contains(n));
+        answers.ok_or_else(|| ApiError::invalid("n", format!("n is {n}; expected 1 to {MAX_ANSWERS}")))
+    }
+
     fn refuse_unsupported(&self) -> Result<(), ApiError> {
-        if let Some(n) = self.n.filter(|&n| n != 1) {
-            return Err(ApiError::unsupported(
-                "n",
-                format!("n is {n}; this server gives 1 answer to a request"),
-            ));
-        }
         let penalties =
             [("frequency_penalty", self.frequency_penalty), ("presence_penalty", self.presence_penalty)];
         for (name, value) in penalties {
@@ -134,12 +137,21 @@ mod tests {
 
     #[test]
     fn unsupported_fields_are_refused_unless_neutral() {
-        for json in [r#"{"n": 2}"#, r#"{"frequency_penalty": 1}"#, r#"{"logit_bias": {"5": 1}}"#] {
+        for json in [r#"{"frequency_penalty": 1}"#, r#"{"logit_bias": {"5": 1}}"#] {
             assert!(resolve(json).is_err(), "{json}");
         }
         assert!(resolve(r#"{"n": 1, "presence_penalty": 0, "logit_bias": {}, "stop": null}"#).is_ok());
         assert!(resolve(r#"{"temperature": 2.5}"#).is_err());
         assert!(resolve(r#"{"num_beams": 0}"#).is_err());
+    }
+
+    #[test]
+    fn answers_are_counted_within_bounds() {
+        let answers = |json| serde_json::from_str::<SamplingFields>(json).unwrap().answers();
+        assert_eq!(answers("{}").unwrap(), 1);
+        assert_eq!(answers(r#"{"n": 3}"#).unwrap(), 3);
+        assert!(answers(r#"{"n": 0}"#).is_err());
+        assert!(answers(r#"{"n": 65}"#).is_err());
     }
 
     #[test]

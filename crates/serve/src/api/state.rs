@@ -1,15 +1,16 @@
 //! State shared by all requests.
 
-use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use alpaca_data::Templates;
 use infer::GenerateConfig;
 
 use super::error::ApiError;
+use super::prompt::Prompt;
 use crate::answer::{AnswerReceiver, SubmitRequest};
-use crate::request_queue::RequestQueue;
+use crate::prepare::Preparer;
+use crate::request_queue::{Client, RequestQueue};
 use crate::{ServeConfig, SourceText};
 
 /// Source whose model is owned by its worker thread.
@@ -20,6 +21,8 @@ pub(crate) struct RunningSource {
     pub(crate) queue: Arc<RequestQueue>,
     pub(crate) text: TextFunctions,
     pub(crate) templates: Templates,
+    /// Reason for which its chat template is not used any more.
+    pub(crate) stuck: OnceLock<String>,
     pub(crate) eos_ids: Vec<i64>,
     pub(crate) vocab_size: usize,
     /// Tokens of a prompt and its answer together.
@@ -41,13 +44,14 @@ impl std::fmt::Debug for TextFunctions {
 pub(crate) struct App {
     pub(crate) sources: Vec<Arc<RunningSource>>,
     pub(crate) config: ServeConfig,
+    pub(crate) preparer: Arc<Preparer>,
 }
 
-/// Prompt of a client: text or token ids.
-#[derive(Debug, Clone, PartialEq)]
-pub(crate) enum Prompt {
-    Text { text: String, add_bos: bool },
-    Ids(Vec<i64>),
+/// A queued request, as its handler sees it.
+#[derive(Debug)]
+pub(crate) struct Submitted {
+    pub(crate) answer: AnswerReceiver,
+    pub(crate) prompt: Vec<i64>,
 }
 
 impl App {
@@ -64,17 +68,15 @@ impl App {
         })
     }
 
-    /// Checks a request's settings and its prompt against the limits, and queues it. Also returns the number of the prompt's
-    /// tokens.
+    /// Checks a request's settings and its prompt against the limits, and queues it.
     pub(crate) async fn submit(
         &self,
         source: &Arc<RunningSource>,
-        peer: SocketAddr,
-        user: &str,
+        client: &Client,
         prompt: Prompt,
         mut config: GenerateConfig,
         max_tokens: Option<usize>,
-    ) -> Result<(AnswerReceiver, usize), ApiError> {
+    ) -> Result<Submitted, ApiError> {
         let limits = &self.config.limits;
         if let Some(tokens) = max_tokens.filter(|&tokens| tokens > limits.new_tokens) {
             let message = format!("max_tokens is {tokens}; this server writes at most {}", limits.new_tokens);
@@ -85,12 +87,13 @@ impl App {
             let message = format!("num_beams is {beams}; this server follows at most {rows}");
             return Err(ApiError::invalid("num_beams", message));
         }
-        let ids = source.ids(prompt).await?;
+        config.validate().map_err(|error| ApiError::malformed(error.to_string()))?;
+        let ids = self.ids(source, client, prompt).await?;
         let count = ids.len();
         if count == 0 {
             return Err(ApiError::invalid("prompt", "the prompt has no tokens; expected at least one"));
         }
-        let longest = limits.prompt_tokens.min(source.capacity.saturating_sub(1));
+        let longest = self.longest_prompt(source);
         if count > longest {
             let message = format!("the prompt has {count} tokens; this server reads at most {longest}");
             return Err(ApiError::too_large("context_length_exceeded", message));
@@ -105,33 +108,14 @@ impl App {
         }
         config.max_new_tokens = max_tokens.unwrap_or(room.min(limits.new_tokens));
         config.eos_ids.clone_from(&source.eos_ids);
-        config.validate().map_err(|error| ApiError::malformed(error.to_string()))?;
-        let user = user.chars().take(64).collect();
-        let receiver = source.queue.submit((peer.ip(), user), SubmitRequest { prompt: ids, config })?;
-        Ok((receiver, count))
+        let request = SubmitRequest { prompt: ids.clone(), config };
+        let answer = source.queue.submit(client.clone(), request)?;
+        Ok(Submitted { answer, prompt: ids })
     }
-}
 
-impl RunningSource {
-    /// Tokenises a prompt, on a blocking thread: long texts take a while.
-    async fn ids(&self, prompt: Prompt) -> Result<Vec<i64>, ApiError> {
-        match prompt {
-            Prompt::Ids(ids) => match ids.iter().find(|&&id| id < 0 || id >= self.vocab_size as i64) {
-                None => Ok(ids),
-                Some(id) => {
-                    let message =
-                        format!("token {id} is not in the vocabulary of {} tokens", self.vocab_size);
-                    Err(ApiError::invalid("prompt", message))
-                }
-            },
-            Prompt::Text { text, add_bos } => {
-                let functions = self.text.clone();
-                tokio::task::spawn_blocking(move || functions.0.encode(&text, add_bos))
-                    .await
-                    .map_err(|_| ApiError::malformed("the prompt cannot be tokenised"))?
-                    .map_err(|error| ApiError::malformed(format!("the prompt cannot be tokenised: {error}")))
-            }
-        }
+    /// Returns the most tokens that a prompt may have.
+    pub(crate) fn longest_prompt(&self, source: &RunningSource) -> usize {
+        self.config.limits.prompt_tokens.min(source.capacity.saturating_sub(1))
     }
 }
 

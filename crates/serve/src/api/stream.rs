@@ -8,7 +8,9 @@ use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
 use futures_util::stream::unfold;
 
-use crate::answer::{AnswerReceiver, Failure, Outcome, Update};
+use crate::activity::Busy;
+use crate::answer::{AnswerReceiver, Failure, Outcome, Piece, Update};
+use crate::listener::Peer;
 
 /// Events of a streamed answer: each method returns the data of its events.
 pub(crate) trait EventStream: Send + 'static {
@@ -16,8 +18,8 @@ pub(crate) trait EventStream: Send + 'static {
     fn begin(&mut self) -> Vec<String> {
         Vec::new()
     }
-    /// Adds text to answer `index`, which has `tokens` tokens now.
-    fn text(&mut self, index: usize, text: &str, tokens: usize) -> String;
+    /// Adds to answer `index`.
+    fn piece(&mut self, index: usize, piece: &Piece) -> String;
     /// Ends answer `index`.
     fn end(&mut self, index: usize, outcome: &Outcome) -> Vec<String>;
     /// Ends the stream with a failure.
@@ -37,13 +39,22 @@ struct State<E> {
     index: usize,
     pending: VecDeque<String>,
     closed: bool,
+    /// The connection is in use as long as this lives.
+    _busy: Busy,
 }
 
 /// Streams answers, one after another; they are computed at the same time. When the client goes away the response is
 /// dropped, and with it the receivers, which cancels their requests.
-pub(crate) fn stream(mut events: impl EventStream, answers: Vec<AnswerReceiver>) -> Response {
+pub(crate) fn stream(mut events: impl EventStream, answers: Vec<AnswerReceiver>, peer: &Peer) -> Response {
     let pending = events.begin().into();
-    let state = State { events, answers: answers.into(), index: 0, pending, closed: false };
+    let state = State {
+        events,
+        answers: answers.into(),
+        index: 0,
+        pending,
+        closed: false,
+        _busy: peer.activity.begin(),
+    };
     let stream = unfold(state, |mut state| async move {
         let data = state.next().await?;
         Some((Ok::<_, Infallible>(Event::default().data(data)), state))
@@ -67,9 +78,7 @@ impl<E: EventStream> State<E> {
                 continue;
             };
             match answer.next().await {
-                Update::Text(text, tokens) => {
-                    self.pending.push_back(self.events.text(self.index, &text, tokens));
-                }
+                Update::Piece(piece) => self.pending.push_back(self.events.piece(self.index, &piece)),
                 Update::End(Ok(outcome)) => {
                     self.pending.extend(self.events.end(self.index, &outcome));
                     self.index += 1;

@@ -27,11 +27,13 @@ pub(crate) struct Echo {
     /// Written in capitals from this byte of the answer on.
     pub(crate) capitals_from: usize,
     pub(crate) max_len: usize,
+    /// Logit of the token that it writes; all others have 0.
+    pub(crate) certainty: f64,
 }
 
 impl Default for Echo {
     fn default() -> Self {
-        Self { step: Duration::ZERO, capitals_from: usize::MAX, max_len: 4096 }
+        Self { step: Duration::ZERO, capitals_from: usize::MAX, max_len: 4096, certainty: 100.0 }
     }
 }
 
@@ -78,7 +80,7 @@ impl Echoing<'_> {
         std::thread::sleep(self.echo.step);
         let next: Vec<i64> = rows.map(|row| self.next(row)).collect();
         let zeros = Tensor::zeros([next.len() as i64, VOCAB], tch::kind::FLOAT_CPU);
-        zeros.scatter_value(1, &Tensor::from_slice(&next).view([-1, 1]), 100.0)
+        zeros.scatter_value(1, &Tensor::from_slice(&next).view([-1, 1]), self.echo.certainty)
     }
 }
 
@@ -94,6 +96,25 @@ impl DecodeSession for Echoing<'_> {
             self.rows[row] = Row { prompt: prompt.to_vec(), written: 0 };
         }
         Ok(self.logits(prompts.iter().map(|&(row, _)| row)))
+    }
+
+    fn prefill_all(
+        &mut self,
+        row: usize,
+        prompt: &[i64],
+        _: usize,
+        each: &mut dyn FnMut(&Tensor) -> Result<(), NnError>,
+    ) -> Result<Tensor, NnError> {
+        let last = self.prefill(&[(row, prompt)])?;
+        // Certain of the token that follows, and half as certain of the one after it in the alphabet.
+        for &id in &prompt[1..] {
+            let logits = Tensor::zeros([1, VOCAB], tch::kind::FLOAT_CPU);
+            let _ = logits.narrow(1, id, 1).fill_(50.0);
+            let _ = logits.narrow(1, id + 1, 1).fill_(50.0 - 2.0_f64.ln());
+            each(&logits)?;
+        }
+        each(&last)?;
+        Ok(last)
     }
 
     fn step(&mut self, tokens: &[(usize, i64)]) -> Result<Tensor, NnError> {
@@ -119,19 +140,28 @@ impl DecodeSession for Echoing<'_> {
     }
 }
 
-/// A token for each byte.
+/// A token for each byte; a text of its own loses its first space, as SentencePiece has it.
 pub(crate) struct Bytes;
 
 impl TokenText for Bytes {
     fn decode(&self, ids: &[i64]) -> Result<String, BoxError> {
         let bytes: Vec<u8> = ids.iter().filter(|&&id| id < 256).map(|&id| id as u8).collect();
-        Ok(String::from_utf8_lossy(&bytes).into_owned())
+        Ok(String::from_utf8_lossy(bytes.strip_prefix(b" ").unwrap_or(&bytes)).into_owned())
     }
 }
 
 impl SourceText for Bytes {
     fn encode(&self, text: &str, add_bos: bool) -> Result<Vec<i64>, BoxError> {
         Ok(add_bos.then_some(BOS).into_iter().chain(text.bytes().map(i64::from)).collect())
+    }
+
+    fn decode_all(&self, ids: &[i64]) -> Result<String, BoxError> {
+        let spelled = |id: &i64| match *id {
+            BOS => "<s>".to_owned(),
+            EOS => "</s>".to_owned(),
+            id => char::from(id as u8).to_string(),
+        };
+        Ok(ids.iter().map(spelled).collect())
     }
 }
 

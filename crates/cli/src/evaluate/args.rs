@@ -37,6 +37,9 @@ pub struct EvaluateArgs {
     /// Also compute the perplexity of the reference answers
     #[arg(long, value_name = "BOOL", action = ArgAction::Set, num_args = 0..=1, default_missing_value = "true", default_value = "false", value_parser = parse_bool)]
     pub(crate) perplexity: bool,
+    /// Write the logits of every record, prompt and reference answer, to this safetensors file (`input_ids.N`, `logits.N`)
+    #[arg(long, value_name = "FILE")]
+    pub(crate) dump_logits: Option<PathBuf>,
     /// Write the whole result as JSON to this file
     #[arg(long, value_name = "FILE")]
     pub(crate) json: Option<PathBuf>,

@@ -3,11 +3,13 @@
 use std::path::Path;
 use std::time::Instant;
 
-use alpaca_data::{BadRecords, PromptTemplate, load_records};
+use alpaca_data::{BadRecords, PromptTemplate, Record, load_records};
 use anyhow::{Context, Result};
 use checkpoint::Base;
 use infer::GenerateConfig;
-use llama_finetune::{answer_perplexity, evaluate, peak_device_mib, peak_host_mib, with_adapter};
+use llama_finetune::{
+    answer_perplexity, evaluate, peak_device_mib, peak_host_mib, with_adapter, write_logits,
+};
 use nn_core::Dtype;
 use serde::Deserialize;
 
@@ -47,6 +49,18 @@ pub fn run(args: EvaluateArgs) -> Result<()> {
     } else {
         None
     };
+    if let Some(path) = &args.dump_logits {
+        let longest = base.config.max_position_embeddings as usize;
+        let ids = |record: &Record| {
+            let prompt = template.prompt(&record.instruction, Some(&record.input));
+            let mut ids = tokenizer.encode(&format!("{prompt}{}", record.output), true)?;
+            ids.truncate(longest);
+            Ok(ids)
+        };
+        let texts = records.iter().map(ids).collect::<Result<Vec<_>>>()?;
+        write_logits(&model, &texts, path)?;
+        tracing::info!("logits of {} records are in `{}`", texts.len(), path.display());
+    }
     let resources =
         Resources { load_s, peak_host_mib: peak_host_mib(), peak_device_mib: peak_device_mib(device)? };
     let report = Report::new(evaluation, perplexity, &resources);

@@ -12,6 +12,7 @@ mod excerpts;
 mod experiment;
 mod goldens;
 mod kernels;
+mod load;
 mod neon;
 mod test;
 mod tiny_model;
@@ -57,6 +58,8 @@ enum Task {
     Bench(BenchArgs),
     /// Compare ways of merging, or LoRA with QLoRA, and write a report
     Experiment(Box<experiment::ExperimentArgs>),
+    /// Drive the server with many clients, some of which misbehave: latency, errors, memory
+    Load(load::LoadArgs),
     /// Remake the golden files of the tests, or check that they can be remade
     Goldens(goldens::GoldensArgs),
 }
@@ -93,6 +96,7 @@ fn run(task: Task) -> anyhow::Result<ExitCode> {
         Task::TinyModel => done(tiny_model::run(&workspace)),
         Task::Bench(args) => done(bench(&workspace, &args)),
         Task::Experiment(args) => experiment::run(&workspace, &args),
+        Task::Load(args) => done(load::run(&workspace, &args)),
         Task::Goldens(args) => done(goldens::run(&workspace, &args)),
     }
 }

@@ -1,0 +1,157 @@
+//! `cargo xtask load`: honest clients of the server, first alone, then beside others that misbehave.
+
+mod client;
+mod hostile;
+mod server;
+
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, bail};
+use clap::Args;
+
+use crate::load::client::complete;
+use crate::load::server::Server;
+use xtask::measure::median;
+use xtask::output::say;
+use xtask::setup;
+use xtask::workspace::Workspace;
+
+#[derive(Debug, Args)]
+pub(crate) struct LoadArgs {
+    /// Model that is served
+    #[arg(long, value_name = "DIR", default_value = "datasets/tiny-llama")]
+    model: PathBuf,
+    /// Honest clients at once
+    #[arg(long, value_name = "N", default_value_t = 64)]
+    clients: usize,
+    /// Requests of the honest clients, alone and again beside the others
+    #[arg(long, value_name = "N", default_value_t = 2000)]
+    requests: usize,
+    /// Clients that misbehave, of each kind
+    #[arg(long, value_name = "N", default_value_t = 16)]
+    hostile: usize,
+}
+
+/// Prompts of the honest clients.
+const PROMPTS: [&str; 4] = ["Hugo is at", "Mira", "Where is", "The cave"];
+/// Time within which an honest request has to be answered.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+pub(crate) fn run(workspace: &Workspace, args: &LoadArgs) -> Result<()> {
+    if args.clients == 0 || args.requests == 0 {
+        bail!("clients and requests have to be at least 1");
+    }
+    setup::ensure(workspace)?;
+    let server = Server::start(workspace, &args.model)?;
+    // What each prompt is answered with when nobody else asks, which also warms the server up.
+    let expected = PROMPTS.map(|prompt| complete(server.address, prompt, PATIENCE));
+    let expected: Vec<String> = expected.into_iter().collect::<Result<_>>()?;
+
+    say(&format!("{:<28}{:>9}{:>11}{:>11}{:>9}{:>12}", "", "requests", "median", "99 %", "errors", "memory"));
+    let alone = honest(&server, args, &expected);
+    say(&alone.row("honest clients alone", &server));
+    let over = AtomicBool::new(false);
+    let attempts = AtomicUsize::new(0);
+    let beside = std::thread::scope(|scope| {
+        for kind in hostile::KINDS {
+            for _ in 0..args.hostile {
+                scope.spawn(|| {
+                    while !over.load(Ordering::Relaxed) {
+                        // Refused or cut off is what it should be.
+                        let _ = kind(server.address, &over);
+                        attempts.fetch_add(1, Ordering::Relaxed);
+                    }
+                });
+            }
+        }
+        let beside = honest(&server, args, &expected);
+        over.store(true, Ordering::Relaxed);
+        beside
+    });
+    say(&beside.row("beside hostile ones", &server));
+    let again = honest(&server, args, &expected);
+    say(&again.row("alone again", &server));
+    say(&format!(
+        "\n{} hostile connections of {} kinds; the honest clients' 99th percentile is {:.1} times as long beside them",
+        attempts.load(Ordering::Relaxed),
+        hostile::KINDS.len(),
+        beside.percentile(99) / alone.percentile(99)
+    ));
+    if alone.errors + beside.errors + again.errors > 0 {
+        bail!("honest requests failed");
+    }
+    Ok(())
+}
+
+/// Times of honest requests.
+struct Figures {
+    seconds: Vec<f64>,
+    errors: usize,
+}
+
+/// Sends the honest clients' requests, and checks their answers.
+fn honest(server: &Server, args: &LoadArgs, expected: &[String]) -> Figures {
+    let next = AtomicUsize::new(0);
+    let client = || {
+        let mut figures = Figures { seconds: Vec::new(), errors: 0 };
+        loop {
+            let number = next.fetch_add(1, Ordering::Relaxed);
+            if number >= args.requests {
+                return figures;
+            }
+            let which = number % PROMPTS.len();
+            let begun = Instant::now();
+            let answer = complete(server.address, PROMPTS[which], PATIENCE);
+            figures.seconds.push(begun.elapsed().as_secs_f64());
+            figures.errors += usize::from(!answer.is_ok_and(|answer| answer == expected[which]));
+        }
+    };
+    let mut all = Figures { seconds: Vec::new(), errors: 0 };
+    std::thread::scope(|scope| {
+        let clients: Vec<_> = (0..args.clients).map(|_| scope.spawn(client)).collect();
+        for client in clients {
+            match client.join() {
+                Ok(figures) => {
+                    all.seconds.extend(figures.seconds);
+                    all.errors += figures.errors;
+                }
+                Err(_) => all.errors += 1,
+            }
+        }
+    });
+    all.seconds.sort_by(f64::total_cmp);
+    all
+}
+
+impl Figures {
+    fn percentile(&self, percent: usize) -> f64 {
+        let place = (self.seconds.len() * percent).div_ceil(100).max(1) - 1;
+        self.seconds.get(place).copied().unwrap_or(f64::NAN)
+    }
+
+    fn row(&self, name: &str, server: &Server) -> String {
+        let memory = server.resident_mib().map_or_else(|| "–".to_owned(), |mib| format!("{mib} MiB"));
+        format!(
+            "{name:<28}{:>9}{:>8.0} ms{:>8.0} ms{:>9}{memory:>12}",
+            self.seconds.len(),
+            1000.0 * median(&self.seconds),
+            1000.0 * self.percentile(99),
+            self.errors
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_percentile_is_the_time_that_so_many_did_not_exceed() {
+        let figures = Figures { seconds: (1..=200).map(f64::from).collect(), errors: 0 };
+        assert_eq!(figures.percentile(99).to_bits(), 198.0_f64.to_bits());
+        assert_eq!(figures.percentile(100).to_bits(), 200.0_f64.to_bits());
+        assert!(Figures { seconds: Vec::new(), errors: 0 }.percentile(99).is_nan());
+    }
+}

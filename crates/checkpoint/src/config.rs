@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use merge::Combination;
+use nn_core::UnknownSettings;
 use qlora_nf4::Quantization;
 
 use crate::CheckpointError;
@@ -49,6 +50,8 @@ pub struct MergeConfig {
     pub quantization: Option<Quantization>,
     /// Replace an output directory that is not empty.
     pub overwrite: bool,
+    /// Stance on keys of an adapter's configuration that are unknown and could change the result.
+    pub unknown_settings: UnknownSettings,
 }
 
 impl Default for MergeConfig {
@@ -63,6 +66,7 @@ impl Default for MergeConfig {
             base_quantization: None,
             quantization: None,
             overwrite: false,
+            unknown_settings: UnknownSettings::Refuse,
         }
     }
 }

@@ -7,7 +7,7 @@ use llama_model::ModelError;
 use llama_tokenizer::TokenizerError;
 use lora::LoraError;
 use merge::MergeError;
-use nn_core::NnError;
+use nn_core::{NnError, SettingError};
 use qlora_nf4::QuantError;
 use weights::WeightsError;
 
@@ -277,6 +277,9 @@ pub enum CheckpointError {
         /// Why that cannot be written.
         expected: String,
     },
+    /// A configuration with a key that is unknown or not supported.
+    #[error(transparent)]
+    Key(#[from] SettingError),
     /// A model that cannot be built.
     #[error(transparent)]
     Model(#[from] ModelError),

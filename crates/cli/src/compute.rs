@@ -6,7 +6,7 @@ use std::str::FromStr;
 use anyhow::Result;
 use clap::{ArgAction, Args};
 use llama_finetune::{DeviceChoice, set_threads};
-use nn_core::Dtype;
+use nn_core::{Dtype, UnknownSettings};
 use qlora_nf4::Quantization;
 use serde::{Deserialize, Serialize};
 use tch::Device;
@@ -32,6 +32,8 @@ pub(crate) struct ComputeArgs {
     /// CPU threads [default: all cores]
     #[arg(long, value_name = "N")]
     pub(crate) threads: Option<usize>,
+    #[command(flatten)]
+    pub(crate) unknown_settings: UnknownSettingsArgs,
     /// The same as --quantize nf4
     #[arg(long, alias = "load_4bit", value_name = "BOOL", action = ArgAction::Set, num_args = 0..=1, default_missing_value = "true", default_value = "false", value_parser = parse_bool, hide = true, help_heading = "Other spellings")]
     pub(crate) load_in_4bit: bool,
@@ -47,6 +49,24 @@ pub(crate) struct Compute {
     pub(crate) dtype: Dtype,
     pub(crate) quantization: Option<Quantization>,
     pub(crate) threads: Option<usize>,
+    pub(crate) unknown_settings: UnknownSettings,
+}
+
+/// The flag of every program that reads configurations of others.
+#[derive(Debug, Default, Clone, Copy, Args)]
+#[command(rename_all = "snake_case")]
+pub(crate) struct UnknownSettingsArgs {
+    /// Read a model or an adapter whose configuration has keys that are unknown here and could change the result, as if
+    /// they were missing [default: false]
+    #[arg(long, value_name = "BOOL", action = ArgAction::Set, num_args = 0..=1, default_missing_value = "true", default_value = "false", hide_default_value = true, value_parser = parse_bool, help_heading = "Machine")]
+    ignore_unknown_settings: bool,
+}
+
+impl UnknownSettingsArgs {
+    /// Returns the stance on such keys.
+    pub(crate) fn stance(self) -> UnknownSettings {
+        if self.ignore_unknown_settings { UnknownSettings::Ignore } else { UnknownSettings::Refuse }
+    }
 }
 
 impl ComputeArgs {
@@ -75,6 +95,7 @@ impl ComputeArgs {
             dtype: self.dtype.unwrap_or(default_dtype),
             quantization: quantize.with_double_quant(self.double_quant.unwrap_or_default())?,
             threads: self.threads,
+            unknown_settings: self.unknown_settings.stance(),
         })
     }
 }

@@ -119,6 +119,15 @@ fn weights_that_cannot_be_read_are_refused_with_the_reason() {
 }
 
 #[test]
+fn an_unknown_setting_of_a_base_is_refused_unless_it_is_to_be_ignored() {
+    let scene = Scene::new();
+    edit(&scene.path("model/config.json"), "use_magic", true);
+    refused(&scene, &["--plan"], FAILED, &["`use_magic` is true", "--ignore_unknown_settings"]);
+    let done = run(&mut scene.finetune("out", &["--plan", "--ignore_unknown_settings"])).ok();
+    assert!(done.stderr.contains("`use_magic` is true: an unknown setting, ignored"), "{}", done.stderr);
+}
+
+#[test]
 fn a_pickle_that_would_run_code_is_rejected_by_the_name_it_imports() {
     let scene = Scene::new();
     fs::remove_file(scene.path("model/model.safetensors")).unwrap();

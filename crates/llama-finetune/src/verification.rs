@@ -74,7 +74,9 @@ pub fn verify_merge(plan: &MergePlan<'_>, written: &Path) -> Result<Verification
     LoraAdapters::attach_layers(&mut model, &LoraConfig::default(), &plan.deltas().layers()?)?;
     let expected = ModelOutputs::collect(&model, &prompts, &prompts, &generate, vocab_size)?;
     drop(model);
-    let model = Base::open(&written.to_string_lossy())?.load(Device::Cpu, dtype)?;
+    // Settings that are ignored stand in the written configuration too.
+    let unknown = plan.settings().unknown_settings;
+    let model = Base::open_with(&written.to_string_lossy(), unknown)?.load(Device::Cpu, dtype)?;
     let actual = ModelOutputs::collect(&model, &prompts, &prompts, &generate, vocab_size)?;
     let distances = actual.distances(&expected)?;
     let compared = texts.into_iter().zip(distances).map(|(prompt, distance)| VerifiedPrompt {

@@ -20,6 +20,7 @@ mod linear;
 mod mode;
 mod path;
 mod sequence;
+mod settings;
 mod source;
 mod unknown_settings;
 
@@ -34,5 +35,6 @@ pub use linear::{LinearOp, LinearSlot, VisitLinears};
 pub use mode::{Mode, mix_seed, name_seed};
 pub use path::ModulePath;
 pub use sequence::{Sequence, shuffled};
+pub use settings::{SettingError, SettingRole, check_settings};
 pub use source::LinearSource;
 pub use unknown_settings::UnknownSettings;

@@ -28,7 +28,8 @@ pub fn run(args: CompareArgs) -> Result<()> {
     let count = args.records.min(all.len());
     let records: Vec<_> = (0..count).map(|index| &all[index * all.len() / count]).collect();
 
-    let reference = Base::open(&args.reference_model)?;
+    let unknown = compute.unknown_settings;
+    let reference = Base::open_with(&args.reference_model, unknown)?;
     let tokenizer = reference.tokenizer()?;
     let longest = reference.config.context_len() as usize;
     let (mut prompts, mut texts) = (Vec::new(), Vec::new());
@@ -49,7 +50,8 @@ pub fn run(args: CompareArgs) -> Result<()> {
     let computed_in = Dtype::name_of(model.kind()).to_owned();
     let expected = ModelOutputs::collect(&model, &texts, &prompts, &generate, vocab_size)?;
     drop(model);
-    let model = Base::open(&args.base_model)?.load_quantized(device, compute.dtype, compute.quantization)?;
+    let base = Base::open_with(&args.base_model, unknown)?;
+    let model = base.load_quantized(device, compute.dtype, compute.quantization)?;
     let model = with_adapter(model, args.lora_weights.as_deref())?;
     let actual = ModelOutputs::collect(&model, &texts, &prompts, &generate, vocab_size)?;
     let instructions = records.iter().map(|record| record.instruction.clone());

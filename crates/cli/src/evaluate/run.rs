@@ -28,7 +28,7 @@ pub fn run(args: EvaluateArgs) -> Result<()> {
     }
     let compute = args.compute.resolve(Dtype::Auto)?;
     let device = compute.start()?;
-    let base = Base::open(&args.base_model)?;
+    let base = Base::open_with(&args.base_model, compute.unknown_settings)?;
     let tokenizer = base.tokenizer()?;
     let template =
         PromptTemplate::load(&args.prompt_template_name).map_err(|error| usage(error.to_string()))?;

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use anyhow::Result;
 use checkpoint::{Base, auto_kind, free_host_bytes};
 use llama_finetune::{DeviceChoice, MemoryPlan, RunShape, adapter_parameters, free_gpu_bytes};
-use nn_core::Dtype;
+use nn_core::{Dtype, UnknownSettings};
 use tch::Kind;
 
 use super::settings::FinetuneConfig;
@@ -15,8 +15,8 @@ use crate::output::{bytes, count};
 ///
 /// # Errors
 /// When the base's configuration cannot be read or a target names no layer.
-pub(crate) fn plan(run: &FinetuneConfig) -> Result<String> {
-    let base = Base::open(&run.base_model)?;
+pub(crate) fn plan(run: &FinetuneConfig, unknown: UnknownSettings) -> Result<String> {
+    let base = Base::open_with(&run.base_model, unknown)?;
     let shape = &base.config;
     let cuda = match run.device {
         DeviceChoice::Cpu => false,

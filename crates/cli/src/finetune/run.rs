@@ -29,8 +29,9 @@ use crate::signals::stop_on_signals;
 #[expect(clippy::needless_pass_by_value, reason = "the arguments end with the program")]
 pub fn run(args: FinetuneArgs) -> Result<()> {
     let config = resolve(&args)?;
+    let unknown_settings = args.compute.unknown_settings.stance();
     if args.plan {
-        print(&plan(&config)?);
+        print(&plan(&config, unknown_settings)?);
         return Ok(());
     }
     if args.wandb.is_asked_for() {
@@ -40,7 +41,7 @@ pub fn run(args: FinetuneArgs) -> Result<()> {
     }
     set_threads(config.threads)?;
     let device = config.device.start()?;
-    let base = Base::open(&config.base_model)?;
+    let base = Base::open_with(&config.base_model, unknown_settings)?;
     if std::fs::canonicalize(&base.dir).ok() == std::fs::canonicalize(&config.output_dir).ok() {
         return Err(usage(format!(
             "output_dir `{}` is the directory of base_model",

@@ -42,14 +42,14 @@ impl Loader {
     /// Loads a base and its adapter, if it has one.
     pub(crate) fn load(&self, spec: &SourceSpec) -> Result<Loaded> {
         let SourceSpec { name, base: path, adapter } = spec;
-        let base = Base::open(path)?;
+        let Compute { dtype, quantization, unknown_settings, .. } = self.compute;
+        let base = Base::open_with(path, unknown_settings)?;
         let tokenizer = base.tokenizer()?;
         let chat = chat_template(&base, &tokenizer)?;
         // Whoever asks for a chat hears of it; all else works.
         if let Some(error) = chat.as_ref().and_then(|template| template.check().err()) {
             tracing::warn!("the model `{}` refuses chats: {error}", base.dir.display());
         }
-        let Compute { dtype, quantization, .. } = self.compute;
         let model = base.load_quantized(self.device, dtype, quantization)?;
         if let Some(dir) = adapter.as_ref().filter(|dir| !dir.is_dir()) {
             return Err(usage(format!("adapter `{}` of source `{name}` is not a directory", dir.display())));

@@ -9,7 +9,7 @@ use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use clap::{Parser, ValueEnum};
 use qlora_nf4::Quantization;
 
-use crate::compute::Quantize;
+use crate::compute::{Quantize, UnknownSettingsArgs};
 use crate::spelling::parse_bool;
 
 /// A base model and its adapters into weights that other tools load: a Hugging Face directory, Meta's state dict, or a
@@ -91,6 +91,8 @@ pub struct MergeArgs {
     /// CPU threads [default: all cores]
     #[arg(long, value_name = "N", help_heading = "Machine")]
     pub(crate) threads: Option<usize>,
+    #[command(flatten)]
+    pub(crate) unknown_settings: UnknownSettingsArgs,
 }
 
 /// Accepts the name of a registered form, with `-` or `_` inside.

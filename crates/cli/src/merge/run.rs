@@ -24,7 +24,7 @@ pub fn run(args: MergeArgs) -> Result<()> {
     set_threads(settings.threads.or(Some(spare)))?;
     settings.merge.check_output(&settings.output_dir)?;
     let started = Instant::now();
-    let base = Base::open(&settings.base_model)?;
+    let base = Base::open_with(&settings.base_model, settings.merge.unknown_settings)?;
     let plan = base.plan_merge(&settings.adapters, settings.merge, &settings.output_dir)?;
     announce(&settings, &plan);
     let written = plan.write()?;

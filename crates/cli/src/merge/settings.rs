@@ -46,6 +46,7 @@ pub(crate) fn resolve(args: MergeArgs) -> Result<Settings> {
         quantize,
         double_quant,
         threads,
+        unknown_settings,
     } = args;
     let base_model = base_model.filter(|base| !base.trim().is_empty());
     let base_model = base_model
@@ -79,6 +80,7 @@ pub(crate) fn resolve(args: MergeArgs) -> Result<Settings> {
         base_quantization,
         quantization,
         overwrite: overwrite_output_dir,
+        unknown_settings: unknown_settings.stance(),
     };
     merge.validate()?;
     Ok(Settings { base_model, adapters, output_dir, merge, verify, threads })

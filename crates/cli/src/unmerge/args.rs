@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::Parser;
 
+use crate::compute::UnknownSettingsArgs;
+
 /// Extract the adapter of rank r between two checkpoints, by singular value decomposition of the difference of each linear
 /// layer, and report what rank r cannot hold.
 ///
@@ -29,4 +31,6 @@ pub struct UnmergeArgs {
     /// CPU threads [default: all cores]
     #[arg(long, value_name = "N")]
     pub(crate) threads: Option<usize>,
+    #[command(flatten)]
+    pub(crate) unknown_settings: UnknownSettingsArgs,
 }

@@ -15,7 +15,8 @@ use crate::output::print;
 /// # Errors
 /// With what the user can do about it.
 pub fn run(args: UnmergeArgs) -> Result<()> {
-    let UnmergeArgs { base_model, merged_model, output_dir, lora_r, lora_alpha, threads } = args;
+    let UnmergeArgs { base_model, merged_model, output_dir, lora_r, lora_alpha, threads, unknown_settings } =
+        args;
     let need = |name: &str, value: Option<String>| {
         value
             .filter(|value| !value.trim().is_empty())
@@ -33,7 +34,8 @@ pub fn run(args: UnmergeArgs) -> Result<()> {
         return Err(usage(format!("lora_alpha is {lora_alpha}; it has to be more than 0")));
     }
     set_threads(threads)?;
-    let (base, merged) = (Base::open(&base_name)?, Base::open(&merged_name)?);
+    let open = |name: &str| Base::open_with(name, unknown_settings.stance());
+    let (base, merged) = (open(&base_name)?, open(&merged_name)?);
     let adapter = ExtractedAdapter::between(&base, &merged, lora_r, lora_alpha)?;
     for name in &adapter.changed_elsewhere {
         tracing::warn!("`{name}` differs too, which no adapter of linear layers can hold");

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use llama_model::{LlamaConfig, TokenIds};
 use llama_tokenizer::{LlamaTokenizer, TokenizerParts};
-use nn_core::{Dtype, LinearSource, NnError, TorchContext};
+use nn_core::{Dtype, LinearSource, NnError, TorchContext, UnknownSettings};
 use tch::{Device, Kind, Tensor};
 use weights::{TensorStore, WeightsError, read_text};
 
@@ -33,12 +33,11 @@ impl MetaFiles {
     ///
     /// # Errors
     /// [`CheckpointError`] when the file or a shard is missing or damaged, or they do not fit each other.
-    pub(super) fn open(dir: &Path) -> Result<Self, CheckpointError> {
+    pub(super) fn open(dir: &Path, unknown: UnknownSettings) -> Result<Self, CheckpointError> {
         let path = dir.join(PARAMS);
         let text = read_text(&path, MAX_CONFIG_BYTES)
             .map_err(|source| CheckpointError::Read { path: path.clone(), source })?;
-        let params: Params = serde_json::from_str(&text)
-            .map_err(|source| CheckpointError::Params { path: path.clone(), source })?;
+        let params = Params::read(&path, &text, unknown)?;
         let shards = shard_paths(dir)?.into_iter().map(|path| TensorStore::open_file(&path));
         let shards = shards.collect::<Result<Vec<_>, _>>()?;
         let mut files = Self { dir: dir.to_owned(), config: params.config(None, None), shards };

@@ -34,8 +34,8 @@ impl Format for Meta {
         Ok(files::is_directory(path).then(|| path.to_owned()))
     }
 
-    fn open(&self, path: &Path, _: UnknownSettings) -> Result<Box<dyn ModelFiles>, CheckpointError> {
-        Ok(Box::new(files::MetaFiles::open(path)?))
+    fn open(&self, path: &Path, unknown: UnknownSettings) -> Result<Box<dyn ModelFiles>, CheckpointError> {
+        Ok(Box::new(files::MetaFiles::open(path, unknown)?))
     }
 
     fn supports(&self) -> Supports {

@@ -1,6 +1,9 @@
 //! `params.json`, in which Meta states a shape.
 
+use std::path::Path;
+
 use llama_model::{DecoderSpec, LlamaConfig, RopeScaling};
+use nn_core::{SettingRole, UnknownSettings, check_settings};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
@@ -28,7 +31,56 @@ pub(super) struct Params {
     max_seq_len: Option<i64>,
 }
 
+/// Keys of Meta's files: those above, and those of their readers (`llama_models/llama3/args.py`).
+const KEYS: &[(&str, SettingRole)] = &[
+    ("dim", SettingRole::Used),
+    ("n_layers", SettingRole::Used),
+    ("n_heads", SettingRole::Used),
+    ("n_kv_heads", SettingRole::Used),
+    ("vocab_size", SettingRole::Used),
+    ("multiple_of", SettingRole::Used),
+    ("ffn_dim_multiplier", SettingRole::Used),
+    ("norm_eps", SettingRole::Used),
+    ("rope_theta", SettingRole::Used),
+    ("use_scaled_rope", SettingRole::Used),
+    ("rope_scaling_factor", SettingRole::Used),
+    ("rope_high_freq_factor", SettingRole::Used),
+    ("max_seq_len", SettingRole::Used),
+    ("max_batch_size", SettingRole::Harmless),
+    ("model_parallel_size", SettingRole::Harmless),
+    ("quantization_args", SettingRole::Refused { unless: &[], advice: QUANTISED }),
+    ("lora_args", SettingRole::Refused { unless: &[], advice: QUANTISED }),
+    ("moe_args", SettingRole::Refused { unless: &[], advice: "mixtures of experts are not supported" }),
+    ("vision_args", SettingRole::Refused { unless: &[], advice: "only models of text are supported" }),
+    ("use_qk_norm", SettingRole::Refused { unless: &[], advice: "norms on q and k are not supported" }),
+    (
+        "attention_chunk_size",
+        SettingRole::Refused { unless: &[], advice: "attention has to be to the whole text" },
+    ),
+    (
+        "nope_layer_interval",
+        SettingRole::Refused { unless: &[], advice: "every layer has to rotate its heads" },
+    ),
+];
+const QUANTISED: &str = "only Meta's plain weights are supported; take the original release of the model";
+
 impl Params {
+    /// Reads the text of the file at `path`.
+    ///
+    /// # Errors
+    /// [`CheckpointError::Params`] when it is not Meta's, and for a key that is not supported or, unless `unknown` ignores it, not
+    /// known.
+    pub(super) fn read(path: &Path, text: &str, unknown: UnknownSettings) -> Result<Self, CheckpointError> {
+        let malformed = |source| CheckpointError::Params { path: path.to_owned(), source };
+        let keys: Map<String, Value> = serde_json::from_str(text).map_err(malformed)?;
+        let passed_over = check_settings(path, KEYS, &keys, unknown)?;
+        if !passed_over.is_empty() {
+            let (file, keys) = (path.display(), passed_over.join("`, `"));
+            tracing::warn!("`{file}`: unknown settings are ignored: `{keys}`");
+        }
+        serde_json::from_str(text).map_err(malformed)
+    }
+
     /// Returns the shape; `vocab_size` and `intermediate_size` are those of the tensors, where these are known, and else as
     /// `ModelArgs` and `FeedForward` compute them.
     pub(super) fn config(&self, vocab_size: Option<i64>, intermediate_size: Option<i64>) -> LlamaConfig {
@@ -181,6 +233,21 @@ mod tests {
             json!({"dim": 4096, "multiple_of": 1024, "ffn_dim_multiplier": 1.3, "n_heads": 32, "n_kv_heads": 8,
                    "n_layers": 32, "norm_eps": 1e-5, "vocab_size": -1, "rope_theta": 500_000.0})
         );
+    }
+
+    #[test]
+    fn a_key_that_could_change_the_result_is_refused() {
+        let plain = r#"{"dim": 64, "n_layers": 1, "n_heads": 2, "max_batch_size": 8"#;
+        for (extra, named) in
+            [("\"use_magic\": true", "use_magic"), ("\"lora_args\": {\"rank\": 16}", "lora_args")]
+        {
+            let text = format!("{plain}, {extra}}}");
+            let read = |unknown| Params::read(Path::new("params.json"), &text, unknown);
+            let error = read(UnknownSettings::Refuse).unwrap_err().to_string();
+            assert!(error.contains(named), "{error}");
+            assert_eq!(read(UnknownSettings::Ignore).is_ok(), named == "use_magic");
+        }
+        Params::read(Path::new("params.json"), &format!("{plain}}}"), UnknownSettings::Refuse).unwrap();
     }
 
     #[test]

@@ -50,7 +50,8 @@ pub(crate) fn check_real(field: &str, value: f64, least: f64, most: f64) -> Resu
     if (least..=most).contains(&value) {
         return Ok(());
     }
-    Err(ModelError::config(field, value.to_string(), format!("it has to be {least} to {most:e}")))
+    let most = if most < 1e6 { most.to_string() } else { format!("{most:e}") };
+    Err(ModelError::config(field, value.to_string(), format!("it has to be {least} to {most}")))
 }
 
 #[cfg(test)]

@@ -75,3 +75,20 @@ fn dates_equal_those_of_pythons_strftime() {
         "29 29 12 PM 060 2024-02-29 12:34:56 02/29/24 Thu Feb 29 12:34:56 2024 02/29/24 12:34:56 %K"
     );
 }
+
+#[test]
+fn a_panic_of_the_engine_is_an_error() {
+    let error = guarded(|| -> String { panic!("as asked") }).unwrap_err();
+    assert_eq!(sentence(&error), "the template engine (minijinja) panicked: as asked");
+    // Where it does panic: a reversed slice of nothing, which is not given to it any more.
+    let empty = template("{{ messages[::-1]|length }}{{ ''[::-1] }}{{ 'ab'[::-1] }}");
+    assert_eq!(empty.render(&[], true).unwrap(), "0ba");
+}
+
+#[test]
+fn a_token_that_a_file_denies_is_undefined() {
+    let tokens = serde_json::json!({ "bos_token": null, "eos_token": "<end>", "pad_token": "<pad>" });
+    let template = template("{{ bos_token is defined }}{{ eos_token }}{{ pad_token }}");
+    let template = template.with_tokens(tokens.as_object().unwrap());
+    assert_eq!(template.render(&[], true).unwrap(), "False<end><pad>");
+}

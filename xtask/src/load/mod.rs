@@ -54,14 +54,15 @@ pub(crate) fn run(workspace: &Workspace, args: &LoadArgs) -> Result<()> {
     say(&alone.row("honest clients alone", &server));
     let over = AtomicBool::new(false);
     let attempts = AtomicUsize::new(0);
+    let (address, stop, begun) = (server.address, &over, &attempts);
     let beside = std::thread::scope(|scope| {
         for kind in hostile::KINDS {
             for _ in 0..args.hostile {
-                scope.spawn(|| {
-                    while !over.load(Ordering::Relaxed) {
+                scope.spawn(move || {
+                    while !stop.load(Ordering::Relaxed) {
                         // Refused or cut off is what it should be.
-                        let _ = kind(server.address, &over);
-                        attempts.fetch_add(1, Ordering::Relaxed);
+                        let _ = kind(address, stop);
+                        begun.fetch_add(1, Ordering::Relaxed);
                     }
                 });
             }

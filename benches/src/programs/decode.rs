@@ -151,7 +151,7 @@ fn weight_bytes(model: &Llama, quantization: Option<Quantization>) -> u64 {
     let embedding = if config.tie_word_embeddings { 0 } else { config.vocab_size * config.hidden_size };
     let all = (config.num_parameters() - embedding) as f64;
     let plain = model.kind().elt_size_in_bytes() as f64;
-    let linear: i64 = linears(config).iter().map(|one| one.in_features * one.out_features).sum();
+    let linear: i64 = linears(config).iter().map(|one| one.rows * one.columns).sum();
     let quantised = quantization.map_or(linear as f64 * plain, |quantization| quantization.bytes(linear));
     ((all - linear as f64) * plain + quantised) as u64
 }

@@ -10,6 +10,7 @@ use tch::{Device, Kind, Tensor};
 use weights::TensorStream;
 
 use crate::CheckpointError;
+use crate::head_of_embedding::HeadOfEmbedding;
 use crate::linears::linear_weights;
 use crate::merged_model::MergedModel;
 
@@ -56,9 +57,9 @@ impl MergedModel<'_> {
         &self,
         run: impl FnOnce(&BaseTensors<'_>) -> Result<T, CheckpointError>,
     ) -> Result<T, CheckpointError> {
-        let source = self.base.source(Device::Cpu, None)?;
+        let source = HeadOfEmbedding::over(self.base, Device::Cpu, None)?;
         let prepare = prepared(&self.config, self.settings.base_quantization);
-        run(&BaseTensors { source: &*source, prepare: &prepare })
+        run(&BaseTensors { source: &source, prepare: &prepare })
     }
 }
 

@@ -4,14 +4,16 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use llama_model::LlamaConfig;
-use lora::Adapter;
+use lora::{Adapter, LoraError};
 use merge::{Deltas, TensorPlan, WeightedAdapter};
-use tch::Kind;
+use nn_core::LinearSource;
+use tch::{Device, Kind, Tensor};
 
 use crate::CheckpointError;
 use crate::base::Base;
 use crate::config::{AdapterDir, MergeConfig};
-use crate::linears::{linear_weights, linears};
+use crate::head_of_embedding::HeadOfEmbedding;
+use crate::linears::{EMBEDDING, HEAD, linear_weights, model_shape};
 use crate::merged_model::{MergedModel, Precision, chain};
 
 /// Merge that is decided, and about to be carried out.
@@ -24,9 +26,6 @@ pub struct MergePlan<'a> {
     added_tokens: i64,
     left_out: Vec<String>,
 }
-
-/// Embedding and head.
-const OF_VOCABULARY: [&str; 2] = ["model.embed_tokens.weight", "lm_head.weight"];
 
 impl<'a> MergePlan<'a> {
     /// Reads the adapters and decides every tensor; writes nothing.
@@ -47,21 +46,25 @@ impl<'a> MergePlan<'a> {
             let (stored, asked) = (stored.describe(), asked.describe());
             return Err(CheckpointError::BaseQuantised { stored, asked });
         }
-        let deltas = read_deltas(base, adapters, &settings)?;
         let mut config = base.files().complete_config()?;
+        let deltas = read_deltas(base, adapters, &settings, &mut config)?;
         let added_tokens = tokens_without_rows(base, config.vocab_size);
         let uniform = base.files().stored_kind().unwrap_or(Kind::Half);
         let quantised = if stored.is_some() { linear_weights(&config) } else { BTreeSet::new() };
         let shapes = config.tensor_shapes();
         let mut tensors = Vec::with_capacity(shapes.len());
         for (name, shape) in shapes {
-            let stored = if quantised.contains(&name) { None } else { base.files().tensor_kind(&name)? };
+            // The head of a tied base is its embedding.
+            let tied_head = base.config.tie_word_embeddings && name == format!("{HEAD}.weight");
+            let in_base = if tied_head { format!("{EMBEDDING}.weight") } else { name.clone() };
+            let stored = if quantised.contains(&name) { None } else { base.files().tensor_kind(&in_base)? };
             let kind = match settings.precision {
                 Precision::AsBase => stored.unwrap_or(uniform),
                 Precision::Of(kind) => kind,
                 Precision::Q8_0 => Kind::Float,
             };
-            let added_rows = if OF_VOCABULARY.contains(&name.as_str()) { added_tokens } else { 0 };
+            let of_vocabulary = [EMBEDDING, HEAD].iter().any(|path| name == format!("{path}.weight"));
+            let added_rows = if of_vocabulary { added_tokens } else { 0 };
             tensors.push(TensorPlan { name, shape, added_rows, kind });
         }
         config.vocab_size += added_tokens;
@@ -141,22 +144,48 @@ fn tokens_without_rows(base: &Base, vocab_size: i64) -> i64 {
     }
 }
 
-/// Reads the adapters for a base and combines them.
+/// Reads the adapters for a base and combines them. Where they make another vocabulary, or a head of its own, `config` says so.
 fn read_deltas(
     base: &Base,
     adapters: &[AdapterDir],
     settings: &MergeConfig,
+    config: &mut LlamaConfig,
 ) -> Result<Deltas, CheckpointError> {
-    let linears = linears(&base.config);
+    let shape = model_shape(&base.config);
     let mut weighted = Vec::with_capacity(adapters.len());
     for adapter in adapters {
-        let read = Adapter::read(&adapter.dir).and_then(|adapter| adapter.trained_layers(&linears));
-        let layers = read.map_err(|source| CheckpointError::Adapter {
+        let of_adapter = |source| CheckpointError::Adapter {
             adapter: adapter.dir.clone(),
             base_model: base.name.clone(),
             source: Box::new(source),
-        })?;
-        weighted.push(WeightedAdapter { layers, weight: adapter.weight });
+        };
+        let read = Adapter::read_with(&adapter.dir, settings.unknown_settings);
+        let parts = read.and_then(|adapter| adapter.trained_parts(&shape)).map_err(of_adapter)?;
+        let is_quantised = settings.base_quantization.is_some() || base.stored_quantization()?.is_some();
+        let source = HeadOfEmbedding::over(base.files(), Device::Cpu, None)?;
+        let on_base = parts.on_base(|layer| {
+            if is_quantised {
+                return Err(LoraError::InitialOverQuantised { path: layer.path.to_string() });
+            }
+            Ok(source.tensor(&format!("{}.weight", layer.path), &layer.weight_shape())?)
+        });
+        let mut parts = on_base.map_err(of_adapter)?;
+        if let Some((embedding, head)) = &shape.tied
+            && parts.unties(embedding, head)
+        {
+            config.tie_word_embeddings = false;
+        }
+        // PEFT writes embeddings and heads beside the factors for them: mostly the base's own.
+        parts.replaced.retain(|it| {
+            let same = |own: Tensor| own.kind() == it.values.kind() && own == it.values;
+            it.rows.is_some() || !source.tensor(&it.name, &it.values.size()).is_ok_and(same)
+        });
+        let embedding = parts.replaced.iter().find(|it| it.name == format!("{EMBEDDING}.weight"));
+        let whole = embedding.filter(|it| it.rows.is_none());
+        if let Some(rows) = whole.and_then(|it| it.values.size().first().copied()) {
+            config.vocab_size = rows;
+        }
+        weighted.push(WeightedAdapter { parts, weight: adapter.weight });
     }
     Ok(Deltas::new(weighted, settings.combination, settings.scale)?)
 }

@@ -4,6 +4,7 @@ use std::ffi::OsString;
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use lora::{TargetModules, VariantName};
+use serde::{Deserialize, Serialize};
 use trainer::{OPTIMIZERS, OptimizerKind};
 
 /// Turns `-` inside the name of a flag into `_`: `--base-model` is `--base_model`. Values stay as they are.
@@ -44,17 +45,33 @@ pub(crate) fn parse_targets(text: &str) -> Result<TargetModules, String> {
     if listed.is_none() && text.contains(|c: char| r".*+?()|[]^$\".contains(c)) {
         return Ok(TargetModules::Pattern(text.to_owned()));
     }
-    let names: Vec<String> = listed
-        .unwrap_or(text)
-        .split(',')
-        .map(|name| name.trim().trim_matches(['\'', '"']).to_owned())
-        .filter(|name| !name.is_empty())
-        .collect();
+    let names = split_names(text);
     if names.is_empty() {
         Err("expected at least one module name".to_owned())
     } else {
         Ok(TargetModules::Names(names))
     }
+}
+
+/// Names in a list: `lm_head,embed_tokens`, or `[lm_head,embed_tokens]` as PEFT's users write it.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub(crate) struct NameList(pub(crate) Vec<String>);
+
+/// Parses a list of names; an empty text is an empty list.
+///
+/// # Errors
+/// Never: the signature is clap's.
+#[expect(clippy::unnecessary_wraps, reason = "the signature is clap's")]
+pub(crate) fn parse_names(text: &str) -> Result<NameList, String> {
+    Ok(NameList(split_names(text)))
+}
+
+fn split_names(text: &str) -> Vec<String> {
+    let text = text.trim();
+    let listed = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(text);
+    let names = listed.split(',').map(|name| name.trim().trim_matches(['\'', '"']).to_owned());
+    names.filter(|name| !name.is_empty()).collect()
 }
 
 /// Parses the name of an adapter variant; the help lists those there are.

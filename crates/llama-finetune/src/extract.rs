@@ -58,7 +58,7 @@ fn extract(base: &Base, merged: &Base, r: i64, scale: f64) -> Result<Vec<Extract
     let (before, after) = (base.source(Device::Cpu, None)?, merged.source(Device::Cpu, None)?);
     let mut found = Vec::new();
     for linear in linears(&base.config) {
-        let (name, shape) = (format!("{}.weight", linear.path), [linear.out_features, linear.in_features]);
+        let (name, shape) = (format!("{}.weight", linear.path), [linear.rows, linear.columns]);
         let before = before.tensor(&name, &shape)?;
         let after = after.tensor(&name, &shape).map_err(|source| FinetuneError::Shapes {
             merged: merged.dir.clone(),

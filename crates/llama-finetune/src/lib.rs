@@ -68,7 +68,7 @@ pub use infer::{GenerateConfig, Perplexity, SamplingConfig};
 pub use llama_model::{Llama, LlamaConfig};
 pub use llama_tokenizer::LlamaTokenizer;
 pub use lora::{Adapter, LoraConfig, TargetModules, VariantName};
-pub use nn_core::{Dataset, Dtype, Trainable};
+pub use nn_core::{Dataset, Dtype, Trainable, UnknownSettings};
 pub use qlora_nf4::Quantization;
 pub use tch::{Device, Kind};
 pub use trainer::{LrScheduler, OptimizerKind, Outcome, Summary, TrainConfig, Trainer};

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use llama_model::Llama;
 use lora::{LoraAdapters, LoraConfig};
-use nn_core::{BoxError, CausalLm, DecodeSession, Mode, NnError, TokenBatch, Trainable};
+use nn_core::{BoxError, CausalLm, DecodeSession, Mode, NnError, TokenBatch, Trainable, UnknownSettings};
 use tch::Tensor;
 use trainer::TrainConfig;
 
@@ -32,8 +32,21 @@ impl LoraModel {
     ///
     /// # Errors
     /// As [`LoraModel::attach`].
-    pub fn attach_with_seed(mut model: Llama, config: &LoraConfig, seed: u64) -> Result<Self, FinetuneError> {
-        let adapters = LoraAdapters::attach(&mut model, config, seed)?;
+    pub fn attach_with_seed(model: Llama, config: &LoraConfig, seed: u64) -> Result<Self, FinetuneError> {
+        Self::attach_resized(model, config, seed, None)
+    }
+
+    /// Attaches a fresh adapter as [`LoraModel::attach_with_seed`] does, to a model whose vocabulary grows to `vocab_size` rows.
+    ///
+    /// # Errors
+    /// As [`LoraModel::attach`], and when embedding or head is no module to save.
+    pub fn attach_resized(
+        mut model: Llama,
+        config: &LoraConfig,
+        seed: u64,
+        vocab_size: Option<i64>,
+    ) -> Result<Self, FinetuneError> {
+        let adapters = LoraAdapters::attach_resized(&mut model, config, seed, vocab_size)?;
         Ok(Self { model, adapters })
     }
 
@@ -46,9 +59,21 @@ impl LoraModel {
     ///
     /// # Errors
     /// [`FinetuneError::Adapter`] when it cannot be read or does not fit the model.
-    pub fn load(mut model: Llama, dir: impl AsRef<Path>) -> Result<Self, FinetuneError> {
+    pub fn load(model: Llama, dir: impl AsRef<Path>) -> Result<Self, FinetuneError> {
+        Self::load_with(model, dir, UnknownSettings::Refuse)
+    }
+
+    /// Attaches the adapter saved in the directory `dir`, and takes a stance on unknown keys of its configuration.
+    ///
+    /// # Errors
+    /// As [`LoraModel::load`].
+    pub fn load_with(
+        mut model: Llama,
+        dir: impl AsRef<Path>,
+        unknown: UnknownSettings,
+    ) -> Result<Self, FinetuneError> {
         let dir = dir.as_ref();
-        match LoraAdapters::load(&mut model, dir) {
+        match LoraAdapters::load_with(&mut model, dir, unknown) {
             Ok(adapters) => Ok(Self { model, adapters }),
             Err(source) => Err(FinetuneError::Adapter { dir: dir.to_owned(), source: Box::new(source) }),
         }
@@ -124,10 +149,14 @@ impl CausalLm for LoraModel {
 /// Attaches the adapter saved in `dir` where there is one, for a model that only computes.
 ///
 /// # Errors
-/// As [`LoraModel::load`].
-pub fn with_adapter(model: Llama, dir: Option<&Path>) -> Result<Llama, FinetuneError> {
+/// As [`LoraModel::load_with`].
+pub fn with_adapter(
+    model: Llama,
+    dir: Option<&Path>,
+    unknown: UnknownSettings,
+) -> Result<Llama, FinetuneError> {
     Ok(match dir {
-        Some(dir) => LoraModel::load(model, dir)?.into_model(),
+        Some(dir) => LoraModel::load_with(model, dir, unknown)?.into_model(),
         None => model,
     })
 }

@@ -1,8 +1,7 @@
 //! The memory of a training run, estimated from the model's shape and the settings alone.
 
 use llama_model::LlamaConfig;
-use lora::{LinearShape, LoraConfig, TargetModules};
-use nn_core::ModulePath;
+use lora::{LoraConfig, TargetModules};
 use qlora_nf4::Quantization;
 use tch::Kind;
 use trainer::OptimizerKind;
@@ -107,6 +106,7 @@ pub fn base_bytes(model: &LlamaConfig, kind: Kind, quantization: Option<Quantiza
 /// [`FinetuneError::UnknownTarget`] for a name of no layer, [`FinetuneError::PatternNeedsModel`] for a regular expression.
 pub fn adapter_parameters(model: &LlamaConfig, config: &LoraConfig) -> Result<i64, FinetuneError> {
     let known = model.layer_linears().map(|(leaf, ..)| leaf);
+    let known = [&known[..], &["lm_head", "embed_tokens"]].concat();
     match &config.target_modules {
         Some(TargetModules::Names(names)) => {
             if let Some(name) = names.iter().find(|name| !known.contains(&name.as_str())) {
@@ -118,16 +118,7 @@ pub fn adapter_parameters(model: &LlamaConfig, config: &LoraConfig) -> Result<i6
         }
         _ => {}
     }
-    let layer_linears = model.tensor_shapes().into_iter().filter_map(|(name, shape)| {
-        let path = name.strip_suffix(".weight")?;
-        match shape.as_slice() {
-            &[out_features, in_features] if path.starts_with("model.layers.") => {
-                Some(LinearShape { path: ModulePath::new(path), in_features, out_features })
-            }
-            _ => None,
-        }
-    });
-    Ok(config.num_parameters(&layer_linears.collect::<Vec<_>>())?)
+    Ok(config.num_parameters(&checkpoint::model_shape(model))?)
 }
 
 #[cfg(test)]

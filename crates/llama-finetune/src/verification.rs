@@ -71,7 +71,7 @@ pub fn verify_merge(plan: &MergePlan<'_>, written: &Path) -> Result<Verification
     let dtype = Dtype::from_kind(compute).unwrap_or_default();
     let vocab_size = base.config.vocab_size;
     let mut model = base.load_quantized(Device::Cpu, dtype, plan.settings().base_quantization)?;
-    LoraAdapters::attach_layers(&mut model, &LoraConfig::default(), &plan.deltas().layers()?)?;
+    LoraAdapters::attach_parts(&mut model, &LoraConfig::default(), &plan.deltas().parts()?)?;
     let expected = ModelOutputs::collect(&model, &prompts, &prompts, &generate, vocab_size)?;
     drop(model);
     // Settings that are ignored stand in the written configuration too.

@@ -15,7 +15,7 @@ impl Llama {
     pub fn find_not_finite(&self) -> Result<Option<String>, NnError> {
         tch::no_grad(|| {
             let weight = |path: &str| Some(format!("{path}.weight"));
-            if !all_finite(self.embedding())? {
+            if !all_finite(&self.embedding_weight()?)? {
                 return Ok(weight(EMBEDDING.path));
             }
             for index in 0..self.config().num_hidden_layers {
@@ -38,7 +38,7 @@ impl Llama {
             if !all_finite(self.norm_weight())? {
                 return Ok(weight(FINAL_NORM.path));
             }
-            Ok(if all_finite(self.head())? { None } else { weight(HEAD.path) })
+            Ok(if all_finite(&self.head_weight()?)? { None } else { weight(HEAD.path) })
         })
     }
 }

@@ -69,4 +69,19 @@ impl DecoderLayer {
             visit(&self.path.join(module.path), slot);
         }
     }
+
+    pub(crate) fn visit_norms_mut(&mut self, visit: &mut dyn FnMut(&ModulePath, &mut Tensor)) {
+        let Attention { q_norm, k_norm, .. } = &mut self.self_attn;
+        let norms = [
+            Some(&mut self.input_layernorm),
+            Some(&mut self.post_attention_layernorm),
+            q_norm.as_mut(),
+            k_norm.as_mut(),
+        ];
+        for (module, norm) in NORMS.iter().zip(norms) {
+            if let Some(norm) = norm {
+                visit(&self.path.join(module.path), &mut norm.weight);
+            }
+        }
+    }
 }

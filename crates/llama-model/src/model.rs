@@ -1,13 +1,17 @@
 //! The whole model.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 
-use kernels::linear;
-use nn_core::{LinearSlot, LinearSource, Mode, ModulePath, NnError, TokenBatch, TorchContext, VisitLinears};
+use nn_core::{
+    DenseEmbedding, DenseLinear, EmbeddingSlot, LinearSlot, LinearSource, Mode, ModulePath, NnError,
+    TokenBatch, TorchContext, VisitLinears,
+};
 use tch::{Device, Kind, Tensor};
-use torch_ext::{checkpoint, linear_cross_entropy};
+use torch_ext::checkpoint;
 
+use crate::head::Head;
 use crate::layer::DecoderLayer;
+use crate::lock::lock;
 use crate::modules::{EMBEDDING, FINAL_NORM, HEAD};
 use crate::norm::RmsNorm;
 use crate::rope::{RotaryEmbedding, Rotation};
@@ -18,11 +22,14 @@ use crate::{LlamaConfig, ModelError, Module};
 #[derive(Debug)]
 pub struct Llama {
     config: LlamaConfig,
-    embed_tokens: Tensor,
+    embed_tokens: EmbeddingSlot,
+    /// Precision of the activations.
+    kind: Kind,
+    device: Device,
     // Shared with the closures that activation checkpointing runs in the backward pass, on whichever thread that is.
     layers: Vec<Arc<Mutex<DecoderLayer>>>,
     norm: RmsNorm,
-    lm_head: Tensor,
+    lm_head: Head,
     rotary: RotaryEmbedding,
     gradient_checkpointing: bool,
 }
@@ -51,9 +58,11 @@ impl Llama {
             norm: RmsNorm::load(&ModulePath::new(FINAL_NORM.path), FINAL_NORM.rows, config, source)?,
             rotary: RotaryEmbedding::new(config, embed_tokens.device()),
             config: config.clone(),
-            embed_tokens,
+            kind: embed_tokens.kind(),
+            device: embed_tokens.device(),
+            embed_tokens: EmbeddingSlot::new(Box::new(DenseEmbedding(embed_tokens))),
             layers,
-            lm_head,
+            lm_head: Head::new(LinearSlot::new(Box::new(DenseLinear::new(lm_head, None)))),
             gradient_checkpointing: false,
         })
     }
@@ -65,12 +74,12 @@ impl Llama {
 
     /// Returns the device of the weights.
     pub fn device(&self) -> Device {
-        self.embed_tokens.device()
+        self.device
     }
 
     /// Returns the precision of the activations.
     pub fn kind(&self) -> Kind {
-        self.embed_tokens.kind()
+        self.kind
     }
 
     /// Switches activation checkpointing: training keeps only each layer's input and recomputes the rest in the backward
@@ -79,16 +88,18 @@ impl Llama {
         self.gradient_checkpointing = on;
     }
 
-    pub(crate) fn embedding(&self) -> &Tensor {
-        &self.embed_tokens
+    /// The table of the embedding, with what an adapter makes of it, `[V, C]`.
+    pub(crate) fn embedding_weight(&self) -> Result<Tensor, NnError> {
+        self.embed_tokens.get().dense_weight(self.kind)
     }
 
     pub(crate) fn norm_weight(&self) -> &Tensor {
         self.norm.weight()
     }
 
-    pub(crate) fn head(&self) -> &Tensor {
-        &self.lm_head
+    /// The weight of the head, with what an adapter makes of it, `[V, C]`.
+    pub(crate) fn head_weight(&self) -> Result<Tensor, NnError> {
+        lock(&self.lm_head.0).get().dense_weight(self.kind)
     }
 
     pub(crate) fn layer(&self, index: usize) -> MutexGuard<'_, DecoderLayer> {
@@ -103,7 +114,7 @@ impl Llama {
 
     /// Does the same as [`Self::embed`] for ids that are on the device and known to be in the vocabulary.
     pub(crate) fn embed_at(&self, ids: &Tensor) -> Result<Tensor, NnError> {
-        Ok(Tensor::f_embedding(&self.embed_tokens, ids, -1, false, false).op("embedding")?)
+        Ok(self.embed_tokens.get().forward(ids)?.f_to_kind(self.kind).op("to_kind")?)
     }
 
     pub(crate) fn check_ids(&self, ids: &[i64]) -> Result<(), NnError> {
@@ -137,8 +148,7 @@ impl Llama {
     /// # Errors
     /// [`NnError::Torch`] when the shapes do not fit.
     pub fn logits(&self, hidden: &Tensor) -> Result<Tensor, NnError> {
-        let logits = linear(hidden, &self.lm_head, None).op("lm_head")?;
-        Ok(logits.f_to_kind(Kind::Float).op("to_kind")?)
+        self.lm_head.logits(hidden)
     }
 
     /// Computes the hidden states that the head reads: `[N, C]` for the `N` tokens of the batch.
@@ -179,14 +189,8 @@ impl Llama {
         } else {
             hidden.f_index_select(0, &self.indices(&positions)?).op("index_select")? // [targets, C]
         };
-        linear_cross_entropy(&hidden, &self.lm_head, &self.indices(&labels)?)
-            .map_err(|error| NnError::Extension(error.into()))
+        self.lm_head.loss_sum(&hidden, &self.indices(&labels)?, mode)
     }
-}
-
-/// Locks a layer. A panic leaves it as it was, since a forward pass does not change it.
-fn lock(layer: &Mutex<DecoderLayer>) -> MutexGuard<'_, DecoderLayer> {
-    layer.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl VisitLinears for Llama {
@@ -194,5 +198,24 @@ impl VisitLinears for Llama {
         for layer in &self.layers {
             lock(layer).visit_linears_mut(visit);
         }
+        visit(&ModulePath::new(HEAD.path), &mut lock(&self.lm_head.0));
+    }
+
+    fn visit_embeddings_mut(&mut self, visit: &mut dyn FnMut(&ModulePath, &mut EmbeddingSlot)) {
+        visit(&ModulePath::new(EMBEDDING.path), &mut self.embed_tokens);
+        // The table may have been replaced by a larger one.
+        self.config.vocab_size = self.embed_tokens.get().num_embeddings();
+    }
+
+    fn visit_norms_mut(&mut self, visit: &mut dyn FnMut(&ModulePath, &mut Tensor)) {
+        for layer in &self.layers {
+            lock(layer).visit_norms_mut(visit);
+        }
+        visit(&ModulePath::new(FINAL_NORM.path), &mut self.norm.weight);
+    }
+
+    fn tied(&self) -> Option<(ModulePath, ModulePath)> {
+        let pair = (ModulePath::new(EMBEDDING.path), ModulePath::new(HEAD.path));
+        self.config.tie_word_embeddings.then_some(pair)
     }
 }

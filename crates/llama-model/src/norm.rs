@@ -8,7 +8,7 @@ use crate::{LlamaConfig, Width};
 /// `RMSNorm`, see [`kernels::rms_norm`].
 #[derive(Debug)]
 pub(crate) struct RmsNorm {
-    weight: Tensor,
+    pub(crate) weight: Tensor,
     eps: f64,
 }
 
@@ -28,8 +28,13 @@ impl RmsNorm {
         &self.weight
     }
 
-    /// `[.., C]` to `[.., C]`.
+    /// `[.., C]` to `[.., C]`, in the kind of `xs`.
     pub(crate) fn forward(&self, xs: &Tensor) -> Result<Tensor, NnError> {
-        Ok(kernels::rms_norm(xs, &self.weight, self.eps).op("rms_norm")?)
+        if self.weight.kind() == xs.kind() {
+            return Ok(kernels::rms_norm(xs, &self.weight, self.eps).op("rms_norm")?);
+        }
+        // One that trains is in float32.
+        let weight = self.weight.f_to_kind(xs.kind()).op("to_kind")?;
+        Ok(kernels::rms_norm(xs, &weight, self.eps).op("rms_norm")?)
     }
 }

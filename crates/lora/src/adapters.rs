@@ -4,47 +4,66 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use nn_core::{LinearOp, ModulePath, NnError, TorchContext, VisitLinears, name_seed};
+use nn_core::{TorchContext, UnknownSettings, VisitLinears};
 use tch::Tensor;
 
+use crate::attach::{attach, on_base};
+use crate::fresh::{fresh_layers, fresh_replacements};
+use crate::initial::Initial;
 use crate::layer::AdapterLayer;
-use crate::linear::AdaptedLinear;
+use crate::module::ModelShape;
+use crate::parts::{AdapterParts, Replacement};
 use crate::saved::Adapter;
-use crate::target::{LinearShape, Target, resolve};
-use crate::variant::{LayerTensors, NewLayer, WeightCache};
+use crate::target::{Unmatched, resolve};
 use crate::{LoraConfig, LoraError};
 
 /// The adapters of a model: what is trained, saved and merged.
 #[derive(Debug)]
 pub struct LoraAdapters {
     config: LoraConfig,
-    layers: Vec<AdapterLayer>,
+    parts: AdapterParts,
     enabled: Arc<AtomicBool>,
 }
 
 impl LoraAdapters {
-    /// Wraps every layer of `model` that `config` names in a new, trainable adapter with PEFT's initial values, float32;
-    /// those of a layer depend on `seed` and its path only. A new adapter changes nothing.
+    /// Wraps every module of `model` that `config` names in a new, trainable adapter with PEFT's initial values, float32; those
+    /// of a layer depend on `seed` and its path only. Modules to save become trainable copies. A new adapter changes nothing.
     ///
     /// # Errors
     /// [`LoraError`] when the configuration is wrong or a target matches nothing; the model is then unchanged.
     pub fn attach(model: &mut dyn VisitLinears, config: &LoraConfig, seed: u64) -> Result<Self, LoraError> {
+        Self::attach_resized(model, config, seed, None)
+    }
+
+    /// Attaches a new adapter as [`LoraAdapters::attach`] does, to a model whose vocabulary grows to `vocab_size` rows: those that
+    /// are added to embedding and head, which have to be modules to save, are the mean of the others.
+    ///
+    /// # Errors
+    /// Those of [`LoraAdapters::attach`], and [`LoraError::Config`] when embedding or head is no module to save, or has more rows.
+    pub fn attach_resized(
+        model: &mut dyn VisitLinears,
+        config: &LoraConfig,
+        seed: u64,
+        vocab_size: Option<i64>,
+    ) -> Result<Self, LoraError> {
         config.validate()?;
-        let targets = resolve(config, &linears(model))?;
-        let mut layers = Vec::with_capacity(targets.len());
-        let mut failure = None;
-        model.visit_linears_mut(&mut |path, slot| {
-            if let Some(target) = targets.iter().find(|target| target.path == *path) {
-                match fresh(target, slot.get(), seed) {
-                    Ok(layer) => layers.push(layer),
-                    Err(error) => failure = Some(error),
-                }
-            }
-        });
-        match failure {
-            Some(error) => Err(error.into()),
-            None => Ok(Self::wrap(model, config, layers)),
+        if config.bias != "none" || Initial::of(&config.init_lora_weights)? != Initial::Nothing {
+            let (field, actual) = if config.bias == "none" {
+                ("init_lora_weights", config.init_lora_weights.to_string())
+            } else {
+                ("bias", config.bias.clone())
+            };
+            return Err(LoraError::Config {
+                field,
+                actual,
+                expected: "it is for saved adapters: none is trained here",
+            });
         }
+        let shape = ModelShape::of(model);
+        let targets = resolve(config, &shape, Unmatched::Refuse)?;
+        let replaced = fresh_replacements(model, config, &shape, vocab_size)?;
+        let layers = fresh_layers(model, &targets, seed)?;
+        Self::build(model, config, AdapterParts { layers, replaced })
     }
 
     /// Attaches the adapter saved in `dir` to `model`, frozen.
@@ -53,61 +72,50 @@ impl LoraAdapters {
     /// [`LoraError::MissingKeys`] and [`LoraError::UnusedKeys`] when file and model do not name the same layers; other
     /// [`LoraError`]s when the directory is no adapter.
     pub fn load(model: &mut dyn VisitLinears, dir: &Path) -> Result<Self, LoraError> {
-        let adapter = Adapter::read(dir)?;
-        let layers = adapter.layers(&linears(model))?;
-        Self::attach_layers(model, adapter.config(), &layers)
+        Self::load_with(model, dir, UnknownSettings::Refuse)
     }
 
-    /// Wraps the layers of `model` that `layers` names: copies of these tensors, in float32, frozen.
+    /// Attaches a saved adapter as [`LoraAdapters::load`] does, and takes a stance on unknown keys of its configuration.
     ///
     /// # Errors
-    /// [`LoraError::UnknownTarget`] when the model lacks one of them.
-    pub fn attach_layers(
+    /// Those of [`LoraAdapters::load`].
+    pub fn load_with(
         model: &mut dyn VisitLinears,
-        config: &LoraConfig,
-        layers: &[AdapterLayer],
+        dir: &Path,
+        unknown: UnknownSettings,
     ) -> Result<Self, LoraError> {
-        let mut ordered: Vec<AdapterLayer> = Vec::with_capacity(layers.len());
-        let mut known = Vec::new();
-        let mut failure = None;
-        model.visit_linears_mut(&mut |path, slot| {
-            known.push(path.clone());
-            if let Some(layer) = layers.iter().find(|layer| layer.path == *path) {
-                match layer.frozen_on(slot.get().device()) {
-                    Ok(layer) => ordered.push(layer),
-                    Err(error) => failure = Some(error),
-                }
-            }
-        });
-        if let Some(error) = failure {
-            return Err(error.into());
-        }
-        if let Some(stray) = layers.iter().find(|layer| !known.contains(&layer.path)) {
-            let known = known.iter().map(ModulePath::as_str).collect::<Vec<_>>().join(", ");
-            return Err(LoraError::UnknownTarget { target: stray.path.to_string(), known });
-        }
-        Ok(Self::wrap(model, config, ordered))
+        let adapter = Adapter::read_with(dir, unknown)?;
+        let mut parts = adapter.parts(&ModelShape::of(model))?;
+        on_base(model, &mut parts)?;
+        Self::attach_parts(model, &adapter.config().on_base()?, &parts)
     }
 
-    /// Wraps the layers of `model` that `layers` names, which are in the model's order.
-    fn wrap(model: &mut dyn VisitLinears, config: &LoraConfig, layers: Vec<AdapterLayer>) -> Self {
+    /// Builds `parts` into `model`: copies of the factors, in float32, frozen, and the tensors that replace the base's.
+    ///
+    /// # Errors
+    /// [`LoraError::UnknownTarget`] when the model lacks a module.
+    pub fn attach_parts(
+        model: &mut dyn VisitLinears,
+        config: &LoraConfig,
+        parts: &AdapterParts,
+    ) -> Result<Self, LoraError> {
+        let device = device(model);
+        let layers = parts.layers.iter().map(|layer| layer.frozen_on(device));
+        let parts = AdapterParts {
+            layers: layers.collect::<Result<_, _>>()?,
+            replaced: parts.replaced.iter().map(Replacement::shallow_clone).collect(),
+        };
+        Self::build(model, config, parts)
+    }
+
+    fn build(
+        model: &mut dyn VisitLinears,
+        config: &LoraConfig,
+        parts: AdapterParts,
+    ) -> Result<Self, LoraError> {
         let enabled = Arc::new(AtomicBool::new(true));
-        let mut next = layers.iter().peekable();
-        model.visit_linears_mut(&mut |path, slot| {
-            if let Some(layer) = next.next_if(|layer| layer.path == *path) {
-                slot.wrap(|base| {
-                    Box::new(AdaptedLinear {
-                        base,
-                        layer: layer.shallow_clone(),
-                        dropout: config.lora_dropout,
-                        stream: name_seed(0, path.as_str()),
-                        enabled: Arc::clone(&enabled),
-                        cache: WeightCache::default(),
-                    })
-                });
-            }
-        });
-        Self { config: config.clone(), layers, enabled }
+        attach(model, config, &parts, &enabled)?;
+        Ok(Self { config: config.clone(), parts, enabled })
     }
 
     /// The hyper-parameters.
@@ -117,23 +125,40 @@ impl LoraAdapters {
 
     /// The adapted layers, in the model's order.
     pub fn layers(&self) -> &[AdapterLayer] {
-        &self.layers
+        &self.parts.layers
     }
 
-    /// Switches all adapters on or off; without them the model is its base.
+    /// The layers, and the tensors that stand in place of the base's.
+    pub fn parts(&self) -> &AdapterParts {
+        &self.parts
+    }
+
+    /// Switches all adapters on or off; without them the model is its base, but for norms that an adapter replaced.
     pub fn set_enabled(&self, on: bool) {
         self.enabled.store(on, Ordering::Relaxed);
     }
 
-    /// The tensors under the names of PEFT's file.
+    /// The tensors under the names of PEFT's file. Those of an embedding's factors are transposed there.
     pub fn parameters(&self) -> Vec<(String, Tensor)> {
-        let named = self.layers.iter().flat_map(AdapterLayer::named_tensors);
-        named.map(|(name, tensor)| (name, tensor.shallow_clone())).collect()
+        self.entries().into_iter().map(|(name, tensor, _)| (name, tensor)).collect()
+    }
+
+    /// Names in PEFT's file, tensors, and whether they are transposed there.
+    fn entries(&self) -> Vec<(String, Tensor, bool)> {
+        let layers = self.parts.layers.iter().filter(|layer| !layer.is_twin);
+        let factors = layers.flat_map(|layer| {
+            let transposed = layer.variant.tensors().iter().map(|spec| spec.transposed);
+            layer.named_tensors().zip(transposed)
+        });
+        let factors = factors.map(|((name, tensor), transposed)| (name, tensor.shallow_clone(), transposed));
+        let own = self.parts.replaced.iter().filter(|replaced| !replaced.is_twin);
+        let own = own.map(|replaced| (replaced.file_name(), replaced.values.shallow_clone(), false));
+        factors.chain(own).collect()
     }
 
     /// Number of trainable numbers.
     pub fn num_parameters(&self) -> usize {
-        self.layers.iter().flat_map(AdapterLayer::named_tensors).map(|(_, tensor)| tensor.numel()).sum()
+        self.parameters().iter().map(|(_, tensor)| tensor.numel()).sum()
     }
 
     /// Writes `adapter_config.json` and `adapter_model.safetensors` into `dir`, each atomically.
@@ -141,7 +166,7 @@ impl LoraAdapters {
     /// # Errors
     /// [`LoraError`] when the disk refuses.
     pub fn save(&self, dir: &Path) -> Result<(), LoraError> {
-        Adapter::write(dir, &self.config, &self.layers)
+        self.parts.write(dir, &self.config)
     }
 
     /// Reads the adapter back that was saved in `dir` and checks that it is whole and does something: every tensor there, of
@@ -151,7 +176,7 @@ impl LoraAdapters {
     /// [`LoraError`] naming the first thing that is wrong.
     pub fn verify_saved(&self, dir: &Path) -> Result<usize, LoraError> {
         let adapter = Adapter::read(dir)?;
-        let num_tensors = adapter.take(shapes(&self.parameters()))?.len();
+        let num_tensors = adapter.take(self.file_shapes())?.len();
         adapter.check_trained()?;
         Ok(num_tensors)
     }
@@ -159,43 +184,58 @@ impl LoraAdapters {
     /// Replaces the tensors by those saved in `dir`, of the same layers and ranks: all of them, or on an error none.
     ///
     /// # Errors
-    /// The errors of [`LoraAdapters::load`]; [`LoraError::Frozen`] for an adapter that does not train.
+    /// The errors of [`LoraAdapters::load`]; [`LoraError::Frozen`] for an adapter that does not train; [`LoraError::Initial`] for
+    /// one that belongs to another base.
     pub fn restore(&self, dir: &Path) -> Result<(), LoraError> {
+        self.restore_with(dir, UnknownSettings::Refuse)
+    }
+
+    /// Replaces the tensors as [`LoraAdapters::restore`] does, and takes a stance on unknown keys of the configuration.
+    ///
+    /// # Errors
+    /// Those of [`LoraAdapters::restore`].
+    pub fn restore_with(&self, dir: &Path, unknown: UnknownSettings) -> Result<(), LoraError> {
         let parameters = self.parameters();
         if !parameters.iter().all(|(_, parameter)| parameter.requires_grad()) {
             return Err(LoraError::Frozen);
         }
-        let saved = Adapter::read(dir)?.take(shapes(&parameters))?;
-        for ((_, parameter), saved) in parameters.iter().zip(saved) {
+        let adapter = Adapter::read_with(dir, unknown)?;
+        if Initial::of(&adapter.config().init_lora_weights)? != Initial::Nothing {
+            let value = adapter.config().init_lora_weights.as_str().unwrap_or_default().to_owned();
+            return Err(LoraError::Initial {
+                value,
+                reason: "it was trained over what that leaves of the base",
+            });
+        }
+        let saved = adapter.without_base().take(self.file_shapes())?;
+        for ((_, parameter, transposed), saved) in self.entries().into_iter().zip(saved) {
+            let saved = if transposed { saved.f_tr().op("tr")? } else { saved };
             tch::no_grad(|| parameter.shallow_clone().f_copy_(&saved)).op("copy_")?;
         }
         Ok(())
     }
-}
 
-/// Names and shapes of tensors.
-fn shapes(named: &[(String, Tensor)]) -> Vec<(String, Vec<i64>)> {
-    named.iter().map(|(name, tensor)| (name.clone(), tensor.size())).collect()
-}
-
-/// Every linear layer of `model`, in its order.
-fn linears(model: &mut dyn VisitLinears) -> Vec<LinearShape> {
-    let mut linears = Vec::new();
-    model.visit_linears_mut(&mut |path, slot| {
-        let (in_features, out_features) = (slot.get().in_features(), slot.get().out_features());
-        linears.push(LinearShape { path: path.clone(), in_features, out_features });
-    });
-    linears
-}
-
-/// A new layer that trains.
-fn fresh(target: &Target, base: &dyn LinearOp, seed: u64) -> Result<AdapterLayer, NnError> {
-    let Target { path, variant, shape, scale } = target;
-    let seed = name_seed(seed, path.as_str());
-    let mut tensors = variant.fresh(&NewLayer { shape: *shape, seed, base })?;
-    for tensor in &mut tensors {
-        *tensor = tensor.f_set_requires_grad(true).op("set_requires_grad")?;
+    /// Names and shapes in PEFT's file, in the order of the parameters; the other halves of tied pairs behind them.
+    fn file_shapes(&self) -> Vec<(String, Vec<i64>)> {
+        let shape = |(name, tensor, transposed): (String, Tensor, bool)| {
+            let mut shape = tensor.size();
+            if transposed {
+                shape.reverse();
+            }
+            (name, shape)
+        };
+        let twin_layers = self.parts.layers.iter().filter(|layer| layer.is_twin);
+        let twin_factors = twin_layers.flat_map(AdapterLayer::named_tensors);
+        let twins = self.parts.replaced.iter().filter(|it| it.is_twin && it.is_written());
+        let twins = twins.map(|it| (it.file_name(), it.values.size()));
+        let twins = twin_factors.map(|(name, tensor)| (name, tensor.size())).chain(twins);
+        self.entries().into_iter().map(shape).chain(twins).collect()
     }
-    let tensors = LayerTensors { tensors, scale: *scale };
-    Ok(AdapterLayer { path: path.clone(), variant: *variant, tensors })
+}
+
+/// Device of the model's layers.
+fn device(model: &mut dyn VisitLinears) -> tch::Device {
+    let mut device = tch::Device::Cpu;
+    model.visit_linears_mut(&mut |_, slot| device = slot.get().device());
+    device
 }

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use nn_core::NnError;
+use nn_core::{NnError, SettingError};
 use weights::WeightsError;
 
 /// An adapter that cannot be attached, read or written.
@@ -33,6 +33,69 @@ pub enum LoraError {
         /// The variant, or PEFT's field that asks for it.
         name: String,
     },
+    /// An adapter of a base that is not the one on disk.
+    #[error(
+        "`init_lora_weights` is `{value}`: {reason}; save the adapter with peft for the original base: `save_pretrained(DIR, \
+         path_initial_model_for_weight_conversion=INITIAL_ADAPTER)`"
+    )]
+    Initial {
+        /// The initialisation.
+        value: String,
+        /// The reason why it cannot be undone here.
+        reason: &'static str,
+    },
+    /// An adapter that was trained over a part of the base, and a base that is quantised.
+    #[error(
+        "`init_lora_weights` took a part of `{path}` out of the base, which cannot be found in a quantised one; save the adapter \
+         with peft for the original base: `save_pretrained(DIR, path_initial_model_for_weight_conversion=INITIAL_ADAPTER)`"
+    )]
+    InitialOverQuantised {
+        /// The layer.
+        path: String,
+    },
+    /// A key of `adapter_config.json` that is not supported, or unknown.
+    #[error(transparent)]
+    Setting(#[from] SettingError),
+    /// A variant of LoRA on an embedding.
+    #[error("`{name}` is set and `{path}` is an embedding: only plain LoRA of embeddings is supported")]
+    OfEmbedding {
+        /// PEFT's field.
+        name: &'static str,
+        /// The embedding.
+        path: String,
+    },
+    /// An embedding and a head of different vocabularies.
+    #[error(
+        "behind the adapter the embedding has {embedding} rows and the head {head}: it resized one of them without the other"
+    )]
+    Vocabulary {
+        /// Rows of the embedding.
+        embedding: i64,
+        /// Rows of the head.
+        head: i64,
+    },
+    /// Rows of an embedding that are not there, or of one that is replaced as a whole.
+    #[error("`trainable_token_indices` of `{path}` do not go with the embedding, which has {rows} rows")]
+    TokenRows {
+        /// The file.
+        path: PathBuf,
+        /// Rows of the embedding.
+        rows: i64,
+    },
+    /// Several adapters in one directory.
+    #[error("`{dir}` holds several adapters: {found}; name one of them")]
+    SeveralAdapters {
+        /// The directory.
+        dir: PathBuf,
+        /// Its folders with an adapter.
+        found: String,
+    },
+    /// A tensor of an adapter for a bias that the model does not have.
+    #[error("the adapter has a bias for `{path}`, which has none in this model")]
+    NoBias {
+        /// The layer.
+        path: String,
+    },
     /// An adapter that was attached frozen cannot take other values.
     #[error("the adapter is frozen; only one that trains can be restored")]
     Frozen,
@@ -45,7 +108,7 @@ pub enum LoraError {
         pattern: String,
         /// Error of the regex engine.
         #[source]
-        source: Box<regex::Error>,
+        source: Box<fancy_regex::Error>,
     },
     /// A file cannot be read or written.
     #[error("cannot access `{path}`")]

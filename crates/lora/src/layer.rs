@@ -5,6 +5,9 @@ use std::ops::Range;
 use nn_core::{ModulePath, NnError, TorchContext};
 use tch::{Kind, Tensor};
 
+use crate::error::LoraError;
+use crate::initial::Initial;
+use crate::key::tensor_name;
 use crate::variant::{LayerTensors, RowsDelta, Variant};
 use crate::variants::LORA;
 
@@ -15,6 +18,10 @@ pub struct AdapterLayer {
     pub path: ModulePath,
     pub(crate) variant: &'static dyn Variant,
     pub(crate) tensors: LayerTensors,
+    /// What the base lacks where the factors are added to it.
+    pub(crate) initial: Initial,
+    /// True for the head that is changed as the embedding it is tied to: its tensors are the embedding's.
+    pub(crate) is_twin: bool,
 }
 
 impl AdapterLayer {
@@ -22,7 +29,8 @@ impl AdapterLayer {
     ///
     /// `a`: `[r, in]`; `b`: `[out, r]`.
     pub fn low_rank(path: ModulePath, a: Tensor, b: Tensor, scale: f64) -> Self {
-        Self { path, variant: LORA, tensors: LayerTensors { tensors: vec![a, b], scale } }
+        let tensors = LayerTensors { tensors: vec![a, b], scale };
+        Self { path, variant: LORA, tensors, initial: Initial::Nothing, is_twin: false }
     }
 
     /// `lora_A`, `[r, in]`; float32 where it trains.
@@ -40,10 +48,17 @@ impl AdapterLayer {
         self.tensors.scale
     }
 
-    /// Lists all tensors under the names of PEFT's file.
+    /// Lists all tensors under the names of PEFT's file. Those of an embedding are transposed there.
     pub fn named_tensors(&self) -> impl Iterator<Item = (String, &Tensor)> {
         let named = self.variant.tensors().iter().zip(&self.tensors.tensors);
-        named.map(|(spec, tensor)| (tensor_name(&self.path, spec.suffix), tensor))
+        named.map(|(spec, tensor)| (tensor_name(&format!("{}.{}", self.path, spec.suffix)), tensor))
+    }
+
+    /// Lists all tensors as PEFT's file has them.
+    pub(crate) fn file_tensors(&self) -> Result<Vec<(String, Tensor)>, NnError> {
+        let specs = self.variant.tensors().iter();
+        let tensors = specs.zip(self.named_tensors());
+        tensors.map(|(spec, (name, tensor))| Ok((name, spec.turned(tensor)?))).collect()
     }
 
     /// Shape of the weight that is adapted, `[out, in]`.
@@ -82,11 +97,68 @@ impl AdapterLayer {
         Ok(delta.product.f_mul_scalar(delta.scale).op("mul_scalar")?)
     }
 
+    /// Computes what is added to the bias of the layer, `[out]`, float32; `None` where the adapter has none.
+    ///
+    /// # Errors
+    /// [`NnError::Torch`] when libtorch fails.
+    pub fn delta_bias(&self) -> Result<Option<Tensor>, NnError> {
+        self.variant.delta_bias(&self.tensors)
+    }
+
+    /// Returns true when the adapter changes the bias of the layer too.
+    pub fn has_bias(&self) -> bool {
+        self.variant.tensors().iter().any(|spec| spec.suffix == "lora_B.bias")
+    }
+
+    /// The part of the base that the factors were made of.
+    pub fn initial(&self) -> Initial {
+        self.initial
+    }
+
+    /// Makes the layer for the base as it is on disk, of one for the base without the part that the factors began with:
+    /// `s B A - s B₀ A₀`, of twice the rank. `weight`: that of the base, `[out, in]`.
+    ///
+    /// # Errors
+    /// [`LoraError::Nn`] when libtorch fails.
+    pub(crate) fn on_base(&self, weight: &Tensor) -> Result<Self, LoraError> {
+        let r = self.a().size().first().copied().unwrap_or_default();
+        let Some((a, b)) = self.initial.factors(weight, r, self.scale())? else {
+            return Ok(self.shallow_clone());
+        };
+        let float = |tensor: &Tensor| tensor.f_to_device(a.device()).and_then(|it| it.f_to_kind(Kind::Float));
+        let both_a = Tensor::f_cat(&[float(self.a()).op("to")?, a.shallow_clone()], 0).op("cat")?;
+        let taken_b = b.f_neg().op("neg")?;
+        let both_b = Tensor::f_cat(&[float(self.b()).op("to")?, taken_b], 1).op("cat")?;
+        Ok(Self::low_rank(self.path.clone(), both_a, both_b, self.scale()))
+    }
+
+    /// Returns true for the head that is changed as the embedding it is tied to.
+    pub fn is_twin(&self) -> bool {
+        self.is_twin
+    }
+
+    /// The same change for the head that is tied to this embedding.
+    pub(crate) fn twin(&self, head: ModulePath) -> Self {
+        Self { path: head, variant: LORA, is_twin: true, ..self.shallow_clone() }
+    }
+
+    /// Checks for the same change, by the storage of its tensors.
+    pub(crate) fn is_twin_of(&self, other: &Self) -> bool {
+        let pairs = self.tensors.tensors.iter().zip(&other.tensors.tensors);
+        self.scale() == other.scale() && pairs.into_iter().all(|(a, b)| a.data_ptr() == b.data_ptr())
+    }
+
     /// Clones the handles of the tensors, with another scale.
     #[must_use]
     pub fn with_scale(&self, scale: f64) -> Self {
         let tensors = LayerTensors { scale, ..self.tensors.shallow_clone() };
-        Self { path: self.path.clone(), variant: self.variant, tensors }
+        Self {
+            path: self.path.clone(),
+            variant: self.variant,
+            tensors,
+            initial: self.initial,
+            is_twin: self.is_twin,
+        }
     }
 
     /// Clones the handles of the tensors, not their values.
@@ -105,9 +177,4 @@ impl AdapterLayer {
         }
         Ok(layer)
     }
-}
-
-/// Returns the name in PEFT's file of the tensor `suffix` of the layer at `path`.
-pub(crate) fn tensor_name(path: &ModulePath, suffix: &str) -> String {
-    format!("base_model.model.{path}.{suffix}")
 }

@@ -6,10 +6,21 @@
 //! with. The model never hears of it. [`Adapter::read`] gives a saved adapter that is not attached to anything.
 
 mod adapters;
+mod attach;
 mod config;
+mod embedding;
 mod error;
+mod folder;
+mod fresh;
+mod initial;
+mod key;
+mod keys;
 mod layer;
 mod linear;
+mod module;
+mod parts;
+mod pattern;
+mod replaced;
 mod saved;
 mod target;
 mod variant;
@@ -17,10 +28,14 @@ mod variant_name;
 mod variants;
 
 pub use adapters::LoraAdapters;
-pub use config::{LoraConfig, TargetModules};
+pub use config::{LoraConfig, TargetModules, TokenIndices};
 pub use error::LoraError;
+pub use folder::find_adapter;
+pub use initial::Initial;
 pub use layer::AdapterLayer;
+pub use module::{ModelShape, ModuleKind, ModuleShape};
+pub use parts::{AdapterParts, Replacement};
+pub use pattern::Patterns;
 pub use saved::Adapter;
-pub use target::LinearShape;
 pub use variant::RowsDelta;
 pub use variant_name::VariantName;

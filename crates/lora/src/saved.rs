@@ -3,18 +3,20 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-use nn_core::TorchContext;
+use nn_core::{ModulePath, TorchContext, UnknownSettings};
 use tch::Tensor;
-use weights::{TensorStore, atomic_write, pt_metadata, write_safetensors};
+use weights::TensorStore;
 
-use crate::config::{ADAPTER_CONFIG, LoraConfig};
+use crate::config::{LoraConfig, TokenIndices};
 use crate::error::LoraError;
+use crate::folder::{ADAPTER_WEIGHTS, find_adapter};
+use crate::initial::Initial;
+use crate::key::{TOKEN_ROWS, canonical, is_of_base, tensor_name};
 use crate::layer::AdapterLayer;
-use crate::target::{LinearShape, Target, resolve};
-use crate::variant::{LayerTensors, Variant};
-
-/// Name of the file of tensors in an adapter directory.
-pub(crate) const ADAPTER_WEIGHTS: &str = "adapter_model.safetensors";
+use crate::module::{ModelShape, ModuleKind, ModuleShape};
+use crate::parts::{AdapterParts, Replacement};
+use crate::target::{HEAD, Target, Unmatched, is_saved, names, resolve};
+use crate::variant::LayerTensors;
 
 /// Name of that file before PEFT wrote safetensors.
 const ADAPTER_WEIGHTS_BIN: &str = "adapter_model.bin";
@@ -23,35 +25,48 @@ const ADAPTER_WEIGHTS_BIN: &str = "adapter_model.bin";
 #[derive(Debug)]
 pub struct Adapter {
     config: LoraConfig,
-    variant: &'static dyn Variant,
     path: PathBuf,
     /// By the names PEFT gives them today; they look at the mapped file.
     tensors: BTreeMap<String, Tensor>,
+    /// Those that PEFT wrote beside their factors though they are the base's: embeddings and heads.
+    of_base: BTreeSet<String>,
 }
 
 impl Adapter {
-    /// Reads the adapter in `dir`. The tensors look at the mapped file, in the precision they are stored in.
+    /// Reads the adapter in `dir`, or in the only folder of it that holds one. The tensors look at the mapped file, in the
+    /// precision they are stored in.
     ///
     /// # Errors
-    /// [`LoraError`] when the directory is no adapter, asks for something that is not supported, or holds a tensor that is
-    /// not finite.
+    /// [`LoraError`] when the directory is no adapter, asks for something that is not supported or unknown, or holds a tensor
+    /// that is not finite.
     pub fn read(dir: &Path) -> Result<Self, LoraError> {
-        let config = LoraConfig::from_dir(dir)?;
-        let variant = config.variant.get()?;
+        Self::read_with(dir, UnknownSettings::Refuse)
+    }
+
+    /// Reads an adapter as [`Adapter::read`] does, and takes a stance on unknown keys of its configuration.
+    ///
+    /// # Errors
+    /// Those of [`Adapter::read`].
+    pub fn read_with(dir: &Path, unknown: UnknownSettings) -> Result<Self, LoraError> {
+        let dir = find_adapter(dir)?;
+        let config = LoraConfig::from_dir_with(&dir, unknown)?;
         let safetensors = dir.join(ADAPTER_WEIGHTS);
         let bin = dir.join(ADAPTER_WEIGHTS_BIN);
         let path = if !safetensors.exists() && bin.exists() { bin } else { safetensors };
         let store = TensorStore::open_file(&path)?;
-        let mut tensors = BTreeMap::new();
+        let (mut tensors, mut of_base) = (BTreeMap::new(), BTreeSet::new());
         for stored in store.names() {
-            let name = without_adapter_name(stored, variant);
+            let Some(name) = canonical(stored) else { continue };
             let tensor = store.tensor(stored)?;
             if tensor.f_isfinite().op("isfinite")?.f_all().op("all")?.int64_value(&[]) == 0 {
                 return Err(LoraError::NotFinite { path, name });
             }
+            if is_of_base(stored) {
+                of_base.insert(name.clone());
+            }
             tensors.insert(name, tensor);
         }
-        Ok(Self { config, variant, path, tensors })
+        Ok(Self { config, path, tensors, of_base })
     }
 
     /// Writes an adapter of these layers into `dir`: `adapter_config.json` and `adapter_model.safetensors`, each atomically.
@@ -59,14 +74,8 @@ impl Adapter {
     /// # Errors
     /// [`LoraError`] when the disk refuses.
     pub fn write(dir: &Path, config: &LoraConfig, layers: &[AdapterLayer]) -> Result<(), LoraError> {
-        let named: Vec<(String, &Tensor)> = layers.iter().flat_map(AdapterLayer::named_tensors).collect();
-        write_safetensors(&dir.join(ADAPTER_WEIGHTS), &named, &pt_metadata())?;
-        let path = dir.join(ADAPTER_CONFIG);
-        let config = LoraConfig { inference_mode: true, ..config.clone() };
-        let text = serde_json::to_string_pretty(&config)
-            .map_err(|source| LoraError::Parse { path: path.clone(), source })?;
-        atomic_write(&path, |file| file.write_all(text.as_bytes()))?;
-        Ok(())
+        let layers: Vec<AdapterLayer> = layers.iter().map(AdapterLayer::shallow_clone).collect();
+        AdapterParts::from(layers).write(dir, config)
     }
 
     /// The hyper-parameters.
@@ -74,34 +83,166 @@ impl Adapter {
         &self.config
     }
 
-    /// Returns the adapted layers of a model whose linear layers are `linears`, in their order.
+    /// Returns what the adapter makes of a model of this shape.
     ///
     /// # Errors
-    /// [`LoraError`] when the adapter is not one for this model: a target that matches nothing, a tensor that is missing or
-    /// taken by no layer, another shape.
-    pub fn layers(&self, linears: &[LinearShape]) -> Result<Vec<AdapterLayer>, LoraError> {
-        let targets = resolve(&self.config, linears)?;
-        let expected = targets.iter().flat_map(Target::tensors).collect();
-        let mut tensors = self.take(expected)?.into_iter();
-        let layers = targets.into_iter().map(|target| {
-            let own = tensors.by_ref().take(self.variant.tensors().len()).collect();
-            AdapterLayer {
-                path: target.path,
-                variant: self.variant,
-                tensors: LayerTensors { tensors: own, scale: target.scale },
+    /// [`LoraError`] when the adapter is not one for this model: no target matches, a tensor is missing, taken by no module, or
+    /// of another shape.
+    pub fn parts(&self, model: &ModelShape) -> Result<AdapterParts, LoraError> {
+        let mut replaced = self.replaced(model)?;
+        // Factors are as long as what replaces the base.
+        let mut model = model.clone();
+        for module in &mut model.modules {
+            let weight = format!("{}.weight", module.path);
+            let whole = replaced.iter().find(|it| it.name == weight && it.rows.is_none());
+            if let Some(rows) = whole.and_then(|it| it.values.size().first().copied()) {
+                module.rows = rows;
             }
-        });
-        Ok(layers.collect())
+        }
+        let targets = resolve(&self.config, &model, Unmatched::Note)?;
+        let mut expected: Vec<(String, Vec<i64>)> = targets.iter().flat_map(Target::file_tensors).collect();
+        let in_layers = expected.len();
+        expected
+            .extend(replaced.iter().filter(|it| !it.is_twin).map(|it| (it.file_name(), it.values.size())));
+        expected.extend(self.twin_factors(&model));
+        let mut tensors = self.take(expected)?;
+        tensors.truncate(in_layers);
+        let mut tensors = tensors.into_iter();
+        let initial = Initial::of(&self.config.init_lora_weights)?;
+        let mut layers = Vec::with_capacity(targets.len());
+        for target in targets {
+            let own = tensors.by_ref().take(target.variant.tensors().len());
+            let own = target.variant.tensors().iter().zip(own).map(|(spec, tensor)| spec.turned(&tensor));
+            let tensors = LayerTensors { tensors: own.collect::<Result<_, _>>()?, scale: target.scale };
+            let initial = if target.kind == ModuleKind::Linear { initial } else { Initial::Nothing };
+            layers.push(AdapterLayer {
+                path: target.path,
+                variant: target.variant,
+                tensors,
+                initial,
+                is_twin: false,
+            });
+        }
+        self.tie(&model, &mut replaced, &mut layers);
+        let parts = AdapterParts { layers, replaced };
+        check_vocabulary(&model, &parts)?;
+        Ok(parts)
     }
 
-    /// Returns the layers as [`Adapter::layers`] does, and checks that each of them does something.
+    /// Returns the parts as [`Adapter::parts`] does, and checks that each layer does something.
     ///
     /// # Errors
-    /// The errors of [`Adapter::layers`]; [`LoraError::ZeroB`] when a `lora_B` is all zero.
-    pub fn trained_layers(&self, linears: &[LinearShape]) -> Result<Vec<AdapterLayer>, LoraError> {
-        let layers = self.layers(linears)?;
+    /// The errors of [`Adapter::parts`]; [`LoraError::ZeroB`] when a `lora_B` is all zero.
+    pub fn trained_parts(&self, model: &ModelShape) -> Result<AdapterParts, LoraError> {
+        let parts = self.parts(model)?;
         self.check_trained()?;
-        Ok(layers)
+        Ok(parts)
+    }
+
+    /// The tensors that stand in place of the base's: `modules_to_save`, biases, embeddings that were saved beside their
+    /// adapter, rows of embeddings.
+    fn replaced(&self, model: &ModelShape) -> Result<Vec<Replacement>, LoraError> {
+        let mut replaced = Vec::new();
+        for module in &model.modules {
+            let weight = format!("{}.weight", module.path);
+            let in_file = self.tensors.get(&tensor_name(&weight));
+            if in_file.is_none() && is_saved(&self.config, module.path.as_str()) {
+                let (path, first) = (self.path.clone(), tensor_name(&weight));
+                return Err(LoraError::MissingKeys { path, count: 1, expected: self.tensors.len(), first });
+            }
+            if let Some(values) = in_file {
+                let (actual, expected) = (values.size(), module.weight_shape());
+                // A vocabulary may have changed; anything else may not.
+                let of_vocabulary = module.kind == ModuleKind::Embedding || is_head(&module.path);
+                if actual.len() != expected.len()
+                    || actual[1..] != expected[1..]
+                    || (!of_vocabulary && actual != expected)
+                {
+                    return Err(LoraError::Shape { name: tensor_name(&weight), actual, expected });
+                }
+                replaced.push(Replacement::whole(weight.clone(), values.shallow_clone()));
+            }
+            let bias = format!("{}.bias", module.path);
+            if let Some(values) = self.tensors.get(&tensor_name(&bias)) {
+                let (actual, expected) = (values.size(), vec![module.rows]);
+                if actual != expected || module.kind != ModuleKind::Linear {
+                    return Err(LoraError::Shape { name: tensor_name(&bias), actual, expected });
+                }
+                replaced.push(Replacement::whole(bias, values.shallow_clone()));
+            }
+            if let Some(rows) = self.token_rows(module.path.as_str(), module.kind) {
+                let name = tensor_name(&format!("{}.{TOKEN_ROWS}", module.path));
+                if let Some(values) = self.tensors.get(&name) {
+                    let (actual, expected) = (values.size(), vec![rows.len() as i64, module.columns]);
+                    if actual != expected {
+                        return Err(LoraError::Shape { name, actual, expected });
+                    }
+                    let whole = replaced.iter().any(|it| it.name == weight);
+                    if whole || rows.iter().any(|row| !(0..module.rows).contains(row)) {
+                        return Err(LoraError::TokenRows { path: self.path.clone(), rows: module.rows });
+                    }
+                    let (rows, values) = (Some(rows), values.shallow_clone());
+                    replaced.push(Replacement { name: weight, rows, values, is_twin: false });
+                }
+            }
+        }
+        Ok(replaced)
+    }
+
+    /// The factors of a head that is tied to an adapted embedding, which PEFT writes once more.
+    fn twin_factors(&self, model: &ModelShape) -> Vec<(String, Vec<i64>)> {
+        let Some((_, head)) = model.tied.as_ref().filter(|_| self.config.ensure_weight_tying) else {
+            return Vec::new();
+        };
+        let names = ["lora_A.weight", "lora_B.weight"].map(|suffix| tensor_name(&format!("{head}.{suffix}")));
+        let in_file =
+            names.into_iter().filter_map(|name| Some((name.clone(), self.tensors.get(&name)?.size())));
+        in_file.collect()
+    }
+
+    /// The rows of `trainable_token_indices` that are for the module at `path`.
+    fn token_rows(&self, path: &str, kind: ModuleKind) -> Option<Vec<i64>> {
+        match self.config.trainable_token_indices.as_ref()? {
+            TokenIndices::OfEmbedding(rows) => (kind == ModuleKind::Embedding).then(|| rows.clone()),
+            TokenIndices::ByModule(modules) => {
+                modules.iter().find(|(name, _)| path.ends_with(name.as_str())).map(|(_, rows)| rows.clone())
+            }
+        }
+    }
+
+    /// Does to the other half of a tied pair what PEFT does: what belongs to the base, and rows of tokens, change both; a copy in
+    /// `modules_to_save` and low-rank factors change both with `ensure_weight_tying` alone.
+    fn tie(&self, model: &ModelShape, replaced: &mut Vec<Replacement>, layers: &mut Vec<AdapterLayer>) {
+        let Some((embedding, head)) = &model.tied else { return };
+        let weight = |path: &ModulePath| format!("{path}.weight");
+        let at = |path| replaced.iter().position(|it| it.name == weight(path));
+        if let (Some(one), Some(other)) = (at(embedding), at(head)) {
+            let (a, b) = (&replaced[one], &replaced[other]);
+            replaced[other].is_twin = a.rows == b.rows && a.values == b.values;
+        }
+        for (one, other) in [(embedding, head), (head, embedding)] {
+            if replaced.iter().any(|it| it.name == weight(other)) {
+                continue;
+            }
+            let Some(found) = replaced.iter().find(|it| it.name == weight(one)) else { continue };
+            let is_copy = found.rows.is_none() && is_saved(&self.config, one.as_str());
+            if !is_copy || self.config.ensure_weight_tying {
+                let twin = found.twin(weight(other));
+                replaced.push(twin);
+            }
+        }
+        let layer_of = |path: &ModulePath| layers.iter().position(|layer| layer.path == *path);
+        if let (true, Some(at), None) = (self.config.ensure_weight_tying, layer_of(embedding), layer_of(head))
+        {
+            let twin = layers[at].twin(head.clone());
+            layers.push(twin);
+        }
+    }
+
+    /// Leaves out what PEFT wrote of the base: an adapter that trains has the base for that.
+    pub(crate) fn without_base(mut self) -> Self {
+        self.tensors.retain(|name, _| !self.of_base.contains(name));
+        self
     }
 
     /// Returns the tensors of these names and shapes, in this order, and checks that there are no others.
@@ -131,9 +272,8 @@ impl Adapter {
 
     /// Checks that no tensor which starts at zero still is.
     pub(crate) fn check_trained(&self) -> Result<(), LoraError> {
-        let zero_at_first = |name: &str| {
-            self.variant.tensors().iter().any(|spec| spec.starts_at_zero && name.ends_with(spec.suffix))
-        };
+        let zero_at_first =
+            |name: &str| ["lora_B.weight", "lora_embedding_A"].iter().any(|suffix| name.ends_with(suffix));
         let (mut zero, mut count) = (Vec::new(), 0);
         for (name, tensor) in self.tensors.iter().filter(|(name, _)| zero_at_first(name)) {
             count += 1;
@@ -147,31 +287,22 @@ impl Adapter {
     }
 }
 
-/// Returns the name of a tensor as PEFT writes it today: some versions left the adapter's name in it, as in
-/// `lora_A.default.weight`.
-fn without_adapter_name(key: &str, variant: &dyn Variant) -> String {
-    for spec in variant.tensors() {
-        let (stem, ending) = spec.suffix.split_once('.').unwrap_or((spec.suffix, ""));
-        if let Some((before, after)) = key.split_once(&format!(".{stem}."))
-            && after.ends_with(ending)
-        {
-            return format!("{before}.{}", spec.suffix);
-        }
-    }
-    key.to_owned()
+/// Returns true for the head, whose rows are the vocabulary.
+fn is_head(path: &ModulePath) -> bool {
+    names(path.as_str(), HEAD)
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::variants::LORA;
-
-    #[test]
-    fn an_adapter_name_in_a_key_is_dropped() {
-        let key = "base_model.model.model.layers.0.self_attn.q_proj.lora_A.weight";
-        assert_eq!(without_adapter_name(key, LORA), key);
-        assert_eq!(without_adapter_name(&key.replace("lora_A", "lora_A.default"), LORA), key);
-        let other = key.replace("weight", "bias");
-        assert_eq!(without_adapter_name(&other, LORA), other);
+/// Checks that embedding and head have one vocabulary.
+fn check_vocabulary(model: &ModelShape, parts: &AdapterParts) -> Result<(), LoraError> {
+    let rows = |module: &ModuleShape| {
+        let name = format!("{}.weight", module.path);
+        let whole = parts.replaced.iter().find(|it| it.name == name && it.rows.is_none());
+        whole.and_then(|it| it.values.size().first().copied()).unwrap_or(module.rows)
+    };
+    let embedding = model.modules.iter().find(|module| module.kind == ModuleKind::Embedding);
+    let head = model.modules.iter().find(|module| is_head(&module.path));
+    match (embedding.map(rows), head.map(rows)) {
+        (Some(embedding), Some(head)) if embedding != head => Err(LoraError::Vocabulary { embedding, head }),
+        _ => Ok(()),
     }
 }

@@ -3,8 +3,8 @@
 use std::fmt;
 use std::ops::Range;
 
-use nn_core::{LinearOp, NnError};
-use tch::Tensor;
+use nn_core::{LinearOp, NnError, TorchContext};
+use tch::{Device, Tensor};
 
 /// A formula of adapted linear layers: LoRA itself, or one of PEFT's variants of it.
 ///
@@ -44,6 +44,14 @@ pub(crate) trait Variant: fmt::Debug + Sync {
         rows: Range<i64>,
     ) -> Result<RowsDelta, NnError>;
 
+    /// Computes the change of the layer's bias, `[out]`, float32.
+    ///
+    /// # Errors
+    /// [`NnError`] when libtorch fails.
+    fn delta_bias(&self, _layer: &LayerTensors) -> Result<Option<Tensor>, NnError> {
+        Ok(None)
+    }
+
     /// Returns true when a delta is `scale · B A` whatever the base: deltas may then be weighted and added.
     fn is_additive(&self) -> bool {
         false
@@ -57,22 +65,41 @@ pub(crate) struct TensorSpec {
     pub(crate) suffix: &'static str,
     /// Its shape.
     pub(crate) shape: fn(LayerShape) -> Vec<i64>,
-    /// Zero in a new adapter: where a saved one is still all zero, nothing was learnt.
-    pub(crate) starts_at_zero: bool,
+    /// True where PEFT's file has it transposed.
+    pub(crate) transposed: bool,
+}
+
+impl TensorSpec {
+    /// Its shape in PEFT's file.
+    pub(crate) fn file_shape(&self, layer: LayerShape) -> Vec<i64> {
+        let mut shape = (self.shape)(layer);
+        if self.transposed {
+            shape.reverse();
+        }
+        shape
+    }
+
+    /// Brings it into the layout of PEFT's file, or out of it.
+    pub(crate) fn turned(&self, tensor: &Tensor) -> Result<Tensor, NnError> {
+        if !self.transposed {
+            return Ok(tensor.shallow_clone());
+        }
+        Ok(tensor.f_detach().op("detach")?.f_tr().op("tr")?.f_contiguous().op("contiguous")?)
+    }
 }
 
 /// `lora_A`, `[r, in]`.
 pub(crate) const LORA_A: TensorSpec = TensorSpec {
     suffix: "lora_A.weight",
     shape: |layer| vec![layer.r, layer.in_features],
-    starts_at_zero: false,
+    transposed: false,
 };
 
 /// `lora_B`, `[out, r]`.
 pub(crate) const LORA_B: TensorSpec = TensorSpec {
     suffix: "lora_B.weight",
     shape: |layer| vec![layer.out_features, layer.r],
-    starts_at_zero: true,
+    transposed: false,
 };
 
 /// Dimensions of an adapted layer.
@@ -88,8 +115,10 @@ pub(crate) struct NewLayer<'a> {
     pub(crate) shape: LayerShape,
     /// The layer's own seed.
     pub(crate) seed: u64,
-    /// The adapted layer without its adapter.
-    pub(crate) base: &'a dyn LinearOp,
+    /// Device of the adapted layer.
+    pub(crate) device: Device,
+    /// Returns its weight without an adapter, `[out, in]`, float32.
+    pub(crate) weight: &'a dyn Fn() -> Result<Tensor, NnError>,
 }
 
 /// The tensors of one adapted layer.

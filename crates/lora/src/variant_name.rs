@@ -57,12 +57,12 @@ pub(crate) mod peft_field {
         serializer.collect_map(field.map(|field| (field, true)))
     }
 
-    /// Takes the fields that are left. One that asks for an unknown variant is kept, for the configuration to refuse.
+    /// Takes the fields that are left. Two variants at once are kept as a name that the configuration refuses.
     pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<VariantName, D::Error> {
         let left = BTreeMap::<String, Value>::deserialize(deserializer)?;
-        let set =
-            left.iter().filter(|(field, value)| field.starts_with("use_") && **value == Value::Bool(true));
-        let asked: Vec<&str> = set.map(|(field, _)| field.as_str()).collect();
+        let is_on = |field: &str| left.get(field).and_then(Value::as_bool).unwrap_or_default();
+        let asked: Vec<&str> =
+            variants::all().filter_map(Variant::config_field).filter(|field| is_on(field)).collect();
         Ok(match asked.as_slice() {
             [] => VariantName::default(),
             [field] => {

@@ -13,8 +13,11 @@ const Q_PROJ: &str = "model.layers.0.self_attn.q_proj";
 
 // ANCHOR: readme
 fn main() -> Result<(), Box<dyn Error>> {
-    let deltas =
-        Deltas::new(vec![WeightedAdapter { layers: vec![adapter()], weight: 1.0 }], Combination::Cat, 1.0)?;
+    let deltas = Deltas::new(
+        vec![WeightedAdapter { parts: vec![adapter()].into(), weight: 1.0 }],
+        Combination::Cat,
+        1.0,
+    )?;
     let name = format!("{Q_PROJ}.weight");
     let plan = TensorPlan { name: name.clone(), shape: vec![8, 16], added_rows: 0, kind: Kind::Float };
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use lora::AdapterLayer;
+use lora::{AdapterLayer, AdapterParts, Replacement};
 use nn_core::TorchContext;
 use tch::{Kind, Tensor};
 
@@ -11,8 +11,8 @@ use crate::error::MergeError;
 /// An adapter and how much of it is wanted.
 #[derive(Debug)]
 pub struct WeightedAdapter {
-    /// Its layers.
-    pub layers: Vec<AdapterLayer>,
+    /// Its layers, and the tensors that it puts in place of the base's.
+    pub parts: AdapterParts,
     /// 1 for all of it.
     pub weight: f64,
 }
@@ -37,10 +37,11 @@ impl Combination {
     }
 }
 
-/// Low-rank deltas by the path of their layer.
+/// Low-rank deltas by the path of their layer, and tensors in place of the base's by name.
 #[derive(Debug)]
 pub struct Deltas {
     parts: BTreeMap<String, Vec<(f64, AdapterLayer)>>,
+    replaced: BTreeMap<String, Replacement>,
     combination: Combination,
     scale: f64,
 }
@@ -50,7 +51,8 @@ impl Deltas {
     ///
     /// # Errors
     /// [`MergeError::Value`] for a weight or scale that is 0 or no number; [`MergeError::Combination`] when
-    /// [`Combination::Linear`] meets different ranks, or a variant of LoRA that is no sum is weighted or combined.
+    /// [`Combination::Linear`] meets different ranks, or a variant of LoRA that is no sum, or a whole tensor, is weighted or
+    /// combined.
     pub fn new(
         adapters: Vec<WeightedAdapter>,
         combination: Combination,
@@ -65,13 +67,27 @@ impl Deltas {
             Err(MergeError::Value { field, actual: value.to_string(), expected })
         };
         check("scale", scale)?;
-        for WeightedAdapter { layers, weight } in adapters {
+        let mut replaced = BTreeMap::new();
+        for WeightedAdapter { parts: adapter, weight } in adapters {
             check("weight", weight)?;
-            for layer in layers {
+            for layer in adapter.layers {
                 parts.entry(layer.path.to_string()).or_default().push((weight, layer));
             }
+            for replacement in adapter.replaced {
+                let name = replacement.name.clone();
+                if replaced.insert(name.clone(), replacement).is_some() || (weight, scale) != (1.0, 1.0) {
+                    return Err(MergeError::Combination {
+                        combination: combination.name(),
+                        path: name,
+                        actual: "an adapter has a whole tensor of its own (modules_to_save, bias or rows of tokens), \
+                                 which merges alone, with weight and scale 1"
+                            .to_owned(),
+                        expected: "low-rank changes",
+                    });
+                }
+            }
         }
-        let deltas = Self { parts, combination, scale };
+        let deltas = Self { parts, replaced, combination, scale };
         deltas.check_variants()?;
         deltas.check_ranks()?;
         Ok(deltas)
@@ -113,9 +129,26 @@ impl Deltas {
         Ok(())
     }
 
+    /// Lists the names of the tensors that change or are replaced.
+    pub fn names(&self) -> impl Iterator<Item = String> {
+        // The other half of a tied pair has no tensor of its own, as long as the two are one.
+        let is_twin = |parts: &[(f64, AdapterLayer)]| parts.iter().all(|(_, layer)| layer.is_twin());
+        let layers = self.parts.iter().filter(move |(_, parts)| !is_twin(parts));
+        let weights = layers.map(|(path, _)| format!("{path}.weight"));
+        let biased = self.parts.iter().filter(|(_, parts)| parts.iter().any(|(_, layer)| layer.has_bias()));
+        let biases = biased.map(|(path, _)| format!("{path}.bias"));
+        let replaced = self.replaced.iter().filter(|(_, replacement)| !replacement.is_twin());
+        weights.chain(biases).chain(replaced.map(|(name, _)| name.clone()))
+    }
+
     /// Lists the paths of the layers that change.
     pub fn paths(&self) -> impl Iterator<Item = &str> {
         self.parts.keys().map(String::as_str)
+    }
+
+    /// Returns what stands in place of the base's tensor `name`.
+    pub fn replaced(&self, name: &str) -> Option<&Replacement> {
+        self.replaced.get(name)
     }
 
     /// Returns the combined adapter of the layer at `path`.
@@ -153,15 +186,18 @@ impl Deltas {
         Ok(Some(AdapterLayer::low_rank(parts[0].1.path.clone(), a, b, self.scale)))
     }
 
-    /// Returns the combined adapter of every layer.
+    /// Returns the combined adapter as one, to attach to a model.
     ///
     /// # Errors
     /// The errors of [`Deltas::layer`].
-    pub fn layers(&self) -> Result<Vec<AdapterLayer>, MergeError> {
+    pub fn parts(&self) -> Result<AdapterParts, MergeError> {
         let mut layers = Vec::with_capacity(self.parts.len());
         for path in self.parts.keys() {
             layers.extend(self.layer(path)?);
         }
-        Ok(layers)
+        Ok(AdapterParts {
+            layers,
+            replaced: self.replaced.values().map(Replacement::shallow_clone).collect(),
+        })
     }
 }

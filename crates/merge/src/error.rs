@@ -27,7 +27,9 @@ pub enum MergeError {
         base_norm: f64,
     },
     /// A layer that an adapter names and the base does not have.
-    #[error("an adapter names `{name}`, which is not among the tensors that are written")]
+    #[error(
+        "an adapter changes `{name}`, which is not among the tensors of the model: there is no place to merge it into"
+    )]
     UnusedDelta {
         /// The tensor.
         name: String,

@@ -18,6 +18,9 @@ pub struct TargetProof {
     pub changed: u64,
     /// Elements there are.
     pub elements: u64,
+    /// True when the adapter has this tensor itself, or a bias for it: it may then be as it was in the base.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub replaced: bool,
 }
 
 impl TargetProof {
@@ -44,13 +47,13 @@ impl Proof {
     /// # Errors
     /// [`MergeError::UnusedDelta`] and [`MergeError::Unchanged`].
     pub(crate) fn check(&self, deltas: &Deltas) -> Result<(), MergeError> {
-        for path in deltas.paths() {
-            let name = format!("{path}.weight");
+        for name in deltas.names() {
             if !self.targets.iter().any(|target| target.name == name) {
                 return Err(MergeError::UnusedDelta { name });
             }
         }
-        let unchanged: Vec<&TargetProof> = self.targets.iter().filter(|target| target.changed == 0).collect();
+        let unchanged: Vec<&TargetProof> =
+            self.targets.iter().filter(|target| target.changed == 0 && !target.replaced).collect();
         let Some(first) = unchanged.first() else { return Ok(()) };
         Err(MergeError::Unchanged {
             count: unchanged.len(),

@@ -1,7 +1,7 @@
 //! One tensor with its delta.
 
 use kernels::add_delta;
-use lora::AdapterLayer;
+use lora::{AdapterLayer, Replacement, RowsDelta};
 use nn_core::{NnError, TorchContext};
 use tch::{Kind, Tensor};
 
@@ -26,12 +26,10 @@ pub(crate) fn merge_tensor(
     put: &mut Put<'_>,
 ) -> Result<(), MergeError> {
     let name = &placement.tensor.name;
-    let layer = match name.strip_suffix(".weight") {
-        Some(path) => deltas.layer(path)?,
-        None => None,
-    };
-    let seen = tch::no_grad(|| merge_one(base, layer.as_ref(), placement, put))?;
-    if layer.is_some() {
+    let change = Change::find(deltas, name)?;
+    let replaced = deltas.replaced(name);
+    let seen = tch::no_grad(|| merge_one(base, replaced, change.as_ref(), placement, put))?;
+    if change.is_some() || replaced.is_some() {
         if proof.dtype.is_empty() {
             dtype_name(placement.tensor.kind).clone_into(&mut proof.dtype);
         }
@@ -41,6 +39,7 @@ pub(crate) fn merge_tensor(
             base_norm: seen.base.sqrt(),
             changed: seen.changed,
             elements: seen.elements,
+            replaced: !matches!(change, Some(Change::Weight(_))),
         });
     } else {
         proof.untouched += 1;
@@ -69,15 +68,82 @@ struct Seen {
     elements: u64,
 }
 
+impl Seen {
+    /// Counts rows that came from the adapter, against the base's where there are such.
+    fn add_replaced(&mut self, rows: &Tensor, of_base: Option<Tensor>) -> Result<(), MergeError> {
+        let squares = |xs: &Tensor| -> Result<f64, MergeError> {
+            let xs = xs.f_to_kind(Kind::Double).op("to_kind")?;
+            Ok(xs.f_square().op("square")?.f_sum(Kind::Double).op("sum")?.double_value(&[]))
+        };
+        let Some(before) = of_base else {
+            self.changed += rows.numel() as u64;
+            return Ok(());
+        };
+        let rounded = before.f_to_kind(rows.kind()).op("to_kind")?;
+        let changed = rows.f_ne_tensor(&rounded).op("ne")?.f_sum(Kind::Int64).op("sum")?;
+        self.changed += changed.int64_value(&[]) as u64;
+        let double = |xs: &Tensor| xs.f_to_kind(Kind::Double).op("to_kind");
+        self.delta += squares(&double(rows)?.f_sub(&double(&before)?).op("sub")?)?;
+        self.base += squares(&before)?;
+        Ok(())
+    }
+}
+
+/// What is added to a tensor.
+enum Change {
+    Weight(AdapterLayer),
+    /// `[out]`, float32.
+    Bias(Tensor),
+}
+
+impl Change {
+    fn find(deltas: &Deltas, name: &str) -> Result<Option<Self>, MergeError> {
+        if let Some(path) = name.strip_suffix(".weight") {
+            return Ok(deltas.layer(path)?.map(Self::Weight));
+        }
+        let Some(path) = name.strip_suffix(".bias") else { return Ok(None) };
+        let Some(layer) = deltas.layer(path)? else { return Ok(None) };
+        Ok(layer.delta_bias()?.map(Self::Bias))
+    }
+
+    fn rows(&self, before: &Tensor, rows: std::ops::Range<i64>) -> Result<RowsDelta, MergeError> {
+        match self {
+            Self::Weight(layer) => Ok(layer.delta_rows(before, rows)?),
+            Self::Bias(bias) => {
+                let product = bias.f_narrow(0, rows.start, rows.end - rows.start).op("narrow")?;
+                Ok(RowsDelta { product, scale: 1.0 })
+            }
+        }
+    }
+}
+
+/// Returns the tensor that is written but for what is added to it, and the base's where it was replaced by one of its shape.
+fn replaced_weight(
+    base: &BaseTensors<'_>,
+    replaced: Option<&Replacement>,
+    (name, shape): (&str, &[i64]),
+) -> Result<(Tensor, Option<Tensor>), MergeError> {
+    let of_base = || base.source.tensor(name, shape);
+    let Some(Replacement { rows, values, .. }) = replaced else {
+        return Ok(((base.prepare)(name, of_base()?)?, None));
+    };
+    let Some(rows) = rows else { return Ok((values.shallow_clone(), of_base().ok())) };
+    let before = of_base()?;
+    let index = Tensor::f_from_slice(rows).op("from_slice")?;
+    let values = values.f_to_kind(before.kind()).op("to_kind")?;
+    Ok((before.f_index_copy(0, &index, &values).op("index_copy")?, Some(before)))
+}
+
 fn merge_one(
     base: &BaseTensors<'_>,
-    layer: Option<&AdapterLayer>,
+    replaced: Option<&Replacement>,
+    change: Option<&Change>,
     placement: &Placement,
     put: &mut Put<'_>,
 ) -> Result<Seen, MergeError> {
     let plan = &placement.tensor;
-    let weight = (base.prepare)(&plan.name, base.source.tensor(&plan.name, &plan.shape)?)?;
-    if let Some(layer) = layer {
+    let (weight, of_base) = replaced_weight(base, replaced, (&plan.name, &plan.shape))?;
+    if let Some(Change::Weight(layer)) = change {
         check_shape(layer, &plan.shape)?;
     }
     let rows = plan.shape.first().copied().unwrap_or(1);
@@ -88,14 +154,18 @@ fn merge_one(
     let bounds = chunk_bounds(placement, rows, row_elements);
     for (&start, &end) in bounds.iter().zip(bounds.iter().skip(1)) {
         let before = weight.f_narrow(0, start, end - start).op("narrow")?;
-        let merged = match layer {
+        let merged = match change {
             None => {
                 let rounded = before.f_to_kind(plan.kind).op("to_kind")?;
                 check_finite(&plan.name, &before, &rounded, false)?;
+                if replaced.is_some() {
+                    let of_base = of_base.as_ref().map(|it| it.f_narrow(0, start, end - start).op("narrow"));
+                    seen.add_replaced(&rounded, of_base.transpose()?)?;
+                }
                 rounded
             }
-            Some(layer) => {
-                let delta = layer.delta_rows(&before, start..end)?;
+            Some(change) => {
+                let delta = change.rows(&before, start..end)?;
                 let (merged, sums) =
                     add_delta(&before, &delta.product, delta.scale, plan.kind).op("add_delta")?;
                 if !sums.finite {

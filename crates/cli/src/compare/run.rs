@@ -46,13 +46,14 @@ pub fn run(args: CompareArgs) -> Result<()> {
         ..GenerateConfig::default()
     };
     let vocab_size = reference.config.vocab_size;
-    let model = with_adapter(reference.load(device, compute.dtype)?, args.reference_lora.as_deref())?;
+    let model =
+        with_adapter(reference.load(device, compute.dtype)?, args.reference_lora.as_deref(), unknown)?;
     let computed_in = Dtype::name_of(model.kind()).to_owned();
     let expected = ModelOutputs::collect(&model, &texts, &prompts, &generate, vocab_size)?;
     drop(model);
     let base = Base::open_with(&args.base_model, unknown)?;
     let model = base.load_quantized(device, compute.dtype, compute.quantization)?;
-    let model = with_adapter(model, args.lora_weights.as_deref())?;
+    let model = with_adapter(model, args.lora_weights.as_deref(), unknown)?;
     let actual = ModelOutputs::collect(&model, &texts, &prompts, &generate, vocab_size)?;
     let instructions = records.iter().map(|record| record.instruction.clone());
     let records = instructions

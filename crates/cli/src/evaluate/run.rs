@@ -36,7 +36,7 @@ pub fn run(args: EvaluateArgs) -> Result<()> {
     let kinds = read_kinds(&args.data_path)?;
     let loading = Instant::now();
     let model = base.load_quantized(device, compute.dtype, compute.quantization)?;
-    let model = with_adapter(model, args.lora_weights.as_deref())?;
+    let model = with_adapter(model, args.lora_weights.as_deref(), compute.unknown_settings)?;
     let load_s = loading.elapsed().as_secs_f64();
     let config = GenerateConfig {
         max_new_tokens: args.max_new_tokens,

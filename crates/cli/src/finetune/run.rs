@@ -5,7 +5,8 @@ use std::time::Instant;
 use anyhow::{Context, Result};
 use checkpoint::{Base, LoadTimes};
 use llama_finetune::{FinetuneError, FullModel, LoraModel, base_bytes, set_threads};
-use nn_core::{Dtype, Trainable};
+use lora::LoraConfig;
+use nn_core::{Dtype, Trainable, UnknownSettings};
 use tch::{Device, Kind};
 use trainer::{Outcome, ProgressReporter, Summary, Trainer};
 
@@ -57,7 +58,18 @@ pub fn run(args: FinetuneArgs) -> Result<()> {
     if config.optim.is_paged() && !device.is_cuda() {
         tracing::info!("optim: nothing is paged on a CPU, the state stays where the weights are");
     }
-    let job = Job { config: &config, base: &base, device, start: &start, mode, data: &data };
+    let unknown_settings = args.compute.unknown_settings.stance();
+    let tokens = tokenizer.vocab_size() as i64;
+    let job = Job {
+        config: &config,
+        base: &base,
+        device,
+        start: &start,
+        mode,
+        data: &data,
+        tokens,
+        unknown_settings,
+    };
     if config.full { job.full() } else { job.adapter() }
 }
 
@@ -69,6 +81,9 @@ struct Job<'a> {
     start: &'a Start,
     mode: OutputMode,
     data: &'a Data,
+    /// Tokens that the tokenizer has.
+    tokens: i64,
+    unknown_settings: UnknownSettings,
 }
 
 impl Job<'_> {
@@ -82,12 +97,13 @@ impl Job<'_> {
             tracing::info!("linear layers of the base are in {}", quantization.describe());
         }
         model.set_gradient_checkpointing(config.gradient_checkpointing);
-        let model = LoraModel::attach_with_seed(model, &config.lora(), config.seed).map_err(|error| {
+        let (lora, vocab_size) = self.vocabulary(config.lora());
+        let model = LoraModel::attach_resized(model, &lora, config.seed, vocab_size).map_err(|error| {
             // In one line: a regular expression's error has several.
             if error.is_usage() { usage(error.to_string()) } else { error.into() }
         })?;
         if let Start::Weights(dir) = start {
-            model.adapters().restore(dir)?;
+            model.adapters().restore_with(dir, self.unknown_settings)?;
         }
         let kind = model.model().kind();
         let trainable = model.adapters().num_parameters();
@@ -103,6 +119,30 @@ impl Job<'_> {
         );
         let bytes = base_bytes(&self.base.config, kind, quantization);
         self.finish(&summary, times, bytes)
+    }
+
+    /// Returns the adapter's settings and the rows of the vocabulary, where that grows: embedding and head are then saved with
+    /// the adapter, as one where the base has them as one.
+    fn vocabulary(&self, lora: LoraConfig) -> (LoraConfig, Option<i64>) {
+        let (rows, tokens) = (self.base.config.vocab_size, self.tokens);
+        if !self.config.resize_vocab {
+            return (lora, None);
+        }
+        if tokens <= rows {
+            tracing::info!("resize_vocab: the base has {rows} rows for {tokens} tokens; nothing grows");
+            return (lora, None);
+        }
+        tracing::info!("extended vocabulary size from {rows} to {tokens}");
+        let mut saved = lora.modules_to_save.clone().unwrap_or_default();
+        let is_tied = self.base.config.tie_word_embeddings;
+        let names = if is_tied { &["embed_tokens"][..] } else { &["embed_tokens", "lm_head"] };
+        for name in names {
+            if !saved.iter().any(|saved| saved == name) {
+                saved.push((*name).to_owned());
+            }
+        }
+        let lora = LoraConfig { modules_to_save: Some(saved), ensure_weight_tying: is_tied, ..lora };
+        (lora, Some(tokens))
     }
 
     /// Trains every parameter.

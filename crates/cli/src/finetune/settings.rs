@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 use alpaca_data::TokenizeConfig;
 use anyhow::{Context, Result};
-use clap::Args;
+use clap::{ArgAction, Args};
 use llama_finetune::DeviceChoice;
 use lora::{LoraConfig, TargetModules, VariantName};
 use nn_core::Dtype;
@@ -18,7 +18,7 @@ use trainer::{LrScheduler, OptimizerKind, TrainConfig};
 use crate::compute::Quantize;
 use crate::exit::usage;
 use crate::ranges::check_table;
-use crate::spelling::{parse_optimizer, parse_targets, parse_variant};
+use crate::spelling::{NameList, parse_bool, parse_names, parse_optimizer, parse_targets, parse_variant};
 
 /// A run, fully decided. Names and defaults of the first group are those of `finetune.py` in tloen/alpaca-lora; the second
 /// group it fixes in code; the third is this program's own. Each field is a flag, a key of `run.toml` and a default.
@@ -145,6 +145,16 @@ pub(crate) struct FinetuneConfig {
     #[arg(long, value_name = "NAME", value_parser = parse_variant())]
     #[serde(skip_serializing_if = "is_default")]
     pub(crate) lora_variant: VariantName,
+    /// Modules of which the adapter trains and saves a whole copy, as PEFT does: lm_head, embed_tokens, norm, or the end of any
+    /// other path [default: none]
+    #[arg(long, value_name = "NAMES", value_parser = parse_names)]
+    #[serde(skip_serializing_if = "is_default")]
+    pub(crate) modules_to_save: NameList,
+    /// Give the tokens of the tokenizer that the base has no rows for rows of their own, the mean of the others, and train
+    /// embedding and head as modules to save [default: false]
+    #[arg(long, value_name = "BOOL", action = ArgAction::Set, num_args = 0..=1, default_missing_value = "true", value_parser = parse_bool)]
+    #[serde(skip_serializing_if = "is_default")]
+    pub(crate) resize_vocab: bool,
     /// Activation checkpointing: keep only each layer's input and recompute the rest in the backward pass; less memory,
     /// a third more time
     #[arg(long)]
@@ -209,6 +219,8 @@ impl Default for FinetuneConfig {
             max_grad_norm: train.max_grad_norm,
             use_rslora: false,
             lora_variant: VariantName::default(),
+            modules_to_save: NameList::default(),
+            resize_vocab: false,
             gradient_checkpointing: false,
             val_data_path: None,
             load_best_model_at_end: train.load_best_model_at_end,
@@ -259,6 +271,11 @@ impl FinetuneConfig {
                 "quantize is `{}`; --full trains the weights, which have to be whole",
                 self.quantize
             ));
+        }
+        if self.full && (self.resize_vocab || !self.modules_to_save.0.is_empty()) {
+            return refuse(
+                "modules_to_save and resize_vocab are for adapters; --full trains every weight".to_owned(),
+            );
         }
         if self.full && !matches!(self.dtype, Dtype::Auto | Dtype::Float32) {
             return refuse(format!("dtype is `{}`; --full trains in float32", self.dtype));
@@ -311,6 +328,7 @@ impl FinetuneConfig {
             target_modules: Some(self.lora_target_modules.clone()),
             use_rslora: self.use_rslora,
             variant: self.lora_variant.clone(),
+            modules_to_save: (!self.modules_to_save.0.is_empty()).then(|| self.modules_to_save.0.clone()),
             ..LoraConfig::default()
         }
     }

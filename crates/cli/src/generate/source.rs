@@ -54,7 +54,7 @@ impl Loader {
         if let Some(dir) = adapter.as_ref().filter(|dir| !dir.is_dir()) {
             return Err(usage(format!("adapter `{}` of source `{name}` is not a directory", dir.display())));
         }
-        let model = with_adapter(model, adapter.as_deref())?;
+        let model = with_adapter(model, adapter.as_deref(), unknown_settings)?;
         let kind = Dtype::name_of(model.kind());
         let kind = match quantization.or(base.stored_quantization()?) {
             Some(quantization) => format!("{}, {kind}", quantization.describe()),

@@ -17,7 +17,7 @@ pub(crate) struct Dora;
 const MAGNITUDE: TensorSpec = TensorSpec {
     suffix: "lora_magnitude_vector",
     shape: |layer| vec![layer.out_features],
-    starts_at_zero: false,
+    transposed: false,
 };
 
 impl Variant for Dora {
@@ -36,7 +36,7 @@ impl Variant for Dora {
     /// LoRA's factors, and the lengths of the base's rows.
     fn fresh(&self, layer: &NewLayer<'_>) -> Result<Vec<Tensor>, NnError> {
         let mut tensors = Lora.fresh(layer)?;
-        tensors.push(row_norms(&layer.base.dense_weight(Kind::Float)?)?);
+        tensors.push(row_norms(&(layer.weight)()?)?);
         Ok(tensors)
     }
 

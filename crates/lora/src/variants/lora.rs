@@ -27,7 +27,7 @@ impl Variant for Lora {
 
     /// `A` uniform within `±1/sqrt(in)` (Kaiming with `a = sqrt 5`, PEFT's default), `B` zero.
     fn fresh(&self, layer: &NewLayer<'_>) -> Result<Vec<Tensor>, NnError> {
-        let device = layer.base.device();
+        let device = layer.device;
         let bound = 1.0 / (layer.shape.in_features as f64).sqrt();
         // Drawn on the CPU, so that a run starts from the same adapter on every device.
         let mut a = Tensor::f_empty((LORA_A.shape)(layer.shape), (Kind::Float, Device::Cpu)).op("empty")?;

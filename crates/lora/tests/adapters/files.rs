@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use lora::{LinearShape, LoraAdapters, LoraConfig, LoraError};
+use lora::{LoraAdapters, LoraConfig, LoraError, ModelShape};
 use nn_core::Mode;
 use serde_json::Value;
 use tch::{Kind, Tensor};
@@ -184,12 +184,8 @@ fn an_adapter_that_trains_is_restored_and_a_frozen_one_is_not() {
 fn the_number_of_parameters_is_known_without_a_model() {
     for config in every_variant() {
         let (_toy, adapters) = adapted(&config, Kind::Float);
-        let linears: Vec<LinearShape> = adapters
-            .layers()
-            .iter()
-            .map(|layer| LinearShape { path: layer.path.clone(), in_features: WIDTH, out_features: OUT })
-            .collect();
-        assert_eq!(config.num_parameters(&linears).unwrap(), adapters.num_parameters() as i64);
+        let shape = ModelShape::of(&mut Toy::new(Kind::Float));
+        assert_eq!(config.num_parameters(&shape).unwrap(), adapters.num_parameters() as i64);
     }
 }
 
@@ -198,4 +194,36 @@ fn a_tensor_that_is_not_finite_is_named() {
     let (dir, ..) = saved();
     change(dir.path(), |tensors| drop(tensors.get_mut(FIRST_A).unwrap().fill_(f64::NAN)));
     assert!(refusal(dir.path()).starts_with(&format!("`{FIRST_A}` in `")));
+}
+
+#[test]
+fn an_adapter_in_a_folder_of_its_name_is_found_where_it_is_the_only_one() {
+    let (dir, toy, adapters) = saved();
+    let parent = tempfile::tempdir().unwrap();
+    let save = |name: &str| {
+        std::fs::create_dir(parent.path().join(name)).unwrap();
+        adapters.save(&parent.path().join(name)).unwrap();
+    };
+    save("german");
+    let (again, _adapters) = load(parent.path()).unwrap();
+    assert_eq!(again.forward(1, &inputs(5), Mode::Eval), toy.forward(1, &inputs(5), Mode::Eval));
+    save("french");
+    let error = refusal(parent.path());
+    assert!(error.contains("several adapters") && error.contains("french`, `"), "{error}");
+    // One that lies there itself comes first.
+    adapters.save(parent.path()).unwrap();
+    load(parent.path()).unwrap();
+    drop(dir);
+}
+
+#[test]
+fn an_adapter_of_another_base_is_no_start_of_a_run() {
+    let (dir, _toy, adapters) = saved();
+    let path = dir.path().join(ADAPTER_CONFIG);
+    let text = std::fs::read_to_string(&path).unwrap();
+    std::fs::write(&path, text.replace(r#""init_lora_weights": true"#, r#""init_lora_weights": "pissa""#))
+        .unwrap();
+    let error = adapters.restore(dir.path()).unwrap_err().to_string();
+    assert!(error.contains("`init_lora_weights` is `pissa`"), "{error}");
+    load(dir.path()).unwrap();
 }

@@ -23,7 +23,7 @@ fn two(
         .iter()
         .zip(weights)
         .zip([100, 300])
-        .map(|((&r, weight), from)| WeightedAdapter { layers: vec![layer(&base, Q, r, from)], weight });
+        .map(|((&r, weight), from)| WeightedAdapter { parts: vec![layer(&base, Q, r, from)].into(), weight });
     Deltas::new(adapters.collect(), combination, scale)
 }
 
@@ -59,7 +59,8 @@ fn linear_adds_factors_by_the_roots_of_their_weights() {
     assert!(largest_difference(&expected, &sum) > 0.1);
     // A negative weight turns the delta of an adapter alone round.
     let alone = |weight: f64| {
-        let adapters = |name| WeightedAdapter { layers: vec![layer(&base(Kind::Float), name, R, 1)], weight };
+        let adapters =
+            |name| WeightedAdapter { parts: vec![layer(&base(Kind::Float), name, R, 1)].into(), weight };
         Deltas::new(vec![adapters(Q), adapters(UP)], Combination::Linear, 1.0).unwrap()
     };
     assert!(largest_difference(&delta(&alone(-0.5), Q), &-delta(&alone(0.5), Q)) < SAME);
@@ -68,7 +69,7 @@ fn linear_adds_factors_by_the_roots_of_their_weights() {
 #[test]
 fn an_adapter_that_lacks_a_layer_adds_nothing_there() {
     let base = base(Kind::Float);
-    let adapter = |path, weight| WeightedAdapter { layers: vec![layer(&base, path, R, 1)], weight };
+    let adapter = |path, weight| WeightedAdapter { parts: vec![layer(&base, path, R, 1)].into(), weight };
     let deltas = Deltas::new(vec![adapter(Q, 0.5), adapter(UP, 1.0)], Combination::Cat, 3.0).unwrap();
     assert_eq!(deltas.paths().collect::<Vec<_>>(), [UP, Q]);
     let alone = layer(&base, Q, R, 1);

@@ -61,7 +61,7 @@ pub(crate) fn layer(weights: &Weights, path: &str, r: i64, from: i64) -> Adapter
 
 /// One adapter, in full.
 pub(crate) fn deltas(layers: Vec<AdapterLayer>) -> Deltas {
-    Deltas::new(vec![WeightedAdapter { layers, weight: 1.0 }], Combination::Cat, 1.0).unwrap()
+    Deltas::new(vec![WeightedAdapter { parts: layers.into(), weight: 1.0 }], Combination::Cat, 1.0).unwrap()
 }
 
 /// Every tensor of `weights`, to be written in `kind`.

@@ -1,0 +1,224 @@
+//! Adapters of real PEFT for heads, embeddings, norms, biases and other bases: its logits, and merging into every form.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+use std::path::{Path, PathBuf};
+
+use checkpoint::{AdapterDir, Base, FORMATS, MergeConfig, Precision};
+use llama_model::Llama;
+use lora::{LoraAdapters, LoraConfig};
+use nn_core::{Dtype, IGNORE_INDEX, Mode, TokenBatch};
+use serde::Deserialize;
+use tch::{Device, Kind, Tensor};
+
+/// Of logits up to about 10 in size: a few hundred roundings of float32 in another order.
+const TOLERANCE: f64 = 1e-4;
+
+/// `golden.json` of `crates/lora/tests/goldens/make_modules.py`.
+#[derive(Deserialize)]
+struct Golden {
+    base: String,
+    input_ids: Vec<i64>,
+    logits: Vec<Vec<f32>>,
+    #[serde(default)]
+    batch: Vec<Vec<i64>>,
+    /// Before each step of gradient descent over `batch`.
+    #[serde(default)]
+    losses: Vec<f64>,
+}
+
+const ADAPTERS: [&str; 15] = [
+    "head",
+    "saved",
+    "tied_head",
+    "tied_embedding",
+    "tied_saved",
+    "resized",
+    "tied_resized",
+    "tokens",
+    "tied_tokens",
+    "biases",
+    "biases_of_lora",
+    "pissa",
+    "olora",
+    "look_ahead",
+    "second_layer",
+];
+
+fn crates() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+}
+
+fn adapter_dir(name: &str) -> PathBuf {
+    crates().join("lora/tests/goldens").join(name)
+}
+
+fn golden(name: &str) -> Golden {
+    serde_json::from_slice(&std::fs::read(adapter_dir(name).join("golden.json")).unwrap()).unwrap()
+}
+
+fn open(path: &Path) -> Base {
+    Base::open(path.to_str().unwrap()).unwrap()
+}
+
+fn base(golden: &Golden) -> Base {
+    open(&crates().join("llama-model/tests/goldens").join(&golden.base))
+}
+
+fn load(base: &Base) -> Llama {
+    base.load(Device::Cpu, Dtype::Float32).unwrap()
+}
+
+/// `[T, V]`
+fn logits(model: &Llama, ids: &[i64]) -> Tensor {
+    let labels = vec![IGNORE_INDEX; ids.len()];
+    let batch = TokenBatch::from_sequences([(ids, labels.as_slice())]);
+    tch::no_grad(|| model.logits(&model.hidden_states(&batch, Mode::Eval).unwrap()).unwrap())
+}
+
+fn expected(golden: &Golden) -> Tensor {
+    Tensor::from_slice(&golden.logits.concat()).view([golden.logits.len() as i64, -1])
+}
+
+fn max_difference(a: &Tensor, b: &Tensor) -> f64 {
+    assert_eq!(a.size(), b.size());
+    (a - b).abs().max().double_value(&[])
+}
+
+#[test]
+fn logits_with_adapters_of_peft_equal_those_of_peft() {
+    for name in ADAPTERS {
+        let golden = golden(name);
+        let mut model = load(&base(&golden));
+        let before = logits(&model, &golden.input_ids[..3]);
+        LoraAdapters::load(&mut model, &adapter_dir(name)).unwrap();
+        assert_eq!(model.config().vocab_size, golden.logits[0].len() as i64, "{name}");
+        let ours = logits(&model, &golden.input_ids);
+        let difference = max_difference(&ours, &expected(&golden));
+        assert!(difference < TOLERANCE, "{name}: {difference}");
+        let after = logits(&model, &golden.input_ids[..3]).narrow(1, 0, before.size()[1]);
+        assert!(max_difference(&after, &before) > 0.05, "{name} does nothing");
+    }
+}
+
+#[test]
+fn every_form_of_a_merged_model_computes_what_peft_does() {
+    for name in ADAPTERS {
+        let golden = golden(name);
+        let base = base(&golden);
+        for format in FORMATS {
+            // Those bases have no tokenizer, which a GGUF file holds, and a width of heads that Meta's form has no setting for.
+            if ["gguf", "state-dict"].contains(&format.name()) {
+                continue;
+            }
+            let parent = tempfile::tempdir().unwrap();
+            let out = parent.path().join("merged");
+            let config = MergeConfig {
+                format: *format,
+                precision: Precision::Of(Kind::Float),
+                ..MergeConfig::default()
+            };
+            base.merge(&[AdapterDir::new(adapter_dir(name))], config, &out).unwrap();
+            let merged = load(&open(&out));
+            let difference = max_difference(&logits(&merged, &golden.input_ids), &expected(&golden));
+            assert!(difference < TOLERANCE, "{name} as {}: {difference}", format.name());
+            if format.name() == "hf" {
+                let text = std::fs::read_to_string(out.join("config.json")).unwrap();
+                let config: serde_json::Value = serde_json::from_str(&text).unwrap();
+                let unties = ["tied_head", "tied_embedding", "tied_saved"].contains(&name);
+                let is_tied = base.config.tie_word_embeddings && !unties;
+                assert_eq!(config["tie_word_embeddings"], is_tied, "{name}");
+                assert_eq!(config["vocab_size"], golden.logits[0].len(), "{name}");
+            }
+        }
+    }
+}
+
+#[test]
+fn what_is_saved_again_is_the_same_adapter() {
+    for name in ADAPTERS {
+        let golden = golden(name);
+        let mut model = load(&base(&golden));
+        let adapters = LoraAdapters::load(&mut model, &adapter_dir(name)).unwrap();
+        let dir = tempfile::tempdir().unwrap();
+        adapters.save(dir.path()).unwrap();
+        let mut again = load(&base(&golden));
+        LoraAdapters::load(&mut again, dir.path()).unwrap();
+        let difference = max_difference(&logits(&again, &golden.input_ids), &expected(&golden));
+        assert!(difference < TOLERANCE, "{name}: {difference}");
+    }
+}
+
+#[test]
+fn losses_of_training_heads_embeddings_and_saved_modules_equal_those_of_peft() {
+    const LEARNING_RATE: f64 = 0.3;
+    // Steps of that size make three times as much of a rounding each.
+    const AFTER_STEPS: f64 = 1e-3;
+    for name in ["head", "saved"] {
+        let golden = golden(name);
+        let mut model = load(&base(&golden));
+        let config = LoraConfig::from_dir(&adapter_dir(name)).unwrap();
+        let adapters = LoraAdapters::attach(&mut model, &config, 0).unwrap();
+        adapters.restore(&adapter_dir(name)).unwrap();
+        let sequences = golden.batch.iter().map(|ids| (ids.as_slice(), ids.as_slice()));
+        let batch = TokenBatch::from_sequences(sequences);
+        for (seed, expected) in (0..).zip(&golden.losses) {
+            let loss = model.loss_sum(&batch, Mode::Train { seed }).unwrap() / batch.num_targets() as f64;
+            loss.backward();
+            for (_, mut parameter) in adapters.parameters() {
+                let mut gradient = parameter.grad();
+                let _ = tch::no_grad(|| parameter.subtract_(&(&gradient * LEARNING_RATE)));
+                let _ = gradient.zero_();
+            }
+            let loss = loss.double_value(&[]);
+            assert!((loss - expected).abs() < AFTER_STEPS, "{name}, step {seed}: {loss}, PEFT {expected}");
+        }
+        assert_eq!(golden.losses.len(), 8);
+    }
+}
+
+/// New rows for both halves of the vocabulary, tied and not: trained values come back from the file, and in the merged model.
+#[test]
+fn a_vocabulary_that_grew_is_saved_loaded_and_merged() {
+    for (name, ensure_weight_tying) in [("llama3", false), ("tied_linear", true), ("tied_linear", false)] {
+        let base = open(&crates().join("llama-model/tests/goldens").join(name));
+        let saved = if ensure_weight_tying { &["embed_tokens"][..] } else { &["embed_tokens", "lm_head"] };
+        let config = LoraConfig {
+            r: 3,
+            lora_alpha: 5.0,
+            modules_to_save: Some(saved.iter().map(|&name| name.to_owned()).collect()),
+            ensure_weight_tying,
+            ..LoraConfig::default()
+        };
+        let mut model = load(&base);
+        let adapters = LoraAdapters::attach_resized(&mut model, &config, 1, Some(53)).unwrap();
+        tch::no_grad(|| {
+            for (index, (_, mut parameter)) in adapters.parameters().into_iter().enumerate() {
+                let count = Tensor::arange(parameter.numel() as i64, tch::kind::FLOAT_CPU) + index as f64;
+                let _ = parameter.f_add_(&((count * 0.7).sin().view_as(&parameter) * 0.2)).unwrap();
+            }
+        });
+        let ids = [1, 52, 7, 50, 3];
+        let expected = logits(&model, &ids);
+        assert_eq!(expected.size(), [5, 53]);
+        let parent = tempfile::tempdir().unwrap();
+        adapters.save(parent.path()).unwrap();
+        adapters.verify_saved(parent.path()).unwrap();
+        let mut again = load(&base);
+        LoraAdapters::load(&mut again, parent.path()).unwrap();
+        assert!(max_difference(&logits(&again, &ids), &expected) < 1e-5, "{name}");
+        let out = parent.path().join("merged");
+        let config = MergeConfig { precision: Precision::Of(Kind::Float), ..MergeConfig::default() };
+        base.merge(&[AdapterDir::new(parent.path())], config, &out).unwrap();
+        let merged = open(&out);
+        assert_eq!(merged.config.tie_word_embeddings, ensure_weight_tying, "{name}");
+        assert!(max_difference(&logits(&load(&merged), &ids), &expected) < TOLERANCE, "{name}");
+        if let Some(kept) = std::env::var_os("LORA_KEEP_SAVED") {
+            let dir = PathBuf::from(kept).join(format!("{name}_{ensure_weight_tying}"));
+            std::fs::create_dir_all(&dir).unwrap();
+            adapters.save(&dir).unwrap();
+            let rows: Vec<Vec<f32>> = Vec::try_from(expected).unwrap();
+            let text = serde_json::json!({"input_ids": ids, "logits": rows}).to_string();
+            std::fs::write(dir.join("logits.json"), text).unwrap();
+        }
+    }
+}

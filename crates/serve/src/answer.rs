@@ -67,6 +67,8 @@ pub(crate) struct Outcome {
 pub(crate) enum Failure {
     /// It was queued longer than this limit.
     QueuedTooLong(Duration),
+    /// The queue is full, and its client has most of the requests in it.
+    Displaced,
     /// The model failed.
     Model(String),
     /// The server is being stopped.

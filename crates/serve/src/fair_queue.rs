@@ -37,6 +37,16 @@ impl<Client: Clone + Eq + Hash, Entry> FairQueue<Client, Entry> {
         Ok(())
     }
 
+    /// Takes the newest entry of the client that has most of them, where that is at least two more than `client` has: who
+    /// fills the queue does not shut others out.
+    pub(crate) fn make_room(&mut self, client: &Client) -> Option<Entry> {
+        let own = self.waiting.get(client).map_or(0, VecDeque::len);
+        let most = self.waiting.values_mut().max_by_key(|entries| entries.len())?;
+        let entry = if most.len() > own + 1 { most.pop_back() } else { None };
+        self.len -= usize::from(entry.is_some());
+        entry
+    }
+
     /// Returns the next entry.
     pub(crate) fn peek(&self) -> Option<&Entry> {
         self.waiting.get(self.turns.front()?)?.front()
@@ -102,6 +112,22 @@ mod tests {
         queue.pop();
         assert_eq!(queue.push("c", 3), Ok(()));
         assert_eq!(queue.len(), 2);
+    }
+
+    #[test]
+    fn who_has_most_entries_makes_room_for_others() {
+        let mut queue = FairQueue::new(3);
+        for entry in [1, 2, 3] {
+            queue.push("a", entry).unwrap();
+        }
+        assert_eq!(queue.make_room(&"a"), None);
+        assert_eq!(queue.make_room(&"b"), Some(3));
+        queue.push("b", 10).unwrap();
+        assert_eq!(queue.make_room(&"b"), None, "one more is no reason");
+        assert_eq!(queue.make_room(&"c"), Some(2));
+        queue.push("c", 20).unwrap();
+        assert_eq!(queue.make_room(&"d"), None);
+        assert_eq!(drained(queue), [1, 10, 20]);
     }
 
     #[test]

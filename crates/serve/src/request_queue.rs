@@ -57,6 +57,12 @@ impl RequestQueue {
         if state.queue.len() >= self.limits.queue_len {
             self.drop_cancelled(&mut state.queue);
         }
+        if state.queue.len() >= self.limits.queue_len
+            && let Some(displaced) = state.queue.make_room(&client)
+        {
+            self.metrics.count(RequestEnd::Refused);
+            displaced.end(Err(Failure::Displaced));
+        }
         if state.queue.push(client, answer).is_err() {
             self.metrics.count(RequestEnd::Refused);
             let rounds = state.queue.len().div_ceil(self.limits.rows.max(1)) as f64;

@@ -125,6 +125,13 @@ impl From<Failure> for ApiError {
                 );
                 Self { retry_after_s: Some(seconds.clamp(1, 60)), ..error }
             }
+            Failure::Displaced => {
+                let message =
+                    "too many of this client's requests are waiting, and others have none; try again later";
+                let code = Some("rate_limit_exceeded");
+                let error = Self::new(StatusCode::TOO_MANY_REQUESTS, "rate_limit_error", code, message);
+                Self { retry_after_s: Some(1), ..error }
+            }
             Failure::Model(reason) => Self::new(
                 StatusCode::INTERNAL_SERVER_ERROR,
                 "server_error",

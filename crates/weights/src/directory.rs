@@ -51,6 +51,9 @@ impl ShardIndex {
     pub(crate) fn read(path: &Path) -> Result<Self, WeightsError> {
         let text = read_text(path, MAX_INDEX_BYTES)
             .map_err(|source| WeightsError::Read { path: path.to_owned(), source })?;
+        if text.as_bytes().starts_with(crate::store::LFS_PREFIX) {
+            return Err(WeightsError::LfsPointer { path: path.to_owned() });
+        }
         let index: IndexFile = serde_json::from_str(&text)
             .map_err(|source| WeightsError::Index { path: path.to_owned(), source })?;
         let mut shards: BTreeMap<String, Vec<String>> = BTreeMap::new();

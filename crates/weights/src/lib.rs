@@ -37,7 +37,7 @@ pub use atomic_dir::AtomicDir;
 pub use atomic_file::atomic_write;
 pub use error::WeightsError;
 pub use gguf::{
-    GgmlType, GgufArray, GgufError, GgufFile, GgufMetadata, GgufTensorSpec, GgufValue, GgufWriter,
+    GgmlType, GgufArray, GgufError, GgufFile, GgufMetadata, GgufSplit, GgufTensorSpec, GgufValue, GgufWriter,
 };
 pub use parameters::ParameterSource;
 pub use regular_file::{open_regular, read_text};

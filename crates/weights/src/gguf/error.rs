@@ -1,5 +1,7 @@
 //! Faults of a GGUF file.
 
+use std::path::PathBuf;
+
 /// A failure of reading a GGUF file; the file is named by [`crate::WeightsError::Gguf`], which carries this.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -97,6 +99,33 @@ pub enum GgufError {
         ggml_type: &'static str,
         /// Elements of a block.
         expected: usize,
+    },
+    /// One of several files, with a name that does not lead to the others.
+    #[error(
+        "it is one of {count} files (`split.count`), but is not named as one: NAME-00001-of-{count:05}.gguf; give the \
+         files the names they were written with"
+    )]
+    SplitName {
+        /// Number of files.
+        count: i64,
+    },
+    /// One of several files without the others.
+    #[error("it is one of {count} files that the model was split into, and `{missing}` is missing")]
+    SplitMissing {
+        /// Number of files.
+        count: i64,
+        /// The first that is not there.
+        missing: PathBuf,
+    },
+    /// One of several files that belong to different models, or are in another order.
+    #[error("`{key}` is {}; expected {expected}: it is not of the same split model as its name says", actual.map_or_else(|| "missing".to_owned(), |actual| actual.to_string()))]
+    SplitNumber {
+        /// The key.
+        key: &'static str,
+        /// Its value in the file.
+        actual: Option<i64>,
+        /// The value that fits the other files.
+        expected: i64,
     },
     /// A tensor in a form that is not read.
     #[error("tensor `{name}` is in {actual}, which is not supported; supported are {expected}")]

@@ -1,5 +1,6 @@
 //! A GGUF file as a set of named tensors.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -9,7 +10,7 @@ use tch::{Device, Kind, Tensor};
 
 use super::blocks::dequantize;
 use super::header::{Header, MAGIC, Place};
-use super::{GgufError, GgufMetadata, GgufTensorSpec};
+use super::{GgufError, GgufMetadata, GgufSplit, GgufTensorSpec};
 use crate::mapping::Mapping;
 use crate::placed::Placed;
 use crate::{WeightsError, nearest, open_regular};
@@ -19,15 +20,38 @@ const CHUNK_ELEMENTS: usize = 4 << 20;
 /// Elements one thread writes out at a time.
 const TASK_ELEMENTS: usize = 64 << 10;
 
-/// An opened GGUF file.
+/// An opened GGUF file, or all files that a model was split into.
 ///
 /// Opening reads the header only. Tensors of plain numbers look straight at the mapped file; those in blocks are
 /// written out each time they are asked for, so only what was asked for takes memory.
 #[derive(Debug)]
 pub struct GgufFile {
     path: PathBuf,
+    /// Every file, in the order of their numbers; the first has the metadata.
+    parts: Vec<Part>,
+    /// The file that each tensor is in.
+    part_of: BTreeMap<String, usize>,
+}
+
+/// One file.
+#[derive(Debug)]
+pub(super) struct Part {
+    pub(super) path: PathBuf,
     map: Arc<Mapping>,
-    header: Header,
+    pub(super) header: Header,
+}
+
+impl Part {
+    /// Maps a file and reads its header.
+    pub(super) fn open(path: &Path) -> Result<Self, WeightsError> {
+        let map = Mapping::open(path)?;
+        if map.as_ref().starts_with(crate::store::LFS_PREFIX) {
+            return Err(WeightsError::LfsPointer { path: path.to_owned() });
+        }
+        let header = Header::read(map.as_ref())
+            .map_err(|source: GgufError| WeightsError::Gguf { path: path.to_owned(), source })?;
+        Ok(Self { path: path.to_owned(), map: Arc::new(map), header })
+    }
 }
 
 impl GgufFile {
@@ -38,19 +62,23 @@ impl GgufFile {
         read.is_ok() && magic == MAGIC
     }
 
-    /// Opens a file.
+    /// Opens a file; where it is one of several that a model was split into, all of them.
     ///
     /// # Errors
-    /// [`WeightsError::Read`] when it cannot be mapped, [`WeightsError::Gguf`] when its header is damaged, or lists a
-    /// tensor in a form that is not read.
+    /// [`WeightsError::Read`] when a file cannot be mapped, [`WeightsError::Gguf`] when its header is damaged or lists a
+    /// tensor in a form that is not read, and when another part is missing or of another model.
     pub fn open(path: &Path) -> Result<Self, WeightsError> {
-        let map = Mapping::open(path)?;
-        if map.as_ref().starts_with(crate::store::LFS_PREFIX) {
-            return Err(WeightsError::LfsPointer { path: path.to_owned() });
+        let parts = GgufSplit::open_all(Part::open(path)?)?;
+        let mut part_of = BTreeMap::new();
+        for (index, part) in parts.iter().enumerate() {
+            for name in part.header.tensors.keys() {
+                if part_of.insert(name.clone(), index).is_some() {
+                    let source = GgufError::Repeated { what: format!("tensor `{name}`") };
+                    return Err(WeightsError::Gguf { path: part.path.clone(), source });
+                }
+            }
         }
-        let header = Header::read(map.as_ref())
-            .map_err(|source: GgufError| WeightsError::Gguf { path: path.to_owned(), source })?;
-        Ok(Self { path: path.to_owned(), map: Arc::new(map), header })
+        Ok(Self { path: path.to_owned(), parts, part_of })
     }
 
     /// Returns the path it was opened by.
@@ -60,22 +88,22 @@ impl GgufFile {
 
     /// Returns the version of the format.
     pub fn version(&self) -> u32 {
-        self.header.version
+        self.parts[0].header.version
     }
 
     /// Returns the metadata.
     pub fn metadata(&self) -> &GgufMetadata {
-        &self.header.metadata
+        &self.parts[0].header.metadata
     }
 
     /// Returns every tensor's name, sorted.
     pub fn names(&self) -> impl Iterator<Item = &str> {
-        self.header.tensors.keys().map(String::as_str)
+        self.part_of.keys().map(String::as_str)
     }
 
     /// Tells whether there is a tensor of this name.
     pub fn contains(&self, name: &str) -> bool {
-        self.header.tensors.contains_key(name)
+        self.part_of.contains_key(name)
     }
 
     /// Returns the header entry of a tensor.
@@ -83,7 +111,7 @@ impl GgufFile {
     /// # Errors
     /// [`WeightsError::UnknownTensor`], with the nearest names, when there is none of this name.
     pub fn info(&self, name: &str) -> Result<GgufTensorSpec, WeightsError> {
-        let Place { ggml_type, shape, .. } = self.place(name)?;
+        let Place { ggml_type, shape, .. } = self.place(name)?.1;
         Ok(GgufTensorSpec { name: name.to_owned(), ggml_type: *ggml_type, shape: shape.clone() })
     }
 
@@ -94,44 +122,46 @@ impl GgufFile {
     /// # Errors
     /// Those of [`GgufFile::info`]; [`WeightsError::Torch`] or [`WeightsError::View`] when libtorch refuses.
     pub fn tensor(&self, name: &str, kind: Option<Kind>) -> Result<Tensor, WeightsError> {
-        let place = self.place(name)?;
+        let (part, place) = self.place(name)?;
         let Some(stored) = place.ggml_type.kind() else {
-            return self.written_out(place, kind.unwrap_or(Kind::Float));
+            return written_out(part, place, kind.unwrap_or(Kind::Float));
         };
         let placed = Placed::contiguous(place.start, place.num_bytes, place.shape.clone(), stored);
         let outside = || GgufError::Shape { name: name.to_owned(), shape: format!("{:?}", place.shape) };
         let placed = placed
             .ok_or_else(outside)
-            .map_err(|source| WeightsError::Gguf { path: self.path.clone(), source })?;
-        let tensor = placed.tensor(&self.map)?;
+            .map_err(|source| WeightsError::Gguf { path: part.path.clone(), source })?;
+        let tensor = placed.tensor(&part.map)?;
         Ok(tensor.f_to_dtype(kind.unwrap_or(stored), false, false).op("to")?)
     }
 
-    /// Computes the elements of blocks, a chunk at a time.
-    fn written_out(&self, place: &Place, kind: Kind) -> Result<Tensor, WeightsError> {
-        let bytes = &(*self.map).as_ref()[place.start..place.start + place.num_bytes];
-        let (block, block_bytes) = place.ggml_type.block();
-        let num_elements = bytes.len() / block_bytes * block;
-        let tensor = Tensor::f_empty([num_elements as i64], (kind, Device::Cpu)).op("empty")?;
-        let mut chunk = vec![0.0; num_elements.min(CHUNK_ELEMENTS)];
-        for (index, bytes) in bytes.chunks(CHUNK_ELEMENTS / block * block_bytes).enumerate() {
-            let chunk = &mut chunk[..bytes.len() / block_bytes * block];
-            bytes
-                .par_chunks(TASK_ELEMENTS / block * block_bytes)
-                .zip(chunk.par_chunks_mut(TASK_ELEMENTS))
-                .for_each(|(bytes, elements)| dequantize(place.ggml_type, bytes, elements));
-            let start = (index * CHUNK_ELEMENTS) as i64;
-            let mut target = tensor.f_narrow(0, start, chunk.len() as i64).op("narrow")?;
-            target.f_copy_(&Tensor::f_from_slice(chunk).op("from_slice")?).op("copy_")?;
-        }
-        Ok(tensor.f_view(place.shape.as_slice()).op("view")?)
-    }
-
-    fn place(&self, name: &str) -> Result<&Place, WeightsError> {
-        self.header.tensors.get(name).ok_or_else(|| WeightsError::UnknownTensor {
+    fn place(&self, name: &str) -> Result<(&Part, &Place), WeightsError> {
+        let part = self.part_of.get(name).map(|&index| &self.parts[index]);
+        let place = part.and_then(|part| Some((part, part.header.tensors.get(name)?)));
+        place.ok_or_else(|| WeightsError::UnknownTensor {
             path: self.path.clone(),
             name: name.to_owned(),
             nearest: nearest::nearest(name, self.names()),
         })
     }
+}
+
+/// Computes the elements of blocks, a chunk at a time.
+fn written_out(part: &Part, place: &Place, kind: Kind) -> Result<Tensor, WeightsError> {
+    let bytes = &(*part.map).as_ref()[place.start..place.start + place.num_bytes];
+    let (block, block_bytes) = place.ggml_type.block();
+    let num_elements = bytes.len() / block_bytes * block;
+    let tensor = Tensor::f_empty([num_elements as i64], (kind, Device::Cpu)).op("empty")?;
+    let mut chunk = vec![0.0; num_elements.min(CHUNK_ELEMENTS)];
+    for (index, bytes) in bytes.chunks(CHUNK_ELEMENTS / block * block_bytes).enumerate() {
+        let chunk = &mut chunk[..bytes.len() / block_bytes * block];
+        bytes
+            .par_chunks(TASK_ELEMENTS / block * block_bytes)
+            .zip(chunk.par_chunks_mut(TASK_ELEMENTS))
+            .for_each(|(bytes, elements)| dequantize(place.ggml_type, bytes, elements));
+        let start = (index * CHUNK_ELEMENTS) as i64;
+        let mut target = tensor.f_narrow(0, start, chunk.len() as i64).op("narrow")?;
+        target.f_copy_(&Tensor::f_from_slice(chunk).op("from_slice")?).op("copy_")?;
+    }
+    Ok(tensor.f_view(place.shape.as_slice()).op("view")?)
 }

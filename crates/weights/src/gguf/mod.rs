@@ -11,10 +11,12 @@ mod file;
 mod ggml_type;
 mod header;
 mod metadata;
+mod split;
 mod write;
 
 pub use error::GgufError;
 pub use file::GgufFile;
 pub use ggml_type::GgmlType;
 pub use metadata::{GgufArray, GgufMetadata, GgufValue};
+pub use split::GgufSplit;
 pub use write::{GgufTensorSpec, GgufWriter};

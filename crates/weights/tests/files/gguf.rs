@@ -213,6 +213,61 @@ fn tensors_outside_the_file_are_rejected() {
     assert!(!GgufFile::is_one(Path::new("nowhere")));
 }
 
+/// Parts that the package gguf wrote, in a directory of their own: three tensors in two files.
+fn split() -> (tempfile::TempDir, impl Fn(u32) -> std::path::PathBuf) {
+    let dir = tempfile::tempdir().unwrap();
+    let root = dir.path().to_owned();
+    let part = move |number: u32| root.join(format!("split-{number:05}-of-00002.gguf"));
+    for number in [1, 2] {
+        let name = format!("split-{number:05}-of-00002.gguf");
+        std::fs::copy(golden("gguf").join(name), part(number)).unwrap();
+    }
+    (dir, part)
+}
+
+#[test]
+fn a_model_in_several_files_is_read_whole_from_any_of_them() {
+    let (_dir, part) = split();
+    for number in [1, 2] {
+        let file = GgufFile::open(&part(number)).unwrap();
+        assert_eq!(file.names().collect::<Vec<_>>(), ["first", "second", "third"]);
+        assert_eq!(file.metadata().get("general.name").and_then(GgufValue::as_text), Some("in parts"));
+        for (name, start) in [("first", 0), ("second", 10), ("third", 20)] {
+            let expected = Tensor::arange_start(start, start + 4, (Kind::Float, tch::Device::Cpu));
+            assert!(file.tensor(name, None).unwrap().equal(&expected), "{name}");
+        }
+    }
+}
+
+#[test]
+fn a_part_that_is_missing_or_of_another_model_is_named() {
+    let refused = |path: &Path| {
+        let WeightsError::Gguf { path, source } = GgufFile::open(path).unwrap_err() else {
+            panic!("another error")
+        };
+        format!("{}: {source}", path.display())
+    };
+    for (gone, left) in [(1, 2), (2, 1)] {
+        let (_dir, part) = split();
+        std::fs::remove_file(part(gone)).unwrap();
+        let said = refused(&part(left));
+        assert!(
+            said.contains("one of 2 files") && said.contains(&format!("split-{gone:05}-of-00002.gguf")),
+            "{said}"
+        );
+    }
+    let (_dir, part) = split();
+    std::fs::copy(part(1), part(2)).unwrap();
+    assert!(refused(&part(1)).contains("`split.no` is 0; expected 1"), "{}", refused(&part(1)));
+    let (dir, part) = split();
+    let renamed = dir.path().join("model.gguf");
+    std::fs::rename(part(1), &renamed).unwrap();
+    assert!(refused(&renamed).contains("NAME-00001-of-00002.gguf"), "{}", refused(&renamed));
+    let (_dir, part) = split();
+    std::fs::write(part(2), "version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\n").unwrap();
+    assert!(GgufFile::open(&part(1)).unwrap_err().to_string().contains("Git LFS pointer"));
+}
+
 proptest! {
     #[test]
     fn no_bytes_make_the_reader_panic(at in 4usize..1200, with in any::<[u8; 8]>(), len in 1usize..9) {

@@ -5,6 +5,7 @@
 `types.gguf` holds one tensor of every form that is read; beside each in blocks lies what the package's own numpy code
 makes of it, as `NAME.expected` in single precision. Blocks are random bytes with scales of a sensible size, so that
 every bit of them matters. `metadata.gguf` holds a value of every type. `refused.gguf` holds a form that is not read.
+`split-*.gguf` are one model in two files.
 """
 
 import sys
@@ -93,6 +94,14 @@ def refused(out, random):
     finish(writer)
 
 
+def split(out):
+    writer = GGUFWriter(out / "split.gguf", "llama", split_max_tensors=2)
+    writer.add_name("in parts")
+    for start, name in [(0, "first"), (10, "second"), (20, "third")]:
+        writer.add_tensor(name, np.arange(start, start + 4, dtype=np.float32))
+    finish(writer)
+
+
 def main():
     out = (Path(sys.argv[1]) if len(sys.argv) > 1 else HERE) / "gguf"
     out.mkdir(parents=True, exist_ok=True)
@@ -100,6 +109,7 @@ def main():
     types(out, random)
     metadata(out)
     refused(out, random)
+    split(out)
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ use tch::{Device, Kind};
 use crate::chat_tokens::tokens_in_dir;
 use crate::format::Format;
 use crate::formats::{FORMATS, HuggingFace};
+use crate::generation_config::eos_ids;
 use crate::memory::auto_kind;
 use crate::model_files::ModelFiles;
 use crate::{CheckpointError, hub};
@@ -69,7 +70,8 @@ impl Base {
         &*self.files
     }
 
-    /// Reads the tokenizer, and warns of special tokens that old conversions got wrong.
+    /// Reads the tokenizer, and warns of special tokens that old conversions got wrong and of files that contradict each
+    /// other.
     ///
     /// # Errors
     /// When the base has none, or one that cannot be read.
@@ -79,18 +81,20 @@ impl Base {
         for problem in check_special_ids(&tokenizer, bos, eos, self.config.pad_token_id) {
             tracing::warn!("{problem}");
         }
+        for note in tokenizer.notes() {
+            tracing::warn!("{note}");
+        }
+        if tokenizer.adds_eos() {
+            tracing::warn!(
+                "the tokenizer ends every text (add_eos_token); prompts are not ended here, examples to learn from are"
+            );
+        }
         Ok(tokenizer)
     }
 
-    /// Returns the ids that end an answer: the tokenizer's, and the configuration's where they agree with the
-    /// vocabulary.
+    /// Returns the ids that end an answer: the tokenizer's, and all that `config.json` and `generation_config.json` name.
     pub fn eos_ids(&self, tokenizer: &LlamaTokenizer) -> Vec<i64> {
-        let mut ids = vec![tokenizer.eos_id()];
-        // Llama 3's instruct models name several; a decapoda-style `eos_token_id: 1` (which is `<s>`) is not one.
-        ids.extend(self.config.eos_ids().iter().copied().filter(|&id| id != tokenizer.bos_id()));
-        ids.sort_unstable();
-        ids.dedup();
-        ids
+        eos_ids(&*self.files, tokenizer)
     }
 
     /// Reads the Jinja text that lays out a chat for this model, if it has one.

@@ -5,6 +5,7 @@ use std::path::Path;
 use serde_json::Value;
 
 use crate::CheckpointError;
+use crate::text_file::read_json;
 
 /// Reads the template of a directory: `chat_template.jinja`, or in `tokenizer_config.json` one text, or several by
 /// name of which `default` counts, or else the first (transformers `PreTrainedTokenizerBase`).
@@ -20,8 +21,8 @@ pub(crate) fn template_in_dir(dir: &Path) -> Result<Option<String>, CheckpointEr
     if let Some(text) = read("chat_template.jinja")? {
         return Ok(Some(text));
     }
-    // A damaged file is as silent on this as on the special tokens.
-    let config = read("tokenizer_config.json")?.and_then(|text| serde_json::from_str::<Value>(&text).ok());
+    let path = dir.join("tokenizer_config.json");
+    let config = if path.exists() { Some(read_json(&path)?) } else { None };
     let template = config.as_ref().and_then(|config| match &config["chat_template"] {
         Value::String(text) => Some(text.as_str()),
         Value::Array(named) => {

@@ -15,6 +15,7 @@ mod error;
 mod fill;
 mod format;
 mod formats;
+mod generation_config;
 mod head_of_embedding;
 mod hub;
 mod linears;

@@ -80,11 +80,23 @@ pub trait ModelFiles: fmt::Debug + Any {
         Ok(self.config().clone())
     }
 
+    /// Returns the ids that end an answer besides the configuration's and the tokenizer's: those of
+    /// `generation_config.json`.
+    fn generation_eos_ids(&self) -> &[i64] {
+        &[]
+    }
+
     /// Reads the tokenizer.
     ///
     /// # Errors
     /// When there is none, or it cannot be read.
     fn tokenizer(&self) -> Result<LlamaTokenizer, CheckpointError>;
+
+    /// Tells whether the tokenizer is kept as GGUF files keep it, which have one way of putting spaces before texts
+    /// ([`LlamaTokenizer::with_gguf_prefix`]).
+    fn has_gguf_tokenizer(&self) -> bool {
+        false
+    }
 
     /// Reads the tokenizer as lists.
     ///

@@ -8,6 +8,7 @@ use lora::{Adapter, LoraError};
 use merge::{Deltas, TensorPlan, WeightedAdapter};
 use nn_core::LinearSource;
 use tch::{Device, Kind, Tensor};
+use weights::GgufSplit;
 
 use crate::CheckpointError;
 use crate::base::Base;
@@ -48,7 +49,7 @@ impl<'a> MergePlan<'a> {
         }
         let mut config = base.files().complete_config()?;
         let deltas = read_deltas(base, adapters, &settings, &mut config)?;
-        let added_tokens = tokens_without_rows(base, config.vocab_size);
+        let added_tokens = tokens_without_rows(base, config.vocab_size)?;
         let uniform = base.files().stored_kind().unwrap_or(Kind::Half);
         let quantised = if stored.is_some() { linear_weights(&config) } else { BTreeSet::new() };
         let shapes = config.tensor_shapes();
@@ -69,10 +70,11 @@ impl<'a> MergePlan<'a> {
         }
         config.vocab_size += added_tokens;
         let left_out = base.files().unread_tensors()?;
-        let stem = base.dir.file_stem();
+        let split = GgufSplit::of(&base.dir).map(|split| split.name().to_owned());
+        let stem = base.dir.file_stem().map(|name| name.to_string_lossy().into_owned());
         let mut model = MergedModel {
             base: base.files(),
-            name: stem.map_or_else(|| "merged".to_owned(), |name| name.to_string_lossy().into_owned()),
+            name: split.or(stem).unwrap_or_else(|| "merged".to_owned()),
             settings: settings.write_settings(),
             deltas,
             config,
@@ -134,12 +136,16 @@ impl<'a> MergePlan<'a> {
 }
 
 /// Counts the tokens of the tokenizer that an embedding of `vocab_size` rows has no row for.
-fn tokens_without_rows(base: &Base, vocab_size: i64) -> i64 {
+///
+/// # Errors
+/// When there is a tokenizer, and it is damaged; a base without one is no reason to stop.
+fn tokens_without_rows(base: &Base, vocab_size: i64) -> Result<i64, CheckpointError> {
     match base.tokenizer() {
-        Ok(tokenizer) => (tokenizer.vocab_size() as i64 - vocab_size).max(0),
+        Ok(tokenizer) => Ok((tokenizer.vocab_size() as i64 - vocab_size).max(0)),
+        Err(CheckpointError::Tokenizer(error)) if error.is_damage() => Err(error.into()),
         Err(missing) => {
             tracing::warn!("the base has no tokenizer: {}", chain(&missing));
-            0
+            Ok(0)
         }
     }
 }

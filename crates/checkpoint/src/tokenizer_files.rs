@@ -7,16 +7,23 @@ use serde_json::json;
 use weights::atomic_write;
 
 use crate::CheckpointError;
+use crate::generation_config::GENERATION_CONFIG;
+use crate::text_file::refuse_lfs_pointer;
 
 /// Files beside the weights that belong to the tokenizer.
-pub(crate) const TOKENIZER_FILES: [&str; 6] = [
+pub(crate) const TOKENIZER_FILES: [&str; 9] = [
     "tokenizer.json",
     "tokenizer.model",
     "tokenizer_config.json",
     "special_tokens_map.json",
-    "generation_config.json",
+    "added_tokens.json",
+    "vocab.json",
+    "merges.txt",
+    GENERATION_CONFIG,
     "chat_template.jinja",
 ];
+/// Folder of further chat templates, by name.
+const CHAT_TEMPLATES: &str = "additional_chat_templates";
 
 /// Copies the tokenizer's files from one directory to another.
 ///
@@ -24,17 +31,32 @@ pub(crate) const TOKENIZER_FILES: [&str; 6] = [
 /// When the disk refuses.
 pub fn copy_tokenizer_files(from: &Path, to: &Path) -> Result<(), CheckpointError> {
     for name in TOKENIZER_FILES {
-        let file = from.join(name);
-        if file.exists() {
-            let target = to.join(name);
-            std::fs::copy(&file, &target).map_err(|source| CheckpointError::Copy {
-                from: file,
-                to: target,
-                source,
-            })?;
-        }
+        copy(&from.join(name), &to.join(name))?;
+    }
+    let Ok(templates) = from.join(CHAT_TEMPLATES).read_dir() else { return Ok(()) };
+    let to = to.join(CHAT_TEMPLATES);
+    std::fs::create_dir_all(&to).map_err(|source| CheckpointError::Copy {
+        from: from.join(CHAT_TEMPLATES),
+        to: to.clone(),
+        source,
+    })?;
+    for template in templates.flatten().filter(|entry| entry.path().is_file()) {
+        copy(&template.path(), &to.join(template.file_name()))?;
     }
     Ok(())
+}
+
+/// Copies a file that is there, and is more than a pointer of Git LFS to it.
+fn copy(from: &Path, to: &Path) -> Result<(), CheckpointError> {
+    let failed = |source| CheckpointError::Copy { from: from.to_owned(), to: to.to_owned(), source };
+    if !from.is_file() {
+        return Ok(());
+    }
+    if let Err(left_out) = refuse_lfs_pointer(from) {
+        tracing::warn!("not copied: {left_out}");
+        return Ok(());
+    }
+    std::fs::copy(from, to).map(|_| ()).map_err(failed)
 }
 
 /// Writes a tokenizer that lies in no file of its own, as transformers reads it.
@@ -50,6 +72,7 @@ pub(crate) fn write_tokenizer_files(
     let mut config = json!({
         "tokenizer_class": "PreTrainedTokenizerFast",
         "add_bos_token": tokenizer.adds_bos(),
+        "add_eos_token": tokenizer.adds_eos(),
         "bos_token": token(tokenizer.bos_id()),
         "eos_token": token(tokenizer.eos_id()),
         "unk_token": tokenizer.unk_id().and_then(token),

@@ -9,51 +9,61 @@ use crate::TokenizerError;
 use crate::sentencepiece::{SentencePieceModel, piece_type};
 
 /// The word boundary of SentencePiece, which stands for a space.
-const BOUNDARY: &str = "\u{2581}";
+pub(crate) const BOUNDARY: &str = "\u{2581}";
+
+/// Where a text gets the space that makes its first word like any other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum SpacePrefix {
+    /// Before every text between special tokens (`legacy` of transformers; llama.cpp, SentencePiece).
+    Every,
+    /// Before the first, unless it begins with a space.
+    First,
+    /// Nowhere.
+    None,
+}
 
 /// Makes the contents of a `tokenizer.json` with the ids of `model`.
 ///
 /// SentencePiece stores no merges: it merges the neighbours whose joint piece has the highest score. Every way to cut a
-/// piece into two pieces is therefore a merge, ranked by the score of the whole. Control tokens are left out of the
-/// added tokens on purpose: SentencePiece never reads `</s>` in a text as the end of it.
+/// piece into two pieces is therefore a merge, ranked by the score of the whole. Control tokens and the unknown one are
+/// found in a text, as transformers' `LlamaTokenizer` has it; SentencePiece alone never reads `</s>` as the end.
 ///
 /// # Errors
 /// [`TokenizerError::Unsupported`] for settings no LLaMA tokenizer has.
-pub(crate) fn to_tokenizer_json(model: &SentencePieceModel, path: &Path) -> Result<Value, TokenizerError> {
+pub(crate) fn to_tokenizer_json(
+    model: &SentencePieceModel,
+    prefix: SpacePrefix,
+    path: &Path,
+) -> Result<Value, TokenizerError> {
     check_settings(model, path)?;
     let mut vocab = Map::new();
     for (id, piece) in model.pieces.iter().enumerate() {
         vocab.insert(piece.text.clone(), id.into());
     }
     let unknown = model.pieces.iter().find(|piece| piece.kind == piece_type::UNKNOWN);
-    let user_defined: Vec<Value> = model
-        .pieces
-        .iter()
-        .enumerate()
-        .filter(|(_, piece)| piece.kind == piece_type::USER_DEFINED)
-        .map(|(id, piece)| {
-            json!({"id": id, "content": piece.text, "single_word": false, "lstrip": false, "rstrip": false,
-                   "normalized": false, "special": false})
-        })
-        .collect();
-    let boundary = json!({"type": "Replace", "pattern": {"String": " "}, "content": BOUNDARY});
-    let prefix = json!({"type": "Prepend", "prepend": BOUNDARY});
-    let normalizers = if model.add_dummy_prefix { vec![prefix, boundary] } else { vec![boundary] };
+    let added = model.pieces.iter().enumerate().filter_map(|(id, piece)| {
+        let special = piece_type::is_special(piece.kind)?;
+        Some(json!({"id": id, "content": piece.text, "single_word": false, "lstrip": false, "rstrip": false,
+                    "normalized": false, "special": special}))
+    });
+    let added: Vec<Value> = added.collect();
     let mut decoders = vec![
         json!({"type": "Replace", "pattern": {"String": BOUNDARY}, "content": " "}),
         json!({"type": "ByteFallback"}),
         json!({"type": "Fuse"}),
     ];
-    if model.add_dummy_prefix {
+    if prefix != SpacePrefix::None {
         decoders.push(json!({"type": "Strip", "content": " ", "start": 1, "stop": 0}));
     }
     Ok(json!({
         "version": "1.0",
         "truncation": null,
         "padding": null,
-        "added_tokens": user_defined,
-        "normalizer": {"type": "Sequence", "normalizers": normalizers},
-        "pre_tokenizer": null,
+        "added_tokens": added,
+        "normalizer": normalizer(prefix),
+        "pre_tokenizer": (prefix == SpacePrefix::First).then(|| json!(
+            {"type": "Metaspace", "replacement": BOUNDARY, "prepend_scheme": "first", "split": false}
+        )),
         "post_processor": null,
         "decoder": {"type": "Sequence", "decoders": decoders},
         "model": {
@@ -68,6 +78,17 @@ pub(crate) fn to_tokenizer_json(model: &SentencePieceModel, path: &Path) -> Resu
             "merges": merges(model),
         },
     }))
+}
+
+/// Returns the normaliser that puts boundaries in place of spaces; a pre-tokenizer does it for [`SpacePrefix::First`].
+pub(crate) fn normalizer(prefix: SpacePrefix) -> Option<Value> {
+    let boundary = json!({"type": "Replace", "pattern": {"String": " "}, "content": BOUNDARY});
+    let normalizers = match prefix {
+        SpacePrefix::Every => vec![json!({"type": "Prepend", "prepend": BOUNDARY}), boundary],
+        SpacePrefix::First => return None,
+        SpacePrefix::None => vec![boundary],
+    };
+    Some(json!({"type": "Sequence", "normalizers": normalizers}))
 }
 
 fn check_settings(model: &SentencePieceModel, path: &Path) -> Result<(), TokenizerError> {

@@ -23,6 +23,21 @@ pub enum TokenizerError {
         #[source]
         source: std::io::Error,
     },
+    /// The pointer that Git LFS keeps in place of a file it has not fetched.
+    #[error("`{path}` is a Git LFS pointer, not the file itself: run `git lfs pull` where it was cloned")]
+    LfsPointer {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The file is not JSON, or is cut short.
+    #[error("`{path}` is not valid JSON")]
+    Json {
+        /// The file.
+        path: PathBuf,
+        /// Where it stops being JSON.
+        #[source]
+        source: serde_json::Error,
+    },
     /// The file is not a SentencePiece model, or is cut short.
     #[error("`{path}` is not a whole SentencePiece model: {reason}")]
     Damaged {
@@ -39,16 +54,16 @@ pub enum TokenizerError {
         /// The file.
         path: PathBuf,
     },
-    /// A SentencePiece model of a kind LLaMA never used.
+    /// A setting that no LLaMA tokenizer has.
     #[error("`{path}` has {setting} = {actual}; a LLaMA tokenizer has {expected}")]
     Unsupported {
         /// The file.
         path: PathBuf,
-        /// The setting, as SentencePiece names it.
+        /// The setting, as the file names it.
         setting: &'static str,
         /// Its value.
         actual: String,
-        /// The value that can be converted.
+        /// The value it has to have.
         expected: &'static str,
     },
     /// Lists that do not fit each other, or an id outside them.
@@ -73,7 +88,7 @@ pub enum TokenizerError {
         /// Tokens looked for.
         candidates: Vec<String>,
     },
-    /// `tokenizers` refuses the file, a text or ids.
+    /// `tokenizers` refuses the file, a text or ids, or panics.
     #[error("{what}: {reason}")]
     Library {
         /// Action and its object.
@@ -81,4 +96,11 @@ pub enum TokenizerError {
         /// The library's words.
         reason: String,
     },
+}
+
+impl TokenizerError {
+    /// Tells whether a file is there but is not what it was written as, rather than missing or of another kind.
+    pub fn is_damage(&self) -> bool {
+        matches!(self, Self::Read { .. } | Self::LfsPointer { .. } | Self::Json { .. } | Self::Damaged { .. })
+    }
 }

@@ -5,36 +5,25 @@ use std::path::Path;
 
 use serde_json::Value;
 
+use crate::beside::{AddedToken, Beside};
 use crate::byte_level;
+use crate::convert::BOUNDARY;
+use crate::files::{json_if_there, read};
 use crate::sentencepiece::{SentencePieceModel, piece_type};
-use crate::special::SpecialNames;
-use crate::{Pieces, TokenizerError, TokenizerParts};
-
-/// The word boundary of SentencePiece.
-const BOUNDARY: &str = "\u{2581}";
+use crate::{LlamaTokenizer, Pieces, TokenizerError, TokenizerParts};
 
 impl TokenizerParts {
-    /// Reads the tokenizer of a model directory in parts: of `tokenizer.model`, with the tokens that `tokenizer.json`
-    /// adds, or else of `tokenizer.json` alone. SentencePiece keeps scores; where only merges are left, a token's
+    /// Reads the tokenizer of a model directory in parts: of `tokenizer.model`, with the tokens that other files add, or
+    /// else of `tokenizer.json` alone. SentencePiece keeps scores; where only merges are left, a token's
     /// score is the place of the first merge that makes it.
     ///
     /// # Errors
     /// [`TokenizerError`] when there is neither file, or it is of a kind that a GGUF file of LLaMA has no form for.
     pub fn from_dir(dir: &Path) -> Result<Self, TokenizerError> {
         let (json_path, model_path) = (dir.join("tokenizer.json"), dir.join("tokenizer.model"));
-        let read = |path: &Path| {
-            std::fs::read(path).map_err(|source| TokenizerError::Read { path: path.to_owned(), source })
-        };
-        let json: Option<Value> = if json_path.exists() {
-            let unreadable = |error: serde_json::Error| TokenizerError::Library {
-                what: format!("cannot read `{}`", json_path.display()),
-                reason: error.to_string(),
-            };
-            Some(serde_json::from_slice(&read(&json_path)?).map_err(unreadable)?)
-        } else {
-            None
-        };
-        let mut parts = if model_path.exists() {
+        let json: Option<Value> = json_if_there(&json_path)?;
+        let is_bytes = json.as_ref().is_some_and(is_byte_level);
+        let mut parts = if model_path.exists() && !is_bytes {
             let model = SentencePieceModel::parse(&read(&model_path)?)
                 .map_err(|reason| TokenizerError::Damaged { path: model_path.clone(), reason })?;
             Self::of_model(&model, &model_path)
@@ -42,20 +31,21 @@ impl TokenizerParts {
             let json = json.as_ref().ok_or_else(|| TokenizerError::Missing { dir: dir.to_owned() })?;
             Self::of_json(json, &json_path)?
         };
-        parts.add(json.as_ref());
-        let names = SpecialNames::beside(dir);
-        let id = |name: &Option<String>| {
-            let name = name.as_ref()?;
-            parts.tokens.iter().position(|token| token == name).map(|id| id as u32)
-        };
-        let known = |name: &Option<String>, names: &[&str]| {
-            id(name).or_else(|| names.iter().find_map(|name| id(&Some((*name).to_owned()))))
-        };
-        let bos = known(&names.bos, &["<s>", "<|begin_of_text|>", "<|startoftext|>", "<|endoftext|>"]);
-        let eos = known(&names.eos, &["</s>", "<|end_of_text|>", "<|endoftext|>", "<|im_end|>"]);
-        let (unk, pad) = (known(&names.unk, &["<unk>"]), id(&names.pad));
-        (parts.bos_id, parts.eos_id, parts.unk_id, parts.pad_id) = (bos, eos, unk, pad);
-        parts.add_bos = Some(names.adds_bos);
+        let beside = Beside::read(dir)?;
+        let tokenizer = LlamaTokenizer::from_dir(dir)?;
+        if let Pieces::Scores { add_space_prefix, .. } = &mut parts.pieces {
+            *add_space_prefix = match &json {
+                Some(json) => has_space_prefix(json, &json_path)?,
+                None => beside.add_prefix_space.unwrap_or(*add_space_prefix),
+            };
+        }
+        parts.add(json.as_ref(), &beside, &tokenizer);
+        parts.bos_id = Some(tokenizer.bos);
+        parts.eos_id = Some(tokenizer.eos);
+        parts.unk_id = tokenizer.unk;
+        parts.pad_id = beside.role("pad_token").and_then(|name| tokenizer.library.id(name));
+        parts.add_bos = Some(tokenizer.adds_bos());
+        parts.add_eos = Some(tokenizer.adds_eos());
         Ok(parts)
     }
 
@@ -73,6 +63,7 @@ impl TokenizerParts {
             unk_id: None,
             pad_id: None,
             add_bos: None,
+            add_eos: None,
         }
     }
 
@@ -97,8 +88,7 @@ impl TokenizerParts {
         let merges: Vec<(String, String)> =
             model["merges"].as_array().into_iter().flatten().filter_map(merge).collect();
         let byte_fallback = model["byte_fallback"].as_bool().unwrap_or(false);
-        let is_bytes = json["decoder"].to_string().contains("ByteLevel");
-        let pieces = if is_bytes {
+        let pieces = if is_byte_level(json) {
             let pre = byte_level::name_of(&json["pre_tokenizer"]).ok_or_else(|| {
                 unfit(
                     "a way of cutting texts",
@@ -115,10 +105,7 @@ impl TokenizerParts {
             }
             let score = |token: &String| ranks.get(token).map_or(-1e6, |&rank| -(rank as f32));
             let scores = tokens.iter().map(score).collect();
-            let cuts = json["normalizer"].to_string() + &json["pre_tokenizer"].to_string();
-            let add_space_prefix =
-                cuts.contains("\"Prepend\"") || cuts.contains("\"prepend_scheme\":\"first\"");
-            Pieces::Scores { scores, add_space_prefix: add_space_prefix && cuts.contains(BOUNDARY) }
+            Pieces::Scores { scores, add_space_prefix: true }
         };
         let is_byte = |token: &String| byte_fallback && token.len() == 6 && token.starts_with("<0x");
         let kind = |token: &String| if is_byte(token) { piece_type::BYTE } else { piece_type::NORMAL } as i64;
@@ -133,51 +120,106 @@ impl TokenizerParts {
             unk_id: None,
             pad_id: None,
             add_bos: None,
+            add_eos: None,
         })
     }
 
-    /// Takes over the tokens that `tokenizer.json` adds to its model.
-    fn add(&mut self, json: Option<&Value>) {
-        for added in json.and_then(|json| json["added_tokens"].as_array()).into_iter().flatten() {
-            let (Some(id), Some(content)) = (added["id"].as_u64(), added["content"].as_str()) else {
-                continue;
-            };
-            let special = added["special"].as_bool().unwrap_or(false);
-            let kind = match (content, special) {
-                ("<unk>", true) => piece_type::UNKNOWN,
-                (_, true) => piece_type::CONTROL,
-                (_, false) => piece_type::USER_DEFINED,
-            };
-            let id = id as usize;
-            // SentencePiece's own list knows better what its pieces are.
-            let is_known = self.tokens.get(id).is_some_and(|token| token == content);
-            if is_known && self.token_types[id] != piece_type::NORMAL as i64 {
-                continue;
-            }
-            self.resize(self.tokens.len().max(id + 1));
-            content.clone_into(&mut self.tokens[id]);
-            self.token_types[id] = kind as i64;
+    /// Takes over the tokens that `tokenizer.json` and the files beside it add, as llama.cpp's converter does
+    /// (`conversion/base.py`, `_create_vocab_sentencepiece`): at the ids that `tokenizer` has for them.
+    fn add(&mut self, json: Option<&Value>, beside: &Beside, tokenizer: &LlamaTokenizer) {
+        let listed = json.and_then(|json| json["added_tokens"].as_array()).into_iter().flatten();
+        for token in listed.filter_map(AddedToken::read) {
+            self.put(&token, false, tokenizer);
+        }
+        for token in &beside.tokens {
+            self.put(token, token.id.is_some(), tokenizer);
+        }
+    }
+
+    /// Puts one token at its place; `is_stated` where its type is more than what the vocabulary says of it.
+    fn put(&mut self, token: &AddedToken, is_stated: bool, tokenizer: &LlamaTokenizer) {
+        let Some(id) = tokenizer.library.id(&token.content) else { return };
+        let id = id as usize;
+        let is_known = self.tokens.get(id).is_some_and(|known| *known == token.content);
+        if is_known && !is_stated && self.token_types[id] != piece_type::NORMAL as i64 {
+            return;
+        }
+        self.resize(self.tokens.len().max(id + 1));
+        let is_control = !token.is_only_listed && (token.special || looks_special(&token.content));
+        let kind = if is_control { piece_type::CONTROL } else { piece_type::USER_DEFINED };
+        self.token_types[id] = kind as i64;
+        // A text is compared with it as it is.
+        let is_spelt = is_control || token.is_only_listed;
+        self.tokens[id] = if is_spelt { token.content.clone() } else { token.content.replace(BOUNDARY, " ") };
+        if let Pieces::Scores { scores, .. } = &mut self.pieces {
+            scores[id] = -1000.0;
         }
     }
 
     /// Makes the vocabulary `len` long, which may be more than the tokenizer knows, with tokens that no text has
-    /// (llama.cpp `convert_hf_to_gguf.py`). A longer one stays.
+    /// (llama.cpp `conversion/base.py`). A longer one stays.
     pub fn resize(&mut self, len: usize) {
         for id in self.tokens.len()..len {
             self.tokens.push(format!("[PAD{id}]"));
-            self.token_types.push(UNUSED);
+            self.token_types.push(piece_type::UNUSED as i64);
             if let Pieces::Scores { scores, .. } = &mut self.pieces {
-                scores.push(-1000.0);
+                scores.push(-10_000.0);
             }
         }
     }
 }
 
-/// The type of a token that stands for nothing.
-const UNUSED: i64 = 5;
+/// Tells whether llama.cpp's converter takes a token for a control token though no file says so (`conversion/base.py`,
+/// `does_token_look_special`).
+fn looks_special(token: &str) -> bool {
+    let between = |start, end| token.starts_with(start) && token.ends_with(end);
+    ["<pad>", "<mask>", "<2mass>", "[@BOS@]"].contains(&token)
+        || between("<|", "|>")
+        || between("<\u{ff5c}", "\u{ff5c}>")
+        || between("<unused", ">")
+}
+
+/// Tells whether the tokens of a `tokenizer.json` are made of bytes.
+fn is_byte_level(json: &Value) -> bool {
+    json["decoder"].to_string().contains("ByteLevel")
+}
+
+/// Tells whether a `tokenizer.json` puts a space before a text: by a normaliser, as files of transformers 4 have it, or a
+/// pre-tokenizer, as those of 5.
+///
+/// # Errors
+/// [`TokenizerError::Parts`] for a step that GGUF files have no form for.
+fn has_space_prefix(json: &Value, path: &Path) -> Result<bool, TokenizerError> {
+    let steps = |value: &Value, list: &str| match &value[list] {
+        Value::Array(steps) => steps.clone(),
+        _ if value.is_null() => Vec::new(),
+        _ => vec![value.clone()],
+    };
+    let normalizers = steps(&json["normalizer"], "normalizers");
+    let mut has_prefix = false;
+    for step in normalizers.iter().chain(&steps(&json["pre_tokenizer"], "pretokenizers")) {
+        match step["type"].as_str() {
+            Some("Prepend") if step["prepend"] == BOUNDARY => has_prefix = true,
+            Some("Replace") if step["pattern"]["String"] == " " && step["content"] == BOUNDARY => {}
+            Some("Metaspace") if step["replacement"] == BOUNDARY => {
+                // Older files have a flag where newer ones have a word.
+                has_prefix |= step["prepend_scheme"] != "never" && step["add_prefix_space"] != false;
+            }
+            _ => {
+                return Err(TokenizerError::Parts {
+                    path: path.to_owned(),
+                    what: "a normalizer or pre_tokenizer",
+                    actual: step.to_string(),
+                    expected: "spaces as \u{2581}, with or without one before the text".to_owned(),
+                });
+            }
+        }
+    }
+    Ok(has_prefix)
+}
 
 /// Reads a pair, in the spelling of any version.
-fn merge(value: &Value) -> Option<(String, String)> {
+pub(crate) fn merge(value: &Value) -> Option<(String, String)> {
     let (left, right) = match value {
         Value::String(text) => text.split_once(' ')?,
         Value::Array(pair) => (pair.first()?.as_str()?, pair.get(1)?.as_str()?),

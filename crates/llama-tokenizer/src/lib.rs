@@ -5,13 +5,16 @@
 //! which [`TokenizerParts::from_dir`] makes of the files of a directory). [`check_special_ids`] finds the wrong special token ids
 //! that early conversions left in `config.json`.
 
+mod added;
+mod beside;
 mod byte_level;
 mod convert;
 mod error;
 mod export;
+mod files;
+mod library;
 mod parts;
 mod sentencepiece;
-mod special;
 mod special_ids;
 mod tokenizer;
 

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::TokenizerError;
 use crate::byte_level::{self, begins_texts};
-use crate::convert::to_tokenizer_json;
+use crate::convert::{SpacePrefix, to_tokenizer_json};
 use crate::sentencepiece::{Piece, SentencePieceModel, piece_type};
 
 /// A tokenizer in parts, each named as `tokenizer.ggml.*` names it.
@@ -30,6 +30,8 @@ pub struct TokenizerParts {
     pub pad_id: Option<u32>,
     /// A text begins with the begin token; `None`, where the file does not say, leaves it to the kind.
     pub add_bos: Option<bool>,
+    /// A text ends with the end token; `None` where the file does not say.
+    pub add_eos: Option<bool>,
 }
 
 /// Rules by which a text becomes tokens.
@@ -71,7 +73,8 @@ impl TokenizerParts {
                 if scores.len() != len {
                     return Err(self.unfit("scores of length", scores.len().to_string(), len.to_string()));
                 }
-                to_tokenizer_json(&self.sentencepiece(scores, *add_space_prefix), &self.path)?
+                let prefix = if *add_space_prefix { SpacePrefix::Every } else { SpacePrefix::None };
+                to_tokenizer_json(&self.sentencepiece(scores, *add_space_prefix), prefix, &self.path)?
             }
             Pieces::Merges { merges, pre } => {
                 let pre_tokenizer = byte_level::pre_tokenizer(pre)
@@ -86,9 +89,11 @@ impl TokenizerParts {
         };
         // A chat's marks are written as text; files for other programs read them so too.
         json["added_tokens"] = self.added_tokens();
-        if self.adds_bos() {
-            json["post_processor"] = self.post_processor()?;
+        // Converters make a control token of it.
+        if let (Pieces::Scores { .. }, Some(unk)) = (&self.pieces, self.unk_id) {
+            json["model"]["unk_token"] = self.tokens[unk as usize].clone().into();
         }
+        json["post_processor"] = self.post_processor()?;
         Ok(json)
     }
 
@@ -113,35 +118,46 @@ impl TokenizerParts {
     /// Tokens that a text may spell whatever the merges say.
     fn added_tokens(&self) -> Value {
         let added = self.tokens.iter().enumerate().filter_map(|(id, content)| {
-            let special = match self.kind(id) {
-                piece_type::CONTROL | piece_type::UNKNOWN => true,
-                piece_type::USER_DEFINED => false,
-                _ => return None,
-            };
+            let special = piece_type::is_special(self.kind(id))?;
             Some(json!({"id": id, "content": content, "single_word": false, "lstrip": false, "rstrip": false,
                         "normalized": false, "special": special}))
         });
         added.collect()
     }
 
-    /// Makes the post-processor that puts the begin token before a text in other programs.
+    /// Makes the post-processor that puts begin and end token around a text in other programs; null for neither.
     fn post_processor(&self) -> Result<Value, TokenizerError> {
-        let bos = self.bos()?;
-        let token = &self.tokens[bos as usize];
-        let begin = json!({"SpecialToken": {"id": token, "type_id": 0}});
-        let text = |id: &str| json!({"Sequence": {"id": id, "type_id": 0}});
+        let begin = self.adds_bos().then(|| self.bos()).transpose()?;
+        let end = self.add_eos.unwrap_or(false).then(|| self.eos()).transpose()?;
+        if begin.is_none() && end.is_none() {
+            return Ok(Value::Null);
+        }
+        let token = |id: &u32| &self.tokens[*id as usize];
+        let around = |text: &str, type_id: u32| -> Vec<Value> {
+            let special = |id: Option<u32>| {
+                id.map(|id| json!({"SpecialToken": {"id": token(&id), "type_id": type_id}}))
+            };
+            let text = json!({"Sequence": {"id": text, "type_id": type_id}});
+            [special(begin), Some(text), special(end)].into_iter().flatten().collect()
+        };
+        let special: serde_json::Map<String, Value> = begin
+            .iter()
+            .chain(&end)
+            .map(|id| (token(id).clone(), json!({"id": token(id), "ids": [id], "tokens": [token(id)]})))
+            .collect();
+        let pair = [around("A", 0), around("B", 1)].concat();
         Ok(json!({
             "type": "TemplateProcessing",
-            "single": [begin, text("A")],
-            "pair": [begin, text("A"), begin, text("B")],
-            "special_tokens": {token: {"id": token, "ids": [bos], "tokens": [token]}},
+            "single": around("A", 0),
+            "pair": pair,
+            "special_tokens": special,
         }))
     }
 
     /// Ids that stand for no text.
     pub(crate) fn special_ids(&self) -> impl Iterator<Item = u32> {
-        let of_no_text = [piece_type::CONTROL, piece_type::UNKNOWN];
-        (0..self.tokens.len()).filter(move |&id| of_no_text.contains(&self.kind(id))).map(|id| id as u32)
+        let stands_for_none = |id: &usize| piece_type::is_special(self.kind(*id)) == Some(true);
+        (0..self.tokens.len()).filter(stands_for_none).map(|id| id as u32)
     }
 
     pub(crate) fn adds_bos(&self) -> bool {

@@ -6,7 +6,19 @@ pub(crate) mod piece_type {
     pub(crate) const UNKNOWN: u64 = 2;
     pub(crate) const CONTROL: u64 = 3;
     pub(crate) const USER_DEFINED: u64 = 4;
+    /// A token that stands for nothing.
+    pub(crate) const UNUSED: u64 = 5;
     pub(crate) const BYTE: u64 = 6;
+
+    /// Tells of the types that a text may spell whatever the merges say whether they stand for no text; `None` for the
+    /// others.
+    pub(crate) fn is_special(kind: u64) -> Option<bool> {
+        match kind {
+            UNKNOWN | CONTROL => Some(true),
+            USER_DEFINED => Some(false),
+            _ => None,
+        }
+    }
 }
 
 /// One entry of the vocabulary; its id is its place.

@@ -4,12 +4,14 @@
 
 `tiny.model` is a BPE of 400 pieces with byte fallback, trained here as LLaMA's tokenizer was; `tiny.json` holds the ids
 and the text that sentencepiece makes of difficult texts with it. `alpaca.json` holds checksums of the ids that
-sentencepiece makes of the 52,002 Alpaca records with two tokenizers that are not part of the repository; it is left alone
+sentencepiece makes of the 52,002 Alpaca records with two tokenizers that are not part of the repository, of the texts
+between special tokens one by one, as transformers does it (its `LlamaTokenizer`; `make_beside.py` asks it itself); it is left alone
 when their directory (by default `../shared/data` beside the workspace) is absent.
 """
 
 import io
 import json
+import re
 import sys
 from pathlib import Path
 
@@ -36,7 +38,6 @@ TEXTS = [
     "def f(x):\n    return x ** 2  # squares",
     "1234567890 3.14159 -1e-9",
     "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa",
-    "</s> and <s> and <unk> are words here",
     "<0x0A> is a word too",
     "\u0000 zero and \u007f delete",
     "the then there them they these",
@@ -72,6 +73,14 @@ def train():
     return model.getvalue()
 
 
+def encode(model, text):
+    """Ids of a text in which special tokens are found."""
+    ids = []
+    for part in re.split("(<s>|</s>|<unk>)", text):
+        ids += [model.piece_to_id(part)] if part in ["<s>", "</s>", "<unk>"] else model.encode(part)
+    return ids
+
+
 def fnv1a(state, ids):
     """FNV-1a, 64 bits, over each id as four little-endian bytes, after the number of ids."""
     for value in [len(ids), *ids]:
@@ -88,7 +97,8 @@ def alpaca(shared):
         chunks, tokens = [], 0
         for start in range(0, len(texts), RECORDS_PER_CHUNK):
             sums = [0xCBF29CE484222325] * STRIDE
-            for index, ids in enumerate(model.encode(texts[start : start + RECORDS_PER_CHUNK]), start):
+            for index, text in enumerate(texts[start : start + RECORDS_PER_CHUNK], start):
+                ids = encode(model, text)
                 sums[index % STRIDE] = fnv1a(sums[index % STRIDE], ids)
                 tokens += len(ids)
             chunks.append([f"{value:016x}" for value in sums])

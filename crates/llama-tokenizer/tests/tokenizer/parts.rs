@@ -42,6 +42,7 @@ fn parts(case: &Case) -> TokenizerParts {
         unk_id: None,
         pad_id: None,
         add_bos: None,
+        add_eos: None,
     }
 }
 
@@ -139,7 +140,8 @@ fn a_directory_without_a_begin_token_begins_no_text() {
     let tokenizer = LlamaTokenizer::from_parts(&parts(case)).unwrap();
     fs::write(dir.path().join("tokenizer.json"), tokenizer.to_json().unwrap()).unwrap();
     for (config, expected) in [
-        ("{}", true),
+        // No setting, and no post-processor in the file.
+        ("{}", false),
         (r#"{"tokenizer_class": "GPT2Tokenizer"}"#, false),
         (r#"{"tokenizer_class": "Qwen2Tokenizer"}"#, false),
         (r#"{"tokenizer_class": "GPT2TokenizerFast", "add_bos_token": true}"#, true),
@@ -166,7 +168,7 @@ fn lists_that_do_not_fit_each_other_are_refused() {
     refused(&broken, "a merge without a space");
     let mut broken = parts(merged);
     merges(&mut broken).0.push("of nothing-known".to_owned());
-    refused(&broken, "cannot read the tokenizer");
+    refused(&broken, "cannot read");
     let mut broken = parts(scored);
     broken.tokens.push("more".to_owned());
     broken.token_types.push(1);

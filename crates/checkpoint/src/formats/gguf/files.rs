@@ -24,9 +24,6 @@ pub(super) struct GgufFiles {
 impl GgufFiles {
     /// Opens a file and reads its header.
     pub(super) fn open(path: &Path) -> Result<Self, CheckpointError> {
-        if !GgufFile::is_one(path) {
-            return Err(CheckpointError::NotGguf { path: path.to_owned() });
-        }
         let file = GgufFile::open(path)?;
         let config = config::read(&file)?;
         Ok(Self { file, config })
@@ -63,6 +60,10 @@ impl ModelFiles for GgufFiles {
 
     fn tokenizer(&self) -> Result<LlamaTokenizer, CheckpointError> {
         Ok(LlamaTokenizer::from_parts(&self.tokenizer_parts()?)?)
+    }
+
+    fn has_gguf_tokenizer(&self) -> bool {
+        true
     }
 
     fn tokenizer_parts(&self) -> Result<TokenizerParts, CheckpointError> {

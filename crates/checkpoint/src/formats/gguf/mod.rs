@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use merge::Proof;
 use nn_core::UnknownSettings;
-use weights::GgufFile;
+use weights::{GgufFile, GgufSplit};
 
 use crate::CheckpointError;
 use crate::format::{Format, Supports};
@@ -30,18 +30,23 @@ impl Format for Gguf {
         "model.gguf"
     }
 
-    /// Accepts a GGUF file, or a directory with one of them and nothing else to say what it is, such as [`Format::write`]
-    /// leaves.
+    /// Accepts a GGUF file, or a directory with one of them, or with the parts of one, and nothing else to say what it is,
+    /// such as [`Format::write`] leaves.
     fn detect(&self, path: &Path) -> Result<Option<PathBuf>, CheckpointError> {
         if !path.is_dir() {
-            return Ok(GgufFile::is_one(path).then(|| path.to_owned()));
+            return Ok((is_named_so(path) || GgufFile::is_one(path)).then(|| path.to_owned()));
         }
         let entries =
             path.read_dir().map_err(|source| CheckpointError::Read { path: path.to_owned(), source })?;
         let mut files: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).collect();
-        files.retain(|path| path.extension().is_some_and(|extension| extension == "gguf"));
+        files.retain(|path| is_named_so(path));
+        files.sort();
+        let split = files.first().and_then(|path| GgufSplit::of(path));
         match files.len() {
             0 | 1 => Ok(files.pop()),
+            _ if split.is_some() && files.iter().all(|path| GgufSplit::of(path) == split) => {
+                Ok(files.into_iter().next())
+            }
             count => Err(CheckpointError::SeveralGguf { dir: path.to_owned(), count }),
         }
     }
@@ -57,4 +62,8 @@ impl Format for Gguf {
     fn write(&self, dir: &Path, model: &MergedModel<'_>) -> Result<Proof, CheckpointError> {
         write::write(dir, model)
     }
+}
+
+fn is_named_so(path: &Path) -> bool {
+    path.is_file() && path.extension().is_some_and(|extension| extension == "gguf")
 }

@@ -1,9 +1,10 @@
 //! The tokenizer in a GGUF file's metadata, both ways.
 
-use llama_tokenizer::{Pieces, TokenizerParts};
+use llama_tokenizer::{LlamaTokenizer, Pieces, TokenizerParts};
 use weights::{GgufArray, GgufFile, GgufValue};
 
 use crate::CheckpointError;
+use crate::generation_config::eos_ids;
 use crate::merged_model::MergedModel;
 
 /// Key of the chat template.
@@ -53,6 +54,7 @@ pub(super) fn read(file: &GgufFile) -> Result<TokenizerParts, CheckpointError> {
         unk_id: id("unknown"),
         pad_id: id("padding"),
         add_bos: flag("add_bos_token"),
+        add_eos: flag("add_eos_token"),
     })
 }
 
@@ -98,9 +100,37 @@ pub(super) fn metadata(
         }
     }
     put("add_bos_token", GgufValue::Bool(parts.add_bos.unwrap_or(true)));
-    put("add_eos_token", GgufValue::Bool(false));
+    let tokenizer = model.base().tokenizer()?;
+    if tokenizer.with_gguf_prefix()?.is_some() {
+        tracing::warn!(
+            "a GGUF file puts a space before every text between special tokens, whatever it begins with; the base's tokenizer \
+             does not, so that llama.cpp reads texts that begin with a space, or follow a special token, as other tokens"
+        );
+    }
+    put("add_eos_token", GgufValue::Bool(parts.add_eos.unwrap_or(false)));
+    for (role, id) in further_ends(model, &tokenizer) {
+        put(&format!("{role}_token_id"), GgufValue::Unsigned(id));
+    }
     if let Some(template) = model.base().chat_template()? {
         metadata.push((CHAT_TEMPLATE.to_owned(), GgufValue::Text(template)));
     }
     Ok(metadata)
+}
+
+/// Names the end tokens besides the tokenizer's own in the roles that llama.cpp ends an answer by too: the end of a turn, the
+/// end of a message.
+fn further_ends(model: &MergedModel<'_>, tokenizer: &LlamaTokenizer) -> Vec<(&'static str, u64)> {
+    let mut ids = eos_ids(model.base(), tokenizer);
+    ids.retain(|&id| id != tokenizer.eos_id());
+    let mut ends = Vec::new();
+    if let Some(at) = ids.iter().position(|&id| tokenizer.token(id).as_deref() == Some("<|eom_id|>")) {
+        ends.push(("eom", ids.remove(at).unsigned_abs()));
+    }
+    for id in ids {
+        match ["eot", "eom"].into_iter().find(|role| ends.iter().all(|(taken, _)| taken != role)) {
+            Some(role) => ends.push((role, id.unsigned_abs())),
+            None => tracing::warn!("end token {id} is left out: a GGUF file has a place for three of them"),
+        }
+    }
+    ends
 }

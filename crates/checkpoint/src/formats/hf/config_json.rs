@@ -6,6 +6,7 @@ use qlora_nf4::quantization_config;
 use serde_json::{Value, json};
 
 use crate::CheckpointError;
+use crate::generation_config::GENERATION_CONFIG;
 use crate::merged_model::MergedModel;
 use crate::text_file::write_text;
 
@@ -13,7 +14,7 @@ use crate::text_file::write_text;
 pub(in crate::formats) fn write_configs(dir: &Path, model: &MergedModel<'_>) -> Result<(), CheckpointError> {
     write_text(&dir.join("config.json"), &format!("{:#}", config_json(model)?))?;
     model.copy_tokenizer(dir);
-    let generation = dir.join("generation_config.json");
+    let generation = dir.join(GENERATION_CONFIG);
     if !generation.exists() {
         let config = json!({
             "_from_model_config": true,

@@ -14,9 +14,10 @@ use weights::{CheckpointSource, TensorStore};
 
 use crate::CheckpointError;
 use crate::chat_template::template_in_dir;
+use crate::generation_config::generation_eos_ids;
 use crate::linears::linear_weights;
 use crate::model_files::ModelFiles;
-use crate::text_file::read_json;
+use crate::text_file::{read_json, refuse_lfs_pointer};
 use crate::tokenizer_files::copy_tokenizer_files;
 
 /// Opened directory. The weights' headers are read when they are first needed.
@@ -24,17 +25,20 @@ use crate::tokenizer_files::copy_tokenizer_files;
 pub(in crate::formats) struct HuggingFaceFiles {
     dir: PathBuf,
     config: LlamaConfig,
+    generation_eos_ids: Vec<i64>,
     store: OnceLock<TensorStore>,
 }
 
 impl HuggingFaceFiles {
     pub(in crate::formats) fn open(dir: &Path, unknown: UnknownSettings) -> Result<Self, CheckpointError> {
         let path = dir.join("config.json");
+        refuse_lfs_pointer(&path)?;
         let (config, notes) = LlamaConfig::read_file(&path, unknown)?;
         for note in notes {
             tracing::warn!("`{}`: {note}", path.display());
         }
-        let mut files = Self { dir: dir.to_owned(), config, store: OnceLock::new() };
+        let generation_eos_ids = generation_eos_ids(dir)?;
+        let mut files = Self { dir: dir.to_owned(), config, generation_eos_ids, store: OnceLock::new() };
         if files.config.tie_word_embeddings && files.has_own_head()? {
             let text = "tie_word_embeddings is true, but the weights hold a head of their own";
             tracing::warn!("`{}`: {text}: `lm_head.weight` is used, as in transformers 5", path.display());
@@ -133,6 +137,10 @@ impl ModelFiles for HuggingFaceFiles {
         };
         let is_read = |name: &str| read.contains(name) || is_part(name);
         Ok(store.names().filter(|name| !is_read(name)).map(str::to_owned).collect())
+    }
+
+    fn generation_eos_ids(&self) -> &[i64] {
+        &self.generation_eos_ids
     }
 
     fn tokenizer(&self) -> Result<LlamaTokenizer, CheckpointError> {

@@ -12,9 +12,10 @@ use super::names::{Cut, meta_name};
 use super::params::Params;
 use crate::CheckpointError;
 use crate::chat_template::template_in_dir;
+use crate::generation_config::{eos_ids, generation_eos_ids};
 use crate::model_files::ModelFiles;
 use crate::row_order::from_pairs;
-use crate::text_file::MAX_CONFIG_BYTES;
+use crate::text_file::{MAX_CONFIG_BYTES, refuse_lfs_pointer};
 use crate::tokenizer_files::copy_tokenizer_files;
 
 /// File that states the shape.
@@ -25,6 +26,7 @@ pub(super) const PARAMS: &str = "params.json";
 pub(super) struct MetaFiles {
     dir: PathBuf,
     config: LlamaConfig,
+    generation_eos_ids: Vec<i64>,
     shards: Vec<TensorStore>,
 }
 
@@ -35,12 +37,15 @@ impl MetaFiles {
     /// [`CheckpointError`] when the file or a shard is missing or damaged, or they do not fit each other.
     pub(super) fn open(dir: &Path, unknown: UnknownSettings) -> Result<Self, CheckpointError> {
         let path = dir.join(PARAMS);
+        refuse_lfs_pointer(&path)?;
         let text = read_text(&path, MAX_CONFIG_BYTES)
             .map_err(|source| CheckpointError::Read { path: path.clone(), source })?;
         let params = Params::read(&path, &text, unknown)?;
         let shards = shard_paths(dir)?.into_iter().map(|path| TensorStore::open_file(&path));
         let shards = shards.collect::<Result<Vec<_>, _>>()?;
-        let mut files = Self { dir: dir.to_owned(), config: params.config(None, None), shards };
+        let config = params.config(None, None);
+        let mut files = Self { dir: dir.to_owned(), config, generation_eos_ids: Vec::new(), shards };
+        files.generation_eos_ids = generation_eos_ids(files.tokenizer_dir())?;
         let rows =
             |name: &str| Ok::<_, CheckpointError>(files.whole_shape(name)?.first().copied().unwrap_or(0));
         let vocab_size = rows("model.embed_tokens.weight")?;
@@ -147,11 +152,19 @@ impl ModelFiles for MetaFiles {
     /// Takes the special tokens from the tokenizer: `params.json` leaves them to it.
     fn complete_config(&self) -> Result<LlamaConfig, CheckpointError> {
         let tokenizer = self.tokenizer()?;
+        let eos = match eos_ids(self, &tokenizer).as_slice() {
+            [id] => TokenIds::One(*id),
+            several => TokenIds::Many(several.to_vec()),
+        };
         Ok(LlamaConfig {
             bos_token_id: Some(tokenizer.bos_id()),
-            eos_token_id: Some(TokenIds::One(tokenizer.eos_id())),
+            eos_token_id: Some(eos),
             ..self.config.clone()
         })
+    }
+
+    fn generation_eos_ids(&self) -> &[i64] {
+        &self.generation_eos_ids
     }
 
     fn tokenizer(&self) -> Result<LlamaTokenizer, CheckpointError> {
@@ -163,7 +176,7 @@ impl ModelFiles for MetaFiles {
     }
 
     fn chat_template(&self) -> Result<Option<String>, CheckpointError> {
-        template_in_dir(&self.dir)
+        template_in_dir(self.tokenizer_dir())
     }
 
     fn copy_tokenizer(&self, target: &Path) -> Result<(), CheckpointError> {

@@ -130,8 +130,10 @@ fn replaced_weight(
     let Some(rows) = rows else { return Ok((values.shallow_clone(), of_base().ok())) };
     let before = of_base()?;
     let index = Tensor::f_from_slice(rows).op("from_slice")?;
-    let values = values.f_to_kind(before.kind()).op("to_kind")?;
-    Ok((before.f_index_copy(0, &index, &values).op("index_copy")?, Some(before)))
+    // In float32, so that the rows are rounded once, to the precision of the files.
+    let float = |tensor: &Tensor| tensor.f_to_kind(Kind::Float).op("to_kind");
+    let copied = float(&before)?.f_index_copy(0, &index, &float(values)?).op("index_copy")?;
+    Ok((copied, Some(before)))
 }
 
 fn merge_one(

@@ -145,7 +145,8 @@ impl AdapterLayer {
     /// Checks for the same change, by the storage of its tensors.
     pub(crate) fn is_twin_of(&self, other: &Self) -> bool {
         let pairs = self.tensors.tensors.iter().zip(&other.tensors.tensors);
-        self.scale() == other.scale() && pairs.into_iter().all(|(a, b)| a.data_ptr() == b.data_ptr())
+        self.scale().to_bits() == other.scale().to_bits()
+            && pairs.into_iter().all(|(a, b)| a.data_ptr() == b.data_ptr())
     }
 
     /// Clones the handles of the tensors, with another scale.

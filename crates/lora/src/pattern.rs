@@ -23,7 +23,7 @@ impl Pattern {
     /// # Errors
     /// [`LoraError::Pattern`] when it is none.
     pub(crate) fn new(field: &'static str, text: &str) -> Result<Self, LoraError> {
-        Self::compile(field, text, format!(r"\A(?:{text})\z"))
+        Self::compile(field, text, &format!(r"\A(?:{text})\z"))
     }
 
     /// Compiles a key of `rank_pattern` or `alpha_pattern`, which matches the end of a path behind a dot, or all of it
@@ -32,7 +32,7 @@ impl Pattern {
     /// # Errors
     /// [`LoraError::Pattern`] when it is no regular expression.
     pub(crate) fn of_ending(field: &'static str, text: &str) -> Result<Self, LoraError> {
-        Self::compile(field, text, format!(r"\A(?:.*\.)?(?:{text})\z"))
+        Self::compile(field, text, &format!(r"\A(?:.*\.)?(?:{text})\z"))
     }
 
     /// Compiles an expression that has to match from the start; its first group is an index (`check_target_module_exists`).
@@ -40,11 +40,11 @@ impl Pattern {
     /// # Errors
     /// [`LoraError::Pattern`] when it is no regular expression.
     pub(crate) fn of_index(field: &'static str, text: &str) -> Result<Self, LoraError> {
-        Self::compile(field, text, format!(r"\A(?:.*?\.)?(?:{text})\.(?P<idx>\d+)\."))
+        Self::compile(field, text, &format!(r"\A(?:.*?\.)?(?:{text})\.(?P<idx>\d+)\."))
     }
 
-    fn compile(field: &'static str, text: &str, expression: String) -> Result<Self, LoraError> {
-        match Regex::new(&expression) {
+    fn compile(field: &'static str, text: &str, expression: &str) -> Result<Self, LoraError> {
+        match Regex::new(expression) {
             Ok(regex) => Ok(Self { field, text: text.to_owned(), regex }),
             Err(source) => {
                 Err(LoraError::Pattern { field, pattern: text.to_owned(), source: Box::new(source) })

@@ -235,7 +235,7 @@ impl Output {
     }
 }
 
-impl<'a> Expression<'_, 'a> {
+impl Expression<'_, '_> {
     /// Translates up to the bracket `end`, which is passed; also returns the places of the colons outside brackets. The
     /// first word of a statement is its name.
     fn until(&mut self, end: Option<&str>, mut statement: bool) -> (String, Vec<usize>) {
@@ -300,7 +300,7 @@ impl<'a> Expression<'_, 'a> {
         let (inside, colons) = self.until(Some(closing), false);
         if text == "[" && ended && !colons.is_empty() {
             let operand = out.text.split_off(out.starts[OPERAND]);
-            let mut parts = vec!["none"; 3];
+            let mut parts = ["none"; 3];
             let mut begin = 0;
             let ends = colons.iter().copied().chain([inside.len()]);
             for (part, end) in parts.iter_mut().zip(ends) {

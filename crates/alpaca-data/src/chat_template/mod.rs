@@ -116,7 +116,6 @@ impl ChatTemplate {
     }
 
     /// Renders a conversation; also returns the texts of its `{% generation %}` blocks and where they begin.
-    #[expect(clippy::type_complexity, reason = "texts with their places")]
     fn rendered(
         &self,
         messages: &[Message],
@@ -165,7 +164,7 @@ fn sentence(error: &Error) -> String {
     {
         text = cause.to_string();
     } else if matches!(error.kind(), ErrorKind::OutOfFuel) {
-        text = "the chat template takes too many steps".to_owned();
+        "the chat template takes too many steps".clone_into(&mut text);
     }
     text
 }

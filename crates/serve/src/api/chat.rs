@@ -193,7 +193,7 @@ impl ChatEvents {
         &self,
         index: usize,
         delta: &Value,
-        logprobs: Option<Value>,
+        logprobs: Option<&Value>,
         outcome: Option<&Outcome>,
     ) -> String {
         let finish_reason = outcome.map(|outcome| outcome.finish.reason());
@@ -211,7 +211,7 @@ impl EventStream for ChatEvents {
 
     fn piece(&mut self, index: usize, piece: &Piece) -> String {
         let logprobs = self.choices[index].logprobs(piece);
-        self.delta(index, &json!({ "content": piece.text }), logprobs, None)
+        self.delta(index, &json!({ "content": piece.text }), logprobs.as_ref(), None)
     }
 
     fn end(&mut self, index: usize, outcome: &Outcome) -> Vec<String> {

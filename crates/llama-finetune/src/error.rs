@@ -107,6 +107,32 @@ pub enum FinetuneError {
         /// The largest divergence that rounding explains.
         limit: f64,
     },
+    /// Two models that read a text as different tokens.
+    #[error(
+        "`{compared}` reads the text {text:?} as the tokens {actual}, and `{reference}` as {expected}{vocabularies}"
+    )]
+    OtherTokens {
+        /// The model that is right.
+        reference: String,
+        /// The other.
+        compared: String,
+        /// The first text that differs.
+        text: String,
+        /// The ids that the reference makes of it.
+        expected: String,
+        /// The ids that the other makes of it.
+        actual: String,
+        /// In what the vocabularies differ, or nothing.
+        vocabularies: String,
+    },
+    /// Written files that end answers otherwise than the base does.
+    #[error("the written files end an answer at {actual:?}, the base at {expected:?}")]
+    OtherEnds {
+        /// The base's end tokens.
+        expected: Vec<i64>,
+        /// Those of the written files.
+        actual: Vec<i64>,
+    },
     /// A model cannot be opened or written.
     #[error(transparent)]
     Checkpoint(#[from] CheckpointError),

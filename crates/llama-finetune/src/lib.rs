@@ -55,9 +55,11 @@ mod full_model;
 mod logits;
 mod lora_model;
 mod memory;
+mod merge_order;
 mod perplexity;
 mod scores;
 mod text;
+mod tokenization;
 mod verification;
 
 pub use alpaca_data::{Example, PromptTemplate, Record, TokenizeConfig, load_records, tokenize_records};
@@ -86,4 +88,5 @@ pub use memory::{MemoryPlan, RunShape, adapter_parameters, base_bytes};
 pub use perplexity::{answer_perplexity, text_perplexity};
 pub use scores::{exact_match, rouge_l};
 pub use text::generate_text;
+pub use tokenization::{TokenAgreement, compare_tokenizers};
 pub use verification::{Verification, VerifiedPrompt, verify_merge};

@@ -1,4 +1,4 @@
-//! A merged model on disk against its base with the adapters: logits and greedy tokens.
+//! A merged model on disk against its base with the adapters: tokenizers, logits and greedy tokens.
 
 use std::path::Path;
 
@@ -11,7 +11,7 @@ use qlora_nf4::Quantization;
 use serde::Serialize;
 use tch::{Device, Kind};
 
-use crate::{FinetuneError, ModelOutputs};
+use crate::{FinetuneError, ModelOutputs, TokenAgreement, compare_tokenizers};
 
 /// The prompts; each is read in the Alpaca template, and alone.
 const PROMPTS: [&str; 4] = [
@@ -30,6 +30,10 @@ pub struct Verification {
     pub computed_in: String,
     /// Largest mean KL divergence of a prompt that rounding explains, in nats.
     pub kl_limit: f64,
+    /// Texts of which base and written files make the same tokens.
+    pub texts: usize,
+    /// What a reader of the files has to know of their tokens.
+    pub notes: Vec<String>,
     /// The comparison, prompt by prompt.
     pub prompts: Vec<VerifiedPrompt>,
 }
@@ -50,22 +54,27 @@ pub struct VerifiedPrompt {
     pub first_diverging_token: Option<usize>,
 }
 
-/// Compares base and adapters, as they compute unmerged, with the model at `written`.
+/// Compares base and adapters, as they compute unmerged, with the model at `written`: first the tokens that each makes of
+/// the same texts, and those that end an answer, then what they compute.
 ///
 /// # Errors
-/// [`FinetuneError::NotTheMerge`] when they differ by more than rounding, and when either cannot be loaded.
+/// [`FinetuneError::OtherTokens`] and [`FinetuneError::OtherEnds`] when their tokenizers differ,
+/// [`FinetuneError::NotTheMerge`] when they compute what rounding does not explain, and when either cannot be loaded.
 pub fn verify_merge(plan: &MergePlan<'_>, written: &Path) -> Result<Verification, FinetuneError> {
     let base = plan.base();
     let tokenizer = base.tokenizer().map_err(FinetuneError::VerifyNeedsTokenizer)?;
+    // Settings that are ignored stand in the written configuration too.
+    let merged = Base::open_with(&written.to_string_lossy(), plan.settings().unknown_settings)?;
+    let agreement = compare_tokenizers(base, &merged)?;
+    let ends = (base.eos_ids(&tokenizer), merged.eos_ids(&merged.files().tokenizer()?));
+    if ends.0 != ends.1 {
+        return Err(FinetuneError::OtherEnds { expected: ends.0, actual: ends.1 });
+    }
     let template = PromptTemplate::load("")?;
     let texts = PROMPTS.iter().flat_map(|text| [(*text).to_owned(), template.prompt(text, None)]);
     let texts: Vec<String> = texts.collect();
     let prompts = texts.iter().map(|text| tokenizer.encode(text, true)).collect::<Result<Vec<_>, _>>()?;
-    let generate = GenerateConfig {
-        max_new_tokens: TOKENS,
-        eos_ids: base.eos_ids(&tokenizer),
-        ..GenerateConfig::default()
-    };
+    let generate = GenerateConfig { max_new_tokens: TOKENS, eos_ids: ends.0, ..GenerateConfig::default() };
     // In float32 where both find room one after the other, so that what differs is the rounding of the files.
     let compute = auto_kind(Device::Cpu, base.config.num_parameters());
     let dtype = Dtype::from_kind(compute).unwrap_or_default();
@@ -74,9 +83,7 @@ pub fn verify_merge(plan: &MergePlan<'_>, written: &Path) -> Result<Verification
     LoraAdapters::attach_parts(&mut model, &LoraConfig::default(), &plan.deltas().parts()?)?;
     let expected = ModelOutputs::collect(&model, &prompts, &prompts, &generate, vocab_size)?;
     drop(model);
-    // Settings that are ignored stand in the written configuration too.
-    let unknown = plan.settings().unknown_settings;
-    let model = Base::open_with(&written.to_string_lossy(), unknown)?.load(Device::Cpu, dtype)?;
+    let model = merged.load(Device::Cpu, dtype)?;
     let actual = ModelOutputs::collect(&model, &prompts, &prompts, &generate, vocab_size)?;
     let distances = actual.distances(&expected)?;
     let compared = texts.into_iter().zip(distances).map(|(prompt, distance)| VerifiedPrompt {
@@ -92,7 +99,8 @@ pub fn verify_merge(plan: &MergePlan<'_>, written: &Path) -> Result<Verification
         let prompt = worst.prompt.lines().next().unwrap_or_default().to_owned();
         return Err(FinetuneError::NotTheMerge { kl: worst.kl, prompt, limit });
     }
-    Ok(Verification { computed_in: dtype.name().to_owned(), kl_limit: limit, prompts })
+    let TokenAgreement { texts, notes } = agreement;
+    Ok(Verification { computed_in: dtype.name().to_owned(), kl_limit: limit, texts, notes, prompts })
 }
 
 /// Returns the nats by which rounding alone may move a distribution. Measured ones are a tenth of these and less; an adapter

@@ -8,6 +8,7 @@ use clap::{Arg, Parser};
 use qlora_nf4::Quantization;
 
 use crate::compute::ComputeArgs;
+use crate::spelling::parse_bool;
 
 /// Compare a model with a reference on the records of a file: the logits of prompt and answer, and greedy tokens behind
 /// the prompt. Both are loaded one after the other and computed in the same precision.
@@ -36,6 +37,9 @@ pub struct CompareArgs {
     /// Maximum number of greedy tokens behind a prompt
     #[arg(long, value_name = "N", default_value_t = 32)]
     pub(crate) max_new_tokens: usize,
+    /// Compare although the two tokenizers make different tokens of the same text; both models then read the reference's
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true", default_value = "false", value_parser = parse_bool)]
+    pub(crate) ignore_tokenizer: bool,
     /// Prompt template: alpaca, alpaca_legacy, alpaca_short, or a JSON file
     #[arg(long, value_name = "NAME", default_value = "alpaca")]
     pub(crate) prompt_template_name: String,

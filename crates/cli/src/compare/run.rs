@@ -2,9 +2,10 @@
 
 use alpaca_data::{BadRecords, PromptTemplate, load_records};
 use anyhow::Result;
-use checkpoint::Base;
+use checkpoint::{Base, CheckpointError};
 use infer::GenerateConfig;
-use llama_finetune::{ModelOutputs, with_adapter};
+use llama_finetune::{FinetuneError, ModelOutputs, compare_tokenizers, with_adapter};
+use llama_tokenizer::TokenizerError;
 use nn_core::Dtype;
 
 use super::args::CompareArgs;
@@ -31,6 +32,8 @@ pub fn run(args: CompareArgs) -> Result<()> {
     let unknown = compute.unknown_settings;
     let reference = Base::open_with(&args.reference_model, unknown)?;
     let tokenizer = reference.tokenizer()?;
+    let compared = Base::open_with(&args.base_model, unknown)?;
+    check_tokenizers(&reference, &compared, args.ignore_tokenizer)?;
     let longest = reference.config.context_len() as usize;
     let (mut prompts, mut texts) = (Vec::new(), Vec::new());
     for record in &records {
@@ -45,14 +48,21 @@ pub fn run(args: CompareArgs) -> Result<()> {
         eos_ids: reference.eos_ids(&tokenizer),
         ..GenerateConfig::default()
     };
-    let vocab_size = reference.config.vocab_size;
+    let rows = (reference.config.vocab_size, compared.config.vocab_size);
+    let vocab_size = rows.0.min(rows.1);
+    if rows.0 != rows.1 {
+        tracing::warn!(
+            "the models have {} and {} logits; the first {vocab_size} are compared",
+            rows.0,
+            rows.1
+        );
+    }
     let model =
         with_adapter(reference.load(device, compute.dtype)?, args.reference_lora.as_deref(), unknown)?;
     let computed_in = Dtype::name_of(model.kind()).to_owned();
     let expected = ModelOutputs::collect(&model, &texts, &prompts, &generate, vocab_size)?;
     drop(model);
-    let base = Base::open_with(&args.base_model, unknown)?;
-    let model = base.load_quantized(device, compute.dtype, compute.quantization)?;
+    let model = compared.load_quantized(device, compute.dtype, compute.quantization)?;
     let model = with_adapter(model, args.lora_weights.as_deref(), unknown)?;
     let actual = ModelOutputs::collect(&model, &texts, &prompts, &generate, vocab_size)?;
     let instructions = records.iter().map(|record| record.instruction.clone());
@@ -63,5 +73,23 @@ pub fn run(args: CompareArgs) -> Result<()> {
     let comparison = Comparison::new(computed_in, records.collect(), logit_diff);
     write_json(args.json.as_deref(), &comparison)?;
     print(&comparison.table());
+    Ok(())
+}
+
+/// Checks that both models read a text as the same tokens; with `ignore`, only says where they do not.
+fn check_tokenizers(reference: &Base, compared: &Base, ignore: bool) -> Result<()> {
+    match compare_tokenizers(reference, compared) {
+        Ok(agreement) => agreement.notes.iter().for_each(|note| tracing::warn!("{note}")),
+        Err(FinetuneError::Checkpoint(CheckpointError::Tokenizer(TokenizerError::Missing { dir }))) => {
+            tracing::warn!("`{}` has no tokenizer; both models read the reference's tokens", dir.display());
+        }
+        Err(error @ FinetuneError::OtherTokens { .. }) if ignore => tracing::warn!("{error}"),
+        Err(error @ FinetuneError::OtherTokens { .. }) => {
+            let advice = "the tokenizers differ, so that logits at one place mean different texts; --ignore_tokenizer compares \
+                          the models on the reference's tokens";
+            return Err(anyhow::Error::new(error).context(advice));
+        }
+        Err(error) => return Err(error.into()),
+    }
     Ok(())
 }

@@ -62,7 +62,7 @@ pub struct MergeArgs {
     )]
     pub(crate) scale: f64,
 
-    /// Load base + adapter and the written files, and compare logits and greedy tokens
+    /// Load base + adapter and the written files, and compare the tokens of texts, logits and greedy tokens
     #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true", default_value = "false", value_parser = parse_bool, help_heading = "Proof")]
     pub(crate) verify: bool,
     /// Base weights that the adapter is added to: the base as it is stored, or as QLoRA saw it, through NF4 and back

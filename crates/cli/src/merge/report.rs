@@ -115,6 +115,10 @@ pub(crate) fn table(proof: &Proof) -> String {
 /// Returns a line for each prompt of a verification.
 pub(crate) fn verification_table(verification: &Verification) -> String {
     let mut text = String::new();
+    let _ = writeln!(text, "{} texts become the tokens that they are with the base", verification.texts);
+    for note in &verification.notes {
+        let _ = writeln!(text, "note: {note}");
+    }
     let _ = writeln!(
         text,
         "{:<40} {:>14}  {:>10}  greedy tokens",

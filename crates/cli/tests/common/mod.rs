@@ -209,13 +209,23 @@ fn tokenizer() -> Value {
         })
         .collect();
     let tokens = special.map(str::to_owned).into_iter().chain(['\n'.to_string()]);
-    let tokens = tokens.chain((' '..='~').map(|character| character.to_string()));
+    let tokens =
+        tokens.chain(['\u{2581}'.to_string()]).chain(('!'..='~').map(|character| character.to_string()));
     let vocab: serde_json::Map<String, Value> =
         tokens.enumerate().map(|(id, token)| (token, id.into())).collect();
     json!({
-        "version": "1.0", "truncation": null, "padding": null, "added_tokens": added, "normalizer": null,
-        "pre_tokenizer": null, "post_processor": null, "decoder": {"type": "Fuse"},
+        "version": "1.0", "truncation": null, "padding": null, "added_tokens": added,
+        "normalizer": {"type": "Replace", "pattern": {"String": " "}, "content": "\u{2581}"},
+        "pre_tokenizer": null, "post_processor": {
+            "type": "TemplateProcessing",
+            "single": [{"SpecialToken": {"id": "<s>", "type_id": 0}}, {"Sequence": {"id": "A", "type_id": 0}}],
+            "pair": [{"Sequence": {"id": "A", "type_id": 0}}, {"Sequence": {"id": "B", "type_id": 0}}],
+            "special_tokens": {"<s>": {"id": "<s>", "ids": [1], "tokens": ["<s>"]}}
+        },
+        "decoder": {"type": "Sequence", "decoders": [
+            {"type": "Replace", "pattern": {"String": "\u{2581}"}, "content": " "}, {"type": "Fuse"}
+        ]},
         "model": {"type": "BPE", "dropout": null, "unk_token": "<unk>", "continuing_subword_prefix": null,
-            "end_of_word_suffix": null, "fuse_unk": false, "byte_fallback": false, "vocab": vocab, "merges": []}
+            "end_of_word_suffix": null, "fuse_unk": true, "byte_fallback": false, "vocab": vocab, "merges": []}
     })
 }

@@ -13,6 +13,7 @@ mod quantised;
 mod refusals;
 mod round_trip;
 mod scene;
+mod tokens;
 mod unmerging;
 mod variants;
 mod vocabulary;

@@ -10,6 +10,7 @@ use crate::files::json_if_there;
 
 /// A token that a text may spell whatever the merges say.
 #[derive(Debug, Clone, PartialEq)]
+#[expect(clippy::struct_excessive_bools, reason = "the flags of the file")]
 pub(crate) struct AddedToken {
     /// `None` for one that a file names without its place.
     pub(crate) id: Option<u32>,

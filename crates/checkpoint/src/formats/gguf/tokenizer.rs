@@ -127,9 +127,12 @@ fn further_ends(model: &MergedModel<'_>, tokenizer: &LlamaTokenizer) -> Vec<(&'s
         ends.push(("eom", ids.remove(at).unsigned_abs()));
     }
     for id in ids {
-        match ["eot", "eom"].into_iter().find(|role| ends.iter().all(|(taken, _)| taken != role)) {
-            Some(role) => ends.push((role, id.unsigned_abs())),
-            None => tracing::warn!("end token {id} is left out: a GGUF file has a place for three of them"),
+        if let Some(role) =
+            ["eot", "eom"].into_iter().find(|role| ends.iter().all(|(taken, _)| taken != role))
+        {
+            ends.push((role, id.unsigned_abs()))
+        } else {
+            tracing::warn!("end token {id} is left out: a GGUF file has a place for three of them")
         }
     }
     ends

@@ -46,7 +46,7 @@ fn read_rules(page: &str) -> Result<Rules> {
     Ok(rules)
 }
 
-/// The texts between backticks.
+/// Returns the texts between backticks.
 fn code_spans(text: &str) -> Vec<String> {
     text.split('`').skip(1).step_by(2).map(str::to_owned).collect()
 }
@@ -70,7 +70,7 @@ struct Member {
     dependencies: Vec<String>,
 }
 
-/// Every arrow of the workspace in `root` that the table forbids, as sentences.
+/// Lists every import in the workspace at `root` that the table forbids, as sentences.
 ///
 /// # Errors
 /// When a manifest cannot be read.
@@ -139,7 +139,7 @@ fn read_members(root: &Path) -> Result<Vec<Member>> {
     Ok(members)
 }
 
-/// The directories of a member pattern: a path, or all folders with a manifest in one.
+/// Returns the directories of a member pattern: a path, or all folders with a manifest in one.
 fn member_dirs(root: &Path, pattern: &str) -> Result<Vec<PathBuf>> {
     let Some(parent) = pattern.strip_suffix("/*") else { return Ok(vec![root.join(pattern)]) };
     let parent = root.join(parent);

@@ -34,7 +34,7 @@ struct Sample {
 /// The longest answer that is shown whole, in characters.
 const LONGEST_ANSWER: usize = 160;
 
-/// Accuracy of each kind and of all, before and after.
+/// Formats the accuracy of each kind and of all, before and after.
 pub(crate) fn accuracy_table(before: &Evaluation, after: &Evaluation) -> String {
     let mut text = format!("{:<16}{:>8}{:>11}{:>11}\n", "kind", "records", "before", "after");
     let mut line = |name: &str, before: Score, after: Score| {
@@ -54,7 +54,7 @@ fn percent(score: Score) -> f64 {
     100.0 * score.correct as f64 / score.total.max(1) as f64
 }
 
-/// The first record of some kinds, spread over all of them, with both answers. Which kinds does not depend on who is right.
+/// Returns the first record of some kinds, spread over all of them, with both answers. Which kinds does not depend on who is right.
 pub(crate) fn examples(before: &Evaluation, after: &Evaluation, count: usize) -> String {
     let kinds: Vec<&String> = after.kinds.keys().collect();
     let count = count.min(kinds.len());
@@ -72,7 +72,7 @@ pub(crate) fn examples(before: &Evaluation, after: &Evaluation, count: usize) ->
     text
 }
 
-/// An answer on one line of bearable length.
+/// Shortens an answer to one line.
 fn shown(answer: &str) -> String {
     let line = answer.replace('\n', " / ");
     match line.char_indices().nth(LONGEST_ANSWER) {

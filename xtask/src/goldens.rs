@@ -97,7 +97,7 @@ fn is_script(file: &Path) -> bool {
         && file.extension().is_some_and(|ext| ext == "py")
 }
 
-/// Every file under a directory, relative to it; Python's own leavings and helper modules are no goldens.
+/// Returns every file under a directory, relative to it; Python's own leavings and helper modules are no goldens.
 fn files(dir: &Path) -> Result<BTreeSet<PathBuf>> {
     let mut found = BTreeSet::new();
     let mut open = vec![dir.to_owned()];
@@ -163,7 +163,7 @@ fn compare_files(old: &Path, new: &Path) -> Result<Option<String>> {
     Ok(difference(&parse(old, &old_bytes)?, &parse(new, &new_bytes)?, "$"))
 }
 
-/// The first place where two JSON values differ by more than the tolerance.
+/// Returns the first place where two JSON values differ by more than the tolerance.
 fn difference(old: &Value, new: &Value, place: &str) -> Option<String> {
     match (old, new) {
         (Value::Number(a), Value::Number(b)) => {

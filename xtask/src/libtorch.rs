@@ -69,7 +69,7 @@ pub fn check(dir: &Path) -> Result<String, Unfit> {
     if library.exists() { Ok(actual) } else { Err(Unfit::NoLibrary { file: library }) }
 }
 
-/// The version that a Python package (`version.py`) or an unpacked archive (`build-version`) states, and where.
+/// Returns the version that a Python package (`version.py`) or an unpacked archive (`build-version`) states, and where.
 fn version(dir: &Path) -> Option<(PathBuf, String)> {
     let read = |name: &str| {
         let file = dir.join(name);
@@ -81,7 +81,7 @@ fn version(dir: &Path) -> Option<(PathBuf, String)> {
     read("build-version").map(|(file, text)| (file, text.trim().to_owned()))
 }
 
-/// `__version__ = '2.11.0+cu130'` among other lines.
+/// Parses `__version__ = '2.11.0+cu130'` among other lines.
 fn parse_version_py(text: &str) -> Option<String> {
     let value =
         text.lines().find_map(|line| line.strip_prefix("__version__")?.trim_start().strip_prefix('='))?;

@@ -1,6 +1,6 @@
 //! Measuring: the median, and the name of the processor.
 
-/// The middle value; of an even number, the mean of the two in the middle. NaN of nothing.
+/// Returns the middle value; of an even number, the mean of the two in the middle. NaN of nothing.
 pub fn median(values: &[f64]) -> f64 {
     let mut sorted = values.to_vec();
     sorted.sort_by(f64::total_cmp);
@@ -11,7 +11,7 @@ pub fn median(values: &[f64]) -> f64 {
     }
 }
 
-/// The processor's name, as the kernel has it; its architecture where there is none.
+/// Returns the processor's name, as the kernel has it; its architecture where there is none.
 pub fn cpu_name() -> String {
     let text = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let name = text.lines().find_map(|line| line.strip_prefix("model name")?.split_once(':'));

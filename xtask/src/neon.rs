@@ -53,7 +53,7 @@ fn add_target(workspace: &Workspace, rustc: &OsStr) -> Result<()> {
     })
 }
 
-/// A crate of the kernels alone, most of which nobody calls.
+/// Returns the source of a crate of the kernels alone, most of which nobody calls.
 fn program(kernels: &Path) -> String {
     format!(
         "#![allow(dead_code, unused_imports)]\n#[path = {:?}]\nmod simd;\n",

@@ -48,14 +48,14 @@ pub fn succeeds(command: &mut Command) -> bool {
     silent.status().is_ok_and(|status| status.success())
 }
 
-/// Stdout and stderr of a command nobody sees, and whether it succeeded; `None` when it cannot be started.
+/// Runs a command unseen; returns whether it succeeded, and its stdout and stderr. `None` when it cannot be started.
 pub fn probe(command: &mut Command) -> Option<(bool, String)> {
     let output = command.stdin(Stdio::null()).output().ok()?;
     let text = [output.stdout, output.stderr].concat();
     Some((output.status.success(), String::from_utf8_lossy(&text).trim().to_owned()))
 }
 
-/// The command as one would type it.
+/// Returns the command as one would type it.
 fn command_line(command: &Command) -> String {
     let words = std::iter::once(command.get_program()).chain(command.get_args());
     words.map(|word| word.to_string_lossy().into_owned()).collect::<Vec<_>>().join(" ")

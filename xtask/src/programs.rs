@@ -8,7 +8,7 @@ use crate::python::PYTHON;
 /// The oldest Python that PyTorch 2.11.0 has a package for.
 const OLDEST_PYTHON: (u32, u32) = (3, 10);
 
-/// A sentence for each program that is missing. pip is asked for only where something has to be installed.
+/// Returns a sentence for each program that is missing. pip is asked for only where something has to be installed.
 pub(crate) fn missing(needs_pip: bool) -> Vec<String> {
     let mut missing = Vec::new();
     if needs_pip {
@@ -46,7 +46,7 @@ fn missing_python() -> Option<String> {
     })
 }
 
-/// The compiler that crate `cc` will call, or one that could be named to it.
+/// Checks for the compiler that crate `cc` will call, or one that could be named to it.
 fn has_cxx() -> bool {
     let named = std::env::var("CXX").ok().filter(|name| !name.is_empty());
     let known = ["c++", "g++", "clang++"].map(str::to_owned);

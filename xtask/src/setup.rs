@@ -119,7 +119,7 @@ fn pip_args(set: Set) -> Vec<String> {
     args
 }
 
-/// True where PyTorch's package comes with CUDA packages here, which the small set leaves out.
+/// Returns true where PyTorch's package comes with CUDA packages here, which the small set leaves out.
 fn full_is_apart() -> bool {
     cfg!(target_os = "linux")
 }
@@ -144,7 +144,7 @@ fn refuse_missing(needs_pip: bool) -> Result<()> {
     if missing.is_empty() { Ok(()) } else { bail!("{}", missing.join("\n       ")) }
 }
 
-/// True when this machine has an NVIDIA GPU with its driver.
+/// Returns true when this machine has an NVIDIA GPU with its driver.
 pub fn nvidia_gpu() -> bool {
     Path::new("/proc/driver/nvidia").exists() || succeeds(Command::new("nvidia-smi").arg("-L"))
 }

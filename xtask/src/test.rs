@@ -41,7 +41,7 @@ pub(crate) fn run(workspace: &Workspace, args: &TestArgs) -> Result<()> {
     process::run(one_thread(workspace.cargo().args(["test", "--workspace", "--doc"])))
 }
 
-/// Cargo takes no notice of `-p` beside `--workspace`.
+/// Checks for `-p`, which cargo ignores beside `--workspace`.
 fn names_packages(args: &[String]) -> bool {
     args.iter().any(|arg| arg == "--package" || arg.starts_with("--package=") || (arg.starts_with("-p")))
 }

@@ -30,19 +30,19 @@ impl Workspace {
         })
     }
 
-    /// A path in the checkout.
+    /// Returns a path in the checkout.
     pub fn path(&self, relative: &str) -> PathBuf {
         self.root.join(relative)
     }
 
-    /// A program that runs in the root of the checkout.
+    /// Returns a program that runs in the root of the checkout.
     pub fn command(&self, program: impl AsRef<std::ffi::OsStr>) -> Command {
         let mut command = Command::new(program);
         command.current_dir(&self.root);
         command
     }
 
-    /// The cargo that runs this program.
+    /// Returns the cargo that runs this program.
     pub fn cargo(&self) -> Command {
         let mut command = self.command(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
         if self.users_libtorch().is_none() {
@@ -52,17 +52,17 @@ impl Workspace {
         command
     }
 
-    /// The libtorch of `cargo xtask setup`.
+    /// Returns the libtorch of `cargo xtask setup`.
     pub fn own_libtorch(&self) -> PathBuf {
         self.path(".libtorch/torch")
     }
 
-    /// `LIBTORCH`, where the user set it; `.cargo/config.toml` sets it to [`Self::own_libtorch`] otherwise.
+    /// Returns `LIBTORCH`, where the user set it; `.cargo/config.toml` sets it to [`Self::own_libtorch`] otherwise.
     pub fn users_libtorch(&self) -> Option<PathBuf> {
         users_libtorch(&self.own_libtorch(), std::env::var_os("LIBTORCH").map(PathBuf::from))
     }
 
-    /// The directory of release binaries, built first; those of a prebuilt directory where `BIN` names one.
+    /// Returns the directory of release binaries, built first; those of a prebuilt directory where `BIN` names one.
     ///
     /// # Errors
     /// When they cannot be built.

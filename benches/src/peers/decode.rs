@@ -119,7 +119,7 @@ pub(crate) fn run(workspace: &Workspace, args: &DecodeArgs) -> Result<()> {
 }
 
 impl Setting<'_> {
-    /// The directory of a model, which is made where it can be.
+    /// Returns the directory of a model, which is made where it can be.
     fn weights(&self, model: &Model) -> Result<Option<PathBuf>> {
         if model.name == "stories15m" {
             let dir = self.workspace.path(STORIES);
@@ -200,7 +200,7 @@ impl Setting<'_> {
         }))
     }
 
-    /// NF4 beside bfloat16, both ours.
+    /// Compares NF4 with bfloat16, both ours.
     fn compare_nf4(&self, model: &Model, dir: &PathBuf, least: f64, bars: &mut Vec<Bar>) -> Result<Value> {
         let tokens = self.args.new_tokens / model.part;
         let side = |quantize: &str| {
@@ -233,7 +233,7 @@ impl Setting<'_> {
         Ok(json!({ "model": model.name, "dtype": "nf4", "bfloat16_is_python": step, "weight_bytes": bytes }))
     }
 
-    /// Memory over many tokens, in three sessions: what the later ones take must be what the first left.
+    /// Measures memory over many tokens, in three sessions: what the later ones take must be what the first left.
     fn steady(&self, dir: &PathBuf, bars: &mut Vec<Bar>) -> Result<()> {
         let mut command = self.workspace.command(self.bin.join("bench-decode"));
         let decoded = self.ask(&mut command, dir, "bfloat16", STEADY_TOKENS.div_ceil(3))?;

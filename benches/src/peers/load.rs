@@ -84,7 +84,7 @@ fn refuse_small_disk(setting: &Setting<'_>, dir: &Path) -> Result<()> {
     }
 }
 
-/// The column "available" of `df -Pk`.
+/// Returns the column "available" of `df -Pk`.
 fn free_kib(text: &str) -> Option<u64> {
     text.lines().nth(1)?.split_whitespace().nth(3)?.parse().ok()
 }

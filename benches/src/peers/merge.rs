@@ -181,7 +181,7 @@ impl MergeBench<'_> {
         Ok(measured)
     }
 
-    /// A copy, then a merge.
+    /// Times a copy, then a merge.
     fn ours(&self, base: &Path, adapter: &Path, weights: &Path) -> Result<Ours> {
         let (copy, out) = (self.out.join("copy"), self.out.join("merged"));
         remove(&copy)?;
@@ -200,7 +200,7 @@ impl MergeBench<'_> {
         Ok(Ours { merge_s, copy_s, private_mb })
     }
 
-    /// The whole process of the peer, as ours is.
+    /// Times the whole process of the peer, as ours is timed.
     fn theirs(&self, base: &Path, adapter: &Path) -> Result<(f64, f64)> {
         let out = self.out.join("merged-python");
         remove(&out)?;
@@ -237,7 +237,7 @@ fn watch(mut child: Child) -> Result<f64> {
     }
 }
 
-/// `RssAnon` of a process's status.
+/// Returns `RssAnon` of a process's status.
 fn private_kib(status: &str) -> Option<u64> {
     let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:"))?;
     line.trim().strip_suffix("kB")?.trim().parse().ok()

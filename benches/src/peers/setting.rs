@@ -79,12 +79,12 @@ pub(crate) struct Setting<'a> {
 pub(crate) type Measured = (Value, Vec<Bar>);
 
 impl Setting<'_> {
-    /// One of our programs.
+    /// Makes a command of one of our programs.
     pub(crate) fn program(&self, name: &str) -> std::process::Command {
         self.workspace.command(self.bin.join(name))
     }
 
-    /// A committed script in the user's Python, which reaches for no hub.
+    /// Makes a command of a committed script in the user's Python, which contacts no hub.
     pub(crate) fn script(&self, name: &str) -> std::process::Command {
         let mut command = self.workspace.command(&self.args.python);
         command.arg(self.workspace.path("benches").join(name));
@@ -92,7 +92,7 @@ impl Setting<'_> {
         command
     }
 
-    /// Records to tokenise: many, where they are at hand.
+    /// Returns the records to tokenise: many, where they are at hand.
     pub(crate) fn many_records(&self) -> Option<PathBuf> {
         let shared = self.workspace.path(SHARED).join("alpaca/alpaca_data.json");
         self.args.tokenize_path.clone().or_else(|| shared.exists().then_some(shared))

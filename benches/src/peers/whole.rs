@@ -85,7 +85,7 @@ fn time(setting: &Setting<'_>, mut command: Command, output_dir: &Path) -> Resul
     Ok(start.elapsed().as_secs_f64())
 }
 
-/// The losses that a run logged, by step.
+/// Returns the losses that a run logged, by step.
 fn losses(dir: &Path) -> Result<BTreeMap<u64, f64>> {
     let file = dir.join("metrics.jsonl");
     let text = fs::read_to_string(&file).with_context(|| format!("cannot read `{}`", file.display()))?;
@@ -93,7 +93,7 @@ fn losses(dir: &Path) -> Result<BTreeMap<u64, f64>> {
     Ok(lines.filter_map(|line| Some((line.step, line.loss?))).collect())
 }
 
-/// The last step that both sides logged, with their losses.
+/// Returns the last step that both sides logged, with their losses.
 fn last_common(ours: &BTreeMap<u64, f64>, theirs: &BTreeMap<u64, f64>) -> Option<(u64, f64, f64)> {
     ours.iter().rev().find_map(|(step, loss)| Some((*step, *loss, *theirs.get(step)?)))
 }

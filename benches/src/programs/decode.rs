@@ -14,9 +14,8 @@ use serde::Serialize;
 use tch::{Device, Tensor};
 
 use checkpoint::{Base, linears};
-use cli::compute::Quantize;
 use cli::output::print;
-use llama_finetune::{DeviceChoice, peak_device_mib, set_threads};
+use llama_finetune::{DeviceChoice, QuantizationChoice, peak_device_mib, set_threads};
 
 /// Time the continuation of a prompt, token by token (the peer is `benches/decode.py`).
 #[derive(Debug, Parser)]
@@ -94,7 +93,7 @@ pub fn run(args: DecodeArgs) -> Result<()> {
     }
     set_threads(threads)?;
     let device = device.start()?;
-    let quantization = quantize.parse::<Quantize>()?.with_double_quant(double_quant)?;
+    let quantization = quantize.parse::<QuantizationChoice>()?.with_double_quant(double_quant)?;
     let base = Base::open(&base_model)?;
     let loading = Instant::now();
     let mut model = base.load_quantized(device, dtype.parse()?, quantization)?;
@@ -145,7 +144,7 @@ pub fn run(args: DecodeArgs) -> Result<()> {
     Ok(())
 }
 
-/// Bytes of all weights but the embedding, unless that is the head too.
+/// Returns the bytes of all weights but the embedding, unless that is the head too.
 fn weight_bytes(model: &Llama, quantization: Option<Quantization>) -> u64 {
     let config = model.config();
     let embedding = if config.tie_word_embeddings { 0 } else { config.vocab_size * config.hidden_size };
@@ -156,7 +155,7 @@ fn weight_bytes(model: &Llama, quantization: Option<Quantization>) -> u64 {
     ((all - linear as f64) * plain + quantised) as u64
 }
 
-/// The prompt of both sides: ids spread over the vocabulary, leaving out the special ones at its start.
+/// Returns the prompt of both sides: ids spread over the vocabulary, leaving out the special ones at its start.
 fn prompt(tokens: usize, vocab_size: usize) -> Vec<i64> {
     (0..tokens).map(|i| (3 + i * 7919 % (vocab_size - 3)) as i64).collect()
 }
@@ -165,7 +164,7 @@ fn most_probable(logits: &Tensor) -> Result<i64> {
     Ok(logits.f_argmax(-1, false)?.f_to(Device::Cpu)?.f_int64_value(&[0])?)
 }
 
-/// Bytes a second, in GB/s (10⁹), that `threads` threads read together: the best of five passes over a buffer that no
+/// Measures the bandwidth in GB/s (10⁹) at which `threads` threads read together: the best of five passes over a buffer that no
 /// cache holds.
 fn read_bandwidth(mib: usize, threads: usize) -> f64 {
     let words = vec![1u64; mib << 17];

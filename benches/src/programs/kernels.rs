@@ -122,7 +122,7 @@ struct Bench {
 }
 
 impl Bench {
-    /// Seconds of one call, of calls that follow each other with every weight in turn; the fastest turn counts.
+    /// Times one call, of calls that follow each other with every weight in turn; the fastest turn counts.
     fn seconds<T>(&self, mut call: impl FnMut(usize) -> Result<T>) -> Result<f64> {
         let mut best = f64::INFINITY;
         for _ in 0..=self.repeats {

@@ -7,7 +7,7 @@ use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
 use crate::formats::{self, Record};
-use crate::json::kind;
+use crate::json::{kind, take_string};
 use crate::{BadRecord, DataError, Templates, TrainingText};
 
 /// Treatment of records that cannot be used.
@@ -35,6 +35,15 @@ pub struct Records<T> {
 /// [`BadRecords::Refuse`], holds a bad one.
 pub fn load_records(path: &Path, bad: BadRecords) -> Result<Records<Record>, DataError> {
     parse(&read_file(path)?, path, bad, Record::from_json)
+}
+
+/// Reads the field `kind` of every record of a file, where it has one: the kind of task, by which scores are grouped.
+///
+/// # Errors
+/// Those of [`load_records`].
+pub fn load_kinds(path: &Path) -> Result<Vec<Option<String>>, DataError> {
+    let kind = |mut record| Ok(take_string(&mut record, "kind").unwrap_or_default());
+    Ok(parse(&read_file(path)?, path, BadRecords::Refuse, kind)?.records)
 }
 
 /// Reads a file of records of any format as texts to train on. Each record is read by the format that detects it, so a

@@ -1,6 +1,7 @@
 //! Settings of a merge.
 
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
 
 use merge::Combination;
 use nn_core::UnknownSettings;
@@ -24,6 +25,22 @@ impl AdapterDir {
     /// Returns all of the adapter in `dir`; it is read by the merge.
     pub fn new(dir: impl Into<PathBuf>) -> Self {
         Self { dir: dir.into(), weight: 1.0 }
+    }
+}
+
+impl FromStr for AdapterDir {
+    type Err = CheckpointError;
+
+    /// Parses `DIR` or `DIR:WEIGHT`; a `:` that belongs to an existing path is part of it.
+    fn from_str(text: &str) -> Result<Self, CheckpointError> {
+        let weighted = text.rsplit_once(':').filter(|_| !Path::new(text).exists());
+        let Some((dir, weight)) = weighted else { return Ok(Self::new(text)) };
+        match weight.parse::<f64>() {
+            Ok(weight) if weight.is_finite() && weight != 0.0 => Ok(Self { dir: dir.into(), weight }),
+            _ => Err(CheckpointError::Setting {
+                reason: format!("adapter is `{text}`; expected DIR or DIR:WEIGHT, such as lora-alpaca:0.7"),
+            }),
+        }
     }
 }
 
@@ -103,6 +120,33 @@ impl MergeConfig {
         Ok(())
     }
 
+    /// Parses a [`MergeConfig::max_shard_bytes`]: `5GB`, `500MB` (powers of ten, as transformers has it), `2GiB`, or bytes.
+    ///
+    /// # Errors
+    /// A usage error for anything else, and for less than a byte.
+    pub fn parse_shard_size(text: &str) -> Result<u64, CheckpointError> {
+        let trimmed = text.trim();
+        let digits = trimmed.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(trimmed.len());
+        let (number, unit) = trimmed.split_at(digits);
+        let factor = match unit.trim().to_ascii_uppercase().as_str() {
+            "" | "B" => 1.0,
+            "KB" => 1e3,
+            "MB" => 1e6,
+            "GB" => 1e9,
+            "TB" => 1e12,
+            "KIB" => 1024.0,
+            "MIB" => 1024.0 * 1024.0,
+            "GIB" => 1024.0 * 1024.0 * 1024.0,
+            _ => f64::NAN,
+        };
+        let bytes = number.parse::<f64>().unwrap_or(f64::NAN) * factor;
+        if bytes >= 1.0 {
+            return Ok(bytes as u64);
+        }
+        let reason = format!("max_shard_size is `{text}`; expected a size such as 5GB, 500MB or 2GiB");
+        Err(CheckpointError::Setting { reason })
+    }
+
     /// Returns the settings that a form writes by.
     pub(crate) fn write_settings(&self) -> WriteSettings {
         WriteSettings {
@@ -127,5 +171,32 @@ impl MergeConfig {
             return Ok(());
         }
         Err(CheckpointError::OutputNotEmpty { dir: dir.to_owned() })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_are_read_in_every_unit() {
+        for (text, bytes) in
+            [("5GB", 5_000_000_000), ("500MB", 500_000_000), ("2GiB", 2 << 30), ("1.5kb", 1500), ("77", 77)]
+        {
+            assert_eq!(MergeConfig::parse_shard_size(text).unwrap(), bytes, "{text}");
+        }
+        for text in ["", "GB", "5 apples", "0", "-1GB", "1.2.3MB"] {
+            let error = MergeConfig::parse_shard_size(text).unwrap_err().to_string();
+            assert!(error.contains("max_shard_size"), "{text}");
+        }
+    }
+
+    #[test]
+    fn an_adapter_takes_a_weight_after_a_colon() {
+        let spec = |text: &str| text.parse::<AdapterDir>().unwrap();
+        assert_eq!(spec("a:0.7"), AdapterDir { dir: "a".into(), weight: 0.7 });
+        assert_eq!(spec("c:/a:-1"), AdapterDir { dir: "c:/a".into(), weight: -1.0 });
+        assert_eq!(spec("a"), AdapterDir { dir: "a".into(), weight: 1.0 });
+        assert!("a:much".parse::<AdapterDir>().unwrap_err().to_string().contains("DIR:WEIGHT"));
     }
 }

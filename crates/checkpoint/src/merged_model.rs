@@ -1,10 +1,11 @@
 //! A merged model that is about to be written.
 
 use std::path::Path;
+use std::str::FromStr;
 
 use llama_model::LlamaConfig;
 use merge::{Deltas, TensorPlan};
-use nn_core::Dtype;
+use nn_core::{Dtype, UnknownDtype};
 use qlora_nf4::Quantization;
 use tch::Kind;
 
@@ -25,6 +26,15 @@ pub enum Precision {
 impl From<Dtype> for Precision {
     fn from(dtype: Dtype) -> Self {
         dtype.kind().map_or(Self::AsBase, Self::Of)
+    }
+}
+
+impl FromStr for Precision {
+    type Err = UnknownDtype;
+
+    /// Parses the name of a [`Dtype`], or `q8_0`.
+    fn from_str(name: &str) -> Result<Self, UnknownDtype> {
+        if name.eq_ignore_ascii_case("q8_0") { Ok(Self::Q8_0) } else { Ok(name.parse::<Dtype>()?.into()) }
     }
 }
 

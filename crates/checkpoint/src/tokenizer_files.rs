@@ -25,11 +25,12 @@ pub(crate) const TOKENIZER_FILES: [&str; 9] = [
 /// Folder of further chat templates, by name.
 const CHAT_TEMPLATES: &str = "additional_chat_templates";
 
-/// Copies the tokenizer's files from one directory to another.
+/// Copies the tokenizer's files from one directory to another; `from` may be one of them.
 ///
 /// # Errors
 /// When the disk refuses.
 pub fn copy_tokenizer_files(from: &Path, to: &Path) -> Result<(), CheckpointError> {
+    let from = if from.is_file() { from.parent().unwrap_or(from) } else { from };
     for name in TOKENIZER_FILES {
         copy(&from.join(name), &to.join(name))?;
     }

@@ -1,17 +1,12 @@
 //! Flags about the machine and the precision, shared by the programs that load a model.
 
-use std::fmt;
-use std::str::FromStr;
-
 use anyhow::Result;
 use clap::{ArgAction, Args};
-use llama_finetune::{DeviceChoice, set_threads};
+use llama_finetune::{DeviceChoice, LoadConfig, QuantizationChoice, set_threads};
 use nn_core::{Dtype, UnknownSettings};
 use qlora_nf4::Quantization;
-use serde::{Deserialize, Serialize};
-use tch::Device;
 
-use crate::exit::{Usage, usage};
+use crate::exit::usage;
 use crate::spelling::parse_bool;
 
 /// The flags of every program that loads a model to compute with.
@@ -25,7 +20,7 @@ pub(crate) struct ComputeArgs {
     #[arg(long, visible_alias = "compute_dtype")]
     pub(crate) dtype: Option<Dtype>,
     #[arg(long, value_name = "NAME", help = format!("Quantise the linear layers while loading: {} [default: none]", Quantization::names()))]
-    pub(crate) quantize: Option<Quantize>,
+    pub(crate) quantize: Option<QuantizationChoice>,
     /// Double quantisation: quantise the scales of nf4 and fp4 blocks too [default: false]
     #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true", value_parser = parse_bool)]
     pub(crate) double_quant: Option<bool>,
@@ -74,11 +69,11 @@ impl ComputeArgs {
     ///
     /// # Errors
     /// When both 4 and 8 bits are asked for.
-    pub(crate) fn quantize(&self) -> Result<Option<Quantize>> {
+    pub(crate) fn quantize(&self) -> Result<Option<QuantizationChoice>> {
         match (self.load_in_4bit, self.load_in_8bit) {
             (true, true) => Err(usage("weights in 4 bits and in 8 bits are two things; ask for one of them")),
             _ if self.quantize.is_some() => Ok(self.quantize),
-            (true, false) => Ok(Some(Quantize::nf4())),
+            (true, false) => Ok(Some(QuantizationChoice::nf4())),
             (false, true) => "int8".parse().map(Some).map_err(Into::into),
             (false, false) => Ok(None),
         }
@@ -101,71 +96,14 @@ impl ComputeArgs {
 }
 
 impl Compute {
-    /// Sets the number of threads and starts the device.
+    /// Sets the number of threads and starts the device; models are then loaded as it says.
     ///
     /// # Errors
     /// When a GPU was asked for and cannot be used.
-    pub(crate) fn start(&self) -> Result<Device> {
+    pub(crate) fn start(&self) -> Result<LoadConfig> {
         set_threads(self.threads)?;
-        Ok(self.device.start()?)
-    }
-}
-
-/// A scheme of quantisation by its name, or none.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
-#[serde(into = "String", try_from = "String")]
-pub struct Quantize(Option<Quantization>);
-
-impl Quantize {
-    /// Returns NF4 (QLoRA, arXiv 2305.14314, §3).
-    pub(crate) fn nf4() -> Self {
-        Self(Some(Quantization::nf4()))
-    }
-
-    /// Returns the quantisation, with or without double quantisation.
-    ///
-    /// # Errors
-    /// When double quantisation is asked for and the scheme has no blocks.
-    pub fn with_double_quant(self, double_quant: bool) -> Result<Option<Quantization>> {
-        Quantization::from_flags(&self.to_string(), double_quant).map_err(|error| usage(error.to_string()))
-    }
-
-    /// Checks for a scheme with blocks, whose scales can be quantised too.
-    pub(crate) fn has_blocks(self) -> bool {
-        self.0.is_some_and(Quantization::has_blocks)
-    }
-
-    /// Checks for no quantisation.
-    pub(crate) fn is_none(self) -> bool {
-        self.0.is_none()
-    }
-}
-
-impl fmt::Display for Quantize {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0.map_or_else(|| "none".to_owned(), Quantization::describe))
-    }
-}
-
-impl FromStr for Quantize {
-    type Err = Usage;
-
-    fn from_str(name: &str) -> Result<Self, Usage> {
-        Quantization::from_flags(name, false).map(Self).map_err(|error| Usage(error.to_string()))
-    }
-}
-
-impl From<Quantize> for String {
-    fn from(quantize: Quantize) -> Self {
-        quantize.to_string()
-    }
-}
-
-impl TryFrom<String> for Quantize {
-    type Error = Usage;
-
-    fn try_from(name: String) -> Result<Self, Usage> {
-        name.parse()
+        let Self { device, dtype, quantization, unknown_settings, .. } = *self;
+        Ok(LoadConfig { device: device.start()?, dtype, quantization, unknown_settings })
     }
 }
 
@@ -195,7 +133,7 @@ mod tests {
         ] {
             for spelling in spellings {
                 let quantization = resolved(&[spelling]).unwrap().quantization;
-                assert_eq!(Quantize(quantization).to_string(), expected, "{spelling}");
+                assert_eq!(QuantizationChoice::from(quantization).to_string(), expected, "{spelling}");
             }
         }
         let both = resolved(&["--quantize", "fp4", "--load_in_4bit", "--double_quant"]).unwrap();

@@ -2,19 +2,16 @@
 //!
 //! Each program parses flags (`args`), decides its settings (`settings`), calls the library (`run`) and reports (`report`).
 
-mod chat;
 pub mod compare;
 pub mod compute;
 pub mod evaluate;
 pub mod exit;
 pub mod finetune;
-#[cfg(test)]
-mod flag_page_tests;
 pub mod generate;
 pub mod merge;
 pub mod output;
 pub mod pretrain;
-mod ranges;
+pub mod ranges;
 mod signals;
 mod spelling;
 pub mod unmerge;

@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
-use lora::{TargetModules, VariantName};
+use lora::VariantName;
 use serde::{Deserialize, Serialize};
 use trainer::{OPTIMIZERS, OptimizerKind};
 
@@ -28,28 +28,6 @@ pub(crate) fn parse_bool(text: &str) -> Result<bool, String> {
         "true" | "1" | "yes" => Ok(true),
         "false" | "0" | "no" => Ok(false),
         _ => Err("expected true or false".to_owned()),
-    }
-}
-
-/// Parses target modules: `q_proj,v_proj`, alpaca-lora's `[q_proj,v_proj]` with or without quotes inside, `all-linear`, or
-/// a regular expression.
-///
-/// # Errors
-/// A sentence when nothing is named.
-pub(crate) fn parse_targets(text: &str) -> Result<TargetModules, String> {
-    let text = text.trim();
-    if text == "all-linear" {
-        return Ok(TargetModules::Pattern(text.to_owned()));
-    }
-    let listed = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
-    if listed.is_none() && text.contains(|c: char| r".*+?()|[]^$\".contains(c)) {
-        return Ok(TargetModules::Pattern(text.to_owned()));
-    }
-    let names = split_names(text);
-    if names.is_empty() {
-        Err("expected at least one module name".to_owned())
-    } else {
-        Ok(TargetModules::Names(names))
     }
 }
 
@@ -93,17 +71,5 @@ mod tests {
         let args = ["finetune", "--base-model", "my-model", "--lora-r=4", "--", "-x"].map(OsString::from);
         let expected = ["finetune", "--base_model", "my-model", "--lora_r=4", "--", "-x"].map(OsString::from);
         assert_eq!(normalised(args.into_iter()).collect::<Vec<_>>(), expected);
-    }
-
-    #[test]
-    fn target_modules_are_read_in_every_spelling() {
-        let names = TargetModules::Names(vec!["q_proj".to_owned(), "v_proj".to_owned()]);
-        for text in ["q_proj,v_proj", "[q_proj,v_proj]", "['q_proj', \"v_proj\"]", " [ q_proj , v_proj ] "] {
-            assert_eq!(parse_targets(text).unwrap(), names, "{text}");
-        }
-        for text in ["all-linear", r".*\.(q|v)_proj"] {
-            assert_eq!(parse_targets(text).unwrap(), TargetModules::Pattern(text.to_owned()));
-        }
-        assert!(parse_targets("[]").is_err());
     }
 }

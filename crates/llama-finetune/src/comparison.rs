@@ -10,7 +10,7 @@ use crate::FinetuneError;
 
 /// The outputs of one model that a comparison looks at.
 #[derive(Debug)]
-pub struct ModelOutputs {
+pub(crate) struct ModelOutputs {
     /// Logits of every position of each text, `[T, V]`, float32, on the CPU.
     logits: Vec<Tensor>,
     /// Greedy tokens behind each prompt.
@@ -39,7 +39,7 @@ impl ModelOutputs {
     ///
     /// # Errors
     /// [`FinetuneError`] when the model fails, or computes NaN or infinity.
-    pub fn collect(
+    pub(crate) fn collect(
         model: &Llama,
         texts: &[Vec<i64>],
         prompts: &[Vec<i64>],
@@ -66,7 +66,7 @@ impl ModelOutputs {
     ///
     /// # Errors
     /// [`FinetuneError`] when the shapes differ.
-    pub fn distances(&self, reference: &Self) -> Result<Vec<Distance>, FinetuneError> {
+    pub(crate) fn distances(&self, reference: &Self) -> Result<Vec<Distance>, FinetuneError> {
         let texts = reference.logits.iter().zip(&self.logits);
         let answers = reference.tokens.iter().zip(&self.tokens);
         texts
@@ -88,7 +88,11 @@ impl ModelOutputs {
     ///
     /// # Errors
     /// [`FinetuneError`] when the shapes differ.
-    pub fn sample_logit_diffs(&self, reference: &Self, count: usize) -> Result<Vec<f64>, FinetuneError> {
+    pub(crate) fn sample_logit_diffs(
+        &self,
+        reference: &Self,
+        count: usize,
+    ) -> Result<Vec<f64>, FinetuneError> {
         let each = count.div_ceil(reference.logits.len().max(1)).max(1);
         let mut sampled = Vec::new();
         for (expected, actual) in reference.logits.iter().zip(&self.logits) {

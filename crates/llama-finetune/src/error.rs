@@ -10,6 +10,7 @@ use llama_tokenizer::TokenizerError;
 use lora::LoraError;
 use merge::MergeError;
 use nn_core::{BoxError, NnError, TorchFailure};
+use qlora_nf4::QuantError;
 use torch_ext::ExtError;
 use trainer::TrainError;
 use weights::WeightsError;
@@ -41,6 +42,9 @@ pub enum FinetuneError {
         /// The values it can have.
         expected: &'static str,
     },
+    /// A quantisation that there is not.
+    #[error(transparent)]
+    Quantization(QuantError),
     /// Fewer than one thread was asked for.
     #[error("threads is 0; expected at least 1")]
     NoThreads,
@@ -68,6 +72,80 @@ pub enum FinetuneError {
         /// The system's reason.
         #[source]
         source: std::io::Error,
+    },
+    /// A file of records that is missing.
+    #[error(
+        "{name} `{path}` is not a file; it has to be a local JSON or JSONL file of records with instruction, input and \
+         output (datasets/README.md says where the well-known ones are)"
+    )]
+    DataFile {
+        /// The setting that names it.
+        name: &'static str,
+        /// Its value.
+        path: PathBuf,
+    },
+    /// More records held out for validation than there are.
+    #[error("{0}; lower --val_set_size (0 for no validation)")]
+    HeldOut(DataError),
+    /// An output directory that is a file.
+    #[error("output_dir `{dir}` is a file")]
+    OutputIsFile {
+        /// The file.
+        dir: PathBuf,
+    },
+    /// An output directory with files of a run.
+    #[error(
+        "output_dir `{dir}` holds {run} (`{file}`); {way_out} in its place by --overwrite_output_dir, or name another \
+         directory"
+    )]
+    OutputHoldsRun {
+        /// The directory.
+        dir: PathBuf,
+        /// The run that it holds.
+        run: &'static str,
+        /// One of its files.
+        file: String,
+        /// The first thing to do about it.
+        way_out: &'static str,
+    },
+    /// A directory that no run can start from.
+    #[error(
+        "resume_from_checkpoint `{from}` is neither a checkpoint (trainer_state.json) nor {kind} ({weights})"
+    )]
+    NoStart {
+        /// The directory.
+        from: PathBuf,
+        /// What else it could be.
+        kind: &'static str,
+        /// The file that it would then hold.
+        weights: &'static str,
+    },
+    /// A line of a file of prompts that is no prompt.
+    #[error("`{path}`, line {line}: {reason}")]
+    PromptLine {
+        /// The file.
+        path: PathBuf,
+        /// The line, counted from 1.
+        line: usize,
+        /// Fields that are wrong or missing.
+        reason: String,
+    },
+    /// A file of prompts without one.
+    #[error("`{path}` has no prompts")]
+    NoPrompts {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A file of answers to other prompts.
+    #[error(
+        "line {} of `{path}` is not the answer to prompt {prompt} of this input; choose another --out, or remove it",
+        .prompt + 1
+    )]
+    OtherAnswers {
+        /// The file of answers.
+        path: PathBuf,
+        /// The prompt, counted from 0.
+        prompt: usize,
     },
     /// Allocator statistics or another extension of libtorch failed.
     #[error(transparent)]
@@ -183,7 +261,16 @@ impl FinetuneError {
         match self {
             Self::NoDevice { .. }
             | Self::Setting { .. }
+            | Self::Quantization(_)
             | Self::NoThreads
+            | Self::DataFile { .. }
+            | Self::HeldOut(_)
+            | Self::OutputIsFile { .. }
+            | Self::OutputHoldsRun { .. }
+            | Self::NoStart { .. }
+            | Self::PromptLine { .. }
+            | Self::NoPrompts { .. }
+            | Self::OtherAnswers { .. }
             | Self::UnknownTarget { .. }
             | Self::PatternNeedsModel => true,
             Self::Lora(error) => {
@@ -202,11 +289,12 @@ impl From<TorchFailure> for FinetuneError {
     }
 }
 
+/// Names the action and the path of a failure of the system.
+pub(crate) fn io(action: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> FinetuneError {
+    move |source| FinetuneError::Io { action, path: path.to_owned(), source }
+}
+
 /// Creates a directory and those above it.
 pub(crate) fn create_dir(dir: &Path) -> Result<(), FinetuneError> {
-    std::fs::create_dir_all(dir).map_err(|source| FinetuneError::Io {
-        action: "create",
-        path: dir.to_owned(),
-        source,
-    })
+    std::fs::create_dir_all(dir).map_err(io("create", dir))
 }

@@ -6,9 +6,14 @@ use checkpoint::{Base, linears};
 use lora::{Adapter, AdapterLayer, LoraConfig, TargetModules};
 use merge::{Extracted, unmerge};
 use nn_core::ModulePath;
+use serde_json::json;
 use tch::{Device, Kind, no_grad};
+use weights::atomic_write;
 
 use crate::FinetuneError;
+
+/// The report beside the adapter.
+const REPORT: &str = "unmerge_report.json";
 
 /// An adapter extracted from the difference of two models.
 #[derive(Debug)]
@@ -26,9 +31,18 @@ impl ExtractedAdapter {
     /// each linear layer. `lora_alpha / r` times the product of its factors is the difference.
     ///
     /// # Errors
-    /// [`FinetuneError::Shapes`] when the models have other shapes, [`FinetuneError::NoDifference`] when no linear layer
+    /// [`FinetuneError::Setting`] for a rank or an alpha that cannot be, [`FinetuneError::Shapes`] when the models have other shapes, [`FinetuneError::NoDifference`] when no linear layer
     /// differs.
     pub fn between(base: &Base, merged: &Base, r: i64, lora_alpha: f64) -> Result<Self, FinetuneError> {
+        let wrong = |name, actual: &dyn ToString, expected| {
+            Err(FinetuneError::Setting { name, actual: actual.to_string(), expected })
+        };
+        if r < 1 {
+            return wrong("lora_r", &r, "at least 1");
+        }
+        if !lora_alpha.is_finite() || lora_alpha <= 0.0 {
+            return wrong("lora_alpha", &lora_alpha, "more than 0");
+        }
         let layers = no_grad(|| extract(base, merged, r, lora_alpha / r as f64))?;
         if layers.is_empty() {
             return Err(FinetuneError::NoDifference { merged: merged.name.clone(), base: base.name.clone() });
@@ -43,13 +57,23 @@ impl ExtractedAdapter {
         Ok(Self { config, layers, changed_elsewhere: changed_elsewhere(base, merged)? })
     }
 
-    /// Writes PEFT's files into the directory `dir`.
+    /// Writes PEFT's files into the directory `dir`, and `unmerge_report.json`: the norm of every difference, and of what
+    /// rank r cannot hold.
     ///
     /// # Errors
-    /// [`FinetuneError::Lora`] when the disk refuses.
+    /// [`FinetuneError::Lora`] and [`FinetuneError::Weights`] when the disk refuses.
     pub fn save(&self, dir: &Path) -> Result<(), FinetuneError> {
         let layers: Vec<AdapterLayer> = self.layers.iter().map(|found| found.layer.shallow_clone()).collect();
-        Ok(Adapter::write(dir, &self.config, &layers)?)
+        Adapter::write(dir, &self.config, &layers)?;
+        let lines = self.layers.iter().map(|found| {
+            let Extracted { layer, delta_norm, residual_norm } = found;
+            json!({"name": layer.path.as_str(), "delta_norm": delta_norm, "residual_norm": residual_norm})
+        });
+        let report = json!({
+            "targets": lines.collect::<Vec<_>>(),
+            "changed_elsewhere": self.changed_elsewhere,
+        });
+        Ok(atomic_write(&dir.join(REPORT), |file| write!(file, "{report:#}"))?)
     }
 }
 

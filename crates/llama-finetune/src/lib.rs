@@ -38,13 +38,17 @@
 //! ```
 //!
 //! - **Training**: [`LoraModel`] and [`FullModel`] are what a [`Trainer`] trains on any [`Dataset`], such as `Vec<Example>`;
-//!   [`TrainConfig`] decides how. [`MemoryPlan`] estimates the memory beforehand.
+//!   [`TrainConfig`] decides how. [`MemoryPlan`] estimates the memory beforehand. [`TrainingData`] reads files of records;
+//!   [`StartingPoint`], [`OutputMode`] and [`RunSummary`] are the beginning and the end of a run in a directory.
 //! - **Models on disk**: [`Base`] opens and merges every form; [`ExtractedAdapter`] is the way back from a merge,
 //!   [`verify_merge`] its proof on the model's own words, [`fresh_config`] and [`write_random_model`] make new models.
-//! - **Measuring**: [`evaluate`] scores answers, [`answer_perplexity`] and [`text_perplexity`] predict, [`ModelOutputs`]
-//!   compares two models.
+//! - **Text**: [`generate_text`] continues one prompt; [`TextModel`] answers instructions with its own templates, and
+//!   [`PromptFile`] a file of them, which goes on where it stopped.
+//! - **Measuring**: [`evaluate`] scores answers, [`answer_perplexity`] and [`text_perplexity`] predict, [`compare_models`]
+//!   measures the distance of two models.
 //! - **The machine**: [`DeviceChoice`] starts a device by name, [`set_threads`] sets the threads.
 
+mod compare;
 mod comparison;
 mod device;
 mod error;
@@ -56,10 +60,19 @@ mod logits;
 mod lora_model;
 mod memory;
 mod merge_order;
+mod merge_report;
+mod output_dir;
 mod perplexity;
+mod prompt;
+mod prompt_file;
+mod quantization_choice;
+mod run_summary;
 mod scores;
+mod starting_point;
 mod text;
 mod tokenization;
+mod text_model;
+mod training_data;
 mod verification;
 
 pub use alpaca_data::{Example, PromptTemplate, Record, TokenizeConfig, load_records, tokenize_records};
@@ -75,7 +88,8 @@ pub use qlora_nf4::Quantization;
 pub use tch::{Device, Kind};
 pub use trainer::{LrScheduler, OptimizerKind, Outcome, Summary, TrainConfig, Trainer};
 
-pub use comparison::{Distance, ModelOutputs};
+pub use compare::{Comparison, ModelChoice, RecordComparison, compare_models};
+pub use comparison::Distance;
 pub use device::{DeviceChoice, free_gpu_bytes, peak_device_mib, peak_host_mib, set_threads};
 pub use error::FinetuneError;
 pub use evaluation::{Evaluation, Sample, Score, evaluate};
@@ -83,10 +97,19 @@ pub use extract::ExtractedAdapter;
 pub use fresh_model::{fresh_config, write_random_model};
 pub use full_model::FullModel;
 pub use logits::write_logits;
-pub use lora_model::{LoraModel, with_adapter};
-pub use memory::{MemoryPlan, RunShape, adapter_parameters, base_bytes};
+pub use lora_model::LoraModel;
+pub use memory::{MemoryPlan, RunShape, adapter_parameters, base_bytes, kv_cache_bytes, rows_that_fit};
+pub use merge_report::write_merge_report;
+pub use output_dir::{OutputMode, write_run_file};
 pub use perplexity::{answer_perplexity, text_perplexity};
+pub use prompt::Prompt;
+pub use prompt_file::{AnsweringTime, PromptFile};
+pub use quantization_choice::QuantizationChoice;
+pub use run_summary::RunSummary;
 pub use scores::{exact_match, rouge_l};
+pub use starting_point::StartingPoint;
 pub use text::generate_text;
 pub use tokenization::{TokenAgreement, compare_tokenizers};
+pub use text_model::{Answer, LoadConfig, TextModel, chat_template};
+pub use training_data::{DataConfig, TrainingData, Validation};
 pub use verification::{Verification, VerifiedPrompt, verify_merge};

@@ -150,7 +150,7 @@ impl CausalLm for LoraModel {
 ///
 /// # Errors
 /// As [`LoraModel::load_with`].
-pub fn with_adapter(
+pub(crate) fn with_adapter(
     model: Llama,
     dir: Option<&Path>,
     unknown: UnknownSettings,

@@ -11,6 +11,9 @@ use crate::FinetuneError;
 /// Bytes of the logits that the fused head and loss hold at one time, twice for the temporaries.
 const LOGITS_BYTES: f64 = 2.0 * 4.0 * (4 << 20) as f64;
 
+/// Part of the free memory that keys and values may take.
+const CACHE_PART: f64 = 0.6;
+
 /// Bytes of the tile that one product of a quantised layer dequantises.
 const TILE_BYTES: f64 = (1 << 23) as f64;
 
@@ -100,6 +103,17 @@ pub fn base_bytes(model: &LlamaConfig, kind: Kind, quantization: Option<Quantiza
     (model.num_parameters() - linear) as f64 * bytes + quantised
 }
 
+/// Computes the bytes of the keys and values of one sequence of `tokens` tokens, kept in `kind`.
+pub fn kv_cache_bytes(model: &LlamaConfig, kind: Kind, tokens: usize) -> f64 {
+    let token = 2 * model.num_hidden_layers as i64 * model.num_key_value_heads * model.head_dim;
+    token as f64 * tokens as f64 * kind.elt_size_in_bytes() as f64
+}
+
+/// Counts the sequences whose keys and values, of `row_bytes` each, may take their part of `free` bytes; at least one.
+pub fn rows_that_fit(row_bytes: f64, free: f64) -> usize {
+    (CACHE_PART * free / row_bytes.max(1.0)).max(1.0) as usize
+}
+
 /// Counts the values that train in the adapter that `config` describes.
 ///
 /// # Errors
@@ -153,6 +167,19 @@ mod tests {
         let quantization = Quantization::from_flags("nf4", true).unwrap();
         let bytes = MemoryPlan::estimate(&model, &RunShape { quantization, ..run() }, false).weights;
         assert!(bytes > 3.8e9 && bytes < 3.9e9, "{bytes}");
+    }
+
+    #[test]
+    fn keys_and_values_of_7b_take_half_a_mib_a_token() {
+        let model = llama_model::preset("7b").unwrap();
+        assert_eq!(kv_cache_bytes(&model, Kind::Half, 2048), f64::from(1 << 30));
+    }
+
+    #[test]
+    fn as_many_rows_as_memory_holds_and_never_none() {
+        let gib = f64::from(1 << 30);
+        assert_eq!(rows_that_fit(gib, 10.0 * gib), 6);
+        assert_eq!(rows_that_fit(100.0 * gib, gib), 1);
     }
 
     #[test]

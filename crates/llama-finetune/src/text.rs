@@ -7,7 +7,7 @@ use nn_core::CausalLm;
 use crate::FinetuneError;
 
 /// The tokenizer as the decoder that generation asks for.
-struct Decoder<'a>(&'a LlamaTokenizer);
+pub(crate) struct Decoder<'a>(pub(crate) &'a LlamaTokenizer);
 
 impl TokenText for Decoder<'_> {
     fn decode(&self, ids: &[i64]) -> Result<String, BoxError> {

@@ -11,7 +11,8 @@ use qlora_nf4::Quantization;
 use serde::Serialize;
 use tch::{Device, Kind};
 
-use crate::{FinetuneError, ModelOutputs, TokenAgreement, compare_tokenizers};
+use crate::comparison::ModelOutputs;
+use crate::{FinetuneError, TokenAgreement, compare_tokenizers};
 
 /// The prompts; each is read in the Alpaca template, and alone.
 const PROMPTS: [&str; 4] = [

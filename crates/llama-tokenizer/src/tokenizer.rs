@@ -40,6 +40,14 @@ pub struct LlamaTokenizer {
 }
 
 impl LlamaTokenizer {
+    /// Reads a tokenizer from a model directory or from one file.
+    ///
+    /// # Errors
+    /// Those of [`LlamaTokenizer::from_dir`] and [`LlamaTokenizer::from_file`].
+    pub fn open(path: &Path) -> Result<Self, TokenizerError> {
+        if path.is_dir() { Self::from_dir(path) } else { Self::from_file(path) }
+    }
+
     /// Reads the tokenizer of a model directory: `tokenizer.json`, or else `tokenizer.model`, with what the files beside it
     /// add and say.
     ///

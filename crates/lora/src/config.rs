@@ -1,6 +1,7 @@
 //! `adapter_config.json`.
 
 use std::path::Path;
+use std::str::FromStr;
 
 use nn_core::{UnknownSettings, check_settings};
 use serde::{Deserialize, Deserializer, Serialize};
@@ -14,6 +15,9 @@ use crate::variant_name::{VariantName, peft_field};
 
 /// Name of the file of hyper-parameters in an adapter directory.
 pub(crate) const ADAPTER_CONFIG: &str = "adapter_config.json";
+
+/// PEFT's word for every linear layer except the head.
+pub(crate) const ALL_LINEAR: &str = "all-linear";
 
 /// The layers that are adapted, in PEFT's three spellings.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -33,6 +37,24 @@ pub enum TokenIndices {
     OfEmbedding(Vec<i64>),
     /// Rows by the name of their module.
     ByModule(Patterns<Vec<i64>>),
+}
+
+impl FromStr for TargetModules {
+    type Err = LoraError;
+
+    /// Parses `q_proj,v_proj`, alpaca-lora's `[q_proj,v_proj]` with or without quotes inside, `all-linear`, or a regular
+    /// expression.
+    fn from_str(text: &str) -> Result<Self, LoraError> {
+        let text = text.trim();
+        let listed = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
+        let is_pattern = listed.is_none() && text.contains(|c: char| r".*+?()|[]^$\".contains(c));
+        if text == ALL_LINEAR || is_pattern {
+            return Ok(Self::Pattern(text.to_owned()));
+        }
+        let names = listed.unwrap_or(text).split(',').map(|name| name.trim().trim_matches(['\'', '"']));
+        let names: Vec<String> = names.filter(|name| !name.is_empty()).map(str::to_owned).collect();
+        if names.is_empty() { Err(LoraError::NoTargets) } else { Ok(Self::Names(names)) }
+    }
 }
 
 /// Hyper-parameters of an adapter under PEFT's names (`peft/tuners/lora/config.py`). Every key of the file is honoured, or
@@ -274,6 +296,18 @@ mod tests {
 
     fn read(text: &str) -> Result<LoraConfig, LoraError> {
         LoraConfig::parse(Path::new("adapter_config.json"), text, UnknownSettings::Refuse)
+    }
+
+    #[test]
+    fn target_modules_are_read_in_every_spelling() {
+        let names = TargetModules::Names(vec!["q_proj".to_owned(), "v_proj".to_owned()]);
+        for text in ["q_proj,v_proj", "[q_proj,v_proj]", "['q_proj', \"v_proj\"]", " [ q_proj , v_proj ] "] {
+            assert_eq!(text.parse::<TargetModules>().unwrap(), names, "{text}");
+        }
+        for text in ["all-linear", r".*\.(q|v)_proj"] {
+            assert_eq!(text.parse::<TargetModules>().unwrap(), TargetModules::Pattern(text.to_owned()));
+        }
+        assert!("[]".parse::<TargetModules>().is_err());
     }
 
     #[test]

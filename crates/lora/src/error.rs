@@ -27,6 +27,9 @@ pub enum LoraError {
         /// The rule it breaks.
         expected: &'static str,
     },
+    /// A list of target modules without a name.
+    #[error("expected at least one module name")]
+    NoTargets,
     /// A variant of LoRA, or another feature of PEFT, that is not supported.
     #[error("`{name}` is set, but this adapter feature is not supported")]
     Variant {

@@ -2,16 +2,13 @@
 
 use nn_core::ModulePath;
 
-use crate::config::{LoraConfig, TargetModules};
+use crate::config::{ALL_LINEAR, LoraConfig, TargetModules};
 use crate::error::LoraError;
 use crate::key::tensor_name;
 use crate::module::{ModelShape, ModuleKind, ModuleShape};
 use crate::pattern::{Pattern, first_match};
 use crate::variant::{LayerShape, Variant};
 use crate::variants::{EMBEDDING, LORA_BIAS};
-
-/// PEFT's word for every linear layer except the head.
-const ALL_LINEAR: &str = "all-linear";
 
 /// The head, which PEFT asks the model for.
 pub(crate) const HEAD: &str = "lm_head";

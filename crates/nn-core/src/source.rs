@@ -28,8 +28,16 @@ pub trait LinearSource {
         bias: bool,
     ) -> Result<Box<dyn LinearOp>, NnError> {
         let weight = self.tensor(&format!("{path}.weight"), &[out_features, in_features])?;
-        let bias = bias.then(|| self.tensor(&format!("{path}.bias"), &[out_features])).transpose()?;
+        let bias = self.bias(path, out_features, bias)?;
         Ok(Box::new(DenseLinear::new(weight, bias)))
+    }
+
+    /// Returns the bias of a layer, `{path}.bias`, when `bias` says that it has one.
+    ///
+    /// # Errors
+    /// The same as of [`LinearSource::tensor`].
+    fn bias(&self, path: &ModulePath, out_features: i64, bias: bool) -> Result<Option<Tensor>, NnError> {
+        bias.then(|| self.tensor(&format!("{path}.bias"), &[out_features])).transpose()
     }
 }
 

@@ -48,7 +48,7 @@ impl<S: LinearSource> LinearSource for QuantizingSource<S> {
     ) -> Result<Box<dyn LinearOp>, NnError> {
         let name = format!("{path}.weight");
         let weight = self.source.tensor(&name, &[out_features, in_features])?;
-        let bias = bias.then(|| self.tensor(&format!("{path}.bias"), &[out_features])).transpose()?;
+        let bias = self.bias(path, out_features, bias)?;
         let begun = Instant::now();
         let layer = self.quantization.linear(&name, &weight, bias, self.device)?;
         self.seconds.set(self.seconds.get() + begun.elapsed().as_secs_f64());

@@ -67,7 +67,7 @@ impl LinearSource for StoredSource<'_> {
     ) -> Result<Box<dyn LinearOp>, NnError> {
         match self.stored(path, [out_features, in_features])? {
             Some(weight) => {
-                let bias = bias.then(|| self.tensor(&format!("{path}.bias"), &[out_features])).transpose()?;
+                let bias = self.bias(path, out_features, bias)?;
                 Ok(Box::new(QuantLinear::new(weight.to_device(self.device)?, bias)))
             }
             None => self.plain.linear(path, in_features, out_features, bias),

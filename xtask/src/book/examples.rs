@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 
 use super::markdown::split;
 
-/// The crates, by the names of their directories.
+/// Returns the crates, by the names of their directories.
 ///
 /// # Errors
 /// When the directory cannot be read.

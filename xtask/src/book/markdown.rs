@@ -17,7 +17,7 @@ pub(super) struct Block<'a> {
     pub(super) text: String,
 }
 
-/// Lines outside fenced blocks, and the blocks.
+/// Returns the lines outside fenced blocks, and the blocks.
 pub(super) fn split(text: &str) -> (Vec<&str>, Vec<Block<'_>>) {
     let (mut lines, mut blocks) = (Vec::new(), Vec::new());
     let mut open: Option<Block<'_>> = None;
@@ -32,7 +32,7 @@ pub(super) fn split(text: &str) -> (Vec<&str>, Vec<Block<'_>>) {
     (lines, blocks)
 }
 
-/// The targets of all links, code left out.
+/// Returns the targets of all links, code left out.
 pub(super) fn links(text: &str) -> Vec<String> {
     let (lines, _) = split(text);
     let mut targets = Vec::new();
@@ -48,7 +48,7 @@ pub(super) fn links(text: &str) -> Vec<String> {
     targets
 }
 
-/// Paths and parts that `{{#include PATH:PART}}` names.
+/// Returns the paths and parts that `{{#include PATH:PART}}` names.
 pub(super) fn includes(text: &str) -> Vec<(String, String)> {
     let targets = text.split("{{#include ").skip(1).filter_map(|rest| rest.split_once("}}"));
     targets
@@ -57,7 +57,7 @@ pub(super) fn includes(text: &str) -> Vec<(String, String)> {
         .collect()
 }
 
-/// The anchors of all headings, as GitHub and mdBook make them.
+/// Returns the anchors of all headings, as GitHub and mdBook make them.
 pub(super) fn anchors(text: &str) -> BTreeSet<String> {
     let mut seen: BTreeMap<String, usize> = BTreeMap::new();
     let (lines, _) = split(text);

@@ -16,7 +16,7 @@ use markdown::{anchors, includes, links, read};
 /// The book's pages.
 const BOOK: &str = "docs";
 
-/// Everything that is wrong, as sentences.
+/// Checks the book; returns everything that is wrong, as sentences.
 ///
 /// # Errors
 /// When a page cannot be read.
@@ -44,7 +44,7 @@ pub(crate) fn check(root: &Path) -> Result<Vec<String>> {
     Ok(found)
 }
 
-/// Every page that is checked, relative to `root`.
+/// Returns every page that is checked, relative to `root`.
 fn pages(root: &Path) -> Result<Vec<PathBuf>> {
     let mut pages: Vec<PathBuf> =
         ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "datasets/README.md"].map(PathBuf::from).into();
@@ -69,7 +69,7 @@ fn pages(root: &Path) -> Result<Vec<PathBuf>> {
     Ok(pages)
 }
 
-/// Why a link of `page` leads nowhere. A link of the book has to stay in the book, or it is broken where that is built.
+/// Says why a link of `page` leads nowhere. A link of the book has to stay in the book, or it is broken where that is built.
 fn broken(root: &Path, page: &Path, link: &str) -> Option<String> {
     if link.contains("://") || link.starts_with("mailto:") {
         return None;
@@ -89,7 +89,7 @@ fn broken(root: &Path, page: &Path, link: &str) -> Option<String> {
     (!headings.contains(anchor)).then(|| format!("link `{link}` names no heading of `{}`", target.display()))
 }
 
-/// A path without `..`.
+/// Returns a path without `..`.
 fn plain(path: &Path) -> PathBuf {
     let mut plain = PathBuf::new();
     for component in path.components() {

@@ -1,17 +1,13 @@
 //! The program `evaluate`.
 
-use std::path::Path;
 use std::time::Instant;
 
-use alpaca_data::{BadRecords, PromptTemplate, Record, load_records};
-use anyhow::{Context, Result};
+use alpaca_data::{BadRecords, PromptTemplate, Record, load_kinds, load_records};
+use anyhow::Result;
 use checkpoint::Base;
 use infer::GenerateConfig;
-use llama_finetune::{
-    answer_perplexity, evaluate, peak_device_mib, peak_host_mib, with_adapter, write_logits,
-};
+use llama_finetune::{answer_perplexity, evaluate, peak_device_mib, peak_host_mib, write_logits};
 use nn_core::Dtype;
-use serde::Deserialize;
 
 use super::args::EvaluateArgs;
 use super::report::{Report, Resources};
@@ -23,20 +19,15 @@ use crate::output::{print, write_json};
 /// # Errors
 /// With what the user can do about it.
 pub fn run(args: EvaluateArgs) -> Result<()> {
-    if args.batch_size == 0 {
-        return Err(usage("batch_size is 0; it has to be at least 1"));
-    }
-    let compute = args.compute.resolve(Dtype::Auto)?;
-    let device = compute.start()?;
-    let base = Base::open_with(&args.base_model, compute.unknown_settings)?;
+    let load = args.compute.resolve(Dtype::Auto)?.start()?;
+    let base = Base::open_with(&args.base_model, load.unknown_settings)?;
     let tokenizer = base.tokenizer()?;
     let template =
         PromptTemplate::load(&args.prompt_template_name).map_err(|error| usage(error.to_string()))?;
     let records = load_records(&args.data_path, BadRecords::Refuse)?.records;
-    let kinds = read_kinds(&args.data_path)?;
+    let kinds = load_kinds(&args.data_path)?;
     let loading = Instant::now();
-    let model = base.load_quantized(device, compute.dtype, compute.quantization)?;
-    let model = with_adapter(model, args.lora_weights.as_deref(), compute.unknown_settings)?;
+    let model = load.load(&base, args.lora_weights.as_deref())?;
     let load_s = loading.elapsed().as_secs_f64();
     let config = GenerateConfig {
         max_new_tokens: args.max_new_tokens,
@@ -62,20 +53,9 @@ pub fn run(args: EvaluateArgs) -> Result<()> {
         tracing::info!("logits of {} records are in `{}`", texts.len(), path.display());
     }
     let resources =
-        Resources { load_s, peak_host_mib: peak_host_mib(), peak_device_mib: peak_device_mib(device)? };
+        Resources { load_s, peak_host_mib: peak_host_mib(), peak_device_mib: peak_device_mib(load.device)? };
     let report = Report::new(evaluation, perplexity, &resources);
     write_json(args.json.as_deref(), &report)?;
     print(&report.table(args.show));
     Ok(())
-}
-
-/// Reads the `kind` of each record, where the file has one.
-fn read_kinds(path: &Path) -> Result<Vec<Option<String>>> {
-    #[derive(Deserialize)]
-    struct Kind {
-        kind: Option<String>,
-    }
-    let text = std::fs::read_to_string(path).with_context(|| format!("cannot read `{}`", path.display()))?;
-    let kinds: Vec<Kind> = serde_json::from_str(&text).unwrap_or_default();
-    Ok(kinds.into_iter().map(|record| record.kind).collect())
 }

@@ -1,11 +1,11 @@
 //! Settings of papers, by name.
 
 use clap::ValueEnum;
+use llama_finetune::QuantizationChoice;
 use lora::TargetModules;
 use trainer::LrScheduler;
 
 use super::settings::FinetuneConfig;
-use crate::compute::Quantize;
 
 /// The settings of a paper.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -22,7 +22,7 @@ impl Recipe {
             lora_target_modules: TargetModules::Pattern("all-linear".to_owned()),
             lora_r: 64,
             lora_alpha: 16.0,
-            quantize: Quantize::nf4(),
+            quantize: QuantizationChoice::nf4(),
             double_quant: true,
             learning_rate: 2e-4,
             lr_scheduler: LrScheduler::Constant,

@@ -2,13 +2,27 @@
 
 use std::path::Path;
 
-use llama_finetune::DeviceChoice;
+use llama_finetune::{DeviceChoice, StartingPoint};
 use llama_model::Llama;
 use nn_core::Dtype;
 use trainer::Summary;
 
 use super::settings::FinetuneConfig;
 use crate::output::{count, print};
+
+/// Reports a starting point that one might not expect.
+pub(crate) fn start(start: &StartingPoint, output_dir: &Path) {
+    match start {
+        StartingPoint::Fresh | StartingPoint::Resume { .. } => {}
+        StartingPoint::NoCheckpoint => {
+            tracing::info!("no checkpoint in `{}` yet: starting anew", output_dir.display());
+        }
+        StartingPoint::Weights(from) => tracing::info!(
+            "`{}` holds weights without a trainer's state: they are the start of a new run",
+            from.display()
+        ),
+    }
+}
 
 /// Reports the model and the run that are about to begin.
 pub(crate) fn describe(config: &FinetuneConfig, model: &Llama, trainable: usize, records: usize) {

@@ -2,23 +2,23 @@
 
 use std::time::Instant;
 
+use alpaca_data::{PromptTemplate, Templates};
 use anyhow::{Context, Result};
 use checkpoint::{Base, LoadTimes};
-use llama_finetune::{FinetuneError, FullModel, LoraModel, base_bytes, set_threads};
+use llama_finetune::{
+    FinetuneError, FullModel, LoraModel, OutputMode, RunSummary, StartingPoint, TrainingData, base_bytes,
+    chat_template, set_threads, write_run_file,
+};
 use lora::LoraConfig;
 use nn_core::{Dtype, Trainable, UnknownSettings};
 use tch::{Device, Kind};
 use trainer::{Outcome, ProgressReporter, Summary, Trainer};
 
 use super::args::FinetuneArgs;
-use super::output_dir::{self, OutputMode};
 use super::plan::plan;
-use super::records::Data;
+use super::report;
 use super::resolve::resolve;
 use super::settings::FinetuneConfig;
-use super::start::Start;
-use super::{report, summary};
-use crate::chat::chat_template;
 use crate::exit::usage;
 use crate::output::{count, print};
 use crate::signals::stop_on_signals;
@@ -49,12 +49,16 @@ pub fn run(args: FinetuneArgs) -> Result<()> {
             config.output_dir.display()
         )));
     }
-    let start = Start::find(&config)?;
+    let start =
+        StartingPoint::find(config.resume_from_checkpoint.as_deref(), &config.output_dir, config.full)?;
     let mode = start.output_mode(args.overwrite_output_dir);
-    output_dir::check(&config.output_dir, mode)?;
+    mode.check(&config.output_dir)?;
     let tokenizer = base.tokenizer()?;
-    let data = Data::load(&config, chat_template(&base, &tokenizer)?, &tokenizer)?;
-    start.announce(&config.output_dir);
+    let prompt =
+        PromptTemplate::load(&config.prompt_template_name).map_err(|error| usage(error.to_string()))?;
+    let templates = Templates { prompt, chat: chat_template(&base, &tokenizer)? };
+    let data = TrainingData::load(&config.data(), &templates, &tokenizer)?;
+    report::start(&start, &config.output_dir);
     if config.optim.is_paged() && !device.is_cuda() {
         tracing::info!("optim: nothing is paged on a CPU, the state stays where the weights are");
     }
@@ -78,9 +82,9 @@ struct Job<'a> {
     config: &'a FinetuneConfig,
     base: &'a Base,
     device: Device,
-    start: &'a Start,
+    start: &'a StartingPoint,
     mode: OutputMode,
-    data: &'a Data,
+    data: &'a TrainingData,
     /// Tokens that the tokenizer has.
     tokens: i64,
     unknown_settings: UnknownSettings,
@@ -102,7 +106,7 @@ impl Job<'_> {
             // In one line: a regular expression's error has several.
             if error.is_usage() { usage(error.to_string()) } else { error.into() }
         })?;
-        if let Start::Weights(dir) = start {
+        if let StartingPoint::Weights(dir) = start {
             model.adapters().restore_with(dir, self.unknown_settings)?;
         }
         let kind = model.model().kind();
@@ -159,7 +163,7 @@ impl Job<'_> {
             .with_context(|| format!("cannot load `{}`", base.dir.display()))?;
         model.model_mut().set_gradient_checkpointing(config.gradient_checkpointing);
         let times = LoadTimes { load_s: begun.elapsed().as_secs_f64(), quantise_s: 0.0 };
-        if let Start::Weights(dir) = start {
+        if let StartingPoint::Weights(dir) = start {
             model.restore(dir).map_err(FinetuneError::from)?;
         }
         report::describe(config, model.model(), model.num_parameters(), self.data.train.len());
@@ -192,8 +196,8 @@ impl Job<'_> {
         }
         let output_dir = &config.output_dir;
         trainer.check(output_dir)?;
-        output_dir::prepare(output_dir, self.mode)?;
-        output_dir::write_run_file(output_dir, &config.to_toml()?)?;
+        self.mode.prepare(output_dir)?;
+        write_run_file(output_dir, &config.to_toml()?)?;
         match trainer.run(output_dir)? {
             Outcome::Finished(summary) => Ok(Some(summary)),
             Outcome::Stopped { step, checkpoint, .. } => {
@@ -205,7 +209,7 @@ impl Job<'_> {
 
     /// Writes and reports the figures of a finished run.
     fn finish(&self, summary: &Summary, times: LoadTimes, base_bytes: f64) -> Result<()> {
-        summary::write(&self.config.output_dir, summary, times, base_bytes, self.device)?;
+        RunSummary::new(summary, times, base_bytes, self.device)?.write(&self.config.output_dir)?;
         report::finished(self.config, summary);
         Ok(())
     }

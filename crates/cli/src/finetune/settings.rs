@@ -3,22 +3,21 @@
 #![expect(clippy::doc_markdown, reason = "the comments on fields are the help text")]
 
 use std::num::NonZeroU32;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use alpaca_data::TokenizeConfig;
+use alpaca_data::{BadRecords, TokenizeConfig};
 use anyhow::{Context, Result};
 use clap::{ArgAction, Args};
-use llama_finetune::DeviceChoice;
+use llama_finetune::{DataConfig, DeviceChoice, QuantizationChoice, Validation};
 use lora::{LoraConfig, TargetModules, VariantName};
 use nn_core::Dtype;
 use qlora_nf4::Quantization;
 use serde::{Deserialize, Serialize};
 use trainer::{LrScheduler, OptimizerKind, TrainConfig};
 
-use crate::compute::Quantize;
 use crate::exit::usage;
 use crate::ranges::check_table;
-use crate::spelling::{NameList, parse_bool, parse_names, parse_optimizer, parse_targets, parse_variant};
+use crate::spelling::{NameList, parse_bool, parse_names, parse_optimizer, parse_variant};
 
 /// A run, fully decided. Names and defaults of the first group are those of `finetune.py` in tloen/alpaca-lora; the second
 /// group it fixes in code; the third is this program's own. Each field is a flag, a key of `run.toml` and a default.
@@ -64,7 +63,7 @@ pub(crate) struct FinetuneConfig {
     #[arg(long)]
     pub(crate) lora_dropout: f64,
     /// Linear layers to adapt: names, `[q_proj,v_proj]`, a regular expression, or all-linear
-    #[arg(long, value_name = "NAMES", value_parser = parse_targets)]
+    #[arg(long, value_name = "NAMES")]
     pub(crate) lora_target_modules: TargetModules,
     /// Compute the loss on the prompt's tokens too
     #[arg(long)]
@@ -107,7 +106,7 @@ pub(crate) struct FinetuneConfig {
     pub(crate) dtype: Dtype,
     /// Quantisation of the base's linear layers
     #[arg(skip)]
-    pub(crate) quantize: Quantize,
+    pub(crate) quantize: QuantizationChoice,
     /// Double quantisation
     #[arg(skip)]
     pub(crate) double_quant: bool,
@@ -206,7 +205,7 @@ impl Default for FinetuneConfig {
             save_total_limit: train.save_total_limit.map(count),
             device: DeviceChoice::Auto,
             dtype: Dtype::Auto,
-            quantize: Quantize::default(),
+            quantize: QuantizationChoice::default(),
             double_quant: false,
             optim: train.optimizer,
             threads: None,
@@ -247,12 +246,6 @@ impl FinetuneConfig {
         if self.base_model.trim().is_empty() {
             return refuse("--base_model is missing: the directory of the base model".to_owned());
         }
-        if self.micro_batch_size == 0 || self.batch_size == 0 {
-            return refuse(format!(
-                "batch_size is {} and micro_batch_size is {}; both have to be at least 1",
-                self.batch_size, self.micro_batch_size
-            ));
-        }
         if !self.batch_size.is_multiple_of(self.micro_batch_size) {
             return refuse(format!(
                 "batch_size {} is not divisible by micro_batch_size {}; gradients are accumulated over whole \
@@ -289,7 +282,7 @@ impl FinetuneConfig {
     /// # Errors
     /// When double quantisation does not go with the scheme.
     pub(crate) fn quantization(&self) -> Result<Option<Quantization>> {
-        self.quantize.with_double_quant(self.double_quant)
+        Ok(self.quantize.with_double_quant(self.double_quant)?)
     }
 
     /// Returns the trainer's settings.
@@ -333,12 +326,20 @@ impl FinetuneConfig {
         }
     }
 
-    /// Returns the settings of tokenising.
-    pub(crate) fn tokenize(&self) -> TokenizeConfig {
-        TokenizeConfig {
-            cutoff_len: self.cutoff_len,
-            train_on_inputs: self.train_on_inputs,
-            add_eos_token: self.add_eos_token,
+    /// Returns the files of records, and the way they become datasets.
+    pub(crate) fn data(&self) -> DataConfig<'_> {
+        let validation = self.val_data_path.as_deref().map(|path| Validation::File(Path::new(path)));
+        DataConfig {
+            data_path: Path::new(&self.data_path),
+            validation: validation.unwrap_or(Validation::HeldOut(self.val_set_size)),
+            seed: self.seed,
+            bad: if self.skip_bad_records { BadRecords::Skip } else { BadRecords::Refuse },
+            tokenize: TokenizeConfig {
+                cutoff_len: self.cutoff_len,
+                train_on_inputs: self.train_on_inputs,
+                add_eos_token: self.add_eos_token,
+            },
+            group_by_length: self.group_by_length.then_some(self.batch_size as usize),
         }
     }
 

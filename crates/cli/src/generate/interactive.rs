@@ -4,10 +4,10 @@ use std::io::{BufRead, IsTerminal};
 
 use anyhow::Result;
 use infer::GenerateConfig;
+use llama_finetune::Prompt;
 
-use super::answer::answer;
 use super::interrupt::Interrupt;
-use super::prompts::Prompt;
+use super::once::{answer, figures};
 use super::source::Loaded;
 use crate::output::print;
 
@@ -39,18 +39,11 @@ pub(crate) fn run(source: &Loaded, sampling: &GenerateConfig) -> Result<()> {
         }
         let text = instruction.trim();
         if !text.is_empty() {
-            let prompt = Prompt::Instruction { instruction: text.to_owned(), input: String::new() };
-            interrupt.begin();
-            let answered = source
-                .text
-                .ids(&prompt)
-                .and_then(|ids| answer(source, ids, sampling, &interrupt, &mut |text| print(text)));
-            interrupt.end();
             // What is wrong with one instruction is no reason to leave.
-            match answered {
+            match answer(source, &Prompt::instruction(text), true, sampling, &interrupt) {
                 Ok(answer) => {
                     print("\n\n");
-                    tracing::info!("{}", answer.figures());
+                    tracing::info!("{}", figures(&answer));
                 }
                 Err(error) => eprintln!("{error:#}\n"),
             }

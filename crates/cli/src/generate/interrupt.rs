@@ -39,10 +39,10 @@ impl Interrupt {
         self.answering.store(true, Ordering::Relaxed);
     }
 
-    /// The answer is there; returns whether it was interrupted.
-    pub(crate) fn end(&self) -> bool {
+    /// The answer is there.
+    pub(crate) fn end(&self) {
         self.answering.store(false, Ordering::Relaxed);
-        self.asked.swap(false, Ordering::Relaxed)
+        self.asked.store(false, Ordering::Relaxed);
     }
 
     /// Checks for the wish to stop.

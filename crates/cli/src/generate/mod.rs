@@ -1,13 +1,11 @@
 //! `generate`: text out of a model, as a web server, for one prompt, in a conversation, or for a file.
 
-mod answer;
 mod args;
 mod file;
 mod interactive;
 mod interrupt;
 mod once;
 mod perplexity;
-mod prompts;
 mod settings;
 mod source;
 mod web;
@@ -26,15 +24,14 @@ use source::Loader;
 /// With what the user can do about it.
 pub fn run(args: GenerateArgs) -> Result<()> {
     let settings = settings::resolve(args)?;
-    let loader =
-        Loader { device: settings.compute.start()?, compute: settings.compute, template: settings.template };
+    let loader = Loader { config: settings.compute.start()?, template: settings.template };
     let mut sources = settings.sources.into_iter();
     let first = sources.next().ok_or_else(|| usage("there is no source"))?;
     if let Mode::Web(web) = settings.mode {
         let specs = std::iter::once(first).chain(sources);
-        return web::run(specs.map(|spec| loader.load(&spec)).collect::<Result<_>>()?, web);
+        return web::run(specs.map(|spec| loader.load(spec)).collect::<Result<_>>()?, web);
     }
-    let source = loader.load(&first)?;
+    let source = loader.load(first)?;
     match settings.mode {
         Mode::Once { prompt, stream } => once::run(&source, &prompt, stream, &settings.sampling),
         Mode::Interactive => interactive::run(&source, &settings.sampling),

@@ -7,11 +7,11 @@ use std::time::Duration;
 use alpaca_data::PromptTemplate;
 use anyhow::Result;
 use infer::{GenerateConfig, SamplingConfig};
+use llama_finetune::Prompt;
 use nn_core::Dtype;
 use serve::{Limits, PageDefaults, ServeConfig};
 
 use super::args::{Compat, GenerateArgs};
-use super::prompts::Prompt;
 use crate::compute::Compute;
 use crate::exit::usage;
 
@@ -131,7 +131,7 @@ fn mode(args: &GenerateArgs) -> Result<Mode> {
         return Err(usage("out is where the answers to --file go; give --file too"));
     }
     if let Some(text) = &args.prompt {
-        return Ok(Mode::Once { prompt: Prompt::Raw(text.clone()), stream: args.stream_output });
+        return Ok(Mode::Once { prompt: Prompt::text(text), stream: args.stream_output });
     }
     if let Some(instruction) = &args.instruction {
         let (instruction, input) = (instruction.clone(), args.input.clone().unwrap_or_default());
@@ -145,9 +145,6 @@ fn mode(args: &GenerateArgs) -> Result<Mode> {
     }
     if let Some(input) = args.file.clone() {
         let output = args.out.clone().ok_or_else(|| usage("file needs --out, where its answers go"))?;
-        if args.batch_size == 0 {
-            return Err(usage("batch_size is 0; it has to be at least 1"));
-        }
         return Ok(Mode::File { input, output, rows: args.batch_size });
     }
     if let Some(path) = &args.perplexity {
@@ -188,15 +185,6 @@ fn sampling(args: &GenerateArgs) -> Result<GenerateConfig> {
 }
 
 fn web(args: &GenerateArgs) -> Result<ServeConfig> {
-    let bounds = [
-        ("max_rows", args.max_rows),
-        ("max_prompt_tokens", args.max_prompt_tokens),
-        ("max_answer_tokens", args.max_answer_tokens),
-        ("queue_len", args.queue_len),
-    ];
-    if let Some((name, _)) = bounds.into_iter().find(|&(_, value)| value == 0) {
-        return Err(usage(format!("{name} is 0; it has to be at least 1")));
-    }
     let compat = args.compat == Some(Compat::AlpacaLora);
     Ok(ServeConfig {
         address: address(&args.server_name, args.server_port)?,

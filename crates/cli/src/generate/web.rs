@@ -1,23 +1,24 @@
 //! The server.
 
+use std::sync::Arc;
+
 use alpaca_data::Templates;
 use anyhow::Result;
-use llama_model::Llama;
+use checkpoint::free_host_bytes;
+use infer::{BoxError, TokenText};
+use llama_finetune::{TextModel, free_gpu_bytes, kv_cache_bytes, rows_that_fit};
+use llama_tokenizer::LlamaTokenizer;
 use nn_core::CausalLm;
-use serve::{Limits, ServeConfig, Server, Source};
+use serve::{Limits, ServeConfig, Server, Source, SourceText};
 
 use super::source::Loaded;
 use crate::exit::usage;
-use checkpoint::free_host_bytes;
-use llama_finetune::free_gpu_bytes;
-
-/// Part of the free memory that keys and values may take.
-const CACHE_PART: f64 = 0.6;
+use crate::output::bytes;
 
 /// Serves until Ctrl-C.
 pub(crate) fn run(sources: Vec<Loaded>, mut config: ServeConfig) -> Result<()> {
     for source in &sources {
-        tracing::info!("source `{}`: {}", source.name, source.description);
+        tracing::info!("source `{}`: {}", source.name, source.model.description);
     }
     fit_rows(&sources, &mut config.limits);
     let open = !config.address.ip().is_loopback() && config.api_key.is_none();
@@ -48,50 +49,73 @@ pub(crate) fn run(sources: Vec<Loaded>, mut config: ServeConfig) -> Result<()> {
 /// Lowers `limits.rows` to what the free memory holds: the keys and values of all rows are allocated when the first request
 /// comes, and must not be what ends the server.
 fn fit_rows(sources: &[Loaded], limits: &mut Limits) {
-    let row_bytes: f64 = sources.iter().map(|source| row_bytes(&source.model, limits) as f64).sum();
-    let cuda = sources.iter().any(|source| source.model.device().is_cuda());
+    let models = || sources.iter().map(|source| &source.model.model);
+    let longest = limits.prompt_tokens + limits.new_tokens;
+    let row_bytes: f64 = models()
+        .map(|model| kv_cache_bytes(model.config(), model.kind(), model.max_len().min(longest)))
+        .sum();
+    let cuda = models().any(|model| model.device().is_cuda());
     let free = if cuda { free_gpu_bytes() } else { free_host_bytes().map(|bytes| bytes as f64) };
     let Some(free) = free else { return };
     let rows = rows_that_fit(row_bytes, free).min(limits.rows);
     if rows < limits.rows {
-        let gib = |bytes: f64| bytes / f64::from(1 << 30);
         tracing::warn!(
-            "max_rows is {rows}, not {}: {:.1} GiB are free, and the keys and values of a row take {:.2} GiB \
+            "max_rows is {rows}, not {}: {} are free, and the keys and values of a row take {} \
              (lower max_prompt_tokens or max_answer_tokens for more rows)",
             limits.rows,
-            gib(free),
-            gib(row_bytes)
+            bytes(free),
+            bytes(row_bytes)
         );
         limits.rows = rows;
     }
 }
 
-fn rows_that_fit(row_bytes: f64, free: f64) -> usize {
-    (CACHE_PART * free / row_bytes.max(1.0)).max(1.0) as usize
-}
-
-/// Bytes of the keys and values of one row at its longest.
-fn row_bytes(model: &Llama, limits: &Limits) -> usize {
-    let config = model.config();
-    let capacity = model.max_len().min(limits.prompt_tokens + limits.new_tokens);
-    let token = 2 * config.num_hidden_layers * (config.num_key_value_heads * config.head_dim) as usize;
-    token * capacity * model.kind().elt_size_in_bytes()
-}
-
 fn served(source: Loaded) -> Source {
-    let Loaded { name, description, model, text, eos_ids, chat } = source;
-    let templates = Templates { prompt: text.template.clone(), chat };
-    Source { name, description, model: Box::new(model), text, templates, eos_ids }
+    let Loaded { name, model } = source;
+    let TextModel { model, tokenizer, template, chat, eos_ids, description } = model;
+    let templates = Templates { prompt: template, chat };
+    Source {
+        name,
+        description,
+        model: Box::new(model),
+        text: Arc::new(Text::new(tokenizer)),
+        templates,
+        eos_ids,
+    }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+/// A tokenizer as the server needs it.
+struct Text {
+    tokenizer: LlamaTokenizer,
+    max_token_bytes: usize,
+}
 
-    #[test]
-    fn as_many_rows_as_memory_holds_and_never_none() {
-        let gib = f64::from(1 << 30);
-        assert_eq!(rows_that_fit(gib, 10.0 * gib), 6);
-        assert_eq!(rows_that_fit(100.0 * gib, gib), 1);
+impl Text {
+    fn new(tokenizer: LlamaTokenizer) -> Self {
+        // The most bytes of text that a token stands for: a normaliser may join three characters in one, so four times
+        // those of the longest token.
+        let ids = 0..tokenizer.vocab_size() as i64;
+        let longest = ids.filter_map(|id| tokenizer.token(id)).map(|token| token.len()).max().unwrap_or(1);
+        Self { tokenizer, max_token_bytes: 4 * longest }
+    }
+}
+
+impl TokenText for Text {
+    fn decode(&self, ids: &[i64]) -> Result<String, BoxError> {
+        Ok(self.tokenizer.decode(ids, true)?)
+    }
+}
+
+impl SourceText for Text {
+    fn encode(&self, text: &str, add_bos: bool) -> Result<Vec<i64>, BoxError> {
+        Ok(self.tokenizer.encode(text, add_bos)?)
+    }
+
+    fn decode_all(&self, ids: &[i64]) -> Result<String, BoxError> {
+        Ok(self.tokenizer.decode(ids, false)?)
+    }
+
+    fn max_token_bytes(&self) -> usize {
+        self.max_token_bytes
     }
 }

@@ -4,12 +4,13 @@
 
 use std::path::PathBuf;
 
-use checkpoint::{FORMATS, Format};
+use checkpoint::{AdapterDir, FORMATS, Format, MergeConfig, Precision};
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use clap::{Parser, ValueEnum};
+use llama_finetune::QuantizationChoice;
 use qlora_nf4::Quantization;
 
-use crate::compute::{Quantize, UnknownSettingsArgs};
+use crate::compute::UnknownSettingsArgs;
 use crate::spelling::parse_bool;
 
 /// A base model and its adapters into weights that other tools load: a Hugging Face directory, Meta's state dict, or a
@@ -34,10 +35,10 @@ pub struct MergeArgs {
     pub(crate) format: &'static dyn Format,
     /// Precision: auto (the base's), float32, bfloat16, float16, and q8_0 for GGUF
     #[arg(long, default_value = "auto")]
-    pub(crate) dtype: String,
+    pub(crate) dtype: Precision,
     /// The most bytes of one file of format hf, such as 5GB or 500MB
-    #[arg(long = "max_shard_size", value_name = "SIZE", default_value = "5GB")]
-    pub(crate) max_shard_size: String,
+    #[arg(long = "max_shard_size", value_name = "SIZE", default_value = "5GB", value_parser = MergeConfig::parse_shard_size)]
+    pub(crate) max_shard_size: u64,
     /// Model-parallel files of format state-dict
     #[arg(long, value_name = "N", default_value_t = 1)]
     pub(crate) shards: usize,
@@ -47,7 +48,7 @@ pub struct MergeArgs {
 
     /// An adapter and how much of it; may be repeated, and takes the place of --lora_weights
     #[arg(long, value_name = "DIR[:WEIGHT]", help_heading = "Several adapters")]
-    pub(crate) adapter: Vec<String>,
+    pub(crate) adapter: Vec<AdapterDir>,
     /// Combination of several adapters, as PEFT's add_weighted_adapter: cat is the weighted sum of what each adds; linear sums
     /// their factors
     #[arg(long, value_name = "NAME", default_value = "cat", help_heading = "Several adapters")]
@@ -83,7 +84,7 @@ pub struct MergeArgs {
             Quantization::names()
         )
     )]
-    pub(crate) quantize: Quantize,
+    pub(crate) quantize: QuantizationChoice,
     /// The scales of 4-bit blocks are quantised too, in what --base_precision and --quantize name
     #[arg(long = "double_quant", value_name = "BOOL", num_args = 0..=1, default_missing_value = "true", default_value = "false", value_parser = parse_bool, help_heading = "Quantised bases")]
     pub(crate) double_quant: bool,

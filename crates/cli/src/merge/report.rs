@@ -1,75 +1,10 @@
-//! The report of a merge, as a file and as a table.
+//! A merge as a table.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
-use std::path::Path;
 
 use ::merge::{Proof, TargetProof};
-use anyhow::{Context, Result};
-use checkpoint::{MergePlan, MergedFiles};
 use llama_finetune::Verification;
-use qlora_nf4::Quantization;
-use serde::Serialize;
-use serde_json::{Value, json};
-
-use super::settings::Settings;
-
-/// The file in the output directory.
-pub(crate) const FILE: &str = "merge_report.json";
-
-/// Makes the contents of `merge_report.json`.
-pub(crate) fn to_json(
-    settings: &Settings,
-    plan: &MergePlan<'_>,
-    written: &MergedFiles,
-    verification: Option<&Verification>,
-) -> Result<String> {
-    let (merge, proof) = (plan.settings(), written.proof());
-    let adapters: Vec<Value> = settings
-        .adapters
-        .iter()
-        .map(|adapter| json!({"dir": adapter.dir.display().to_string(), "weight": adapter.weight}))
-        .collect();
-    let targets = proof.targets.iter().map(|target| {
-        let mut value = serde_json::to_value(target)?;
-        value["fraction_changed"] = target.fraction_changed().into();
-        Ok(value)
-    });
-    let report = json!({
-        "base_model": settings.base_model,
-        "adapters": adapters,
-        "combination": merge.combination.name(),
-        "scale": merge.scale,
-        "dtype": plan.dtype(),
-        "base_quantization": merge.base_quantization.map(Quantization::describe),
-        "quantization": merge.quantization.map(Quantization::describe),
-        "files": sizes(written.path())?,
-        "added_tokens": plan.added_tokens(),
-        "tensors_left_out": plan.left_out(),
-        "tensors_unchanged": proof.untouched,
-        "targets": targets.collect::<Result<Vec<_>>>()?,
-        "verification": verification.map(serde_json::to_value).transpose()?,
-    });
-    Ok(serde_json::to_string_pretty(&report)?)
-}
-
-#[derive(Serialize)]
-struct FileSize {
-    name: String,
-    bytes: u64,
-}
-
-/// Lists every file of the output and its size, by name.
-fn sizes(dir: &Path) -> Result<Vec<FileSize>> {
-    let mut files = Vec::new();
-    for entry in std::fs::read_dir(dir).with_context(|| format!("cannot read `{}`", dir.display()))? {
-        let entry = entry?;
-        let name = entry.file_name().to_string_lossy().into_owned();
-        files.push(FileSize { name, bytes: entry.metadata()?.len() });
-    }
-    files.sort_by(|a, b| a.name.cmp(&b.name));
-    Ok(files)
-}
 
 /// Makes a table of the targets by the last part of their name, a line each.
 pub(crate) fn table(proof: &Proof) -> String {

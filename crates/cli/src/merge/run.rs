@@ -4,8 +4,7 @@ use std::time::Instant;
 
 use anyhow::Result;
 use checkpoint::{Base, MergePlan};
-use llama_finetune::{set_threads, verify_merge};
-use weights::atomic_write;
+use llama_finetune::{set_threads, verify_merge, write_merge_report};
 
 use super::args::MergeArgs;
 use super::report;
@@ -36,8 +35,7 @@ pub fn run(args: MergeArgs) -> Result<()> {
     } else {
         None
     };
-    let text = report::to_json(&settings, &plan, &written, verification.as_ref())?;
-    atomic_write(&written.path().join(report::FILE), |file| writeln!(file, "{text}"))?;
+    write_merge_report(&plan, &settings.adapters, &written, verification.as_ref())?;
     written.commit()?;
     tracing::info!("written in {:.1} s", started.elapsed().as_secs_f64());
     print(&format!("{}\n", settings.output_dir.display()));

@@ -1,15 +1,14 @@
 //! From flags to what is to be done.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use ::merge::Combination;
 use anyhow::Result;
-use checkpoint::{AdapterDir, MergeConfig, Precision};
-use nn_core::Dtype;
+use checkpoint::{AdapterDir, MergeConfig};
+use llama_finetune::QuantizationChoice;
 use qlora_nf4::Quantization;
 
 use super::args::{BasePrecision, CombinationArg, MergeArgs};
-use crate::compute::Quantize;
 use crate::exit::usage;
 
 /// Settings of one run of the program.
@@ -58,7 +57,7 @@ pub(crate) fn resolve(args: MergeArgs) -> Result<Settings> {
     if !lora_weights.is_empty() && !adapter.is_empty() {
         return Err(usage("lora_weights and adapter are two ways to say the same; give one of them"));
     }
-    let mut adapters = adapter.iter().map(|text| parse_adapter(text)).collect::<Result<Vec<_>>>()?;
+    let mut adapters = adapter;
     if !lora_weights.is_empty() {
         adapters.push(AdapterDir::new(lora_weights));
     }
@@ -69,8 +68,8 @@ pub(crate) fn resolve(args: MergeArgs) -> Result<Settings> {
         quantizations(base_precision, quantize, double_quant, !adapters.is_empty())?;
     let merge = MergeConfig {
         format,
-        precision: parse_precision(&dtype)?,
-        max_shard_bytes: parse_size(&max_shard_size)?,
+        precision: dtype,
+        max_shard_bytes: max_shard_size,
         shards,
         combination: match combination {
             CombinationArg::Cat => Combination::Cat,
@@ -89,7 +88,7 @@ pub(crate) fn resolve(args: MergeArgs) -> Result<Settings> {
 /// Returns the quantisation that the base goes through, and that of the output.
 fn quantizations(
     base_precision: BasePrecision,
-    quantize: Quantize,
+    quantize: QuantizationChoice,
     double_quant: bool,
     adapted: bool,
 ) -> Result<(Option<Quantization>, Option<Quantization>)> {
@@ -105,50 +104,8 @@ fn quantizations(
         return Err(usage("double_quant needs --base_precision nf4, or --quantize nf4 or fp4"));
     }
     let quantization = quantize.with_double_quant(nested)?;
-    let base = if nf4_base { Quantize::nf4().with_double_quant(double_quant)? } else { None };
+    let base = if nf4_base { QuantizationChoice::nf4().with_double_quant(double_quant)? } else { None };
     Ok((base, quantization))
-}
-
-fn parse_precision(text: &str) -> Result<Precision> {
-    match text.to_ascii_lowercase().as_str() {
-        "q8_0" => Ok(Precision::Q8_0),
-        name => Ok(name.parse::<Dtype>()?.into()),
-    }
-}
-
-/// `DIR` or `DIR:WEIGHT`; a `:` that belongs to an existing path is part of it.
-fn parse_adapter(text: &str) -> Result<AdapterDir> {
-    let weighted = text.rsplit_once(':').filter(|_| !Path::new(text).exists());
-    let Some((dir, weight)) = weighted else { return Ok(AdapterDir::new(text)) };
-    let parsed: Option<f64> = weight.parse().ok().filter(|weight: &f64| weight.is_finite() && *weight != 0.0);
-    let weight = parsed.ok_or_else(|| {
-        usage(format!("adapter is `{text}`; expected DIR or DIR:WEIGHT, such as lora-alpaca:0.7"))
-    })?;
-    Ok(AdapterDir { dir: dir.into(), weight })
-}
-
-/// `5GB`, `500MB` (powers of ten, as transformers has it), `2GiB`, or bytes.
-fn parse_size(text: &str) -> Result<u64> {
-    let trimmed = text.trim();
-    let digits = trimmed.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(trimmed.len());
-    let (number, unit) = trimmed.split_at(digits);
-    let factor = match unit.trim().to_ascii_uppercase().as_str() {
-        "" | "B" => 1.0,
-        "KB" => 1e3,
-        "MB" => 1e6,
-        "GB" => 1e9,
-        "TB" => 1e12,
-        "KIB" => 1024.0,
-        "MIB" => 1024.0 * 1024.0,
-        "GIB" => 1024.0 * 1024.0 * 1024.0,
-        _ => f64::NAN,
-    };
-    let bytes = number.parse::<f64>().unwrap_or(f64::NAN) * factor;
-    if bytes >= 1.0 {
-        Ok(bytes as u64)
-    } else {
-        Err(usage(format!("max_shard_size is `{text}`; expected a size such as 5GB, 500MB or 2GiB")))
-    }
 }
 
 #[cfg(test)]
@@ -160,27 +117,6 @@ mod tests {
     fn resolved(args: &[&str]) -> Result<Settings> {
         let own = ["merge", "--base_model", "m", "--output_dir", "out"];
         resolve(MergeArgs::try_parse_from(own.iter().chain(args))?)
-    }
-
-    #[test]
-    fn sizes_are_read_in_every_unit() {
-        for (text, bytes) in
-            [("5GB", 5_000_000_000), ("500MB", 500_000_000), ("2GiB", 2 << 30), ("1.5kb", 1500), ("77", 77)]
-        {
-            assert_eq!(parse_size(text).unwrap(), bytes, "{text}");
-        }
-        for text in ["", "GB", "5 apples", "0", "-1GB", "1.2.3MB"] {
-            assert!(parse_size(text).unwrap_err().to_string().contains("max_shard_size"), "{text}");
-        }
-    }
-
-    #[test]
-    fn an_adapter_takes_a_weight_after_a_colon() {
-        let spec = |text: &str| parse_adapter(text).unwrap();
-        assert_eq!(spec("a:0.7"), AdapterDir { dir: "a".into(), weight: 0.7 });
-        assert_eq!(spec("c:/a:-1"), AdapterDir { dir: "c:/a".into(), weight: -1.0 });
-        assert_eq!(spec("a"), AdapterDir { dir: "a".into(), weight: 1.0 });
-        assert!(parse_adapter("a:much").unwrap_err().to_string().contains("DIR:WEIGHT"));
     }
 
     #[test]

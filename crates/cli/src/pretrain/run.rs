@@ -27,7 +27,7 @@ pub fn run(args: PretrainArgs) -> Result<()> {
     set_threads(args.threads)?;
     let device = args.device.start()?;
     let kind = config.dtype.kind().unwrap_or(Kind::Float);
-    let tokenizer = args.tokenizer.as_deref().map(open_tokenizer).transpose()?;
+    let tokenizer = args.tokenizer.as_deref().map(LlamaTokenizer::open).transpose()?;
     let shape = fresh_config(&config.preset, tokenizer.as_ref())?;
     if args.init_only {
         write_random_model(&shape, config.train.seed, kind, &args.output_dir)?;
@@ -41,19 +41,10 @@ pub fn run(args: PretrainArgs) -> Result<()> {
         model.export(&args.output_dir, kind)?;
     }
     if let Some(path) = &args.tokenizer {
-        copy_tokenizer_files(folder(path), &args.output_dir)?;
+        copy_tokenizer_files(path, &args.output_dir)?;
     }
     print(&format!("{}\n", args.output_dir.display()));
     Ok(())
-}
-
-fn open_tokenizer(path: &Path) -> Result<LlamaTokenizer> {
-    Ok(if path.is_dir() { LlamaTokenizer::from_dir(path)? } else { LlamaTokenizer::from_file(path)? })
-}
-
-/// Returns the directory of a tokenizer's files.
-fn folder(path: &Path) -> &Path {
-    if path.is_dir() { path } else { path.parent().unwrap_or(Path::new(".")) }
 }
 
 /// Trains a model of random weights to the end.

@@ -1,26 +1,8 @@
-//! The extracted layers as a table and as JSON.
+//! The extracted layers as a table.
 
 use std::fmt::Write;
 
 use ::merge::Extracted;
-use anyhow::Result;
-use llama_finetune::ExtractedAdapter;
-use serde_json::json;
-
-/// The file in the output directory.
-pub(crate) const FILE: &str = "unmerge_report.json";
-
-/// Returns the contents of `unmerge_report.json`.
-pub(crate) fn to_json(adapter: &ExtractedAdapter) -> Result<String> {
-    let lines = adapter.layers.iter().map(|found| {
-        json!({"name": found.layer.path.as_str(), "delta_norm": found.delta_norm, "residual_norm": found.residual_norm})
-    });
-    let report = json!({
-        "targets": lines.collect::<Vec<_>>(),
-        "changed_elsewhere": adapter.changed_elsewhere,
-    });
-    Ok(serde_json::to_string_pretty(&report)?)
-}
 
 /// Returns a line for each layer, and one for all together.
 pub(crate) fn table(found: &[Extracted]) -> String {

@@ -3,7 +3,7 @@
 use anyhow::Result;
 use checkpoint::Base;
 use llama_finetune::{ExtractedAdapter, set_threads};
-use weights::{AtomicDir, atomic_write};
+use weights::AtomicDir;
 
 use super::args::UnmergeArgs;
 use super::report;
@@ -27,12 +27,6 @@ pub fn run(args: UnmergeArgs) -> Result<()> {
     if output_dir.exists() {
         return Err(usage(format!("output_dir `{}` exists already", output_dir.display())));
     }
-    if lora_r < 1 {
-        return Err(usage(format!("lora_r is {lora_r}; it has to be at least 1")));
-    }
-    if !lora_alpha.is_finite() || lora_alpha <= 0.0 {
-        return Err(usage(format!("lora_alpha is {lora_alpha}; it has to be more than 0")));
-    }
     set_threads(threads)?;
     let open = |name: &str| Base::open_with(name, unknown_settings.stance());
     let (base, merged) = (open(&base_name)?, open(&merged_name)?);
@@ -42,8 +36,6 @@ pub fn run(args: UnmergeArgs) -> Result<()> {
     }
     let dir = AtomicDir::create(&output_dir)?;
     adapter.save(dir.path())?;
-    let text = report::to_json(&adapter)?;
-    atomic_write(&dir.path().join(report::FILE), |file| file.write_all(text.as_bytes()))?;
     dir.commit()?;
     print(&report::table(&adapter.layers));
     print(&format!("{}\n", output_dir.display()));

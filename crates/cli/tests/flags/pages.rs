@@ -2,29 +2,16 @@
 
 use std::path::Path;
 
-use clap::{Command, CommandFactory, Parser};
+use clap::{CommandFactory, Parser};
 use xtask::flag_page::{compare, page};
 
-use crate::{compare as comparing, evaluate, finetune, generate, merge, pretrain, unmerge};
+use crate::programs;
 
 fn introduction(guide: Option<&str>) -> String {
     let guide = guide.map(|guide| format!("The guide is [{guide}](../{guide}). ")).unwrap_or_default();
     format!(
         "{guide}`--help` and `--version` print and end. A value in `[ ]` may be left out: the flag alone means `true`."
     )
-}
-
-/// Every program's flags, and its guide.
-pub(crate) fn programs() -> [(Command, Option<&'static str>); 7] {
-    [
-        (finetune::FinetuneArgs::command(), Some("finetune.md")),
-        (generate::GenerateArgs::command(), Some("generate.md")),
-        (merge::MergeArgs::command(), Some("merge.md")),
-        (unmerge::UnmergeArgs::command(), Some("merge.md")),
-        (evaluate::EvaluateArgs::command(), None),
-        (comparing::CompareArgs::command(), None),
-        (pretrain::PretrainArgs::command(), None),
-    ]
 }
 
 #[test]

@@ -1,0 +1,177 @@
+//! A model that answers: weights, tokenizer and templates, loaded together.
+
+use std::ops::ControlFlow;
+use std::path::Path;
+use std::time::Instant;
+
+use alpaca_data::{ChatTemplate, PromptTemplate};
+use checkpoint::Base;
+use infer::{BatchEvent, Batcher, FinishReason, GenerateConfig, Generation, InferError, Request};
+use llama_model::Llama;
+use llama_tokenizer::LlamaTokenizer;
+use nn_core::{CausalLm, Dtype, UnknownSettings};
+use qlora_nf4::Quantization;
+use tch::Device;
+
+use crate::lora_model::with_adapter;
+use crate::text::Decoder;
+use crate::{FinetuneError, Prompt};
+
+/// Device, precision and quantisation to load a model with.
+#[derive(Debug, Clone, Copy)]
+pub struct LoadConfig {
+    /// Device that computes.
+    pub device: Device,
+    /// Precision of the weights and of the computation.
+    pub dtype: Dtype,
+    /// Quantisation of the linear layers.
+    pub quantization: Option<Quantization>,
+    /// Stance on keys of a configuration that are unknown here.
+    pub unknown_settings: UnknownSettings,
+}
+
+impl LoadConfig {
+    /// Loads a base, with the adapter in the directory `adapter` if one is given.
+    ///
+    /// # Errors
+    /// [`FinetuneError::Checkpoint`] and [`FinetuneError::Adapter`] when either cannot be read.
+    pub fn load(&self, base: &Base, adapter: Option<&Path>) -> Result<Llama, FinetuneError> {
+        let model = base.load_quantized(self.device, self.dtype, self.quantization)?;
+        with_adapter(model, adapter, self.unknown_settings)
+    }
+}
+
+/// A model that answers, with its tokenizer and templates.
+#[derive(Debug)]
+pub struct TextModel {
+    /// The model, adapter included.
+    pub model: Llama,
+    /// Its tokenizer.
+    pub tokenizer: LlamaTokenizer,
+    /// Template of instructions.
+    pub template: PromptTemplate,
+    /// Template of chats, where the base has one.
+    pub chat: Option<ChatTemplate>,
+    /// Tokens that end an answer.
+    pub eos_ids: Vec<i64>,
+    /// Base, adapter and precision in a line.
+    pub description: String,
+}
+
+/// An answer and the time it took.
+#[derive(Debug, Clone)]
+pub struct Answer {
+    /// Tokens, text and why it ended.
+    pub generation: Generation,
+    /// Tokens of the prompt.
+    pub prompt_tokens: usize,
+    /// Seconds until the first token.
+    pub first_token_s: f64,
+    /// Seconds until the last one.
+    pub seconds: f64,
+}
+
+impl TextModel {
+    /// Opens the model `base_model` as [`Base::open`] does, and loads it with the adapter in `adapter`, if one is given.
+    ///
+    /// # Errors
+    /// [`FinetuneError`] when a file cannot be read. A chat template that is not valid is warned of.
+    pub fn open(
+        base_model: &str,
+        adapter: Option<&Path>,
+        template: PromptTemplate,
+        config: &LoadConfig,
+    ) -> Result<Self, FinetuneError> {
+        let base = Base::open_with(base_model, config.unknown_settings)?;
+        let tokenizer = base.tokenizer()?;
+        let chat = chat_template(&base, &tokenizer)?;
+        // Whoever asks for a chat hears of it; all else works.
+        if let Some(error) = chat.as_ref().and_then(|template| template.check().err()) {
+            tracing::warn!("the model `{}` refuses chats: {error}", base.dir.display());
+        }
+        let model = config.load(&base, adapter)?;
+        let kind = Dtype::name_of(model.kind());
+        let precision = match config.quantization.or(base.stored_quantization()?) {
+            Some(quantization) => format!("{}, {kind}", quantization.describe()),
+            None => kind.to_owned(),
+        };
+        let description = match adapter {
+            Some(dir) => format!("{base_model} + {} ({precision})", dir.display()),
+            None => format!("{base_model} ({precision})"),
+        };
+        let eos_ids = base.eos_ids(&tokenizer);
+        Ok(Self { model, tokenizer, template, chat, eos_ids, description })
+    }
+
+    /// Tokenises a prompt.
+    ///
+    /// # Errors
+    /// [`FinetuneError::Tokenizer`] when the tokenizer refuses the text.
+    pub fn encode(&self, prompt: &Prompt) -> Result<Vec<i64>, FinetuneError> {
+        Ok(match prompt {
+            Prompt::Text { prompt } => self.tokenizer.encode(prompt, true)?,
+            Prompt::Instruction { instruction, input } => {
+                self.tokenizer.encode(&self.template.prompt(instruction, Some(input)), true)?
+            }
+        })
+    }
+
+    /// Answers one prompt; the model's own end tokens end it. `on_token` gets what each token adds to the text, perhaps
+    /// nothing; when it breaks, the answer ends as [`FinishReason::Cancelled`].
+    ///
+    /// # Errors
+    /// [`FinetuneError::Infer`] when a setting is out of range, the prompt has no room, or the model fails.
+    pub fn answer(
+        &self,
+        prompt: &Prompt,
+        config: &GenerateConfig,
+        on_token: &mut dyn FnMut(&str) -> ControlFlow<()>,
+    ) -> Result<Answer, FinetuneError> {
+        let begun = Instant::now();
+        let config = self.with_eos_ids(config);
+        let prompt = self.encode(prompt)?;
+        let (prompt_tokens, longest) = (prompt.len(), self.model.max_len());
+        if prompt_tokens >= longest {
+            return Err(InferError::PromptTooLong { tokens: prompt_tokens, capacity: longest }.into());
+        }
+        let capacity = longest.min(prompt_tokens + config.max_new_tokens);
+        let decoder = Decoder(&self.tokenizer);
+        let mut batcher = Batcher::new(&self.model, &decoder, config.sampling.num_beams, capacity)?;
+        let id = batcher.add(Request { prompt, config })?;
+        let mut first_token_s = None;
+        let mut generation =
+            Generation { ids: Vec::new(), text: String::new(), finish: FinishReason::Cancelled };
+        while !batcher.is_idle() {
+            for event in batcher.step() {
+                match event {
+                    BatchEvent::Token { text, .. } => {
+                        first_token_s.get_or_insert_with(|| begun.elapsed().as_secs_f64());
+                        if on_token(&text).is_break()
+                            && let Some(cancelled) = batcher.cancel(id)
+                        {
+                            generation = cancelled;
+                        }
+                    }
+                    BatchEvent::Finished { generation: finished, .. } => generation = finished,
+                    BatchEvent::Failed { error, .. } => return Err(error.into()),
+                }
+            }
+        }
+        let first_token_s = first_token_s.unwrap_or_default();
+        Ok(Answer { generation, prompt_tokens, first_token_s, seconds: begun.elapsed().as_secs_f64() })
+    }
+
+    /// Adds the model's end tokens to settings.
+    pub(crate) fn with_eos_ids(&self, config: &GenerateConfig) -> GenerateConfig {
+        GenerateConfig { eos_ids: self.eos_ids.clone(), ..config.clone() }
+    }
+}
+
+/// Reads the chat template of a base, if it has one. One that is not valid Jinja fails when it is checked or used.
+///
+/// # Errors
+/// [`FinetuneError::Checkpoint`] when the file that should hold it cannot be read.
+pub fn chat_template(base: &Base, tokenizer: &LlamaTokenizer) -> Result<Option<ChatTemplate>, FinetuneError> {
+    let tokens = base.chat_tokens(tokenizer);
+    Ok(base.chat_template()?.map(|source| ChatTemplate::new(source, "", "").with_tokens(&tokens)))
+}

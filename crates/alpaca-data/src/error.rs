@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use llama_tokenizer::TokenizerError;
 
-use crate::BadRecord;
+use crate::{BadRecord, Foreign};
 
 /// Error of this crate.
 #[derive(Debug, thiserror::Error)]
@@ -26,6 +26,22 @@ pub enum DataError {
         path: PathBuf,
         /// Offset of the first wrong byte.
         offset: usize,
+    },
+    /// The file is of another kind.
+    #[error("`{path}` is {found}")]
+    Foreign {
+        /// File that was read.
+        path: PathBuf,
+        /// Its kind, and the way to its records.
+        found: Foreign,
+    },
+    /// The file is JSON, but not an array of records.
+    #[error("`{path}` is {what}")]
+    NotAnArray {
+        /// File that was read.
+        path: PathBuf,
+        /// Its contents, and the expected ones.
+        what: String,
     },
     /// The file is not JSON of the expected form.
     #[error("`{path}` is not a JSON array of records, nor one JSON record a line")]
@@ -55,12 +71,27 @@ pub enum DataError {
         skipped: usize,
     },
     /// A record cannot be used.
-    #[error("`{path}`: {record}; correct it, or leave bad records out with --skip_bad_records")]
+    #[error("`{path}`: {record}")]
     Record {
         /// File that was read.
         path: PathBuf,
         /// Its position and the reason.
         record: BadRecord,
+    },
+    /// A record fills a column that its format does not read.
+    #[error(
+        "`{path}`: record {index} (line {line}) fills the column `{column}`, which has no place in the prompt: what it says \
+         would be lost"
+    )]
+    Column {
+        /// File that was read.
+        path: PathBuf,
+        /// Index of the record in the file, from 0.
+        index: usize,
+        /// Line it starts on, from 1.
+        line: usize,
+        /// The first column of this kind.
+        column: &'static str,
     },
     /// A prompt template is neither built in nor a file.
     #[error("prompt template `{name}` is not built in ({}) and not a file", built_in.join(", "))]
@@ -118,10 +149,7 @@ pub enum DataError {
         least: usize,
     },
     /// No record has a label.
-    #[error(
-        "none of {records} records has an answer token within cutoff_len {cutoff_len}; raise --cutoff_len or train on \
-         inputs"
-    )]
+    #[error("none of {records} records has an answer token within cutoff_len {cutoff_len}")]
     NoLabels {
         /// Number of records.
         records: usize,
@@ -137,4 +165,11 @@ pub enum DataError {
         #[source]
         source: TokenizerError,
     },
+}
+
+impl DataError {
+    /// Tells whether what the caller gave is wrong: all but a text that the tokenizer refuses.
+    pub fn is_usage(&self) -> bool {
+        !matches!(self, Self::Tokenize { .. })
+    }
 }

@@ -8,10 +8,13 @@
 
 mod bad_record;
 mod chat_template;
+mod columns;
 mod conversation;
 mod error;
 mod example;
+mod foreign;
 mod formats;
+mod items;
 mod json;
 mod message;
 mod order;
@@ -24,14 +27,16 @@ mod training_text;
 
 pub use bad_record::BadRecord;
 pub use chat_template::ChatTemplate;
+pub use columns::IgnoredColumns;
 pub use conversation::Templates;
 pub use error::DataError;
 pub use example::Example;
+pub use foreign::Foreign;
 pub use formats::Record;
 pub use message::Message;
 pub use order::{GroupedByLength, Split, split};
 pub use pack::pack_documents;
 pub use prompt_template::PromptTemplate;
-pub use records::{BadRecords, Records, load_kinds, load_records, load_training_texts};
+pub use records::{BadRecords, ReadConfig, Records, load_kinds, load_records, load_training_texts};
 pub use tokenize::{TokenizeConfig, TokenizeReport, tokenize, tokenize_records};
 pub use training_text::TrainingText;

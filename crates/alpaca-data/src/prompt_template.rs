@@ -6,17 +6,13 @@ use serde::Deserialize;
 
 use crate::DataError;
 
-/// Names of the built-in templates. Their wording is part of the format: adapters were trained with it.
-const BUILT_IN_TEMPLATES: [&str; 3] = ["alpaca", "alpaca_legacy", "alpaca_short"];
-
-fn built_in(name: &str) -> Option<&'static str> {
-    match name {
-        "alpaca" => Some(include_str!("../templates/alpaca.json")),
-        "alpaca_legacy" => Some(include_str!("../templates/alpaca_legacy.json")),
-        "alpaca_short" => Some(include_str!("../templates/alpaca_short.json")),
-        _ => None,
-    }
-}
+/// Built-in templates by name. Their wording is part of the format: adapters were trained with it.
+const BUILT_IN: [(&str, &str); 4] = [
+    ("alpaca", include_str!("../templates/alpaca.json")),
+    ("alpaca_legacy", include_str!("../templates/alpaca_legacy.json")),
+    ("alpaca_short", include_str!("../templates/alpaca_short.json")),
+    ("vigogne", include_str!("../templates/vigogne.json")),
+];
 
 /// Prompt template: renders an instruction and its input (tloen/alpaca-lora, `utils/prompter.py`).
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -47,19 +43,24 @@ impl PromptTemplate {
     /// [`DataError`] when there is no such template, or the file is not one.
     pub fn load(name: &str) -> Result<Self, DataError> {
         let name = if name.is_empty() { "alpaca" } else { name };
-        if let Some(json) = built_in(name) {
+        if let Some((_, json)) = BUILT_IN.iter().find(|(built_in, _)| *built_in == name) {
             return Self::from_json(name, json);
         }
         let path = Path::new(name);
         if !path.is_file() {
             return Err(DataError::UnknownTemplate {
                 name: name.to_owned(),
-                built_in: BUILT_IN_TEMPLATES.to_vec(),
+                built_in: Self::built_in().to_vec(),
             });
         }
         let json = std::fs::read_to_string(path)
             .map_err(|source| DataError::Read { path: path.to_owned(), source })?;
         Self::from_json(name, &json)
+    }
+
+    /// Returns the names of the built-in templates.
+    pub fn built_in() -> [&'static str; 4] {
+        BUILT_IN.map(|(name, _)| name)
     }
 
     /// Reads a template from its JSON text; `name` names it in errors.

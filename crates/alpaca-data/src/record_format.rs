@@ -9,6 +9,10 @@ pub(crate) trait Format: Sync {
     /// Looks for the field that tells this format from the others.
     fn detect(&self, record: &Map<String, Value>) -> bool;
 
+    /// Lists columns that other programs train on and this format has no place for: to drop one that is filled would change
+    /// what the record says.
+    fn unread(&self) -> &'static [&'static str];
+
     /// Renders a record.
     ///
     /// # Errors

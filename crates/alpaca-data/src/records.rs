@@ -3,20 +3,39 @@
 use std::path::Path;
 
 use rayon::prelude::*;
-use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
+use crate::columns::filled;
+use crate::foreign::recognise;
 use crate::formats::{self, Record};
+use crate::items::items;
 use crate::json::{kind, take_string};
-use crate::{BadRecord, DataError, Templates, TrainingText};
+use crate::record_format::Format;
+use crate::{BadRecord, DataError, IgnoredColumns, Templates, TrainingText};
 
 /// Treatment of records that cannot be used.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum BadRecords {
     /// Stop at the first.
+    #[default]
     Refuse,
     /// Leave them out and report them.
     Skip,
+}
+
+/// Treatment of records that cannot be used, or not as a whole.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ReadConfig {
+    /// Records that cannot be used.
+    pub bad: BadRecords,
+    /// Columns that the format does not read, and that may be filled all the same.
+    pub ignored: IgnoredColumns,
+}
+
+impl From<BadRecords> for ReadConfig {
+    fn from(bad: BadRecords) -> Self {
+        Self { bad, ignored: IgnoredColumns::None }
+    }
 }
 
 /// Records of a file.
@@ -26,15 +45,17 @@ pub struct Records<T> {
     pub records: Vec<T>,
     /// The others.
     pub skipped: Vec<BadRecord>,
+    /// Filled columns that were passed over, each with the number of records that fill it.
+    pub ignored: Vec<(&'static str, usize)>,
 }
 
 /// Reads a file of Alpaca records, for programs that ask their instructions and compare the answers.
 ///
 /// # Errors
-/// [`DataError`] when the file cannot be read or is neither a JSON array nor JSON lines, holds no usable record, or, with
-/// [`BadRecords::Refuse`], holds a bad one.
-pub fn load_records(path: &Path, bad: BadRecords) -> Result<Records<Record>, DataError> {
-    parse(&read_file(path)?, path, bad, Record::from_json)
+/// [`DataError`] when the file cannot be read or is neither a JSON array nor JSON lines, holds no usable record, fills a
+/// column that has no place in the prompt, or, with [`BadRecords::Refuse`], holds a bad one.
+pub fn load_records(path: &Path, config: impl Into<ReadConfig>) -> Result<Records<Record>, DataError> {
+    parse(&read_file(path)?, path, &config.into(), |_| formats::ALPACA, Record::from_json)
 }
 
 /// Reads the field `kind` of every record of a file, where it has one: the kind of task, by which scores are grouped.
@@ -43,7 +64,8 @@ pub fn load_records(path: &Path, bad: BadRecords) -> Result<Records<Record>, Dat
 /// Those of [`load_records`].
 pub fn load_kinds(path: &Path) -> Result<Vec<Option<String>>, DataError> {
     let kind = |mut record| Ok(take_string(&mut record, "kind").unwrap_or_default());
-    Ok(parse(&read_file(path)?, path, BadRecords::Refuse, kind)?.records)
+    let config = ReadConfig { ignored: IgnoredColumns::All, ..ReadConfig::default() };
+    Ok(parse(&read_file(path)?, path, &config, |_| formats::ALPACA, kind)?.records)
 }
 
 /// Reads a file of records of any format as texts to train on. Each record is read by the format that detects it, so a
@@ -53,10 +75,11 @@ pub fn load_kinds(path: &Path) -> Result<Vec<Option<String>>, DataError> {
 /// Those of [`load_records`].
 pub fn load_training_texts(
     path: &Path,
-    bad: BadRecords,
+    config: impl Into<ReadConfig>,
     templates: &Templates,
 ) -> Result<Records<TrainingText>, DataError> {
-    parse(&read_file(path)?, path, bad, |record| formats::render(record, templates))
+    let render = |record| formats::detect(&record).render(record, templates);
+    parse(&read_file(path)?, path, &config.into(), formats::detect, render)
 }
 
 fn read_file(path: &Path) -> Result<String, DataError> {
@@ -66,6 +89,9 @@ fn read_file(path: &Path) -> Result<String, DataError> {
         return Err(failed(std::io::Error::other("it is not a regular file")));
     }
     let bytes = std::fs::read(path).map_err(failed)?;
+    if let Some(found) = recognise(&bytes) {
+        return Err(DataError::Foreign { path: path.to_owned(), found });
+    }
     String::from_utf8(bytes).map_err(|error| DataError::NotText {
         path: path.to_owned(),
         offset: error.utf8_error().valid_up_to(),
@@ -76,19 +102,31 @@ fn read_file(path: &Path) -> Result<String, DataError> {
 fn parse<T: Send>(
     text: &str,
     path: &Path,
-    bad: BadRecords,
+    config: &ReadConfig,
+    format: impl Sync + Fn(&Map<String, Value>) -> &'static dyn Format,
     read: impl Fn(Map<String, Value>) -> Result<T, String> + Sync,
 ) -> Result<Records<T>, DataError> {
     let items = items(text.trim_start_matches('\u{feff}'), path)?;
-    let parsed: Vec<Result<T, String>> =
-        items.par_iter().map(|&(_, json)| object(json).and_then(&read)).collect();
-    let mut found = Records { records: Vec::with_capacity(parsed.len()), skipped: Vec::new() };
+    let parse_one = |json: &str| {
+        let fields = object(json)?;
+        let filled = filled(&fields, format(&fields).unread());
+        Ok((read(fields)?, filled))
+    };
+    let parsed: Vec<Result<_, String>> = items.par_iter().map(|&(_, json)| parse_one(json)).collect();
+    let mut found =
+        Records { records: Vec::with_capacity(parsed.len()), skipped: Vec::new(), ignored: Vec::new() };
     for (index, (record, (line, _))) in parsed.into_iter().zip(items).enumerate() {
         match record {
-            Ok(record) => found.records.push(record),
+            Ok((record, filled)) => {
+                if let Some(&column) = filled.iter().find(|name| !config.ignored.contains(name)) {
+                    return Err(DataError::Column { path: path.to_owned(), index, line, column });
+                }
+                found.count_ignored(&filled);
+                found.records.push(record);
+            }
             Err(reason) => {
                 let record = BadRecord { index, line, reason };
-                if bad == BadRecords::Refuse {
+                if config.bad == BadRecords::Refuse {
                     return Err(DataError::Record { path: path.to_owned(), record });
                 }
                 found.skipped.push(record);
@@ -101,27 +139,14 @@ fn parse<T: Send>(
     Ok(found)
 }
 
-/// Finds the records' JSON, each with the line that it starts on.
-fn items<'a>(text: &'a str, path: &Path) -> Result<Vec<(usize, &'a str)>, DataError> {
-    match text.trim_start().chars().next() {
-        None => Ok(Vec::new()),
-        Some('[') => {
-            let items: Vec<&RawValue> = serde_json::from_str(text)
-                .map_err(|source| DataError::Json { path: path.to_owned(), source })?;
-            let (mut line, mut counted) = (1, 0);
-            let located = items.into_iter().map(|item| {
-                let start = item.get().as_ptr() as usize - text.as_ptr() as usize;
-                line += text[counted..start].matches('\n').count();
-                counted = start;
-                (line, item.get())
-            });
-            Ok(located.collect())
+impl<T> Records<T> {
+    fn count_ignored(&mut self, filled: &[&'static str]) {
+        for &name in filled {
+            match self.ignored.iter_mut().find(|(ignored, _)| *ignored == name) {
+                Some((_, count)) => *count += 1,
+                None => self.ignored.push((name, 1)),
+            }
         }
-        Some('{') => {
-            let lines = text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty());
-            Ok(lines.map(|(line, item)| (line + 1, item)).collect())
-        }
-        Some(start) => Err(DataError::NotRecords { path: path.to_owned(), start }),
     }
 }
 

@@ -227,10 +227,13 @@ fn a_bad_conversation_is_named_by_record_turn_and_reason() {
         (json!([user, { "content": "b" }]), "has a turn 2 that has no `role`"),
         (json!([user, { "role": "assistant", "content": null }]), "has a turn 2 that has no `content`"),
         (json!([user, { "role": "assistant", "content": ["b"] }]), "has an `content` that is an array"),
+        (
+            json!([user, { "role": "assistant", "content": "b", "tool_calls": [{}] }]),
+            "turn 2 that calls a tool",
+        ),
     ] {
         let error = refused(&json!([{ "messages": messages }]), Some(HEADERS));
         assert!(error.contains(reason), "{error}");
-        assert!(error.contains("--skip_bad_records"), "{error}");
     }
     let answer = json!({ "role": "assistant", "content": "b" });
     let strict = "{{ raise_exception('roles must alternate') }}";

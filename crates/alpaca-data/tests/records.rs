@@ -4,15 +4,15 @@
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use alpaca_data::{BadRecords, DataError, Record, Records, load_records};
+use alpaca_data::{BadRecords, DataError, IgnoredColumns, ReadConfig, Record, Records, load_records};
 
 /// Reads records through a file, as programs do.
-fn parse_records(text: &[u8], bad: BadRecords) -> Result<Records<Record>, DataError> {
+fn parse_records(text: &[u8], config: impl Into<ReadConfig>) -> Result<Records<Record>, DataError> {
     static FILES: AtomicUsize = AtomicUsize::new(0);
     let number = FILES.fetch_add(1, Ordering::Relaxed);
     let path = std::env::temp_dir().join(format!("alpaca-data-{}-{number}.json", std::process::id()));
     std::fs::write(&path, text).unwrap();
-    let records = load_records(&path, bad);
+    let records = load_records(&path, config);
     std::fs::remove_file(&path).unwrap();
     records
 }
@@ -55,11 +55,36 @@ fn skipping_keeps_the_good_and_counts_the_bad() {
 }
 
 #[test]
+fn a_filled_column_without_a_place_in_the_prompt_is_refused_by_name_unless_ignored() {
+    let text = r#"[{"instruction": "a", "output": "b", "system": "", "history": []},
+        {"instruction": "a", "output": "b", "system": "Be brief.", "history": [["x", "y"]]},
+        {"instruction": "a", "output": "b", "system": "Be brief.", "history": null, "id": 7}]"#;
+    let read = |bad, ignored: &str| {
+        parse_records(text.as_bytes(), ReadConfig { bad, ignored: ignored.parse().unwrap() })
+    };
+    for (ignored, column) in [("false", "system"), ("history", "system"), ("system", "history")] {
+        for bad in [BadRecords::Refuse, BadRecords::Skip] {
+            let error = read(bad, ignored).unwrap_err().to_string();
+            let expected = format!("record 1 (line 2) fills the column `{column}`");
+            assert!(error.contains(&expected), "{ignored}: {error}");
+        }
+    }
+    for ignored in ["true", "history, system"] {
+        let found = read(BadRecords::Refuse, ignored).unwrap();
+        assert_eq!(found.records.len(), 3);
+        assert_eq!(found.ignored, [("system", 2), ("history", 1)]);
+    }
+    let named = IgnoredColumns::Named(vec!["a".to_owned(), "b".to_owned()]);
+    assert_eq!(named.to_string().parse(), Ok(named));
+}
+
+#[test]
 fn files_without_records_are_refused() {
     for text in ["", " \n", "[]"] {
         assert!(refused(text).contains("no usable record"), "{text:?}");
     }
-    assert!(refused("instruction,input\n").contains("starts with `i`"));
+    assert!(refused("instruction,input\n").contains("is CSV, not JSON"));
+    assert!(refused("Instructions\n").contains("starts with `I`"));
     assert!(refused("[{\"instruction\": \"a\"").contains("not a JSON array"));
     let error = load_records(Path::new("no/such/file"), BadRecords::Refuse).unwrap_err();
     assert!(matches!(error, DataError::Read { .. }));

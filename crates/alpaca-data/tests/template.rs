@@ -18,6 +18,19 @@ fn the_built_in_templates_frame_the_record() {
 }
 
 #[test]
+fn the_french_template_has_the_layout_of_alpaca_loras() {
+    let template = PromptTemplate::load("vigogne").unwrap();
+    let with = template.prompt("Additionnez.", Some("1 2"));
+    assert!(
+        with.ends_with("\n\n### Instruction:\nAdditionnez.\n\n### Entrée:\n1 2\n\n### Réponse:\n"),
+        "{with}"
+    );
+    let without = template.prompt("Additionnez.", None);
+    assert!(without.ends_with("\n\n### Instruction:\nAdditionnez.\n\n### Réponse:\n"), "{without}");
+    assert_eq!(template.response_of(&format!("{with}3")), "3");
+}
+
+#[test]
 fn the_alpaca_prompt_has_the_length_adapters_were_trained_with() {
     // Bytes of the prompts in alpaca-lora's templates/alpaca.json around an empty instruction and a one-letter input.
     let template = PromptTemplate::load("").unwrap();
@@ -62,5 +75,5 @@ fn invalid_templates_are_refused_by_field() {
     assert!(template("{instruction} {input}", "x", "A").contains("prompt_no_input"));
     assert!(template("{instruction} {input}", good, "").contains("response_split"));
     let unknown = PromptTemplate::load("alpacca").unwrap_err().to_string();
-    assert!(unknown.contains("alpaca, alpaca_legacy, alpaca_short"), "{unknown}");
+    assert!(unknown.contains("alpaca, alpaca_legacy, alpaca_short, vigogne"), "{unknown}");
 }

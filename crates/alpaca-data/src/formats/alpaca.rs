@@ -26,6 +26,11 @@ impl Format for Alpaca {
         record.contains_key("instruction")
     }
 
+    /// LLaMA-Factory's columns (`data/README.md`), and others' names of them.
+    fn unread(&self) -> &'static [&'static str] {
+        &["system", "system_prompt", "history", "context", "tools", "image", "images", "videos", "audios"]
+    }
+
     fn render(&self, record: Map<String, Value>, templates: &Templates) -> Result<TrainingText, String> {
         Ok(Record::from_json(record)?.render(&templates.prompt))
     }
@@ -33,7 +38,7 @@ impl Format for Alpaca {
 
 impl Record {
     /// Reads a record: `instruction` and `output` are required strings; `input` may be absent, null or empty; other
-    /// fields are ignored.
+    /// fields are left alone, but for [`Format::unread`].
     pub(crate) fn from_json(mut fields: Map<String, Value>) -> Result<Self, String> {
         let record = Self {
             instruction: take_string(&mut fields, "instruction")?.ok_or("has no `instruction`")?,

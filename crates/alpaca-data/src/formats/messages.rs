@@ -7,6 +7,7 @@
 
 use serde_json::{Map, Value};
 
+use crate::columns::filled;
 use crate::json::{kind, take_string};
 use crate::record_format::Format;
 use crate::{ChatTemplate, Message, Templates, TrainingText};
@@ -19,6 +20,11 @@ const TURNS: [&str; 2] = ["messages", "conversations"];
 impl Format for Messages {
     fn detect(&self, record: &Map<String, Value>) -> bool {
         TURNS.iter().any(|name| record.contains_key(*name))
+    }
+
+    /// ShareGPT's `system` beside the turns, OpenAI's tools, LLaMA-Factory's media.
+    fn unread(&self) -> &'static [&'static str] {
+        &["system", "system_prompt", "tools", "functions", "image", "images", "videos", "audios"]
     }
 
     fn render(&self, mut record: Map<String, Value>, templates: &Templates) -> Result<TrainingText, String> {
@@ -60,6 +66,9 @@ fn read(turn: Value) -> Result<(Message, bool), String> {
         }
     };
     let content = take("content", "value")?;
+    if let Some(name) = filled(&turn, &["tool_calls", "function_call"]).first() {
+        return Err(format!("calls a tool (`{name}`), which is not trained"));
+    }
     let learnt = turn.get("weight").and_then(Value::as_f64) != Some(0.0);
     Ok((Message { role: role.to_owned(), content }, learnt))
 }

@@ -7,18 +7,21 @@ mod text;
 use serde_json::{Map, Value};
 
 use crate::record_format::Format;
-use crate::{Templates, TrainingText};
 
 pub use alpaca::Record;
 
 /// Known formats. The first that detects a record reads it; what none detects is refused by Alpaca's.
-const FORMATS: &[&dyn Format] = &[&alpaca::Alpaca, &text::Text, &messages::Messages];
+const FORMATS: &[&dyn Format] = &[ALPACA, &text::Text, &messages::Messages];
 
-/// Renders a record by the format that detects it.
-///
-/// # Errors
-/// The format's sentence on a record that cannot be used.
-pub(crate) fn render(record: Map<String, Value>, templates: &Templates) -> Result<TrainingText, String> {
-    let format = FORMATS.iter().find(|format| format.detect(&record)).unwrap_or(&FORMATS[0]);
-    format.render(record, templates)
+/// Alpaca's format, which refuses what none detects.
+pub(crate) const ALPACA: &dyn Format = &alpaca::Alpaca;
+
+/// Returns the format of a record.
+pub(crate) fn detect(record: &Map<String, Value>) -> &'static dyn Format {
+    FORMATS.iter().copied().find(|format| format.detect(record)).unwrap_or(ALPACA)
+}
+
+/// Checks whether any format knows the record as its own.
+pub(crate) fn is_record(record: &Map<String, Value>) -> bool {
+    FORMATS.iter().any(|format| format.detect(record))
 }

@@ -13,6 +13,10 @@ impl Format for Text {
         record.contains_key("text")
     }
 
+    fn unread(&self) -> &'static [&'static str] {
+        &[]
+    }
+
     fn render(&self, mut record: Map<String, Value>, _: &Templates) -> Result<TrainingText, String> {
         let text = take_string(&mut record, "text")?.filter(|text| !text.is_empty());
         Ok(TrainingText::answer(String::new(), &text.ok_or("has an empty `text`")?))

@@ -45,7 +45,7 @@ impl Base {
     /// # Errors
     /// When it is no LLaMA model, or the hub cannot be asked.
     pub fn open(base_model: &str) -> Result<Self, CheckpointError> {
-        Self::open_with(base_model, UnknownSettings::Refuse)
+        Self::open_at(base_model, None, UnknownSettings::Refuse)
     }
 
     /// Opens a model as [`Base::open`] does; `unknown` says what becomes of settings of its configuration that nobody here knows.
@@ -53,16 +53,41 @@ impl Base {
     /// # Errors
     /// Those of [`Base::open`].
     pub fn open_with(base_model: &str, unknown: UnknownSettings) -> Result<Self, CheckpointError> {
-        let path = PathBuf::from(base_model.trim());
-        let path = if path.exists() {
+        Self::open_at(base_model, None, unknown)
+    }
+
+    /// Opens a model as [`Base::open`] does; one of the hub at `revision`, a branch, a tag or a commit, instead of its main
+    /// branch.
+    ///
+    /// # Errors
+    /// Those of [`Base::open`].
+    pub fn open_revision(base_model: &str, revision: Option<&str>) -> Result<Self, CheckpointError> {
+        Self::open_at(base_model, revision, UnknownSettings::Refuse)
+    }
+
+    fn open_at(
+        base_model: &str,
+        revision: Option<&str>,
+        unknown: UnknownSettings,
+    ) -> Result<Self, CheckpointError> {
+        let name = base_model.trim();
+        let path = PathBuf::from(name);
+        let path = if path.is_dir() && !path.join("config.json").exists() {
+            hub::snapshot_in(&path)?
+        } else if path.exists() {
             path
-        } else if hub::is_id(base_model.trim()) {
-            hub::fetch(base_model.trim())?
+        } else if hub::is_id(name) {
+            hub::fetch_model(name, revision)?
         } else {
             return Err(CheckpointError::NotFound { base_model: base_model.to_owned() });
         };
         let (dir, files) = open_path(path, unknown)?;
         Ok(Self { name: base_model.to_owned(), dir, config: files.config().clone(), files })
+    }
+
+    /// Returns the commit of the hub that the files are of, where they lie in its cache.
+    pub fn revision(&self) -> Option<String> {
+        hub::commit_of(&self.dir)
     }
 
     /// Returns the opened files.

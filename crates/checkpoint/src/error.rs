@@ -11,6 +11,8 @@ use nn_core::{NnError, SettingError};
 use qlora_nf4::QuantError;
 use weights::WeightsError;
 
+use crate::hub::RepoKind;
+
 /// A model that cannot be opened, loaded or written.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -111,36 +113,106 @@ pub enum CheckpointError {
         /// The directory.
         dir: PathBuf,
     },
-    /// A model of the hub that cannot be asked for.
+    /// A repository of the hub that cannot be asked for.
     #[error(
-        "base_model `{id}` is no local directory, and as a model of the hub it is not in the cache `{cache}` and cannot be \
-         fetched: {reason}; give a local directory, or fetch it on a machine with a connection (`hf download {id}`) and \
-         copy the cache (HF_HOME names another), or name a mirror by HF_ENDPOINT"
+        "`{id}` is no local {}, and as {} of the hub it is not in the cache `{cache}` and cannot be fetched: \
+         {reason}; give a local {}, or fetch it on a machine with a connection (`{}`) and copy the cache (HF_HOME names \
+         another), or name a mirror by HF_ENDPOINT",
+        kind.local(),
+        kind.with_article(),
+        kind.local(),
+        kind.download_command(id)
     )]
     NotFetched {
-        /// The model.
+        /// Its kind.
+        kind: RepoKind,
+        /// Its name.
         id: String,
         /// Directory of the hub's cache.
         cache: PathBuf,
         /// Reason.
         reason: String,
     },
-    /// A model that the hub keeps back.
+    /// A repository that the hub keeps back.
     #[error(
-        "the hub does not give `{id}` (status {status}): it is private or gated, or there is no such model; ask for access \
+        "the hub does not give `{id}` (status {status}): it is private or gated, or there is no such {kind}; ask for access \
          on its page and set HF_TOKEN"
     )]
     Gated {
-        /// The model.
+        /// Its kind.
+        kind: RepoKind,
+        /// Its name.
         id: String,
         /// HTTP status.
         status: u16,
     },
-    /// A name that is neither a directory nor a model of the hub.
-    #[error("there is neither a directory nor a model of the hub called `{id}`")]
+    /// A name that is neither local nor on the hub.
+    #[error("there is neither a {} nor {} of the hub called `{id}`", kind.local(), kind.with_article())]
     UnknownModel {
+        /// Kind that was asked for.
+        kind: RepoKind,
         /// The name.
         id: String,
+    },
+    /// A repository of the hub that is no adapter.
+    #[error(
+        "the hub's `{id}` is no adapter: it has no adapter_config.json with adapter_model.safetensors or adapter_model.bin{}",
+        if *whole_model { "; it holds a whole model, which base_model takes" } else { "" }
+    )]
+    NotAnAdapter {
+        /// Its name.
+        id: String,
+        /// It has the configuration of a model.
+        whole_model: bool,
+    },
+    /// Neither an adapter's directory nor a name of the hub.
+    #[error(
+        "adapter `{adapter}` is not a directory; it has to be a folder with adapter_config.json and the adapter's weights, or \
+         the name of an adapter on the hub (`organisation/adapter`)"
+    )]
+    NoAdapter {
+        /// The name that was asked for.
+        adapter: String,
+    },
+    /// Neither a file of records nor a name of the hub.
+    #[error(
+        "{setting} `{name}` is not a file; it has to be a JSON or JSONL file of records with instruction, input and output, \
+         a directory of such files, or the name of a data set on the hub (`organisation/name`)"
+    )]
+    NoRecords {
+        /// The setting.
+        setting: &'static str,
+        /// Its value.
+        name: String,
+    },
+    /// A data set without JSON.
+    #[error(
+        "data set `{id}` has no JSON or JSON Lines file of records to train on, but {holds}; convert it, in Python by \
+         `datasets.load_dataset(\"{id}\")[\"train\"].to_json(\"records.jsonl\")`"
+    )]
+    NoJson {
+        /// Its name or directory.
+        id: String,
+        /// Files that it has.
+        holds: String,
+    },
+    /// The hub's cache in place of one repository in it.
+    #[error("`{dir}` is a cache of the hub, not a repository in it; name one of {holds}")]
+    WholeCache {
+        /// The directory.
+        dir: PathBuf,
+        /// Folders of repositories in it.
+        holds: String,
+    },
+    /// A repository in the cache of which no snapshot, or none of several, is the main branch.
+    #[error("`{dir}` holds {count} snapshots, and none is that of refs/main; name one of them: {holds}")]
+    Snapshots {
+        /// The directory of snapshots.
+        dir: PathBuf,
+        /// Number of snapshots in it.
+        count: usize,
+        /// Their names.
+        holds: String,
     },
     /// A model of the hub that has no configuration or no weights.
     #[error("the hub's `{id}` is no model in Hugging Face's layout: expected {expected}")]
@@ -322,6 +394,13 @@ impl CheckpointError {
                 | Self::NotFetched { .. }
                 | Self::Gated { .. }
                 | Self::UnknownModel { .. }
+                | Self::NotHuggingFace { .. }
+                | Self::NotAnAdapter { .. }
+                | Self::NoAdapter { .. }
+                | Self::NoRecords { .. }
+                | Self::NoJson { .. }
+                | Self::WholeCache { .. }
+                | Self::Snapshots { .. }
                 | Self::Setting { .. }
                 | Self::OutputIsFile { .. }
                 | Self::OutputNotEmpty { .. }

@@ -33,6 +33,7 @@ pub use config::{AdapterDir, MergeConfig};
 pub use error::CheckpointError;
 pub use format::{Format, Supports};
 pub use formats::{FORMATS, Gguf, HuggingFace, Meta};
+pub use hub::{RepoKind, find_adapter, find_records};
 pub use linears::{linears, model_shape};
 pub use memory::{auto_kind, free_host_bytes};
 pub use merged_model::{MergedModel, Precision, WriteSettings};

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use tch::Tensor;
 
 use crate::optim::{Optimizer, OptimizerKind, OptimizerSettings};
-use crate::schedule::LrScheduler;
+use crate::schedule::{LrSchedule, LrScheduler};
 use crate::{TrainError, error};
 
 /// Settings of a run. Defaults are those of `finetune.py` in tloen/alpaca-lora, and of transformers' `TrainingArguments`
@@ -116,6 +116,11 @@ impl TrainConfig {
         }
         let fits = epsilon.is_finite() && epsilon > 0.0;
         error::check_setting(fits, "adam_epsilon", &epsilon, "a finite number above 0")
+    }
+
+    /// Returns the learning rate as a function of the step, for a run of `total_steps`.
+    pub(crate) fn schedule(&self, total_steps: u64) -> LrSchedule {
+        LrSchedule::new(self.lr_scheduler, self.learning_rate, self.warmup_steps.into(), total_steps)
     }
 
     /// Returns the optimiser's hyper-parameters, its own defaults filled in.

@@ -22,6 +22,20 @@ pub enum TrainError {
         /// Its range.
         expected: &'static str,
     },
+    /// The learning rate is 0 in every step.
+    #[error(
+        "nothing would be learnt: the learning rate is 0 in every step of {steps} (learning_rate {learning_rate}, \
+         warmup_steps {warmup_steps}, from 0 at the first step); lower warmup_steps, train for more steps, or raise \
+         learning_rate"
+    )]
+    NothingLearnt {
+        /// Optimiser steps of the run.
+        steps: u64,
+        /// Peak learning rate.
+        learning_rate: f64,
+        /// Steps of warm-up.
+        warmup_steps: u32,
+    },
     /// There is no record to train on.
     #[error("the training data holds no record")]
     EmptyDataset,
@@ -212,6 +226,24 @@ pub enum TrainError {
     /// libtorch refused an operation.
     #[error(transparent)]
     Torch(#[from] TorchFailure),
+}
+
+impl TrainError {
+    /// Tells whether the settings, the records or the checkpoint that the caller gave are wrong, rather than the run failing.
+    pub fn is_usage(&self) -> bool {
+        matches!(
+            self,
+            Self::Setting { .. }
+                | Self::NothingLearnt { .. }
+                | Self::EmptyDataset
+                | Self::NoValidationTargets { .. }
+                | Self::EarlierRun { .. }
+                | Self::NotACheckpoint { .. }
+                | Self::ResumeMismatch { .. }
+                | Self::PastTheEnd { .. }
+                | Self::BestMissing { .. }
+        )
+    }
 }
 
 /// Names the file an I/O failure is about: `fs::remove_file(&path).at("delete", &path)?`.

@@ -18,7 +18,6 @@ use crate::plan::StepPlan;
 use crate::records::RecordDealer;
 use crate::report::{Reporter, RunInfo, Silent};
 use crate::run::{Checkpoint, Run};
-use crate::schedule::LrSchedule;
 use crate::state::TrainerState;
 use crate::stop::StopFlag;
 
@@ -126,6 +125,7 @@ impl<'a> Trainer<'a> {
         config.validate()?;
         check_data(*train, *validation)?;
         let plan = StepPlan::new(config, train.len());
+        check_learns(config, &plan)?;
         let parameters = self.trainable.parameters();
         let fingerprint = fingerprint(config, *train, *validation, &parameters, &self.identity);
         let Some(path) = &self.resume_from else {
@@ -153,9 +153,7 @@ impl<'a> Trainer<'a> {
             checkpoint::delete_after(&output_dir, state.step)?;
         }
         let dealer = RecordDealer::new(train, plan, config.seed);
-        let warmup_steps = u64::from(config.warmup_steps);
-        let schedule =
-            LrSchedule::new(config.lr_scheduler, config.learning_rate, warmup_steps, plan.total_steps);
+        let schedule = config.schedule(plan.total_steps);
         weights::AtomicDir::clean_stale(&output_dir)?;
         let keep = KeepUpTo { step: state.step, evaluated: state.evaluated_step == Some(state.step) };
         let metrics =
@@ -208,6 +206,16 @@ fn check_data(train: &dyn Dataset, validation: Option<&dyn Dataset>) -> Result<(
         }
         _ => Ok(()),
     }
+}
+
+/// Checks that the learning rate is above 0 in some step.
+fn check_learns(config: &TrainConfig, plan: &StepPlan) -> Result<(), TrainError> {
+    let schedule = config.schedule(plan.total_steps);
+    if plan.total_steps == 0 || (0..plan.total_steps).any(|step| schedule.at(step) > 0.0) {
+        return Ok(());
+    }
+    let TrainConfig { learning_rate, warmup_steps, .. } = *config;
+    Err(TrainError::NothingLearnt { steps: plan.total_steps, learning_rate, warmup_steps })
 }
 
 /// Checks that the output directory holds no checkpoints but those of the run that is resumed.

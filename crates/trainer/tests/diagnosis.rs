@@ -6,7 +6,7 @@ mod common;
 use common::*;
 use nn_core::Trainable;
 use tch::{Tensor, no_grad};
-use trainer::{Diagnosis, TrainConfig, TrainError, Trainer, find_last_checkpoint};
+use trainer::{Diagnosis, LrScheduler, TrainConfig, TrainError, Trainer, find_last_checkpoint};
 
 /// Data in which one record, and one only, holds the token that spoils a loss; and the step that reads it, from 1.
 fn spoilt() -> (Sentences, usize, u64) {
@@ -201,8 +201,33 @@ fn a_parameter_that_an_update_made_infinite_is_never_saved() {
     }
     let dir = tempfile::tempdir().unwrap();
     let (data, model) = (Sentences::new(6, 1), Spoilt(Bigram::new(), std::cell::Cell::new(0)));
-    let config =
-        TrainConfig { max_steps: Some(1), micro_batch_size: 6, gradient_accumulation_steps: 1, ..config() };
+    let config = TrainConfig {
+        max_steps: Some(1),
+        warmup_steps: 0,
+        micro_batch_size: 6,
+        gradient_accumulation_steps: 1,
+        ..config()
+    };
     let text = Trainer::new(&model, &data, config).run(dir.path()).unwrap_err().to_string();
     assert!(text.starts_with("step 1 made values NaN or infinite in bias"), "{text}");
+}
+
+#[test]
+fn a_run_whose_learning_rate_is_0_throughout_is_refused_before_it_starts() {
+    let warm = TrainConfig { warmup_steps: 100, ..config() };
+    let constant = TrainConfig { lr_scheduler: LrScheduler::Constant, ..warm.clone() };
+    for (config, learns) in [
+        (TrainConfig { max_steps: Some(1), ..warm.clone() }, false),
+        (TrainConfig { max_steps: Some(2), ..warm.clone() }, true),
+        (TrainConfig { max_steps: Some(1), ..constant }, true),
+        (TrainConfig { learning_rate: 0.0, ..config() }, false),
+    ] {
+        let dir = tempfile::tempdir().unwrap();
+        let outcome = train(&config, &Bigram::new(), dir.path(), None);
+        assert_eq!(outcome.is_ok(), learns, "{config:?}");
+        if let Err(error) = outcome {
+            assert!(error.is_usage() && error.to_string().contains("warmup_steps"), "{error}");
+            assert!(std::fs::read_dir(dir.path()).unwrap().next().is_none());
+        }
+    }
 }

@@ -56,16 +56,12 @@ impl Base {
         Self::open_at(base_model, None, unknown)
     }
 
-    /// Opens a model as [`Base::open`] does; one of the hub at `revision`, a branch, a tag or a commit, instead of its main
+    /// Opens a model as [`Base::open_with`] does; one of the hub at `revision`, a branch, a tag or a commit, instead of its main
     /// branch.
     ///
     /// # Errors
     /// Those of [`Base::open`].
-    pub fn open_revision(base_model: &str, revision: Option<&str>) -> Result<Self, CheckpointError> {
-        Self::open_at(base_model, revision, UnknownSettings::Refuse)
-    }
-
-    fn open_at(
+    pub fn open_at(
         base_model: &str,
         revision: Option<&str>,
         unknown: UnknownSettings,

@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 use clap::{ArgAction, Args};
-use llama_finetune::{DeviceChoice, LoadConfig, QuantizationChoice, set_threads};
+use llama_finetune::{AskedQuantization, DeviceChoice, LoadConfig, QuantizationChoice, set_threads};
 use nn_core::{Dtype, UnknownSettings};
 use qlora_nf4::Quantization;
 
@@ -19,7 +19,7 @@ pub(crate) struct ComputeArgs {
     /// Precision of the weights and of the computation: auto, float32, bfloat16 or float16 [default: auto]
     #[arg(long, visible_alias = "compute_dtype")]
     pub(crate) dtype: Option<Dtype>,
-    #[arg(long, value_name = "NAME", help = format!("Quantise the linear layers while loading: {} [default: none]", Quantization::names()))]
+    #[arg(long, value_name = "NAME", help = format!("Quantise the linear layers while loading: {} [default: none; with an adapter, as it was trained]", Quantization::names()))]
     pub(crate) quantize: Option<QuantizationChoice>,
     /// Double quantisation: quantise the scales of nf4 and fp4 blocks too [default: false]
     #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true", value_parser = parse_bool)]
@@ -42,7 +42,7 @@ pub(crate) struct ComputeArgs {
 pub(crate) struct Compute {
     pub(crate) device: DeviceChoice,
     pub(crate) dtype: Dtype,
-    pub(crate) quantization: Option<Quantization>,
+    pub(crate) quantization: AskedQuantization,
     pub(crate) threads: Option<usize>,
     pub(crate) unknown_settings: UnknownSettings,
 }
@@ -84,11 +84,14 @@ impl ComputeArgs {
     /// # Errors
     /// When double quantisation is asked for and there are no blocks, and as [`Self::quantize`].
     pub(crate) fn resolve(self, default_dtype: Dtype) -> Result<Compute> {
-        let quantize = self.quantize()?.unwrap_or_default();
+        let quantization = AskedQuantization { scheme: self.quantize()?, double_quant: self.double_quant };
+        if let Some(scheme) = quantization.scheme {
+            scheme.with_double_quant(self.double_quant.unwrap_or_default())?;
+        }
         Ok(Compute {
             device: self.device.unwrap_or_default(),
             dtype: self.dtype.unwrap_or(default_dtype),
-            quantization: quantize.with_double_quant(self.double_quant.unwrap_or_default())?,
+            quantization,
             threads: self.threads,
             unknown_settings: self.unknown_settings.stance(),
         })
@@ -132,12 +135,13 @@ mod tests {
             (&["--quantize=none", "--load_in_8bit=False", "--load_4bit=false"], "none"),
         ] {
             for spelling in spellings {
-                let quantization = resolved(&[spelling]).unwrap().quantization;
-                assert_eq!(QuantizationChoice::from(quantization).to_string(), expected, "{spelling}");
+                let asked = resolved(&[spelling]).unwrap().quantization.scheme.unwrap_or_default();
+                assert_eq!(asked.to_string(), expected, "{spelling}");
             }
         }
         let both = resolved(&["--quantize", "fp4", "--load_in_4bit", "--double_quant"]).unwrap();
-        assert_eq!(both.quantization.unwrap().describe(), "fp4 with double quantisation");
+        let expected = AskedQuantization { scheme: Some("fp4".parse().unwrap()), double_quant: Some(true) };
+        assert_eq!(both.quantization, expected);
     }
 
     #[test]

@@ -1,15 +1,19 @@
-//! The end of a program: exit code 0 when done, 1 when the run failed, 2 for a wrong flag or run file.
+//! The end of a program: exit code 0 when done, 1 when the run failed, 2 for a wrong flag, run file or input.
 
 use std::error::Error;
 use std::io::IsTerminal;
 use std::process::ExitCode;
 
+use alpaca_data::DataError;
 use checkpoint::CheckpointError;
 use clap::Parser;
 use clap::error::ErrorKind;
 use llama_finetune::FinetuneError;
 use nn_core::UnknownDtype;
+use trainer::TrainError;
 
+use crate::advice::advice;
+use crate::paths::trimmed;
 use crate::ranges::bounded;
 use crate::spelling::normalised;
 
@@ -27,7 +31,8 @@ pub(crate) fn usage(text: impl Into<String>) -> anyhow::Error {
 /// once, on stderr.
 pub fn main_with<Args: Parser>(run: impl FnOnce(Args) -> anyhow::Result<()>) -> ExitCode {
     let mut command = bounded(Args::command());
-    let parsed = command.try_get_matches_from_mut(normalised(std::env::args_os()));
+    let (args, notes) = trimmed(normalised(std::env::args_os()), &command);
+    let parsed = command.try_get_matches_from_mut(args);
     let args = match parsed.and_then(|matches| Args::from_arg_matches(&matches)) {
         Ok(args) => args,
         Err(error) => return refuse(&error.format(&mut command)),
@@ -39,10 +44,14 @@ pub fn main_with<Args: Parser>(run: impl FnOnce(Args) -> anyhow::Result<()>) -> 
         .with_ansi(std::io::stderr().is_terminal())
         .with_max_level(tracing::Level::INFO)
         .init();
+    for note in notes {
+        tracing::info!("{note}");
+    }
     match run(args) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("error: {error:#}");
+            let advice = advice(&error, &command).map_or_else(String::new, |advice| format!("; {advice}"));
+            eprintln!("error: {error:#}{advice}");
             ExitCode::from(if error.chain().any(is_usage) { 2 } else { 1 })
         }
     }
@@ -67,6 +76,8 @@ fn refuse(error: &clap::Error) -> ExitCode {
 fn is_usage(error: &(dyn Error + 'static)) -> bool {
     error.is::<Usage>()
         || error.is::<UnknownDtype>()
+        || error.downcast_ref::<DataError>().is_some_and(DataError::is_usage)
+        || error.downcast_ref::<TrainError>().is_some_and(TrainError::is_usage)
         || error.downcast_ref::<CheckpointError>().is_some_and(CheckpointError::is_usage)
         || error.downcast_ref::<FinetuneError>().is_some_and(FinetuneError::is_usage)
 }

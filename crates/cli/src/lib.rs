@@ -2,6 +2,7 @@
 //!
 //! Each program parses flags (`args`), decides its settings (`settings`), calls the library (`run`) and reports (`report`).
 
+mod advice;
 pub mod compare;
 pub mod compute;
 pub mod evaluate;
@@ -10,6 +11,7 @@ pub mod finetune;
 pub mod generate;
 pub mod merge;
 pub mod output;
+mod paths;
 pub mod pretrain;
 pub mod ranges;
 mod signals;

@@ -39,6 +39,9 @@ pub const RANGES: &[(&str, i128, i128)] = &[
     ("warmup_steps", 0, 1_000_000_000),
 ];
 
+/// A number of bytes, which may have a unit and a parser of its own.
+const SIZE: &str = "max_shard_size";
+
 /// Checks a whole number, given as text, against the range of its name; a message begins with `shown`.
 fn check(name: &str, shown: &str, text: &str) -> Result<i128, Usage> {
     let range = RANGES.iter().find(|(known, ..)| *known == name);
@@ -74,6 +77,8 @@ pub fn bounded(command: Command) -> Command {
         let (name, of) = (arg.get_id().to_string(), arg.get_value_parser().type_id());
         if of == TypeId::of::<f64>() {
             arg.allow_negative_numbers(true)
+        } else if name == SIZE {
+            arg
         } else if of == TypeId::of::<usize>() {
             parsed::<usize>(arg, name)
         } else if of == TypeId::of::<u16>() {

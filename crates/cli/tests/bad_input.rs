@@ -6,7 +6,7 @@ mod common;
 use std::fs;
 use std::path::Path;
 
-use common::{Done, Scene, adapter, metrics, names, run, workspace};
+use common::{Done, Scene, adapter, metrics, names, run};
 
 /// A wrong flag or run file.
 const WRONG_USE: i32 = 2;
@@ -153,13 +153,21 @@ fn a_dataset_without_records_is_refused() {
         ("[]", "holds no usable record"),
         ("", "holds no usable record"),
         ("[{\"instruction\": \"a\", \"output\": \"b\"}", "is not a JSON array of records"),
-        ("instruction,output\n", "starts with `i`"),
+        ("Instructions\n", "starts with `I`"),
+        ("instruction,output\n", "is CSV, not JSON"),
+        ("<!DOCTYPE html><html>", "is an HTML page, not JSON"),
+        ("PAR1", "is a Parquet file, not JSON"),
+        ("PK\u{3}\u{4}", "is a zip archive, not JSON"),
+        ("{\n\"data\": [{\"instruction\": \"a\"}]\n}", "is one JSON object, whose `data` holds 1 objects"),
+        ("\"records\"", "is JSON, but a string alone"),
     ] {
         scene.write("data.json", text);
-        refused(&scene, &["--val_set_size", "0"], FAILED, &["`data.json`", part]);
+        refused(&scene, &["--val_set_size", "0"], WRONG_USE, &["`data.json`", part]);
     }
+    scene.write("data.json", b"\x1f\x8b\x08");
+    refused(&scene, &["--val_set_size", "0"], WRONG_USE, &["is gzip-compressed, not JSON"]);
     scene.write("data.json", b"[\xff]");
-    refused(&scene, &["--val_set_size", "0"], FAILED, &["not UTF-8", "byte at 1"]);
+    refused(&scene, &["--val_set_size", "0"], WRONG_USE, &["not UTF-8", "byte at 1"]);
 }
 
 #[test]
@@ -170,12 +178,47 @@ fn a_bad_record_is_refused_by_index_line_and_reason_or_counted() {
     records[7]["instruction"] = 7.into();
     scene.write("data.json", serde_json::to_string_pretty(&records).unwrap());
     // One bracket, then five lines for each whole record.
-    refused(&scene, &[], FAILED, &["record 3 (line 17) has no `output`", "--skip_bad_records"]);
+    refused(&scene, &[], WRONG_USE, &["record 3 (line 17) has no `output`", "--skip_bad_records"]);
     let done = run(&mut scene.finetune("out", &["--skip_bad_records", "--max_steps", "4"])).ok();
     let warnings: Vec<&str> = done.stderr.lines().filter(|line| line.contains("bad records")).collect();
     assert_eq!(warnings.len(), 1, "{}", done.stderr);
     assert!(warnings[0].contains("2 bad records of `data.json` were left out"), "{}", warnings[0]);
     assert!(done.stderr.contains("training records: 18 examples"), "{}", done.stderr);
+}
+
+#[test]
+fn a_filled_column_that_is_not_trained_is_refused_or_ignored_by_name() {
+    let scene = Scene::new();
+    let mut records = common::records(common::RECORDS);
+    records[2]["system"] = "You are a pirate.".into();
+    records[2]["history"] = serde_json::json!([["Hi", "Ahoy"]]);
+    scene.write("data.json", records.to_string());
+    let parts = ["record 2 (line 1) fills the column `system`", "--ignore_columns"];
+    refused(&scene, &[], WRONG_USE, &parts);
+    refused(&scene, &["--skip_bad_records"], WRONG_USE, &parts);
+    refused(&scene, &["--ignore_columns", "system"], WRONG_USE, &["the column `history`"]);
+    for (out, flag) in [("all", "--ignore_columns"), ("named", "--ignore_columns=system,history")] {
+        let done = run(&mut scene.finetune(out, &[flag, "--max_steps", "2"])).ok();
+        assert!(done.stderr.contains("the column `system`, which 1 records of `data.json` fill, is ignored"));
+        assert!(done.stderr.contains("training records: 20 examples"), "{}", done.stderr);
+    }
+}
+
+#[test]
+fn a_folder_of_the_hubs_cache_is_a_base() {
+    let scene = Scene::new();
+    let snapshot = scene.path("hub/models--org--tiny/snapshots/0123");
+    fs::create_dir_all(snapshot.parent().unwrap()).unwrap();
+    fs::rename(scene.path("model"), &snapshot).unwrap();
+    for base in
+        ["hub/models--org--tiny", "hub/models--org--tiny/snapshots", "hub/models--org--tiny/snapshots/0123"]
+    {
+        run(&mut scene.finetune("out", &["--plan", "--base_model", base])).ok();
+    }
+    refused(&scene, &["--base_model", "hub"], WRONG_USE, &["is a cache of the hub", "`models--org--tiny`"]);
+    fs::create_dir(snapshot.with_file_name("4567")).unwrap();
+    let parts = ["holds 2 snapshots", "`0123`, `4567`"];
+    refused(&scene, &["--base_model", "hub/models--org--tiny"], WRONG_USE, &parts);
 }
 
 #[test]
@@ -233,7 +276,7 @@ fn another_run_in_the_output_directory_is_left_alone() {
     ] {
         let args = [&resume[..], &change].concat();
         run(&mut scene.finetune("out", &args))
-            .refused(FAILED, &["cannot resume from `out/checkpoint-4`", part]);
+            .refused(WRONG_USE, &["cannot resume from `out/checkpoint-4`", part]);
         assert_eq!(state(), before, "{change:?}");
     }
 
@@ -300,7 +343,8 @@ fn a_full_disk_ends_the_run_and_the_last_checkpoint_is_whole() {
         }
     };
     let stderr = String::from_utf8(output.stderr).unwrap();
-    let done = Done { code: output.status.code(), stdout: String::new(), stderr };
+    let done =
+        Done { program: "finetune".to_owned(), code: output.status.code(), stdout: String::new(), stderr };
     done.refused(FAILED, &["the disk is full: cannot write `", "No space left on device"]);
 
     let copy = scene.path("copy");
@@ -314,10 +358,12 @@ fn a_full_disk_ends_the_run_and_the_last_checkpoint_is_whole() {
 }
 
 #[test]
-fn alpaca_loras_default_data_path_is_answered_with_where_data_is() {
-    // The data of alpaca-lora's default is on a hub, which this program does not reach.
+fn alpaca_loras_default_data_path_is_a_data_set_of_the_hub() {
     let scene = Scene::new();
-    let done = run(&mut scene.bare(&["--base_model", "model"]));
-    done.refused(WRONG_USE, &["data_path `yahma/alpaca-cleaned` is not a file", "datasets/README.md"]);
-    assert!(workspace().join("datasets/README.md").exists());
+    let mut command = scene.bare(&["--base_model", "model", "--device", "cpu"]);
+    let done =
+        run(command.env("HF_HUB_OFFLINE", "1").env("HF_HOME", scene.path("hf")).env_remove("HF_HUB_CACHE"));
+    let parts =
+        ["`yahma/alpaca-cleaned` is no local file", "`hf download --repo-type dataset yahma/alpaca-cleaned`"];
+    done.refused(WRONG_USE, &parts);
 }

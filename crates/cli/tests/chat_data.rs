@@ -61,7 +61,7 @@ fn conversations_that_the_template_refuses_are_bad_records() {
     scene.write("chat.json", Value::from(records).to_string());
     let flags = ["--data_path", "chat.json", "--max_steps", "2"];
     let reason = "record 3 (line 1) does not fit the template: too long";
-    run(&mut scene.finetune("a", &flags)).refused(1, &[reason, "--skip_bad_records"]);
+    run(&mut scene.finetune("a", &flags)).refused(2, &[reason, "--skip_bad_records"]);
     let skipped = run(&mut scene.finetune("a", &[&flags[..], &["--skip_bad_records"]].concat())).ok();
     assert!(skipped.stderr.contains("1 bad records of `chat.json` were left out"), "{}", skipped.stderr);
 }
@@ -73,5 +73,5 @@ fn a_damaged_chat_template_stops_conversations_only() {
     scene.write("chat.json", Value::from(records()).to_string());
     run(&mut scene.finetune("a", &["--max_steps", "2"])).ok();
     let reason = "does not fit the template: the chat template cannot be read";
-    run(&mut scene.finetune("b", &["--max_steps", "2", "--data_path", "chat.json"])).refused(1, &[reason]);
+    run(&mut scene.finetune("b", &["--max_steps", "2", "--data_path", "chat.json"])).refused(2, &[reason]);
 }

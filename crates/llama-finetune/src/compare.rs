@@ -1,26 +1,14 @@
 //! Two models on disk, compared on records.
 
-use std::path::Path;
-
 use alpaca_data::{PromptTemplate, Record};
-use checkpoint::Base;
+use checkpoint::{Base, CheckpointError};
 use infer::GenerateConfig;
+use llama_tokenizer::TokenizerError;
 use nn_core::Dtype;
 use serde::Serialize;
 
 use crate::comparison::ModelOutputs;
-use crate::{Distance, FinetuneError, LoadConfig};
-
-/// A model on disk, and the way to load it.
-#[derive(Debug, Clone, Copy)]
-pub struct ModelChoice<'a> {
-    /// Path or name of the base.
-    pub base_model: &'a str,
-    /// Directory of its adapter.
-    pub adapter: Option<&'a Path>,
-    /// Device, precision and quantisation.
-    pub load: LoadConfig,
-}
+use crate::{Distance, FinetuneError, ModelChoice, TrainedWith, compare_tokenizers};
 
 /// The distance of a model from a reference.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -53,7 +41,9 @@ pub struct RecordComparison {
 
 /// Compares a model with a reference: the logits of prompt and answer of each record, and up to `max_new_tokens` greedy
 /// tokens behind the prompt. The models are loaded one after the other; the texts are tokenised by the reference's
-/// tokenizer. `samples` differences of single logits are kept.
+/// tokenizer. Prompts are put in `template`, or else in the one that the compared model's adapter was trained with, or the
+/// reference's. `samples` differences of single logits are kept. Tokenizers that make other tokens of the same text are an
+/// error, or with `ignore_tokenizer` a warning.
 ///
 /// # Errors
 /// [`FinetuneError`] when a model cannot be loaded or fails.
@@ -61,11 +51,15 @@ pub fn compare_models(
     reference: &ModelChoice<'_>,
     compared: &ModelChoice<'_>,
     records: &[&Record],
-    template: &PromptTemplate,
+    template: Option<&str>,
     max_new_tokens: usize,
     samples: usize,
+    ignore_tokenizer: bool,
 ) -> Result<Comparison, FinetuneError> {
-    let base = Base::open_with(reference.base_model, reference.load.unknown_settings)?;
+    let (reference, compared) = (reference.open()?, compared.open()?);
+    check_tokenizers(&reference.base, &compared.base, ignore_tokenizer)?;
+    let template = common_template(&reference.trained_with, &compared.trained_with, template)?;
+    let base = &reference.base;
     let tokenizer = base.tokenizer()?;
     let longest = base.config.context_len() as usize;
     let (mut prompts, mut texts) = (Vec::new(), Vec::new());
@@ -78,8 +72,7 @@ pub fn compare_models(
     }
     let eos_ids = base.eos_ids(&tokenizer);
     let generate = GenerateConfig { max_new_tokens, eos_ids, ..GenerateConfig::default() };
-    let other = Base::open_with(compared.base_model, compared.load.unknown_settings)?;
-    let rows = (base.config.vocab_size, other.config.vocab_size);
+    let rows = (base.config.vocab_size, compared.base.config.vocab_size);
     let vocab_size = rows.0.min(rows.1);
     if rows.0 != rows.1 {
         tracing::warn!(
@@ -88,15 +81,40 @@ pub fn compare_models(
             rows.1
         );
     }
-    let model = reference.load.load(&base, reference.adapter)?;
+    let model = reference.load()?;
     let computed_in = Dtype::name_of(model.kind()).to_owned();
     let expected = ModelOutputs::collect(&model, &texts, &prompts, &generate, vocab_size)?;
     drop(model);
-    let model = compared.load.load(&other, compared.adapter)?;
+    let model = compared.load()?;
     let actual = ModelOutputs::collect(&model, &texts, &prompts, &generate, vocab_size)?;
     let distances = actual.distances(&expected)?;
     let logit_diff = actual.sample_logit_diffs(&expected, samples)?;
     Ok(Comparison::new(computed_in, records, distances, logit_diff))
+}
+
+/// Returns the template that both models are asked in.
+fn common_template(
+    reference: &TrainedWith,
+    compared: &TrainedWith,
+    asked: Option<&str>,
+) -> Result<PromptTemplate, FinetuneError> {
+    let asked = asked.or(compared.prompt_template.as_deref()).or(reference.prompt_template.as_deref());
+    // Each of them tells where it differs.
+    compared.template(asked)?;
+    reference.template(asked)
+}
+
+/// Checks that both models read a text as the same tokens; with `ignore`, only says where they do not.
+fn check_tokenizers(reference: &Base, compared: &Base, ignore: bool) -> Result<(), FinetuneError> {
+    match compare_tokenizers(reference, compared) {
+        Ok(agreement) => agreement.notes.iter().for_each(|note| tracing::warn!("{note}")),
+        Err(FinetuneError::Checkpoint(CheckpointError::Tokenizer(TokenizerError::Missing { dir }))) => {
+            tracing::warn!("`{}` has no tokenizer; both models read the reference's tokens", dir.display());
+        }
+        Err(error @ FinetuneError::OtherTokens { .. }) if ignore => tracing::warn!("{error}"),
+        Err(error) => return Err(error),
+    }
+    Ok(())
 }
 
 impl Comparison {

@@ -1,5 +1,6 @@
 //! Failures of fine-tuning as a whole.
 
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use alpaca_data::DataError;
@@ -73,16 +74,67 @@ pub enum FinetuneError {
         #[source]
         source: std::io::Error,
     },
-    /// A file of records that is missing.
-    #[error(
-        "{name} `{path}` is not a file; it has to be a local JSON or JSONL file of records with instruction, input and \
-         output (datasets/README.md says where the well-known ones are)"
-    )]
-    DataFile {
-        /// The setting that names it.
-        name: &'static str,
-        /// Its value.
+    /// No base is named.
+    #[error("base_model is missing, and no adapter names it: give --base_model MODEL")]
+    NoBase,
+    /// The settings of the run that made an adapter cannot be read.
+    #[error("`{path}` beside the adapter is not the run file of its training")]
+    RunFile {
+        /// The file.
         path: PathBuf,
+        /// Error of the parser.
+        #[source]
+        source: Box<toml::de::Error>,
+    },
+    /// The template that an adapter was trained with cannot be used.
+    #[error(
+        "adapter `{dir}` was trained with the prompt template `{template}`, which cannot be loaded; name a template to ask with"
+    )]
+    TrainedTemplate {
+        /// Directory of the adapter.
+        dir: PathBuf,
+        /// Name or file of the template.
+        template: String,
+        /// The reason.
+        #[source]
+        source: DataError,
+    },
+    /// An adapter that a run cannot start from.
+    #[error(
+        "adapter `{dir}` has `{field}` {theirs}, and this run {ours}: its tensors do not fit; ask for the same to start from it"
+    )]
+    OtherAdapter {
+        /// Directory of the adapter.
+        dir: PathBuf,
+        /// PEFT's name of the field.
+        field: &'static str,
+        /// Its value there.
+        theirs: String,
+        /// The run's value.
+        ours: String,
+    },
+    /// Checkpoints of transformers' Trainer where a run of this program is to go on.
+    #[error(
+        "`{checkpoint}` is a checkpoint of transformers' Trainer, written by Python, and a run here cannot go on from its \
+         optimiser; name another output_dir, and `{checkpoint}` in resume_from_checkpoint: a new run then starts from its \
+         adapter"
+    )]
+    ForeignRun {
+        /// The checkpoint.
+        checkpoint: PathBuf,
+    },
+    /// A checkpoint of transformers' Trainer without an adapter or model.
+    #[error(
+        "`{checkpoint}` is a checkpoint of transformers' Trainer, written by Python, but holds no {weights} to start from{}",
+        above.as_deref().map_or_else(String::new, |dir| format!("; `{}` holds it: name that", dir.display()))
+    )]
+    ForeignCheckpoint {
+        /// The checkpoint.
+        checkpoint: PathBuf,
+        /// The file that it lacks.
+        weights: &'static str,
+        /// The directory above, where that holds the file.
+        above: Option<PathBuf>,
     },
     /// More records held out for validation than there are.
     #[error("{0}; lower --val_set_size (0 for no validation)")]
@@ -263,7 +315,13 @@ impl FinetuneError {
             | Self::Setting { .. }
             | Self::Quantization(_)
             | Self::NoThreads
-            | Self::DataFile { .. }
+            | Self::NoBase
+            | Self::RunFile { .. }
+            | Self::TrainedTemplate { .. }
+            | Self::OtherAdapter { .. }
+            | Self::ForeignRun { .. }
+            | Self::ForeignCheckpoint { .. }
+            | Self::Adapter { .. }
             | Self::HeldOut(_)
             | Self::OutputIsFile { .. }
             | Self::OutputHoldsRun { .. }
@@ -276,7 +334,15 @@ impl FinetuneError {
             Self::Lora(error) => {
                 matches!(error, LoraError::UnknownTarget { .. } | LoraError::Pattern { .. })
             }
+            Self::Io { action: "read", source, .. } => {
+                matches!(
+                    source.kind(),
+                    ErrorKind::NotFound | ErrorKind::InvalidData | ErrorKind::IsADirectory
+                )
+            }
             Self::Checkpoint(error) => error.is_usage(),
+            Self::Data(error) => error.is_usage(),
+            Self::Train(error) => error.is_usage(),
             Self::Model(error) => matches!(error, ModelError::UnknownPreset { .. }),
             _ => false,
         }

@@ -8,7 +8,7 @@ use crate::error::{create_dir, io};
 use crate::{FinetuneError, run_summary};
 
 /// The file of the decided settings.
-const RUN_FILE: &str = "run.toml";
+pub(crate) const RUN_FILE: &str = "run.toml";
 
 /// Files of a run that cost work.
 const RESULTS: [&str; 3] = ["adapter_model.safetensors", "adapter_model.bin", "model.safetensors"];

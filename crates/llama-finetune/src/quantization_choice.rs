@@ -19,12 +19,18 @@ impl QuantizationChoice {
         Self(Some(Quantization::nf4()))
     }
 
+    /// Returns the quantisation.
+    pub fn get(self) -> Option<Quantization> {
+        self.0
+    }
+
     /// Returns the quantisation, with or without double quantisation.
     ///
     /// # Errors
     /// [`FinetuneError::Quantization`] when double quantisation is asked for and the scheme has no blocks.
     pub fn with_double_quant(self, double_quant: bool) -> Result<Option<Quantization>, FinetuneError> {
-        Quantization::from_flags(&self.to_string(), double_quant).map_err(FinetuneError::Quantization)
+        Quantization::from_flags(self.0.map_or("none", Quantization::name), double_quant)
+            .map_err(FinetuneError::Quantization)
     }
 
     /// Checks for a scheme with blocks, whose scales can be quantised too.

@@ -2,9 +2,14 @@
 
 use std::path::{Path, PathBuf};
 
+use checkpoint::{CheckpointError, find_adapter};
+use serde_json::Value;
 use trainer::find_last_checkpoint;
 
 use crate::{FinetuneError, OutputMode};
+
+/// File of a checkpoint's counters, here and in transformers.
+const STATE: &str = "trainer_state.json";
 
 /// The starting point of a run.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,42 +26,85 @@ pub enum StartingPoint {
         in_place: bool,
     },
     /// The weights of a saved adapter or model, as step 0 of a new run.
-    Weights(PathBuf),
+    Weights {
+        /// Their directory.
+        dir: PathBuf,
+        /// They lie in a checkpoint of transformers' Trainer, whose optimiser is left behind.
+        of_python: bool,
+    },
 }
 
 impl StartingPoint {
-    /// Finds the starting point that `from` names: a directory, `latest` for the last checkpoint in `output_dir`, or
-    /// nothing. A run that trains every weight (`full`) starts from a model, any other from an adapter.
+    /// Finds the starting point that `from` names: a checkpoint, or a directory with some, of this program or of
+    /// transformers' Trainer; a saved adapter, also by its name on the hub; `latest` or `true` for the last checkpoint in
+    /// `output_dir`; nothing or `false` for a fresh start. A run that trains every weight (`full`) starts from a model, any
+    /// other from an adapter.
     ///
     /// # Errors
-    /// [`FinetuneError::NoStart`] when it is neither a checkpoint nor saved weights.
+    /// [`FinetuneError::NoStart`] when it is neither a checkpoint nor saved weights, [`FinetuneError::ForeignCheckpoint`] for a
+    /// checkpoint of Python's without weights, [`FinetuneError::ForeignRun`] where a run of Python's is to go on.
     pub fn find(from: Option<&str>, output_dir: &Path, full: bool) -> Result<Self, FinetuneError> {
-        let Some(from) = from.filter(|from| !from.is_empty()) else { return Ok(Self::Fresh) };
-        if from == "latest" {
-            return Ok(match find_last_checkpoint(output_dir)? {
-                Some(checkpoint) => Self::Resume { checkpoint, in_place: true },
-                None => Self::NoCheckpoint,
-            });
+        let from = from.unwrap_or_default().trim();
+        match from.to_ascii_lowercase().as_str() {
+            "" | "false" | "none" => return Ok(Self::Fresh),
+            "latest" | "true" => {
+                return match find_last_checkpoint(output_dir)? {
+                    Some(checkpoint) if is_of_python(&checkpoint) => {
+                        Err(FinetuneError::ForeignRun { checkpoint })
+                    }
+                    Some(checkpoint) => Ok(Self::Resume { checkpoint, in_place: true }),
+                    None => Ok(Self::NoCheckpoint),
+                };
+            }
+            _ => {}
         }
+        let (kind, weights) =
+            if full { ("a model", "model.safetensors") } else { ("an adapter", "adapter_config.json") };
         let path = PathBuf::from(from);
-        if path.join("trainer_state.json").exists() {
+        if path.join(STATE).exists() {
+            return Self::of_checkpoint(path, output_dir, weights);
+        }
+        if path.join(weights).exists() {
+            return Ok(Self::Weights { dir: path, of_python: false });
+        }
+        if let Some(last) = find_last_checkpoint(&path)? {
+            return Self::of_checkpoint(last, output_dir, weights);
+        }
+        if path.exists() || full {
+            return Err(FinetuneError::NoStart { from: path, kind, weights });
+        }
+        match find_adapter(from) {
+            Ok(dir) => Ok(Self::Weights { dir, of_python: false }),
+            Err(CheckpointError::NoAdapter { .. }) => {
+                Err(FinetuneError::NoStart { from: path, kind, weights })
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Returns what a checkpoint is the start of: the same run, or, where Python wrote it, a new one from its weights.
+    fn of_checkpoint(path: PathBuf, output_dir: &Path, weights: &'static str) -> Result<Self, FinetuneError> {
+        if !is_of_python(&path) {
             let folder = std::fs::canonicalize(&path).ok().and_then(|path| path.parent().map(Path::to_owned));
             let in_place = folder.is_some() && folder == std::fs::canonicalize(output_dir).ok();
             return Ok(Self::Resume { checkpoint: path, in_place });
         }
-        let (kind, weights) =
-            if full { ("a model", "model.safetensors") } else { ("an adapter", "adapter_config.json") };
-        if path.join(weights).exists() {
-            return Ok(Self::Weights(path));
+        // `qlora.py` of artidoro/qlora puts the adapter into a folder of the checkpoint.
+        let inside = [path.clone(), path.join("adapter_model")];
+        match inside.into_iter().find(|dir| dir.join(weights).exists()) {
+            Some(dir) => Ok(Self::Weights { dir, of_python: true }),
+            None => {
+                let above = path.parent().filter(|dir| dir.join(weights).exists()).map(Path::to_owned);
+                Err(FinetuneError::ForeignCheckpoint { checkpoint: path, weights, above })
+            }
         }
-        Err(FinetuneError::NoStart { from: path, kind, weights })
     }
 
     /// Returns the checkpoint to resume.
     pub fn checkpoint(&self) -> Option<&Path> {
         match self {
             Self::Resume { checkpoint, .. } => Some(checkpoint),
-            Self::Fresh | Self::NoCheckpoint | Self::Weights(_) => None,
+            Self::Fresh | Self::NoCheckpoint | Self::Weights { .. } => None,
         }
     }
 
@@ -66,7 +114,73 @@ impl StartingPoint {
             Self::Resume { in_place: true, .. } => OutputMode::Resume,
             _ if overwrite => OutputMode::Overwrite,
             Self::NoCheckpoint => OutputMode::Restart,
-            Self::Fresh | Self::Resume { .. } | Self::Weights(_) => OutputMode::New,
+            Self::Fresh | Self::Resume { .. } | Self::Weights { .. } => OutputMode::New,
+        }
+    }
+}
+
+/// Tells whether transformers' Trainer wrote a checkpoint (`trainer_callback.py`, `TrainerState`).
+fn is_of_python(checkpoint: &Path) -> bool {
+    let text = std::fs::read_to_string(checkpoint.join(STATE)).unwrap_or_default();
+    let state: Value = serde_json::from_str(&text).unwrap_or_default();
+    state.get("global_step").is_some() && state.get("fingerprint").is_none()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A checkpoint with these files.
+    fn checkpoint(dir: &Path, state: &str, adapter: &str) {
+        std::fs::create_dir_all(dir.join(adapter)).unwrap();
+        std::fs::write(dir.join(STATE), state).unwrap();
+        std::fs::write(dir.join(adapter).join("adapter_config.json"), "{}").unwrap();
+    }
+
+    const PYTHON: &str = r#"{"global_step": 2, "log_history": []}"#;
+    const OURS: &str = r#"{"step": 2, "fingerprint": {}}"#;
+
+    #[test]
+    fn a_checkpoint_of_python_starts_a_new_run_from_its_adapter() {
+        let dir = tempfile::tempdir().unwrap();
+        let (run, out) = (dir.path().join("run"), dir.path().join("out"));
+        checkpoint(&run.join("checkpoint-2"), PYTHON, "");
+        checkpoint(&run.join("checkpoint-10"), PYTHON, "adapter_model");
+        let find = |from: &Path| StartingPoint::find(from.to_str(), &out, false);
+        let weights = |dir: PathBuf| StartingPoint::Weights { dir, of_python: true };
+        assert_eq!(find(&run.join("checkpoint-2")).unwrap(), weights(run.join("checkpoint-2")));
+        assert_eq!(find(&run).unwrap(), weights(run.join("checkpoint-10/adapter_model")));
+
+        let bare = run.join("checkpoint-11");
+        std::fs::create_dir(&bare).unwrap();
+        std::fs::write(bare.join(STATE), PYTHON).unwrap();
+        assert!(find(&bare).unwrap_err().to_string().contains("transformers' Trainer"));
+        std::fs::write(run.join("adapter_config.json"), "{}").unwrap();
+        let error = find(&bare).unwrap_err().to_string();
+        assert!(error.contains(&format!("`{}` holds it", run.display())), "{error}");
+
+        let latest = StartingPoint::find(Some("latest"), &run, false).unwrap_err();
+        assert!(matches!(latest, FinetuneError::ForeignRun { .. }) && latest.is_usage(), "{latest}");
+    }
+
+    #[test]
+    fn a_run_goes_on_from_its_checkpoint_however_that_is_named() {
+        let dir = tempfile::tempdir().unwrap();
+        let out = dir.path().join("out");
+        let find = |from: &str| StartingPoint::find(Some(from), &out, false).unwrap();
+        for from in ["", "False", "none"] {
+            assert_eq!(find(from), StartingPoint::Fresh, "{from}");
+        }
+        assert_eq!(find("True"), StartingPoint::NoCheckpoint);
+        let last = out.join("checkpoint-4");
+        checkpoint(&out.join("checkpoint-2"), OURS, "");
+        checkpoint(&last, OURS, "");
+        for from in ["latest", "True", "true", out.to_str().unwrap(), last.to_str().unwrap()] {
+            assert_eq!(
+                find(from),
+                StartingPoint::Resume { checkpoint: last.clone(), in_place: true },
+                "{from}"
+            );
         }
     }
 }

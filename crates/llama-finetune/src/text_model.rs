@@ -1,7 +1,6 @@
 //! A model that answers: weights, tokenizer and templates, loaded together.
 
 use std::ops::ControlFlow;
-use std::path::Path;
 use std::time::Instant;
 
 use alpaca_data::{ChatTemplate, PromptTemplate};
@@ -9,37 +8,10 @@ use checkpoint::Base;
 use infer::{BatchEvent, Batcher, FinishReason, GenerateConfig, Generation, InferError, Request};
 use llama_model::Llama;
 use llama_tokenizer::LlamaTokenizer;
-use nn_core::{CausalLm, Dtype, UnknownSettings};
-use qlora_nf4::Quantization;
-use tch::Device;
+use nn_core::CausalLm;
 
-use crate::lora_model::with_adapter;
 use crate::text::Decoder;
-use crate::{FinetuneError, Prompt};
-
-/// Device, precision and quantisation to load a model with.
-#[derive(Debug, Clone, Copy)]
-pub struct LoadConfig {
-    /// Device that computes.
-    pub device: Device,
-    /// Precision of the weights and of the computation.
-    pub dtype: Dtype,
-    /// Quantisation of the linear layers.
-    pub quantization: Option<Quantization>,
-    /// Stance on keys of a configuration that are unknown here.
-    pub unknown_settings: UnknownSettings,
-}
-
-impl LoadConfig {
-    /// Loads a base, with the adapter in the directory `adapter` if one is given.
-    ///
-    /// # Errors
-    /// [`FinetuneError::Checkpoint`] and [`FinetuneError::Adapter`] when either cannot be read.
-    pub fn load(&self, base: &Base, adapter: Option<&Path>) -> Result<Llama, FinetuneError> {
-        let model = base.load_quantized(self.device, self.dtype, self.quantization)?;
-        with_adapter(model, adapter, self.unknown_settings)
-    }
-}
+use crate::{FinetuneError, ModelChoice, Prompt};
 
 /// A model that answers, with its tokenizer and templates.
 #[derive(Debug)]
@@ -72,33 +44,23 @@ pub struct Answer {
 }
 
 impl TextModel {
-    /// Opens the model `base_model` as [`Base::open`] does, and loads it with the adapter in `adapter`, if one is given.
+    /// Opens and loads a model. Instructions are put to it in `template`, the name of one or a file; where it is none, in the
+    /// template that the adapter was trained with, or else Alpaca's.
     ///
     /// # Errors
-    /// [`FinetuneError`] when a file cannot be read. A chat template that is not valid is warned of.
-    pub fn open(
-        base_model: &str,
-        adapter: Option<&Path>,
-        template: PromptTemplate,
-        config: &LoadConfig,
-    ) -> Result<Self, FinetuneError> {
-        let base = Base::open_with(base_model, config.unknown_settings)?;
+    /// When the base, the adapter or the template cannot be read, or do not fit each other.
+    pub fn open(choice: &ModelChoice<'_>, template: Option<&str>) -> Result<Self, FinetuneError> {
+        let opened = choice.open()?;
+        let template = opened.trained_with.template(template)?;
+        let base = &opened.base;
         let tokenizer = base.tokenizer()?;
-        let chat = chat_template(&base, &tokenizer)?;
+        let chat = chat_template(base, &tokenizer)?;
         // Whoever asks for a chat hears of it; all else works.
         if let Some(error) = chat.as_ref().and_then(|template| template.check().err()) {
             tracing::warn!("the model `{}` refuses chats: {error}", base.dir.display());
         }
-        let model = config.load(&base, adapter)?;
-        let kind = Dtype::name_of(model.kind());
-        let precision = match config.quantization.or(base.stored_quantization()?) {
-            Some(quantization) => format!("{}, {kind}", quantization.describe()),
-            None => kind.to_owned(),
-        };
-        let description = match adapter {
-            Some(dir) => format!("{base_model} + {} ({precision})", dir.display()),
-            None => format!("{base_model} ({precision})"),
-        };
+        let model = opened.load()?;
+        let description = opened.describe(&model)?;
         let eos_ids = base.eos_ids(&tokenizer);
         Ok(Self { model, tokenizer, template, chat, eos_ids, description })
     }

@@ -3,9 +3,10 @@
 use std::path::Path;
 
 use alpaca_data::{
-    BadRecords, Example, GroupedByLength, Templates, TokenizeConfig, TrainingText, load_training_texts,
-    split, tokenize,
+    DataError, Example, GroupedByLength, ReadConfig, Record, Records, Templates, TokenizeConfig,
+    TrainingText, load_kinds, load_records, load_training_texts, split, tokenize,
 };
+use checkpoint::find_records;
 use llama_tokenizer::LlamaTokenizer;
 use nn_core::Dataset;
 
@@ -14,14 +15,14 @@ use crate::FinetuneError;
 /// Files of records, and the way they become datasets.
 #[derive(Debug, Clone)]
 pub struct DataConfig<'a> {
-    /// Records to train on.
-    pub data_path: &'a Path,
+    /// Records to train on: a file, a directory, or a data set of the hub.
+    pub data_path: &'a str,
     /// Records for validation.
     pub validation: Validation<'a>,
     /// Seed of the split.
     pub seed: u64,
-    /// Treatment of records that cannot be used.
-    pub bad: BadRecords,
+    /// Treatment of records that cannot be used, or not as a whole.
+    pub read: ReadConfig,
     /// Length and masking.
     pub tokenize: TokenizeConfig,
     /// Records of one optimiser step where those of similar length go together; `None` for any order.
@@ -31,8 +32,8 @@ pub struct DataConfig<'a> {
 /// Records for validation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Validation<'a> {
-    /// Those of another file.
-    File(&'a Path),
+    /// Those of another file, directory or data set.
+    File(&'a str),
     /// So many of the training file, drawn at random; 0 for none.
     HeldOut(usize),
 }
@@ -49,7 +50,7 @@ impl TrainingData {
     /// Reads, splits and tokenises records of any format.
     ///
     /// # Errors
-    /// [`FinetuneError::DataFile`] for a missing file, [`FinetuneError::HeldOut`] when nothing is left to train on, and
+    /// [`FinetuneError::Checkpoint`] for a missing file, [`FinetuneError::HeldOut`] when nothing is left to train on, and
     /// [`FinetuneError::Data`] for a wrong record.
     pub fn load(
         config: &DataConfig<'_>,
@@ -61,9 +62,9 @@ impl TrainingData {
             tracing::info!("{what}: {report}");
             Ok(dataset(examples, config.group_by_length))
         };
-        let records = read("data_path", config.data_path, config.bad, templates)?;
+        let records = read("data_path", config.data_path, &config.read, templates)?;
         let (train, validation) = match config.validation {
-            Validation::File(path) => (records, read("val_data_path", path, config.bad, templates)?),
+            Validation::File(path) => (records, read("val_data_path", path, &config.read, templates)?),
             Validation::HeldOut(count) => {
                 let parts = split(records.len(), count, config.seed).map_err(FinetuneError::HeldOut)?;
                 let pick = |indices: &[usize]| indices.iter().map(|&i| records[i].clone()).collect();
@@ -83,20 +84,52 @@ fn dataset(examples: Vec<Example>, group_by_length: Option<usize>) -> Box<dyn Da
     }
 }
 
-/// Reads the records of the file that the setting `name` names.
+/// Reads the records that the setting `setting` names, of any format.
 fn read(
-    name: &'static str,
-    path: &Path,
-    bad: BadRecords,
+    setting: &'static str,
+    name: &str,
+    config: &ReadConfig,
     templates: &Templates,
 ) -> Result<Vec<TrainingText>, FinetuneError> {
-    if !path.is_file() {
-        return Err(FinetuneError::DataFile { name, path: path.to_owned() });
+    let load = |path: &Path| load_training_texts(path, config.clone(), templates);
+    read_with(setting, name, &load)
+}
+
+/// Reads the Alpaca records that the setting `setting` names: a file, a directory, or a data set of the hub. Returns the
+/// kind of task of each beside them.
+///
+/// # Errors
+/// [`FinetuneError::Checkpoint`] when there are no such files, [`FinetuneError::Data`] for a wrong record.
+pub fn read_records(
+    setting: &'static str,
+    name: &str,
+    config: &ReadConfig,
+) -> Result<(Vec<Record>, Vec<Option<String>>), FinetuneError> {
+    let records = read_with(setting, name, &|path| load_records(path, config.clone()))?;
+    let mut kinds = Vec::with_capacity(records.len());
+    for path in find_records(setting, name)? {
+        kinds.extend(load_kinds(&path)?);
     }
-    let loaded = load_training_texts(path, bad, templates)?;
-    if let Some(first) = loaded.skipped.first() {
-        let (count, path) = (loaded.skipped.len(), path.display());
-        tracing::warn!("{count} bad records of `{path}` were left out, first: {first}");
+    Ok((records, kinds))
+}
+
+/// Reads every file that `name` stands for by `load`, and reports what is left out.
+fn read_with<T>(
+    setting: &'static str,
+    name: &str,
+    load: &dyn Fn(&Path) -> Result<Records<T>, DataError>,
+) -> Result<Vec<T>, FinetuneError> {
+    let mut all = Vec::new();
+    for path in find_records(setting, name)? {
+        let Records { records, skipped, ignored } = load(&path)?;
+        let shown = path.display();
+        if let Some(first) = skipped.first() {
+            tracing::warn!("{} bad records of `{shown}` were left out, first: {first}", skipped.len());
+        }
+        for (column, count) in ignored {
+            tracing::warn!("the column `{column}`, which {count} records of `{shown}` fill, is ignored");
+        }
+        all.extend(records);
     }
-    Ok(loaded.records)
+    Ok(all)
 }

@@ -245,7 +245,7 @@ impl LoraConfig {
     }
 
     /// Factor of a delta of rank `r`.
-    pub(crate) fn scale(&self, alpha: f64, r: i64) -> f64 {
+    pub fn scale(&self, alpha: f64, r: i64) -> f64 {
         let r = r as f64;
         alpha / if self.use_rslora { r.sqrt() } else { r }
     }

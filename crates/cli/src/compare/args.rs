@@ -4,6 +4,7 @@
 
 use std::path::PathBuf;
 
+use alpaca_data::IgnoredColumns;
 use clap::{Arg, Parser};
 use qlora_nf4::Quantization;
 
@@ -16,21 +17,25 @@ use crate::spelling::parse_bool;
 #[command(name = "compare", version, max_term_width = 100, rename_all = "snake_case")]
 #[command(mut_args(described))]
 pub struct CompareArgs {
-    /// Base model of the reference
+    /// Base model of the reference [default: the one that its adapter names]
     #[arg(long, value_name = "MODEL")]
-    pub(crate) reference_model: String,
-    /// Adapter of the reference
+    pub(crate) reference_model: Option<String>,
+    /// Adapter of the reference: a directory, or a name on the hub
     #[arg(long, value_name = "DIR")]
-    pub(crate) reference_lora: Option<PathBuf>,
-    /// Base model of the compared model
+    pub(crate) reference_lora: Option<String>,
+    /// Base model of the compared model [default: the one that its adapter names]
     #[arg(long, value_name = "MODEL")]
-    pub(crate) base_model: String,
-    /// Adapter of the compared model
+    pub(crate) base_model: Option<String>,
+    /// Adapter of the compared model: a directory, or a name on the hub
     #[arg(long, value_name = "DIR")]
-    pub(crate) lora_weights: Option<PathBuf>,
-    /// JSON or JSONL file of records
+    pub(crate) lora_weights: Option<String>,
+    /// JSON or JSONL file of records, a directory of such files, or a data set on the hub
     #[arg(long, value_name = "FILE")]
-    pub(crate) data_path: PathBuf,
+    pub(crate) data_path: String,
+    /// Go on where records fill columns that have no place in the prompt, such as system and history: without those of these
+    /// names, or without all [default: false]
+    #[arg(long, value_name = "NAMES", num_args = 0..=1, default_missing_value = "true")]
+    pub(crate) ignore_columns: Option<IgnoredColumns>,
     /// Number of records to compare, spread over the file
     #[arg(long, value_name = "N", default_value_t = 16)]
     pub(crate) records: usize,
@@ -40,9 +45,10 @@ pub struct CompareArgs {
     /// Compare although the two tokenizers make different tokens of the same text; both models then read the reference's
     #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true", default_value = "false", value_parser = parse_bool)]
     pub(crate) ignore_tokenizer: bool,
-    /// Prompt template: alpaca, alpaca_legacy, alpaca_short, or a JSON file
-    #[arg(long, value_name = "NAME", default_value = "alpaca")]
-    pub(crate) prompt_template_name: String,
+    /// Prompt template: alpaca, alpaca_legacy, alpaca_short, vigogne, or a JSON file [default: alpaca; with an adapter, as it
+    /// was trained]
+    #[arg(long, value_name = "NAME")]
+    pub(crate) prompt_template_name: Option<String>,
     /// Differences of single logits to keep in the JSON, spread over all
     #[arg(long, value_name = "N", default_value_t = 4000)]
     pub(crate) samples: usize,
@@ -60,7 +66,7 @@ fn described(arg: Arg) -> Arg {
             arg.help("Precision of the computation: auto, float32, bfloat16 or float16 [default: float32]")
         }
         "quantize" => arg.help(format!(
-            "Quantise the compared model's linear layers while loading: {} [default: none]",
+            "Quantise the compared model's linear layers while loading: {} [default: none; with an adapter, as it was trained]",
             Quantization::names()
         )),
         _ => arg,

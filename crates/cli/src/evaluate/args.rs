@@ -4,6 +4,7 @@
 
 use std::path::PathBuf;
 
+use alpaca_data::IgnoredColumns;
 use clap::{ArgAction, Parser};
 
 use crate::compute::ComputeArgs;
@@ -13,18 +14,23 @@ use crate::spelling::parse_bool;
 #[derive(Debug, Parser)]
 #[command(name = "evaluate", version, max_term_width = 100, rename_all = "snake_case")]
 pub struct EvaluateArgs {
-    /// Base model
+    /// Base model [default: the one that the adapter names]
     #[arg(long, value_name = "MODEL")]
-    pub(crate) base_model: String,
-    /// Directory of a PEFT adapter
+    pub(crate) base_model: Option<String>,
+    /// PEFT adapter: a directory, or a name on the hub
     #[arg(long, value_name = "DIR")]
-    pub(crate) lora_weights: Option<PathBuf>,
-    /// JSON or JSONL file of records; a field `kind` groups the result
+    pub(crate) lora_weights: Option<String>,
+    /// JSON or JSONL file of records, a directory of such files, or a data set on the hub; a field `kind` groups the result
     #[arg(long, value_name = "FILE")]
-    pub(crate) data_path: PathBuf,
-    /// Prompt template: alpaca, alpaca_legacy, alpaca_short, or a JSON file
-    #[arg(long, value_name = "NAME", default_value = "alpaca")]
-    pub(crate) prompt_template_name: String,
+    pub(crate) data_path: String,
+    /// Go on where records fill columns that have no place in the prompt, such as system and history: without those of these
+    /// names, or without all [default: false]
+    #[arg(long, value_name = "NAMES", num_args = 0..=1, default_missing_value = "true")]
+    pub(crate) ignore_columns: Option<IgnoredColumns>,
+    /// Prompt template: alpaca, alpaca_legacy, alpaca_short, vigogne, or a JSON file [default: alpaca; with an adapter, as it
+    /// was trained]
+    #[arg(long, value_name = "NAME")]
+    pub(crate) prompt_template_name: Option<String>,
     /// Maximum number of tokens of an answer
     #[arg(long, value_name = "N", default_value_t = 64)]
     pub(crate) max_new_tokens: usize,

@@ -2,16 +2,16 @@
 
 use std::time::Instant;
 
-use alpaca_data::{BadRecords, PromptTemplate, Record, load_kinds, load_records};
+use alpaca_data::{ReadConfig, Record};
 use anyhow::Result;
-use checkpoint::Base;
 use infer::GenerateConfig;
-use llama_finetune::{answer_perplexity, evaluate, peak_device_mib, peak_host_mib, write_logits};
+use llama_finetune::{
+    ModelChoice, answer_perplexity, evaluate, peak_device_mib, peak_host_mib, read_records, write_logits,
+};
 use nn_core::Dtype;
 
 use super::args::EvaluateArgs;
 use super::report::{Report, Resources};
-use crate::exit::usage;
 use crate::output::{print, write_json};
 
 /// Runs the program.
@@ -20,18 +20,19 @@ use crate::output::{print, write_json};
 /// With what the user can do about it.
 pub fn run(args: EvaluateArgs) -> Result<()> {
     let load = args.compute.resolve(Dtype::Auto)?.start()?;
-    let base = Base::open_with(&args.base_model, load.unknown_settings)?;
-    let tokenizer = base.tokenizer()?;
-    let template =
-        PromptTemplate::load(&args.prompt_template_name).map_err(|error| usage(error.to_string()))?;
-    let records = load_records(&args.data_path, BadRecords::Refuse)?.records;
-    let kinds = load_kinds(&args.data_path)?;
+    let choice =
+        ModelChoice { base_model: args.base_model.as_deref(), adapter: args.lora_weights.as_deref(), load };
+    let opened = choice.open()?;
+    let tokenizer = opened.base.tokenizer()?;
+    let template = opened.trained_with.template(args.prompt_template_name.as_deref())?;
+    let read = ReadConfig { ignored: args.ignore_columns.unwrap_or_default(), ..ReadConfig::default() };
+    let (records, kinds) = read_records("data_path", &args.data_path, &read)?;
     let loading = Instant::now();
-    let model = load.load(&base, args.lora_weights.as_deref())?;
+    let model = opened.load()?;
     let load_s = loading.elapsed().as_secs_f64();
     let config = GenerateConfig {
         max_new_tokens: args.max_new_tokens,
-        eos_ids: base.eos_ids(&tokenizer),
+        eos_ids: opened.base.eos_ids(&tokenizer),
         ..GenerateConfig::default()
     };
     let evaluation = evaluate(&model, &tokenizer, &template, &records, &kinds, &config, args.batch_size)?;
@@ -41,7 +42,7 @@ pub fn run(args: EvaluateArgs) -> Result<()> {
         None
     };
     if let Some(path) = &args.dump_logits {
-        let longest = base.config.max_position_embeddings as usize;
+        let longest = opened.base.config.context_len() as usize;
         let ids = |record: &Record| {
             let prompt = template.prompt(&record.instruction, Some(&record.input));
             let mut ids = tokenizer.encode(&format!("{prompt}{}", record.output), true)?;

@@ -60,10 +60,17 @@ pub(crate) struct WandbArgs {
 }
 
 impl WandbArgs {
-    /// Checks for a flag with a value.
-    pub(crate) fn is_asked_for(&self) -> bool {
-        let flags = [&self.wandb_project, &self.wandb_run_name, &self.wandb_watch, &self.wandb_log_model];
-        flags.into_iter().flatten().any(|value| !value.is_empty())
+    /// Lists the flags with a value.
+    pub(crate) fn given(&self) -> Vec<&'static str> {
+        let flags = [
+            ("wandb_project", &self.wandb_project),
+            ("wandb_run_name", &self.wandb_run_name),
+            ("wandb_watch", &self.wandb_watch),
+            ("wandb_log_model", &self.wandb_log_model),
+        ];
+        let given =
+            flags.into_iter().filter(|(_, value)| value.as_ref().is_some_and(|value| !value.is_empty()));
+        given.map(|(name, _)| name).collect()
     }
 }
 

@@ -17,9 +17,14 @@ pub(crate) fn start(start: &StartingPoint, output_dir: &Path) {
         StartingPoint::NoCheckpoint => {
             tracing::info!("no checkpoint in `{}` yet: starting anew", output_dir.display());
         }
-        StartingPoint::Weights(from) => tracing::info!(
+        StartingPoint::Weights { dir, of_python: false } => tracing::info!(
             "`{}` holds weights without a trainer's state: they are the start of a new run",
-            from.display()
+            dir.display()
+        ),
+        StartingPoint::Weights { dir, of_python: true } => tracing::warn!(
+            "`{}` is of a checkpoint of transformers' Trainer, written by Python: its weights are the start of a new run at \
+             step 0; its optimiser, schedule and counters are not read",
+            dir.display()
         ),
     }
 }
@@ -44,6 +49,14 @@ pub(crate) fn describe(config: &FinetuneConfig, model: &Llama, trainable: usize,
         train.gradient_accumulation_steps,
         config.learning_rate
     );
+    let context = model.config().context_len();
+    if i64::try_from(config.cutoff_len).is_ok_and(|cutoff| cutoff > context) {
+        tracing::warn!(
+            "cutoff_len {} is beyond the model's context of {context} tokens: it has never seen positions behind that, and \
+             answers no prompt that is as long",
+            config.cutoff_len
+        );
+    }
     if u64::from(config.warmup_steps) >= steps && steps > 0 {
         tracing::warn!(
             "warmup_steps {} is not shorter than the run of {steps} steps: the learning rate never reaches {}",

@@ -1,13 +1,14 @@
 //! From decided settings to a saved adapter.
 
+use std::path::Path;
 use std::time::Instant;
 
 use alpaca_data::{PromptTemplate, Templates};
 use anyhow::{Context, Result};
 use checkpoint::{Base, LoadTimes};
 use llama_finetune::{
-    FinetuneError, FullModel, LoraModel, OutputMode, RunSummary, StartingPoint, TrainingData, base_bytes,
-    chat_template, set_threads, write_run_file,
+    FinetuneError, FullModel, LoraModel, OutputMode, RunSummary, StartingPoint, TrainedWith, TrainingData,
+    base_bytes, chat_template, set_threads, start_changes, write_run_file,
 };
 use lora::LoraConfig;
 use nn_core::{Dtype, Trainable, UnknownSettings};
@@ -35,9 +36,12 @@ pub fn run(args: FinetuneArgs) -> Result<()> {
         print(&plan(&config, unknown_settings)?);
         return Ok(());
     }
-    if args.wandb.is_asked_for() {
-        tracing::info!(
-            "wandb is not used: metrics.jsonl and TensorBoard events (runs/) in output_dir hold the curves"
+    let wandb = args.wandb.given();
+    if !wandb.is_empty() {
+        tracing::warn!(
+            "{}: nothing is sent to Weights & Biases, these flags do nothing; metrics.jsonl and TensorBoard events (runs/) in \
+             output_dir hold the curves",
+            wandb.join(", ")
         );
     }
     set_threads(config.threads)?;
@@ -54,8 +58,7 @@ pub fn run(args: FinetuneArgs) -> Result<()> {
     let mode = start.output_mode(args.overwrite_output_dir);
     mode.check(&config.output_dir)?;
     let tokenizer = base.tokenizer()?;
-    let prompt =
-        PromptTemplate::load(&config.prompt_template_name).map_err(|error| usage(error.to_string()))?;
+    let prompt = PromptTemplate::load(&config.prompt_template_name)?;
     let templates = Templates { prompt, chat: chat_template(&base, &tokenizer)? };
     let data = TrainingData::load(&config.data(), &templates, &tokenizer)?;
     report::start(&start, &config.output_dir);
@@ -106,8 +109,8 @@ impl Job<'_> {
             // In one line: a regular expression's error has several.
             if error.is_usage() { usage(error.to_string()) } else { error.into() }
         })?;
-        if let StartingPoint::Weights(dir) = start {
-            model.adapters().restore_with(dir, self.unknown_settings)?;
+        if let StartingPoint::Weights { dir, .. } = start {
+            self.restore(&model, dir)?;
         }
         let kind = model.model().kind();
         let trainable = model.adapters().num_parameters();
@@ -149,6 +152,20 @@ impl Job<'_> {
         (lora, Some(tokens))
     }
 
+    /// Starts from the saved adapter in `dir`, and tells what this run changes about it.
+    fn restore(&self, model: &LoraModel, dir: &Path) -> Result<()> {
+        let Self { config, base, .. } = self;
+        for change in start_changes(dir, model.adapters().config())? {
+            tracing::warn!("{change}");
+        }
+        let trained_with = TrainedWith::read(dir)?;
+        trained_with.template(Some(&config.prompt_template_name))?;
+        trained_with.quantization(config.quantization()?.into(), base.stored_quantization()?)?;
+        trained_with.base(Some(&config.base_model));
+        let failed = |source| FinetuneError::Adapter { dir: dir.to_owned(), source: Box::new(source) };
+        Ok(model.adapters().restore_with(dir, self.unknown_settings).map_err(failed)?)
+    }
+
     /// Trains every parameter.
     fn full(&self) -> Result<()> {
         let Self { config, base, start, .. } = self;
@@ -163,7 +180,7 @@ impl Job<'_> {
             .with_context(|| format!("cannot load `{}`", base.dir.display()))?;
         model.model_mut().set_gradient_checkpointing(config.gradient_checkpointing);
         let times = LoadTimes { load_s: begun.elapsed().as_secs_f64(), quantise_s: 0.0 };
-        if let StartingPoint::Weights(dir) = start {
+        if let StartingPoint::Weights { dir, .. } = start {
             model.restore(dir).map_err(FinetuneError::from)?;
         }
         report::describe(config, model.model(), model.num_parameters(), self.data.train.len());

@@ -3,9 +3,9 @@
 #![expect(clippy::doc_markdown, reason = "the comments on fields are the help text")]
 
 use std::num::NonZeroU32;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use alpaca_data::{BadRecords, TokenizeConfig};
+use alpaca_data::{BadRecords, IgnoredColumns, ReadConfig, TokenizeConfig};
 use anyhow::{Context, Result};
 use clap::{ArgAction, Args};
 use llama_finetune::{DataConfig, DeviceChoice, QuantizationChoice, Validation};
@@ -29,7 +29,7 @@ pub(crate) struct FinetuneConfig {
     /// Base model: a directory in Hugging Face's layout or Meta's, a GGUF file, or a name on the hub [required]
     #[arg(long, value_name = "MODEL")]
     pub(crate) base_model: String,
-    /// JSON or JSONL file of Alpaca records, plain texts or conversations [required]
+    /// Alpaca records, plain texts or conversations: a JSON or JSONL file, a directory of such files, or a data set on the hub
     #[arg(long, value_name = "FILE")]
     pub(crate) data_path: String,
     /// Directory of the results: the adapter, metrics and checkpoints
@@ -74,11 +74,12 @@ pub(crate) struct FinetuneConfig {
     /// Batch records of similar length together
     #[arg(long)]
     pub(crate) group_by_length: bool,
-    /// Resume from a checkpoint directory, or from `latest`, the last one in output_dir
+    /// Resume from a checkpoint directory, or from `latest` or `True`, the last one in output_dir; or start from the weights of
+    /// an adapter
     #[arg(long, value_name = "DIR")]
     #[serde(skip_serializing)]
     pub(crate) resume_from_checkpoint: Option<String>,
-    /// Prompt template: alpaca, alpaca_legacy, alpaca_short, or a JSON file
+    /// Prompt template: alpaca, alpaca_legacy, alpaca_short, vigogne, or a JSON file
     #[arg(long, value_name = "NAME")]
     pub(crate) prompt_template_name: String,
 
@@ -158,7 +159,7 @@ pub(crate) struct FinetuneConfig {
     /// a third more time
     #[arg(long)]
     pub(crate) gradient_checkpointing: bool,
-    /// File of validation records, instead of val_set_size
+    /// Validation records, named as data_path, instead of val_set_size
     #[arg(long, value_name = "FILE")]
     pub(crate) val_data_path: Option<String>,
     /// End with the parameters of the lowest validation loss
@@ -170,6 +171,11 @@ pub(crate) struct FinetuneConfig {
     /// Skip bad records and count them, instead of stopping at the first
     #[arg(long)]
     pub(crate) skip_bad_records: bool,
+    /// Go on where records fill columns that have no place in the prompt, such as system and history: without those of these
+    /// names, or without all [default: false]
+    #[arg(long, value_name = "NAMES", num_args = 0..=1, default_missing_value = "true")]
+    #[serde(skip_serializing_if = "is_default")]
+    pub(crate) ignore_columns: IgnoredColumns,
     /// Full fine-tuning: train every weight and write a whole model instead of an adapter
     #[arg(long)]
     pub(crate) full: bool,
@@ -225,6 +231,7 @@ impl Default for FinetuneConfig {
             load_best_model_at_end: train.load_best_model_at_end,
             time_phases: train.time_phases,
             skip_bad_records: false,
+            ignore_columns: IgnoredColumns::None,
             full: false,
         }
     }
@@ -328,12 +335,15 @@ impl FinetuneConfig {
 
     /// Returns the files of records, and the way they become datasets.
     pub(crate) fn data(&self) -> DataConfig<'_> {
-        let validation = self.val_data_path.as_deref().map(|path| Validation::File(Path::new(path)));
+        let validation = self.val_data_path.as_deref().map(Validation::File);
         DataConfig {
-            data_path: Path::new(&self.data_path),
+            data_path: &self.data_path,
             validation: validation.unwrap_or(Validation::HeldOut(self.val_set_size)),
             seed: self.seed,
-            bad: if self.skip_bad_records { BadRecords::Skip } else { BadRecords::Refuse },
+            read: ReadConfig {
+                bad: if self.skip_bad_records { BadRecords::Skip } else { BadRecords::Refuse },
+                ignored: self.ignore_columns.clone(),
+            },
             tokenize: TokenizeConfig {
                 cutoff_len: self.cutoff_len,
                 train_on_inputs: self.train_on_inputs,

@@ -4,6 +4,7 @@
 
 use std::path::PathBuf;
 
+use alpaca_data::IgnoredColumns;
 use clap::{Parser, ValueEnum};
 
 use crate::compute::ComputeArgs;
@@ -17,16 +18,18 @@ use crate::spelling::parse_bool;
 #[derive(Debug, Parser)]
 #[command(name = "generate", version, max_term_width = 100, rename_all = "snake_case")]
 pub struct GenerateArgs {
-    /// Base model: a directory, a GGUF file, or a name on the hub [required]
+    /// Base model: a directory, a GGUF file, or a name on the hub [default: the one that the
+    /// adapter names]
     #[arg(long, value_name = "MODEL", env = "BASE_MODEL")]
     pub(crate) base_model: Option<String>,
-    /// Directory of a PEFT adapter to load on top of it
+    /// PEFT adapter to load on top of it: a directory, or a name on the hub
     #[arg(long, value_name = "DIR", default_value = "")]
     pub(crate) lora_weights: String,
     /// Another model to serve beside it, for the page's comparison and the API; may be repeated
     #[arg(long, value_name = "NAME=MODEL[+ADAPTER]")]
     pub(crate) compare: Vec<String>,
-    /// Prompt template: alpaca, alpaca_legacy, alpaca_short, or a JSON file [default: alpaca]
+    /// Prompt template: alpaca, alpaca_legacy, alpaca_short, vigogne, or a JSON file [default: alpaca; with an adapter, as it
+    /// was trained]
     #[arg(long, value_name = "NAME", default_value = "", hide_default_value = true)]
     pub(crate) prompt_template: String,
 
@@ -54,6 +57,10 @@ pub struct GenerateArgs {
     /// Compute the perplexity of a text, or of the answers of a .json or .jsonl file of Alpaca records
     #[arg(long, value_name = "FILE", help_heading = "Instead of the server")]
     pub(crate) perplexity: Option<PathBuf>,
+    /// Go on where records of --perplexity fill columns that have no place in the prompt, such as system and history: without
+    /// those of these names, or without all [default: false]
+    #[arg(long, value_name = "NAMES", num_args = 0..=1, default_missing_value = "true", help_heading = "Instead of the server")]
+    pub(crate) ignore_columns: Option<IgnoredColumns>,
 
     /// Softmax temperature, 0 for greedy decoding
     #[arg(

@@ -36,7 +36,7 @@ pub fn run(args: GenerateArgs) -> Result<()> {
         Mode::Once { prompt, stream } => once::run(&source, &prompt, stream, &settings.sampling),
         Mode::Interactive => interactive::run(&source, &settings.sampling),
         Mode::File { input, output, rows } => file::run(&source, &input, &output, rows, &settings.sampling),
-        Mode::Perplexity(path) => perplexity::run(&source, &path),
+        Mode::Perplexity { path, read } => perplexity::run(&source, &path, &read),
         Mode::Web(_) => Ok(()),
     }
 }

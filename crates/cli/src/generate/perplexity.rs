@@ -2,26 +2,27 @@
 
 use std::path::Path;
 
-use alpaca_data::{BadRecords, load_records};
-use anyhow::{Context, Result};
+use alpaca_data::{ReadConfig, load_records};
+use anyhow::Result;
 use llama_finetune::{TextModel, answer_perplexity, text_perplexity};
 
 use super::source::Loaded;
+use crate::exit::usage;
 use crate::output::{MAX_TEXT_BYTES, print};
 
 /// Prints the perplexity of a file: the answers of Alpaca records when its name ends in `.json` or `.jsonl`, a text
 /// otherwise, read in windows of the model's context that overlap by half.
-pub(crate) fn run(source: &Loaded, path: &Path) -> Result<()> {
+pub(crate) fn run(source: &Loaded, path: &Path, read: &ReadConfig) -> Result<()> {
     let extension = path.extension().and_then(|extension| extension.to_str()).unwrap_or_default();
     let TextModel { model, tokenizer, template, .. } = &source.model;
     let (result, what) = if ["json", "jsonl"].contains(&extension) {
-        let records = load_records(path, BadRecords::Refuse)?.records;
+        let records = load_records(path, read.clone())?.records;
         let result = answer_perplexity(model, tokenizer, template, &records)?;
         (result, format!("the answers of {} records", records.len()))
     } else {
         let context = model.config().context_len() as usize;
         let file = weights::read_text(path, MAX_TEXT_BYTES)
-            .with_context(|| format!("cannot read `{}`", path.display()))?;
+            .map_err(|error| usage(format!("cannot read perplexity `{}`: {error}", path.display())))?;
         let result = text_perplexity(model, tokenizer, &file)?;
         (result, format!("a text, in windows of {context} tokens"))
     };

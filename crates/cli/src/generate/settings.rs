@@ -4,7 +4,7 @@ use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use alpaca_data::PromptTemplate;
+use alpaca_data::{PromptTemplate, ReadConfig};
 use anyhow::Result;
 use infer::{GenerateConfig, SamplingConfig};
 use llama_finetune::Prompt;
@@ -19,7 +19,8 @@ use crate::exit::usage;
 #[derive(Debug)]
 pub(crate) struct Settings {
     pub(crate) sources: Vec<SourceSpec>,
-    pub(crate) template: PromptTemplate,
+    /// Name or file of the prompt template, where one is asked for.
+    pub(crate) template: Option<String>,
     pub(crate) mode: Mode,
     /// Settings of decoding; the end tokens are the source's.
     pub(crate) sampling: GenerateConfig,
@@ -31,8 +32,10 @@ pub(crate) struct Settings {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct SourceSpec {
     pub(crate) name: String,
-    pub(crate) base: String,
-    pub(crate) adapter: Option<PathBuf>,
+    /// Path or name of the base, unless the adapter is to name it.
+    pub(crate) base: Option<String>,
+    /// Directory or name of the adapter.
+    pub(crate) adapter: Option<String>,
 }
 
 /// The task of the program.
@@ -41,7 +44,7 @@ pub(crate) enum Mode {
     Once { prompt: Prompt, stream: bool },
     Interactive,
     File { input: PathBuf, output: PathBuf, rows: usize },
-    Perplexity(PathBuf),
+    Perplexity { path: PathBuf, read: ReadConfig },
     Web(ServeConfig),
 }
 
@@ -90,6 +93,7 @@ pub(crate) fn resolve(args: GenerateArgs) -> Result<Settings> {
         max_prompt_tokens: _,
         max_answer_tokens: _,
         max_seconds: _,
+        ignore_columns: _,
     } = args;
     let compute = compute.resolve(Dtype::Auto)?;
     if share_gradio {
@@ -98,14 +102,19 @@ pub(crate) fn resolve(args: GenerateArgs) -> Result<Settings> {
         );
     }
     let base = base_model.filter(|base| !base.trim().is_empty());
-    let base =
-        base.ok_or_else(|| usage("base_model is missing: give --base_model MODEL or set BASE_MODEL"))?;
-    let adapter = Some(lora_weights).filter(|dir| !dir.is_empty()).map(PathBuf::from);
-    let mut sources = vec![SourceSpec { name: default_name(&base, adapter.as_deref()), base, adapter }];
+    let adapter = Some(lora_weights).filter(|dir| !dir.trim().is_empty());
+    if base.is_none() && adapter.is_none() {
+        return Err(usage("base_model is missing: give --base_model MODEL or set BASE_MODEL"));
+    }
+    let name = default_name(base.as_deref(), adapter.as_deref());
+    let mut sources = vec![SourceSpec { name, base, adapter }];
     for text in &compare {
         sources.push(parse_source(text)?);
     }
-    let template = PromptTemplate::load(&prompt_template).map_err(|error| usage(error.to_string()))?;
+    let template = Some(prompt_template).filter(|name| !name.is_empty());
+    if let Some(name) = &template {
+        PromptTemplate::load(name)?;
+    }
     if !matches!(mode, Mode::Web(_)) && !compare.is_empty() {
         return Err(usage("compare is for the server; leave it out or start without the other mode"));
     }
@@ -148,7 +157,9 @@ fn mode(args: &GenerateArgs) -> Result<Mode> {
         return Ok(Mode::File { input, output, rows: args.batch_size });
     }
     if let Some(path) = &args.perplexity {
-        return Ok(Mode::Perplexity(path.clone()));
+        let read =
+            ReadConfig { ignored: args.ignore_columns.clone().unwrap_or_default(), ..ReadConfig::default() };
+        return Ok(Mode::Perplexity { path: path.clone(), read });
     }
     web(args).map(Mode::Web)
 }
@@ -225,9 +236,8 @@ fn last_part(path: &str) -> String {
     name.unwrap_or_else(|| path.to_owned())
 }
 
-fn default_name(base: &str, adapter: Option<&Path>) -> String {
-    let base = last_part(base.trim());
-    adapter.map_or_else(|| base.clone(), |dir| format!("{base}+{}", last_part(&dir.to_string_lossy())))
+fn default_name(base: Option<&str>, adapter: Option<&str>) -> String {
+    [base, adapter].into_iter().flatten().map(|name| last_part(name.trim())).collect::<Vec<_>>().join("+")
 }
 
 /// Parses `NAME=MODEL` or `NAME=MODEL+ADAPTER`; a `+` that belongs to an existing path is part of it.
@@ -236,10 +246,10 @@ fn parse_source(text: &str) -> Result<SourceSpec> {
     let (name, path) = parts
         .ok_or_else(|| usage(format!("compare is `{text}`; expected NAME=MODEL or NAME=MODEL+ADAPTER")))?;
     let (base, adapter) = match path.rsplit_once('+').filter(|_| !Path::new(path).exists()) {
-        Some((base, adapter)) => (base, Some(PathBuf::from(adapter))),
+        Some((base, adapter)) => (base, Some(adapter.trim().to_owned())),
         None => (path, None),
     };
-    Ok(SourceSpec { name: name.to_owned(), base: base.to_owned(), adapter })
+    Ok(SourceSpec { name: name.trim().to_owned(), base: Some(base.trim().to_owned()), adapter })
 }
 
 #[cfg(test)]

@@ -45,7 +45,7 @@ fn sources_are_named_after_their_files_or_as_given() {
     let names: Vec<&str> = sources.iter().map(|source| source.name.as_str()).collect();
     assert_eq!(names, ["tiny+demo", "base", "b"]);
     assert_eq!(sources[1].adapter, None);
-    assert_eq!((sources[2].base.as_str(), sources[2].adapter.as_deref()), ("m", Some(Path::new("a/x"))));
+    assert_eq!((sources[2].base.as_deref(), sources[2].adapter.as_deref()), (Some("m"), Some("a/x")));
 }
 
 #[test]

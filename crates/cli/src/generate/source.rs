@@ -1,17 +1,16 @@
 //! The models of a program, loaded.
 
-use alpaca_data::PromptTemplate;
 use anyhow::Result;
-use llama_finetune::{LoadConfig, TextModel};
+use llama_finetune::{LoadConfig, ModelChoice, TextModel};
 
 use super::settings::SourceSpec;
-use crate::exit::usage;
 
 /// Loads models with the same settings.
 #[derive(Debug)]
 pub(crate) struct Loader {
     pub(crate) config: LoadConfig,
-    pub(crate) template: PromptTemplate,
+    /// Name or file of the prompt template; that of each adapter where it is none.
+    pub(crate) template: Option<String>,
 }
 
 /// A model that answers, and its name.
@@ -25,10 +24,9 @@ impl Loader {
     /// Loads a base and its adapter, if it has one.
     pub(crate) fn load(&self, spec: SourceSpec) -> Result<Loaded> {
         let SourceSpec { name, base, adapter } = spec;
-        if let Some(dir) = adapter.as_ref().filter(|dir| !dir.is_dir()) {
-            return Err(usage(format!("adapter `{}` of source `{name}` is not a directory", dir.display())));
-        }
-        let model = TextModel::open(&base, adapter.as_deref(), self.template.clone(), &self.config)?;
+        let choice =
+            ModelChoice { base_model: base.as_deref(), adapter: adapter.as_deref(), load: self.config };
+        let model = TextModel::open(&choice, self.template.as_deref())?;
         Ok(Loaded { name, model })
     }
 }

@@ -21,10 +21,11 @@ use crate::spelling::parse_bool;
 #[derive(Debug, Parser)]
 #[command(name = "merge", version, max_term_width = 100)]
 pub struct MergeArgs {
-    /// The base model: a directory in Hugging Face's layout or Meta's, a GGUF file, or a name on the hub [required]
+    /// The base model: a directory in Hugging Face's layout or Meta's, a GGUF file, or a name on the hub [default: the one
+    /// that the adapter names]
     #[arg(long = "base_model", value_name = "MODEL", env = "BASE_MODEL")]
     pub(crate) base_model: Option<String>,
-    /// Directory of the PEFT adapter
+    /// The PEFT adapter: a directory, or a name on the hub
     #[arg(long = "lora_weights", value_name = "DIR", default_value = "", hide_default_value = true)]
     pub(crate) lora_weights: String,
     /// Directory to write; it must not exist yet [required]
@@ -66,14 +67,10 @@ pub struct MergeArgs {
     /// Load base + adapter and the written files, and compare the tokens of texts, logits and greedy tokens
     #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true", default_value = "false", value_parser = parse_bool, help_heading = "Proof")]
     pub(crate) verify: bool,
-    /// Base weights that the adapter is added to: the base as it is stored, or as QLoRA saw it, through NF4 and back
-    #[arg(
-        long = "base_precision",
-        value_name = "NAME",
-        default_value = "original",
-        help_heading = "Quantised bases"
-    )]
-    pub(crate) base_precision: BasePrecision,
+    /// Base weights that the adapter is added to: the base as it is stored, or as QLoRA saw it, through NF4 and back [default:
+    /// as the adapter was trained, else original]
+    #[arg(long = "base_precision", value_name = "NAME", help_heading = "Quantised bases")]
+    pub(crate) base_precision: Option<BasePrecision>,
     #[arg(
         long,
         value_name = "NAME",

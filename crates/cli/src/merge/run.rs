@@ -3,8 +3,8 @@
 use std::time::Instant;
 
 use anyhow::Result;
-use checkpoint::{Base, MergePlan};
-use llama_finetune::{set_threads, verify_merge, write_merge_report};
+use checkpoint::{MergeConfig, MergePlan};
+use llama_finetune::{open_merge_base, set_threads, verify_merge, write_merge_report};
 
 use super::args::MergeArgs;
 use super::report;
@@ -23,8 +23,14 @@ pub fn run(args: MergeArgs) -> Result<()> {
     set_threads(settings.threads.or(Some(spare)))?;
     settings.merge.check_output(&settings.output_dir)?;
     let started = Instant::now();
-    let base = Base::open_with(&settings.base_model, settings.merge.unknown_settings)?;
-    let plan = base.plan_merge(&settings.adapters, settings.merge, &settings.output_dir)?;
+    let (base, base_quantization) = open_merge_base(
+        settings.base_model.as_deref(),
+        &settings.adapters,
+        settings.base_quantization,
+        settings.merge.unknown_settings,
+    )?;
+    let merge = MergeConfig { base_quantization, ..settings.merge };
+    let plan = base.plan_merge(&settings.adapters, merge, &settings.output_dir)?;
     announce(&settings, &plan);
     let written = plan.write()?;
     print(&report::table(written.proof()));

@@ -4,8 +4,8 @@ use std::path::PathBuf;
 
 use ::merge::Combination;
 use anyhow::Result;
-use checkpoint::{AdapterDir, MergeConfig};
-use llama_finetune::QuantizationChoice;
+use checkpoint::{AdapterDir, MergeConfig, find_adapter};
+use llama_finetune::{AskedQuantization, QuantizationChoice};
 use qlora_nf4::Quantization;
 
 use super::args::{BasePrecision, CombinationArg, MergeArgs};
@@ -14,10 +14,13 @@ use crate::exit::usage;
 /// Settings of one run of the program.
 #[derive(Debug)]
 pub(crate) struct Settings {
-    pub(crate) base_model: String,
+    /// Path or name of the base, unless the adapter is to name it.
+    pub(crate) base_model: Option<String>,
     pub(crate) adapters: Vec<AdapterDir>,
     pub(crate) output_dir: PathBuf,
     pub(crate) merge: MergeConfig,
+    /// Quantisation that the base goes through before an adapter is added, where it is asked for.
+    pub(crate) base_quantization: AskedQuantization,
     pub(crate) verify: bool,
     pub(crate) threads: Option<usize>,
 }
@@ -48,21 +51,20 @@ pub(crate) fn resolve(args: MergeArgs) -> Result<Settings> {
         unknown_settings,
     } = args;
     let base_model = base_model.filter(|base| !base.trim().is_empty());
-    let base_model = base_model
-        .ok_or_else(|| usage("base_model is missing: give --base_model MODEL or set BASE_MODEL"))?;
     let output_dir = output_dir
         .ok_or_else(|| usage("output_dir is missing: give --output_dir DIR, a directory to write"))?;
-    // The lab's own script has a space behind the name.
-    let lora_weights = lora_weights.trim();
     if !lora_weights.is_empty() && !adapter.is_empty() {
         return Err(usage("lora_weights and adapter are two ways to say the same; give one of them"));
     }
     let mut adapters = adapter;
-    if !lora_weights.is_empty() {
+    if !lora_weights.trim().is_empty() {
         adapters.push(AdapterDir::new(lora_weights));
     }
-    if let Some(missing) = adapters.iter().find(|adapter| !adapter.dir.is_dir()) {
-        return Err(usage(format!("adapter `{}` is not a directory", missing.dir.display())));
+    if base_model.is_none() && adapters.is_empty() {
+        return Err(usage("base_model is missing: give --base_model MODEL or set BASE_MODEL"));
+    }
+    for adapter in &mut adapters {
+        adapter.dir = find_adapter(&adapter.dir.to_string_lossy())?;
     }
     let (base_quantization, quantization) =
         quantizations(base_precision, quantize, double_quant, !adapters.is_empty())?;
@@ -76,23 +78,23 @@ pub(crate) fn resolve(args: MergeArgs) -> Result<Settings> {
             CombinationArg::Linear => Combination::Linear,
         },
         scale,
-        base_quantization,
+        base_quantization: None,
         quantization,
         overwrite: overwrite_output_dir,
         unknown_settings: unknown_settings.stance(),
     };
     merge.validate()?;
-    Ok(Settings { base_model, adapters, output_dir, merge, verify, threads })
+    Ok(Settings { base_model, adapters, output_dir, merge, base_quantization, verify, threads })
 }
 
-/// Returns the quantisation that the base goes through, and that of the output.
+/// Returns the quantisation that the base is to go through, and that of the output.
 fn quantizations(
-    base_precision: BasePrecision,
+    base_precision: Option<BasePrecision>,
     quantize: QuantizationChoice,
     double_quant: bool,
     adapted: bool,
-) -> Result<(Option<Quantization>, Option<Quantization>)> {
-    let nf4_base = base_precision == BasePrecision::Nf4;
+) -> Result<(AskedQuantization, Option<Quantization>)> {
+    let nf4_base = base_precision == Some(BasePrecision::Nf4);
     if nf4_base && !adapted {
         return Err(usage(
             "base_precision nf4 is what an adapter was trained over; give one by --lora_weights",
@@ -104,7 +106,11 @@ fn quantizations(
         return Err(usage("double_quant needs --base_precision nf4, or --quantize nf4 or fp4"));
     }
     let quantization = quantize.with_double_quant(nested)?;
-    let base = if nf4_base { QuantizationChoice::nf4().with_double_quant(double_quant)? } else { None };
+    let base = match base_precision {
+        Some(BasePrecision::Nf4) => QuantizationChoice::nf4().with_double_quant(double_quant)?.into(),
+        Some(BasePrecision::Original) => None.into(),
+        None => AskedQuantization::default(),
+    };
     Ok((base, quantization))
 }
 
@@ -123,10 +129,15 @@ mod tests {
     fn double_quant_applies_to_whatever_has_blocks() {
         let nested = Quantization::from_flags("nf4", true).unwrap();
         for (base, quantize, expected) in [
-            (BasePrecision::Nf4, "none", (nested, None)),
-            (BasePrecision::Nf4, "int8", (nested, Quantization::from_flags("int8", false).unwrap())),
-            (BasePrecision::Nf4, "nf4", (nested, nested)),
-            (BasePrecision::Original, "nf4", (None, nested)),
+            (Some(BasePrecision::Nf4), "none", (nested.into(), None)),
+            (
+                Some(BasePrecision::Nf4),
+                "int8",
+                (nested.into(), Quantization::from_flags("int8", false).unwrap()),
+            ),
+            (Some(BasePrecision::Nf4), "nf4", (nested.into(), nested)),
+            (Some(BasePrecision::Original), "nf4", (None.into(), nested)),
+            (None, "nf4", (AskedQuantization::default(), nested)),
         ] {
             assert_eq!(quantizations(base, quantize.parse().unwrap(), true, true).unwrap(), expected);
         }

@@ -6,6 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use clap::CommandFactory;
 use llama_model::{LlamaConfig, RandomSource};
 use nn_core::{Dtype, LinearSource};
 use serde_json::{Value, json};
@@ -90,6 +91,8 @@ impl Scene {
 /// The exit code and the output of a program.
 #[derive(Debug)]
 pub(crate) struct Done {
+    /// The program's name.
+    pub(crate) program: String,
     pub(crate) code: Option<i32>,
     pub(crate) stdout: String,
     pub(crate) stderr: String,
@@ -102,8 +105,8 @@ impl Done {
         self
     }
 
-    /// Checks for a failure with this exit code, told in one line of stderr that begins with `error: ` and names
-    /// all of `parts`.
+    /// Checks for a failure with this exit code, told in one line of stderr that begins with `error: `, names all of
+    /// `parts`, and no flag that the program does not have.
     pub(crate) fn refused(self, code: i32, parts: &[&str]) -> Self {
         assert_eq!(self.code, Some(code), "{}", self.stderr);
         let errors: Vec<&str> = self.stderr.lines().filter(|line| line.starts_with("error: ")).collect();
@@ -117,15 +120,41 @@ impl Done {
         for part in parts {
             assert!(errors[0].contains(part), "`{part}` is not in: {}", errors[0]);
         }
+        let strange = strange_flags(&self.program, errors[0]);
+        assert!(strange.is_empty(), "{} has no {strange:?}: {}", self.program, errors[0]);
         assert!(!self.stderr.contains("panicked") && !self.stderr.contains("backtrace"), "{}", self.stderr);
         self
     }
 }
 
+/// The flags that a message advises to use and `program` does not have. Commands of others stand between backticks.
+fn strange_flags(program: &str, message: &str) -> Vec<String> {
+    let command = match program {
+        "compare" => cli::compare::CompareArgs::command(),
+        "evaluate" => cli::evaluate::EvaluateArgs::command(),
+        "finetune" => cli::finetune::FinetuneArgs::command(),
+        "generate" => cli::generate::GenerateArgs::command(),
+        "merge" => cli::merge::MergeArgs::command(),
+        "pretrain" => cli::pretrain::PretrainArgs::command(),
+        "unmerge" => cli::unmerge::UnmergeArgs::command(),
+        _ => return Vec::new(),
+    };
+    let known: Vec<&str> = command.get_arguments().filter_map(|arg| arg.get_long()).collect();
+    let unquoted: String = message.split('`').step_by(2).collect();
+    let flags = unquoted.split("--").skip(1).map(|rest| {
+        rest.split(|c: char| !c.is_ascii_lowercase() && c != '_' && !c.is_ascii_digit())
+            .next()
+            .unwrap()
+            .to_owned()
+    });
+    flags.filter(|flag| !flag.is_empty() && !known.contains(&flag.as_str())).collect()
+}
+
 pub(crate) fn run(command: &mut Command) -> Done {
+    let program = Path::new(command.get_program()).file_name().unwrap().to_str().unwrap().to_owned();
     let output = command.output().unwrap();
     let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
-    Done { code: output.status.code(), stdout: text(output.stdout), stderr: text(output.stderr) }
+    Done { program, code: output.status.code(), stdout: text(output.stdout), stderr: text(output.stderr) }
 }
 
 /// The bytes of the adapter in `dir`.

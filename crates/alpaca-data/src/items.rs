@@ -17,13 +17,14 @@ pub(crate) fn items<'a>(text: &'a str, path: &Path) -> Result<Vec<(usize, &'a st
     match text.trim_start().chars().next() {
         None => Ok(Vec::new()),
         Some('[') => array(text, path),
-        Some('{') => match one_object(text) {
-            Some(what) => Err(DataError::NotAnArray { path: path.to_owned(), what }),
-            None => {
+        Some('{') => {
+            if let Some(what) = one_object(text) {
+                Err(DataError::NotAnArray { path: path.to_owned(), what })
+            } else {
                 let lines = text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty());
                 Ok(lines.map(|(line, item)| (line + 1, item)).collect())
             }
-        },
+        }
         Some(start) => Err(match serde_json::from_str::<Value>(text) {
             Ok(value) => DataError::NotAnArray {
                 path: path.to_owned(),

@@ -38,7 +38,9 @@ fn sources(dir: &Path) -> Vec<PathBuf> {
     let paths = fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path());
     let found = paths.flat_map(|path| if path.is_dir() { sources(&path) } else { vec![path] });
     let name = |path: &PathBuf| path.to_str().unwrap().to_owned();
-    found.filter(|path| name(path).ends_with(".rs") && !name(path).ends_with("tests.rs")).collect()
+    found
+        .filter(|path| path.extension().is_some_and(|ext| ext == "rs") && !name(path).ends_with("tests.rs"))
+        .collect()
 }
 
 /// The flags that the strings of a source name, without its comments and tests.

@@ -189,7 +189,11 @@ fn a_data_set_of_the_hub_is_fetched_and_then_found_in_the_cache() {
     let scene = Scene::new();
     fs::create_dir_all(scene.path("set/data")).unwrap();
     let all = records(RECORDS);
-    let lines = |range: std::ops::Range<usize>| range.map(|i| format!("{}\n", all[i])).collect::<String>();
+    let lines = |range: std::ops::Range<usize>| {
+        let lines: Vec<_> =
+            all.as_array().unwrap()[range].iter().map(|record| record.to_string() + "\n").collect();
+        lines.concat()
+    };
     // As one file of the records, cut in two.
     scene.write("set/data/train-0.jsonl", lines(0..10));
     scene.write("set/data/train-1.jsonl", lines(10..RECORDS));

@@ -95,7 +95,7 @@ fn serve(scene: &Scene, block: &str) {
     match page {
         Some(page) => assert!(page.starts_with("HTTP/1.1 200") && page.contains("<html"), "{page}"),
         None if said.contains("cannot listen on") => {
-            eprintln!("skipped: another program has the sheet's port")
+            eprintln!("skipped: another program has the sheet's port");
         }
         None => panic!("{said}"),
     }

@@ -97,7 +97,7 @@ pub enum FinetuneError {
         template: String,
         /// The reason.
         #[source]
-        source: DataError,
+        source: Box<DataError>,
     },
     /// An adapter that a run cannot start from.
     #[error(
@@ -247,11 +247,11 @@ pub enum FinetuneError {
         /// The other.
         compared: String,
         /// The first text that differs.
-        text: String,
+        text: Box<str>,
         /// The ids that the reference makes of it.
-        expected: String,
+        expected: Box<str>,
         /// The ids that the other makes of it.
-        actual: String,
+        actual: Box<str>,
         /// In what the vocabularies differ, or nothing.
         vocabularies: String,
     },

@@ -172,7 +172,7 @@ mod tests {
     #[test]
     fn keys_and_values_of_7b_take_half_a_mib_a_token() {
         let model = llama_model::preset("7b").unwrap();
-        assert_eq!(kv_cache_bytes(&model, Kind::Half, 2048), f64::from(1 << 30));
+        assert_eq!(kv_cache_bytes(&model, Kind::Half, 2048) as u64, 1 << 30);
     }
 
     #[test]

@@ -91,12 +91,11 @@ impl StartingPoint {
         }
         // `qlora.py` of artidoro/qlora puts the adapter into a folder of the checkpoint.
         let inside = [path.clone(), path.join("adapter_model")];
-        match inside.into_iter().find(|dir| dir.join(weights).exists()) {
-            Some(dir) => Ok(Self::Weights { dir, of_python: true }),
-            None => {
-                let above = path.parent().filter(|dir| dir.join(weights).exists()).map(Path::to_owned);
-                Err(FinetuneError::ForeignCheckpoint { checkpoint: path, weights, above })
-            }
+        if let Some(dir) = inside.into_iter().find(|dir| dir.join(weights).exists()) {
+            Ok(Self::Weights { dir, of_python: true })
+        } else {
+            let above = path.parent().filter(|dir| dir.join(weights).exists()).map(Path::to_owned);
+            Err(FinetuneError::ForeignCheckpoint { checkpoint: path, weights, above })
         }
     }
 

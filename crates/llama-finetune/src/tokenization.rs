@@ -72,9 +72,9 @@ pub fn compare_tokenizers(reference: &Base, compared: &Base) -> Result<TokenAgre
             return Err(FinetuneError::OtherTokens {
                 reference: reference.name.clone(),
                 compared: compared.name.clone(),
-                text: text.clone(),
-                expected: shown(&want),
-                actual: shown(&got),
+                text: text.as_str().into(),
+                expected: shown(&want).into(),
+                actual: shown(&got).into(),
                 vocabularies: vocabularies(&expected, &actual)
                     .map_or_else(String::new, |it| format!("; {it}")),
             });

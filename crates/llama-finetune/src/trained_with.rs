@@ -104,7 +104,7 @@ impl TrainedWith {
             return of_adapter.map_err(|source| FinetuneError::TrainedTemplate {
                 dir: self.dir.clone(),
                 template: trained.to_owned(),
-                source,
+                source: Box::new(source),
             });
         };
         let template = PromptTemplate::load(asked)?;

@@ -29,9 +29,16 @@ pub fn run(args: CompareArgs) -> Result<()> {
     let compared =
         ModelChoice { base_model: args.base_model.as_deref(), adapter: args.lora_weights.as_deref(), load };
     let template = args.prompt_template_name.as_deref();
-    let comparison =
-        compare_models(&reference, &compared, &records, template, args.max_new_tokens, args.samples, args.ignore_tokenizer)
-        .map_err(with_advice)?;
+    let comparison = compare_models(
+        &reference,
+        &compared,
+        &records,
+        template,
+        args.max_new_tokens,
+        args.samples,
+        args.ignore_tokenizer,
+    )
+    .map_err(with_advice)?;
     write_json(args.json.as_deref(), &comparison)?;
     print(&table(&comparison));
     Ok(())

@@ -16,6 +16,7 @@ use crate::CheckpointError;
 use crate::format::{Format, Supports};
 use crate::merged_model::MergedModel;
 use crate::model_files::ModelFiles;
+use crate::text_file::refuse_lfs_pointer;
 
 /// One GGUF file with weights, configuration and tokenizer.
 #[derive(Debug, Clone, Copy)]
@@ -34,7 +35,10 @@ impl Format for Gguf {
     /// such as [`Format::write`] leaves.
     fn detect(&self, path: &Path) -> Result<Option<PathBuf>, CheckpointError> {
         if !path.is_dir() {
-            return Ok((is_named_so(path) || GgufFile::is_one(path)).then(|| path.to_owned()));
+            if is_named_so(path) {
+                refuse_lfs_pointer(path)?;
+            }
+            return Ok(GgufFile::is_one(path).then(|| path.to_owned()));
         }
         let entries =
             path.read_dir().map_err(|source| CheckpointError::Read { path: path.to_owned(), source })?;

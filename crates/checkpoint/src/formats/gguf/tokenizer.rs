@@ -130,9 +130,9 @@ fn further_ends(model: &MergedModel<'_>, tokenizer: &LlamaTokenizer) -> Vec<(&'s
         if let Some(role) =
             ["eot", "eom"].into_iter().find(|role| ends.iter().all(|(taken, _)| taken != role))
         {
-            ends.push((role, id.unsigned_abs()))
+            ends.push((role, id.unsigned_abs()));
         } else {
-            tracing::warn!("end token {id} is left out: a GGUF file has a place for three of them")
+            tracing::warn!("end token {id} is left out: a GGUF file has a place for three of them");
         }
     }
     ends

@@ -69,8 +69,9 @@ fn every_whole_number_of_every_program_has_a_range() {
                 TypeId::of::<i64>(),
                 TypeId::of::<NonZeroU32>(),
             ];
-            if is_whole.iter().any(|whole| of == *whole) {
-                let id = arg.get_id().as_str();
+            let id = arg.get_id().as_str();
+            // A size with its unit, which has a parser of its own.
+            if id != "max_shard_size" && is_whole.iter().any(|whole| of == *whole) {
                 assert!(RANGES.iter().any(|(known, ..)| *known == id), "{name} --{id}");
             }
         }

@@ -69,7 +69,7 @@ fn wrong_flags_are_exit_code_2() {
     refused(&scene, &["--output_dir", "model"], WRONG_USE, &["output_dir `model` is not empty"]);
     refused(&scene, &["--output_dir", "model", "--overwrite_output_dir"], WRONG_USE, &["is base_model"]);
     refused(&scene, &["--output_dir", "data.json"], WRONG_USE, &["output_dir `data.json` is a file"]);
-    run(&mut merge(&scene, &[])).refused(WRONG_USE, &["base_model is missing"]);
+    run(&mut merge(&scene, &["--output_dir", "new"])).refused(WRONG_USE, &["base_model is missing"]);
 }
 
 #[test]

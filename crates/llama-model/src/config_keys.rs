@@ -3,7 +3,7 @@
 //! The keys are those of transformers' `LlamaConfig`, `Qwen2Config`, `Qwen3Config` and `PreTrainedConfig` (4.57 and 5.24), and those
 //! that other programs leave in real files. A key that is not here is refused where it could change what the model computes.
 
-use nn_core::UnknownSettings;
+use nn_core::{UnknownSettings, asks_for_nothing};
 use serde_json::Value;
 
 use crate::ModelError;
@@ -201,17 +201,6 @@ fn is_full_attention(value: &Value) -> bool {
     value.as_array().is_some_and(|types| types.iter().all(|layer| layer == "full_attention"))
 }
 
-/// Checks for null, false, and an empty text, list or object: a setting that is not set.
-fn says_nothing(value: &Value) -> bool {
-    match value {
-        Value::Null | Value::Bool(false) => true,
-        Value::String(text) => text.is_empty(),
-        Value::Array(items) => items.is_empty(),
-        Value::Object(map) => map.is_empty(),
-        _ => false,
-    }
-}
-
 /// Checks every key against `table`; adds to `notes` what a user should hear of.
 ///
 /// # Errors
@@ -227,13 +216,13 @@ pub(crate) fn check(
         let found = table.iter().find(|(known, _)| *known == key).map(|(_, key_use)| *key_use);
         match found {
             Some(Used | Harmless) => {}
-            Some(Only(accepts, _)) if says_nothing(value) || accepts(value) => {}
+            Some(Only(accepts, _)) if asks_for_nothing(value) || accepts(value) => {}
             Some(Only(_, expected)) => return Err(fields.refuse(key, expected)),
-            Some(Noted(_)) if says_nothing(value) || value.as_f64() == Some(0.0) => {}
+            Some(Noted(_)) if asks_for_nothing(value) || value.as_f64() == Some(0.0) => {}
             Some(Noted(effect)) => {
                 notes.push(format!("`{}` is {}: {effect}", fields.name(key), short(value)));
             }
-            None if says_nothing(value) || unknown == UnknownSettings::Ignore => {
+            None if asks_for_nothing(value) || unknown == UnknownSettings::Ignore => {
                 notes.push(format!(
                     "`{}` is {}: an unknown setting, ignored",
                     fields.name(key),

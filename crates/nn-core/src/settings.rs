@@ -85,8 +85,8 @@ pub fn check_settings(
     Err(SettingError::Unknown { file: file.to_owned(), keys: asking.join(", ") })
 }
 
-/// Checks for a value that cannot switch anything on.
-fn asks_for_nothing(value: &Value) -> bool {
+/// Checks for a value that cannot switch anything on: `null`, `false`, and an empty text, list or object.
+pub fn asks_for_nothing(value: &Value) -> bool {
     match value {
         Value::Null => true,
         Value::Bool(on) => !on,

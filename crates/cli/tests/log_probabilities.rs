@@ -10,7 +10,7 @@ use serde::Deserialize;
 use tch::{Device, Kind, Tensor};
 use weights::{CheckpointSource, TensorStore};
 
-/// Of logits up to about 10 in size: a few hundred roundings of float32 in another order.
+/// Tolerance of logits up to about 10 in size: a few hundred roundings of float32 in another order.
 const TOLERANCE: f64 = 1e-4;
 
 /// `golden.json` of a model of `crates/llama-model/tests/goldens`.

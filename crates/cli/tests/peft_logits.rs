@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use tch::{Device, Kind, Tensor};
 use weights::{CheckpointSource, TensorStore};
 
-/// Of logits up to about 10 in size: a few hundred roundings of float32 in another order.
+/// Tolerance of logits up to about 10 in size: a few hundred roundings of float32 in another order.
 const TOLERANCE: f64 = 1e-4;
 
 /// `golden.json` of an adapter of `crates/lora/tests/goldens`.

@@ -10,7 +10,7 @@ use nn_core::{Dtype, IGNORE_INDEX, Mode, TokenBatch};
 use serde::Deserialize;
 use tch::{Device, Kind, Tensor};
 
-/// Of logits up to about 10 in size: a few hundred roundings of float32 in another order.
+/// Tolerance of logits up to about 10 in size: a few hundred roundings of float32 in another order.
 const TOLERANCE: f64 = 1e-4;
 
 /// `golden.json` of `crates/lora/tests/goldens/make_modules.py`.

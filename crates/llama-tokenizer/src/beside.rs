@@ -61,7 +61,7 @@ impl AddedToken {
     }
 }
 
-/// What `tokenizer_config.json`, `special_tokens_map.json` and `added_tokens.json` say; files that are absent are silent.
+/// Settings and tokens in `tokenizer_config.json`, `special_tokens_map.json` and `added_tokens.json`; an absent file has none.
 #[derive(Debug, Default)]
 pub(crate) struct Beside {
     /// Named tokens by their role, such as `bos_token`.
@@ -76,7 +76,7 @@ pub(crate) struct Beside {
     pub(crate) legacy: Option<bool>,
     /// Every token they add or name, those with an id first, by id.
     pub(crate) tokens: Vec<AddedToken>,
-    /// What is passed over, in words.
+    /// Notes for the user: settings that are passed over.
     pub(crate) notes: Vec<String>,
 }
 

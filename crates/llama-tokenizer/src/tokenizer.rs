@@ -33,7 +33,7 @@ pub struct LlamaTokenizer {
     pub(crate) eos: u32,
     pub(crate) unk: Option<u32>,
     pad: u32,
-    /// What a text begins with.
+    /// Tokens that a text begins with.
     begin: Vec<u32>,
     adds_eos: bool,
     notes: Vec<String>,

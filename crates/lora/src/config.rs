@@ -114,7 +114,7 @@ pub struct LoraConfig {
     /// Biases on `lora_B`.
     #[serde(skip_serializing_if = "is_false")]
     pub lora_bias: bool,
-    /// What an adapter makes of an embedding, it makes of the head that is tied to it too.
+    /// Applies the change of an embedding to the head that is tied to it too.
     #[serde(skip_serializing_if = "is_false")]
     pub ensure_weight_tying: bool,
     /// Variant of LoRA; a field of its own in PEFT's file.

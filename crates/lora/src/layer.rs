@@ -18,7 +18,7 @@ pub struct AdapterLayer {
     pub path: ModulePath,
     pub(crate) variant: &'static dyn Variant,
     pub(crate) tensors: LayerTensors,
-    /// What the base lacks where the factors are added to it.
+    /// Part of the base that is missing where the factors are added to it.
     pub(crate) initial: Initial,
     /// True for the head that is changed as the embedding it is tied to: its tensors are the embedding's.
     pub(crate) is_twin: bool,

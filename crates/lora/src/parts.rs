@@ -70,7 +70,7 @@ impl Replacement {
     }
 }
 
-/// What an adapter makes of a model. The replacements come first; the layers change what is then there.
+/// The changes that an adapter makes to a model. The replacements come first; the layers change what is then there.
 #[derive(Debug, Default)]
 pub struct AdapterParts {
     /// Low-rank changes of weights, in the model's order.

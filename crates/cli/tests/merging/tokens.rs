@@ -85,7 +85,7 @@ fn value(bytes: &[u8], key: &str) -> usize {
     find(bytes, key.as_bytes()) + key.len() + 4
 }
 
-/// What `verify_merge` says of a model in this form after `damage` to the file of its tokenizer.
+/// Verdict of `verify_merge` on a model in this form after `damage` to the file of its tokenizer.
 fn said(base: &Base, format: &str, file: &str, damage: impl Fn(&mut Vec<u8>)) -> String {
     let dir = tempfile::tempdir().unwrap();
     let format = checkpoint::FORMATS.iter().find(|known| known.name() == format).unwrap();

@@ -138,7 +138,7 @@ fn a_gguf_file_gives_the_ids_of_the_files_it_was_made_of() {
     }
 }
 
-/// What puts the space before a text, in every spelling, and what a GGUF file says of it.
+/// Every spelling of the space before a text, and the flag that a GGUF file has for it.
 #[test]
 fn the_space_before_a_text_is_found_however_it_is_spelt() {
     let plain = read(4).tokenizer_json;

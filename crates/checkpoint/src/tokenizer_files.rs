@@ -1,6 +1,6 @@
 //! The files that belong to a tokenizer.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use llama_tokenizer::LlamaTokenizer;
 use serde_json::json;
@@ -24,6 +24,17 @@ pub(crate) const TOKENIZER_FILES: [&str; 9] = [
 ];
 /// Folder of further chat templates, by name.
 const CHAT_TEMPLATES: &str = "additional_chat_templates";
+
+/// Lists the files in `dir` that a tokenizer and its chat template are read from.
+pub(crate) fn tokenizer_files(dir: &Path) -> Vec<PathBuf> {
+    let has_json = dir.join("tokenizer.json").exists();
+    let is_read = |name: &&str| match *name {
+        "tokenizer.model" => !has_json,
+        name => name != "generation_config.json",
+    };
+    let paths = TOKENIZER_FILES.iter().filter(|name| is_read(name)).map(|name| dir.join(name));
+    paths.filter(|path| path.exists()).collect()
+}
 
 /// Copies the tokenizer's files from one directory to another.
 ///

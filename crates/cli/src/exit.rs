@@ -10,7 +10,9 @@ use clap::error::ErrorKind;
 use llama_finetune::FinetuneError;
 use nn_core::UnknownDtype;
 
+use crate::output::{Messages, ReaderGone, say};
 use crate::ranges::bounded;
+use crate::signals::survive_file_size_limit;
 use crate::spelling::normalised;
 
 /// A request that cannot be met as it was made: exit code 2.
@@ -35,14 +37,16 @@ pub fn main_with<Args: Parser>(run: impl FnOnce(Args) -> anyhow::Result<()>) -> 
     tracing_subscriber::fmt()
         .without_time()
         .with_target(false)
-        .with_writer(std::io::stderr)
+        .with_writer(|| Messages)
         .with_ansi(std::io::stderr().is_terminal())
         .with_max_level(tracing::Level::INFO)
         .init();
+    survive_file_size_limit();
     match run(args) {
         Ok(()) => ExitCode::SUCCESS,
+        Err(error) if error.is::<ReaderGone>() => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("error: {error:#}");
+            say(&format!("error: {error:#}"));
             ExitCode::from(if error.chain().any(is_usage) { 2 } else { 1 })
         }
     }
@@ -53,7 +57,7 @@ pub fn main_with<Args: Parser>(run: impl FnOnce(Args) -> anyhow::Result<()>) -> 
 fn refuse(error: &clap::Error) -> ExitCode {
     match error.source() {
         Some(source) if error.kind() == ErrorKind::ValueValidation && is_usage(source) => {
-            eprintln!("error: {source}");
+            say(&format!("error: {source}"));
         }
         // Help and version are printed to stdout and are no failure.
         _ => {

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use nn_core::{ModulePath, TorchContext, UnknownSettings};
 use tch::Tensor;
-use weights::TensorStore;
+use weights::{TensorStore, check_digests};
 
 use crate::config::{LoraConfig, TokenIndices};
 use crate::error::LoraError;

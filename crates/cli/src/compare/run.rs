@@ -10,7 +10,7 @@ use nn_core::Dtype;
 use super::args::CompareArgs;
 use super::report::{Comparison, RecordComparison};
 use crate::exit::usage;
-use crate::output::{print, write_json};
+use crate::output::{print_result, write_json};
 
 /// Runs the program.
 ///
@@ -62,6 +62,5 @@ pub fn run(args: CompareArgs) -> Result<()> {
     let logit_diff = actual.sample_logit_diffs(&expected, args.samples)?;
     let comparison = Comparison::new(computed_in, records.collect(), logit_diff);
     write_json(args.json.as_deref(), &comparison)?;
-    print(&comparison.table());
-    Ok(())
+    print_result(&comparison.table())
 }

@@ -16,7 +16,7 @@ use serde::Deserialize;
 use super::args::EvaluateArgs;
 use super::report::{Report, Resources};
 use crate::exit::usage;
-use crate::output::{print, write_json};
+use crate::output::{print_result, write_json};
 
 /// Runs the program.
 ///
@@ -65,8 +65,7 @@ pub fn run(args: EvaluateArgs) -> Result<()> {
         Resources { load_s, peak_host_mib: peak_host_mib(), peak_device_mib: peak_device_mib(device)? };
     let report = Report::new(evaluation, perplexity, &resources);
     write_json(args.json.as_deref(), &report)?;
-    print(&report.table(args.show));
-    Ok(())
+    print_result(&report.table(args.show))
 }
 
 /// Reads the `kind` of each record, where the file has one.

@@ -1,6 +1,7 @@
 //! `finetune`: LoRA or full fine-tuning of a LLaMA checkpoint on Alpaca records.
 
 mod args;
+mod inputs;
 mod output_dir;
 mod plan;
 mod recipe;

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use weights::{AtomicDir, atomic_write};
 
+use super::inputs::INPUTS;
 use crate::exit::usage;
 
 /// The file of the decided settings.
@@ -17,7 +18,7 @@ const RESULTS: [&str; 3] = ["adapter_model.safetensors", "adapter_model.bin", "m
 const METRICS: &str = "metrics.jsonl";
 
 /// Other files of a run.
-const TRACES: [&str; 4] = [RUN_FILE, super::summary::FILE, "adapter_config.json", "runs"];
+const TRACES: [&str; 5] = [RUN_FILE, INPUTS, super::summary::FILE, "adapter_config.json", "runs"];
 
 /// The use that a run makes of its output directory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -9,8 +9,10 @@ use lora::LoraConfig;
 use nn_core::{Dtype, Trainable, UnknownSettings};
 use tch::{Device, Kind};
 use trainer::{Outcome, ProgressReporter, Summary, Trainer};
+use weights::{DigestCache, DirLock};
 
 use super::args::FinetuneArgs;
+use super::inputs::{INPUTS, input_digests};
 use super::output_dir::{self, OutputMode};
 use super::plan::plan;
 use super::records::Data;
@@ -49,9 +51,16 @@ pub fn run(args: FinetuneArgs) -> Result<()> {
             config.output_dir.display()
         )));
     }
-    let start = Start::find(&config)?;
-    let mode = start.output_mode(args.overwrite_output_dir);
-    output_dir::check(&config.output_dir, mode)?;
+    let begin = || {
+        let start = Start::find(&config)?;
+        let mode = start.output_mode(args.overwrite_output_dir);
+        output_dir::check(&config.output_dir, mode)?;
+        anyhow::Ok((start, mode))
+    };
+    begin()?;
+    let lock = DirLock::acquire(&config.output_dir)?;
+    // Again, now that nobody else can change the directory.
+    let (start, mode) = begin()?;
     let tokenizer = base.tokenizer()?;
     let data = Data::load(&config, chat_template(&base, &tokenizer)?, &tokenizer)?;
     start.announce(&config.output_dir);
@@ -69,6 +78,7 @@ pub fn run(args: FinetuneArgs) -> Result<()> {
         data: &data,
         tokens,
         unknown_settings,
+        lock: &lock,
     };
     if config.full { job.full() } else { job.adapter() }
 }
@@ -84,6 +94,7 @@ struct Job<'a> {
     /// Tokens that the tokenizer has.
     tokens: i64,
     unknown_settings: UnknownSettings,
+    lock: &'a DirLock,
 }
 
 impl Job<'_> {
@@ -175,7 +186,12 @@ impl Job<'_> {
         let mut trainer = Trainer::new(trainable, &*data.train, config.train())
             .reporter(&mut reporter)
             .stop_flag(stop_on_signals()?)
+            .lock(self.lock)
             .identity("dtype", Dtype::name_of(kind));
+        let mut cache = DigestCache::read(&config.output_dir.join(INPUTS));
+        for (name, digest) in input_digests(self.base, config, &mut cache)? {
+            trainer = trainer.input(name, digest);
+        }
         if let Some(examples) = &data.validation {
             trainer = trainer.validation(&**examples);
         }
@@ -194,6 +210,7 @@ impl Job<'_> {
         trainer.check(output_dir)?;
         output_dir::prepare(output_dir, self.mode)?;
         output_dir::write_run_file(output_dir, &config.to_toml()?)?;
+        cache.write(&output_dir.join(INPUTS))?;
         match trainer.run(output_dir)? {
             Outcome::Finished(summary) => Ok(Some(summary)),
             Outcome::Stopped { step, checkpoint, .. } => {

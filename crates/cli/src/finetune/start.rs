@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use trainer::find_last_checkpoint;
+use weights::DIGEST_LIST;
 
 use super::output_dir::OutputMode;
 use super::settings::FinetuneConfig;
@@ -38,7 +39,8 @@ impl Start {
             });
         }
         let path = PathBuf::from(from);
-        if path.join("trainer_state.json").exists() {
+        // One that lacks its state, but has digests, is a damaged checkpoint and no bare adapter.
+        if ["trainer_state.json", DIGEST_LIST].iter().any(|name| path.join(name).exists()) {
             let folder = std::fs::canonicalize(&path).ok().and_then(|path| path.parent().map(Path::to_owned));
             let in_place = folder.is_some() && folder == std::fs::canonicalize(&config.output_dir).ok();
             return Ok(Self::Resume { checkpoint: path, in_place });

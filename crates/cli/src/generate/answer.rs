@@ -6,8 +6,8 @@ use anyhow::{Result, bail};
 use infer::{BatchEvent, Batcher, FinishReason, GenerateConfig, Generation, InferError, Request};
 use nn_core::CausalLm;
 
-use super::interrupt::Interrupt;
 use super::source::Loaded;
+use crate::signals::Interrupt;
 
 /// An answer and what it took.
 #[derive(Debug)]

@@ -1,7 +1,7 @@
 //! Answers to a file of prompts.
 
 use std::collections::{BTreeMap, HashMap};
-use std::fs::{File, OpenOptions};
+use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::Path;
 use std::time::Instant;
@@ -130,12 +130,15 @@ fn open_output(path: &Path, prompts: &[Fields]) -> Result<(File, usize)> {
         .truncate(false)
         .open(path)
         .with_context(cannot)?;
-    let mut text = String::new();
-    file.read_to_string(&mut text).with_context(|| format!("cannot read `{}`", path.display()))?;
-    let whole = text.rfind('\n').map_or(0, |at| at + 1);
+    if let Err(TryLockError::WouldBlock) = file.try_lock() {
+        return Err(usage(format!("`{}` is being written by another process", path.display())));
+    }
+    let mut text = Vec::new();
+    file.read_to_end(&mut text).with_context(|| format!("cannot read `{}`", path.display()))?;
+    let whole = text.iter().rposition(|&byte| byte == b'\n').map_or(0, |at| at + 1);
     let mut done = 0;
-    for line in text[..whole].lines() {
-        let line: Option<Line> = serde_json::from_str(line).ok();
+    for line in text[..whole].split_inclusive(|&byte| byte == b'\n') {
+        let line: Option<Line> = serde_json::from_slice(line).ok();
         let fits = |line: &Line| line.index == done && prompts.get(done) == Some(&line.prompt);
         if !line.as_ref().is_some_and(fits) {
             return Err(usage(format!(

@@ -1,30 +1,30 @@
 //! Instructions as they are typed.
 
-use std::io::{BufRead, IsTerminal};
+use std::io::{BufRead, IsTerminal, Write};
 
 use anyhow::Result;
 use infer::GenerateConfig;
 
 use super::answer::answer;
-use super::interrupt::Interrupt;
 use super::prompts::Prompt;
 use super::source::Loaded;
-use crate::output::print;
+use crate::output::{print_result, say};
+use crate::signals::Interrupt;
 
 /// Reads instructions, each ended by an empty line, and answers them until the input ends.
 pub(crate) fn run(source: &Loaded, sampling: &GenerateConfig) -> Result<()> {
     let interrupt = Interrupt::listen()?;
     let terminal = std::io::stdin().is_terminal();
     if terminal {
-        eprintln!(
+        say(&format!(
             "{}: write an instruction, then an empty line. Ctrl-C stops an answer, Ctrl-D leaves.\n",
             source.name
-        );
+        ));
     }
     let mut lines = std::io::stdin().lock().lines();
     loop {
         if terminal {
-            eprint!("> ");
+            let _ = std::io::stderr().write_all(b"> ");
         }
         let mut instruction = String::new();
         let mut ended = true;
@@ -41,18 +41,26 @@ pub(crate) fn run(source: &Loaded, sampling: &GenerateConfig) -> Result<()> {
         if !text.is_empty() {
             let prompt = Prompt::Instruction { instruction: text.to_owned(), input: String::new() };
             interrupt.begin();
-            let answered = source
-                .text
-                .ids(&prompt)
-                .and_then(|ids| answer(source, ids, sampling, &interrupt, &mut |text| print(text)));
+            let mut shown = Ok(());
+            let mut show = |text: &str| {
+                if shown.is_ok() {
+                    shown = print_result(text);
+                    if shown.is_err() {
+                        interrupt.ask();
+                    }
+                }
+            };
+            let answered =
+                source.text.ids(&prompt).and_then(|ids| answer(source, ids, sampling, &interrupt, &mut show));
             interrupt.end();
+            shown?;
             // What is wrong with one instruction is no reason to leave.
             match answered {
                 Ok(answer) => {
-                    print("\n\n");
+                    print_result("\n\n")?;
                     tracing::info!("{}", answer.figures());
                 }
-                Err(error) => eprintln!("{error:#}\n"),
+                Err(error) => say(&format!("{error:#}\n")),
             }
         }
         if ended {

@@ -4,7 +4,6 @@ mod answer;
 mod args;
 mod file;
 mod interactive;
-mod interrupt;
 mod once;
 mod perplexity;
 mod prompts;

@@ -49,6 +49,8 @@ impl Adapter {
     /// Those of [`Adapter::read`].
     pub fn read_with(dir: &Path, unknown: UnknownSettings) -> Result<Self, LoraError> {
         let dir = find_adapter(dir)?;
+        // A checkpoint of a run has the digests of its files beside them.
+        check_digests(&dir)?;
         let config = LoraConfig::from_dir_with(&dir, unknown)?;
         let safetensors = dir.join(ADAPTER_WEIGHTS);
         let bin = dir.join(ADAPTER_WEIGHTS_BIN);

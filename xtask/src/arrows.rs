@@ -54,14 +54,14 @@ fn code_spans(text: &str) -> Vec<String> {
 /// Crates of others that only some of ours may import.
 fn reserved_for(dependency: &str) -> Option<&'static [&'static str]> {
     match dependency {
-        "clap" | "anyhow" => Some(&["cli", "benches", "xtask", "world"]),
+        "clap" | "anyhow" => Some(&["cli", "benches", "faults", "xtask", "world"]),
         "tokio" | "axum" => Some(&["serve"]),
         _ => None,
     }
 }
 
 /// Crates that have to be built before there is a libtorch, or need none.
-const WITHOUT_LIBTORCH: [&str; 4] = ["link-libtorch", "llama-tokenizer", "world", "xtask"];
+const WITHOUT_LIBTORCH: [&str; 5] = ["faults", "link-libtorch", "llama-tokenizer", "world", "xtask"];
 
 /// One crate of the workspace and what its manifest names, by the names of the packages.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -223,7 +223,7 @@ mod tests {
         let named = |text: &str| violations(&rules(), &[read(text)]);
         assert_eq!(
             named("package.name = 'lora'\n[dependencies]\nanyhow.workspace = true"),
-            ["`lora` imports `anyhow`, which is for `cli`, `benches`, `xtask`, `world`"]
+            ["`lora` imports `anyhow`, which is for `cli`, `benches`, `faults`, `xtask`, `world`"]
         );
         assert_eq!(
             named("package.name = 'cli'\n[dependencies]\ntokio = '1'"),

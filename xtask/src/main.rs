@@ -56,6 +56,9 @@ enum Task {
     /// Measure training, decoding or merging against Python, or on a GPU (`bench --help` lists the benches)
     #[command(disable_help_flag = true)]
     Bench(BenchArgs),
+    /// Kill and disturb the programs at random moments, damage checkpoints, and check that nothing is lost
+    #[command(disable_help_flag = true)]
+    Faults(FaultsArgs),
     /// Compare ways of merging, or LoRA with QLoRA, and write a report
     Experiment(Box<experiment::ExperimentArgs>),
     /// Drive the server with many clients, some of which misbehave: latency, errors, memory
@@ -72,12 +75,20 @@ struct BenchArgs {
     args: Vec<OsString>,
 }
 
+/// Arguments of `faults`, a program of its own.
+#[derive(Debug, Args)]
+struct FaultsArgs {
+    /// `--kills N` (12 at first; 200 by hand), `--seed N`
+    #[arg(value_name = "ARGS", trailing_var_arg = true, allow_hyphen_values = true)]
+    args: Vec<OsString>,
+}
+
 fn main() -> ExitCode {
     let task = Cli::parse().task;
     match run(task) {
         Ok(code) => code,
         Err(error) => {
-            eprintln!("error: {error:#}");
+            xtask::output::note(&format!("error: {error:#}"));
             ExitCode::FAILURE
         }
     }
@@ -95,6 +106,7 @@ fn run(task: Task) -> anyhow::Result<ExitCode> {
         Task::Neon => done(neon::run(&workspace)),
         Task::TinyModel => done(tiny_model::run(&workspace)),
         Task::Bench(args) => done(bench(&workspace, &args)),
+        Task::Faults(args) => done(faults(&workspace, &args)),
         Task::Experiment(args) => experiment::run(&workspace, &args),
         Task::Load(args) => done(load::run(&workspace, &args)),
         Task::Goldens(args) => done(goldens::run(&workspace, &args)),
@@ -105,6 +117,19 @@ fn bench(workspace: &Workspace, args: &BenchArgs) -> anyhow::Result<()> {
     setup::ensure(workspace)?;
     let program = workspace.release_binaries()?.join("bench");
     process::run(workspace.command(program).args(&args.args))
+}
+
+/// Runs the harness on the programs that the tests use; on those of a prebuilt directory where `BIN` names one.
+fn faults(workspace: &Workspace, args: &FaultsArgs) -> anyhow::Result<()> {
+    setup::ensure(workspace)?;
+    let target = workspace.target_dir()?.join("debug");
+    let bin = std::env::var_os("BIN").map(std::path::PathBuf::from);
+    if bin.is_none() {
+        process::run_to_stderr(workspace.cargo().args(["build", "--package", "cli", "--bins"]))?;
+    }
+    process::run_to_stderr(workspace.cargo().args(["build", "--package", "faults"]))?;
+    let mut command = workspace.command(target.join("faults"));
+    process::run(command.arg("--bin").arg(bin.unwrap_or(target)).args(&args.args))
 }
 
 #[cfg(test)]

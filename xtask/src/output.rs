@@ -10,5 +10,5 @@ pub fn say(line: &str) {
 
 /// Writes a line about what is going on to stderr.
 pub fn note(line: &str) {
-    eprintln!("{line}");
+    let _ = std::io::stderr().write_all(format!("{line}\n").as_bytes());
 }

@@ -2,7 +2,7 @@
 
 use std::any::Any;
 use std::fmt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use llama_model::LlamaConfig;
 use llama_tokenizer::{LlamaTokenizer, TokenizerParts};
@@ -27,6 +27,12 @@ pub trait ModelFiles: fmt::Debug + Any {
         device: Device,
         kind: Option<Kind>,
     ) -> Result<Box<dyn LinearSource + '_>, CheckpointError>;
+
+    /// Lists every file that the model is read from: weights, configuration, tokenizer.
+    ///
+    /// # Errors
+    /// When the headers of the weights cannot be read.
+    fn files(&self) -> Result<Vec<PathBuf>, CheckpointError>;
 
     /// Returns the precision in which the weights need not be copied; `None` where they are in blocks of few bits.
     fn stored_kind(&self) -> Option<Kind>;

@@ -1,6 +1,6 @@
 //! The files that belong to a tokenizer.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use llama_tokenizer::LlamaTokenizer;
 use serde_json::json;
@@ -24,6 +24,25 @@ pub(crate) const TOKENIZER_FILES: [&str; 9] = [
 ];
 /// Folder of further chat templates, by name.
 const CHAT_TEMPLATES: &str = "additional_chat_templates";
+
+/// Lists the files in `dir` that a tokenizer and its chat templates are read from.
+pub(crate) fn tokenizer_files(dir: &Path) -> Vec<PathBuf> {
+    let has_json = dir.join("tokenizer.json").exists();
+    let is_read = |name: &&str| match *name {
+        "tokenizer.model" => !has_json,
+        name => name != GENERATION_CONFIG,
+    };
+    let names = TOKENIZER_FILES.iter().filter(|name| is_read(name)).map(|name| dir.join(name));
+    let mut files: Vec<_> = names.chain(chat_templates(dir)).filter(|path| path.is_file()).collect();
+    files.sort_unstable();
+    files
+}
+
+/// Lists what lies in the folder of further chat templates.
+fn chat_templates(dir: &Path) -> Vec<PathBuf> {
+    let templates = dir.join(CHAT_TEMPLATES).read_dir();
+    templates.map_or_else(|_| Vec::new(), |entries| entries.flatten().map(|entry| entry.path()).collect())
+}
 
 /// Copies the tokenizer's files from one directory to another; `from` may be one of them.
 ///

@@ -13,8 +13,10 @@ use nn_core::UnknownDtype;
 use trainer::TrainError;
 
 use crate::advice::advice;
+use crate::output::{Messages, ReaderGone, say};
 use crate::paths::trimmed;
 use crate::ranges::bounded;
+use crate::signals::survive_file_size_limit;
 use crate::spelling::normalised;
 
 /// A request that cannot be met as it was made: exit code 2.
@@ -40,18 +42,20 @@ pub fn main_with<Args: Parser>(run: impl FnOnce(Args) -> anyhow::Result<()>) -> 
     tracing_subscriber::fmt()
         .without_time()
         .with_target(false)
-        .with_writer(std::io::stderr)
+        .with_writer(|| Messages)
         .with_ansi(std::io::stderr().is_terminal())
         .with_max_level(tracing::Level::INFO)
         .init();
+    survive_file_size_limit();
     for note in notes {
         tracing::info!("{note}");
     }
     match run(args) {
         Ok(()) => ExitCode::SUCCESS,
+        Err(error) if error.is::<ReaderGone>() => ExitCode::SUCCESS,
         Err(error) => {
             let advice = advice(&error, &command).map_or_else(String::new, |advice| format!("; {advice}"));
-            eprintln!("error: {error:#}{advice}");
+            say(&format!("error: {error:#}{advice}"));
             ExitCode::from(if error.chain().any(is_usage) { 2 } else { 1 })
         }
     }
@@ -62,7 +66,7 @@ pub fn main_with<Args: Parser>(run: impl FnOnce(Args) -> anyhow::Result<()>) -> 
 fn refuse(error: &clap::Error) -> ExitCode {
     match error.source() {
         Some(source) if error.kind() == ErrorKind::ValueValidation && is_usage(source) => {
-            eprintln!("error: {source}");
+            say(&format!("error: {source}"));
         }
         // Help and version are printed to stdout and are no failure.
         _ => {

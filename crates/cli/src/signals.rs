@@ -1,23 +1,148 @@
-//! Ctrl-C and SIGTERM during training.
+//! Ctrl-C, SIGTERM and SIGHUP: the first asks for an end in order, the second ends the process.
+//!
+//! The handler does two things that a handler may do (signal-safety(7)): it sets a flag and writes a byte to a pipe. All else
+//! happens on a thread that reads the pipe, so that a message that nobody reads, or a lock that the interrupted code
+//! holds, keeps no second signal waiting.
+
+use std::io::{PipeWriter, Read};
+use std::os::fd::AsRawFd;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::{Context, Result};
+use libc::{c_int, sighandler_t};
 use trainer::StopFlag;
 
-/// Returns a switch that Ctrl-C and SIGTERM turn on. The second signal ends the process at once.
+use crate::output::say;
+
+/// Exit code of a program that a signal ended.
+const INTERRUPTED: c_int = 130;
+
+/// An end was asked for: the next signal is the second.
+static REQUESTED: AtomicBool = AtomicBool::new(false);
+
+/// Wakes the thread that acts on the first signal.
+static WAKE: OnceLock<PipeWriter> = OnceLock::new();
+
+/// Returns a switch that the first signal turns on.
 ///
 /// # Errors
 /// When the handler cannot be installed.
 pub(crate) fn stop_on_signals() -> Result<StopFlag> {
     let flag = StopFlag::new();
-    let handle = flag.clone();
-    ctrlc::set_handler(move || {
-        if handle.is_requested() {
-            #[expect(clippy::exit, reason = "the user insists; a checkpoint on disk is whole at any moment")]
-            std::process::exit(130);
-        }
-        eprintln!("stopping: saving a checkpoint (press Ctrl-C again to end at once)");
-        handle.request();
-    })
-    .context("cannot listen for Ctrl-C")?;
+    let switch = flag.clone();
+    on_first_signal(move || {
+        switch.request();
+        say("stopping: saving a checkpoint (press Ctrl-C again to end at once)");
+    })?;
     Ok(flag)
+}
+
+/// Calls `act` on a thread of its own when the first signal comes.
+///
+/// # Errors
+/// When the handler cannot be installed.
+pub(crate) fn on_first_signal(act: impl FnOnce() + Send + 'static) -> Result<()> {
+    let begin = || {
+        let (mut reader, writer) = std::io::pipe()?;
+        if WAKE.set(writer).is_err() {
+            return Err(std::io::Error::other("signals are handled already"));
+        }
+        std::thread::Builder::new().name("signals".into()).spawn(move || {
+            if reader.read_exact(&mut [0]).is_ok() {
+                act();
+            }
+        })?;
+        install()
+    };
+    begin().context("cannot listen for Ctrl-C")
+}
+
+/// A wish to end that can be made again and again: by a signal while something [is asked for](Interrupt::begin); at other
+/// times a signal ends the process.
+#[derive(Debug)]
+pub(crate) struct Interrupt(());
+
+impl Interrupt {
+    /// Listens for signals.
+    ///
+    /// # Errors
+    /// When the handler cannot be installed.
+    pub(crate) fn listen() -> Result<Self> {
+        REQUESTED.store(true, Ordering::SeqCst);
+        install().context("cannot listen for Ctrl-C")?;
+        Ok(Self(()))
+    }
+
+    /// From here on the first signal is a wish, and no end.
+    pub(crate) fn begin(&self) {
+        REQUESTED.store(false, Ordering::SeqCst);
+    }
+
+    /// From here on a signal ends the process.
+    pub(crate) fn end(&self) {
+        REQUESTED.store(true, Ordering::SeqCst);
+    }
+
+    /// Checks for the wish.
+    pub(crate) fn is_asked(&self) -> bool {
+        REQUESTED.load(Ordering::SeqCst)
+    }
+}
+
+/// Makes a write beyond the largest size of a file (`ulimit -f`) fail, as one to a full disk does, instead of ending the
+/// process.
+#[expect(unsafe_code, reason = "no safe way in the standard library")]
+pub(crate) fn survive_file_size_limit() {
+    // SAFETY: ignoring a signal installs no code.
+    unsafe { libc::signal(libc::SIGXFSZ, libc::SIG_IGN) };
+}
+
+extern "C" fn handle(signal: c_int) {
+    if !REQUESTED.swap(true, Ordering::SeqCst) {
+        wake();
+    } else if signal != libc::SIGHUP {
+        // A closing terminal may tell so more than once, which is nobody's insistence.
+        end_at_once();
+    }
+}
+
+#[expect(unsafe_code, reason = "the standard library does not say which of its functions a handler may call")]
+fn wake() {
+    if let Some(wake) = WAKE.get() {
+        // SAFETY: async-signal-safe; the pipe lives as long as the process, and one byte never finds it full.
+        unsafe { libc::write(wake.as_raw_fd(), [0_u8].as_ptr().cast(), 1) };
+    }
+}
+
+#[expect(unsafe_code, reason = "`exit` would take libtorch down under the threads that run in it")]
+fn end_at_once() -> ! {
+    // SAFETY: async-signal-safe. Files on the disk are whole at any moment.
+    unsafe { libc::_exit(INTERRUPTED) }
+}
+
+fn install() -> std::io::Result<()> {
+    [libc::SIGINT, libc::SIGTERM, libc::SIGHUP].into_iter().try_for_each(listen_for)
+}
+
+#[expect(unsafe_code, reason = "no safe way in the standard library")]
+fn listen_for(signal: c_int) -> std::io::Result<()> {
+    // SAFETY: the structures are plain data of which zero is a value, and `handle` is async-signal-safe.
+    unsafe {
+        let mut now: libc::sigaction = std::mem::zeroed();
+        if libc::sigaction(signal, std::ptr::null(), &raw mut now) != 0 {
+            return Err(std::io::Error::last_os_error());
+        }
+        // `nohup` ignores it, and means it.
+        if signal == libc::SIGHUP && now.sa_sigaction == libc::SIG_IGN {
+            return Ok(());
+        }
+        let mut action: libc::sigaction = std::mem::zeroed();
+        action.sa_sigaction = handle as extern "C" fn(c_int) as *const () as sighandler_t;
+        action.sa_flags = libc::SA_RESTART;
+        if libc::sigaction(signal, &raw const action, std::ptr::null_mut()) != 0 {
+            return Err(std::io::Error::last_os_error());
+        }
+    }
+    Ok(())
 }

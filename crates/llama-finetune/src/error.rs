@@ -199,6 +199,12 @@ pub enum FinetuneError {
         /// The prompt, counted from 0.
         prompt: usize,
     },
+    /// Another process writes the file.
+    #[error("`{path}` is being written by another process; wait for its end, or choose another --out")]
+    OutputInUse {
+        /// The file.
+        path: PathBuf,
+    },
     /// Allocator statistics or another extension of libtorch failed.
     #[error(transparent)]
     Extension(#[from] ExtError),
@@ -329,6 +335,7 @@ impl FinetuneError {
             | Self::PromptLine { .. }
             | Self::NoPrompts { .. }
             | Self::OtherAnswers { .. }
+            | Self::OutputInUse { .. }
             | Self::UnknownTarget { .. }
             | Self::PatternNeedsModel => true,
             Self::Lora(error) => {

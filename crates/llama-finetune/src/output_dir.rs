@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use weights::{AtomicDir, atomic_write};
 
 use crate::error::{create_dir, io};
+use crate::run_inputs::INPUTS;
 use crate::{FinetuneError, run_summary};
 
 /// The file of the decided settings.
@@ -17,7 +18,7 @@ const RESULTS: [&str; 3] = ["adapter_model.safetensors", "adapter_model.bin", "m
 const METRICS: &str = "metrics.jsonl";
 
 /// Other files of a run.
-const TRACES: [&str; 4] = [RUN_FILE, run_summary::FILE, "adapter_config.json", "runs"];
+const TRACES: [&str; 5] = [RUN_FILE, INPUTS, run_summary::FILE, "adapter_config.json", "runs"];
 
 /// The use that a run makes of its output directory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

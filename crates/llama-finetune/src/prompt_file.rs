@@ -1,7 +1,7 @@
 //! Answers to a file of prompts, written line by line, so that a run that was ended goes on where it stopped.
 
 use std::collections::{BTreeMap, HashMap};
-use std::fs::{File, OpenOptions};
+use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -68,7 +68,8 @@ impl PromptFile {
     ///
     /// # Errors
     /// [`FinetuneError::PromptLine`] and [`FinetuneError::NoPrompts`] for a wrong input, [`FinetuneError::OtherAnswers`]
-    /// when `output` holds answers to other prompts, [`FinetuneError::Io`].
+    /// when `output` holds answers to other prompts, [`FinetuneError::OutputInUse`] when another process writes them,
+    /// [`FinetuneError::Io`].
     pub fn open(input: &Path, output: &Path) -> Result<Self, FinetuneError> {
         let prompts = read_prompts(input)?;
         let mut options = OpenOptions::new();
@@ -79,12 +80,15 @@ impl PromptFile {
             .truncate(false)
             .open(output)
             .map_err(io("write", output))?;
-        let mut text = String::new();
-        file.read_to_string(&mut text).map_err(io("read", output))?;
-        let whole = text.rfind('\n').map_or(0, |at| at + 1);
+        if let Err(TryLockError::WouldBlock) = file.try_lock() {
+            return Err(FinetuneError::OutputInUse { path: output.to_owned() });
+        }
+        let mut text = Vec::new();
+        file.read_to_end(&mut text).map_err(io("read", output))?;
+        let whole = text.iter().rposition(|&byte| byte == b'\n').map_or(0, |at| at + 1);
         let mut answered = 0;
-        for line in text[..whole].lines() {
-            let line: Option<OutputLine> = serde_json::from_str(line).ok();
+        for line in text[..whole].split_inclusive(|&byte| byte == b'\n') {
+            let line: Option<OutputLine> = serde_json::from_slice(line).ok();
             let fits =
                 |line: &OutputLine| line.index == answered && prompts.get(answered) == Some(&line.prompt);
             if !line.as_ref().is_some_and(fits) {

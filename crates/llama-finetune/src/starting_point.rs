@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use checkpoint::{CheckpointError, find_adapter};
 use serde_json::Value;
 use trainer::find_last_checkpoint;
+use weights::DIGEST_LIST;
 
 use crate::{FinetuneError, OutputMode};
 
@@ -61,7 +62,8 @@ impl StartingPoint {
         let (kind, weights) =
             if full { ("a model", "model.safetensors") } else { ("an adapter", "adapter_config.json") };
         let path = PathBuf::from(from);
-        if path.join(STATE).exists() {
+        // One that lacks its state, but has digests, is a damaged checkpoint and no bare adapter.
+        if [STATE, DIGEST_LIST].iter().any(|name| path.join(name).exists()) {
             return Self::of_checkpoint(path, output_dir, weights);
         }
         if path.join(weights).exists() {

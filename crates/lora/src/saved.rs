@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use nn_core::{ModulePath, TorchContext, UnknownSettings};
 use tch::Tensor;
-use weights::TensorStore;
+use weights::{TensorStore, check_digests};
 
 use crate::config::{LoraConfig, TokenIndices};
 use crate::error::LoraError;
@@ -49,6 +49,8 @@ impl Adapter {
     /// Those of [`Adapter::read`].
     pub fn read_with(dir: &Path, unknown: UnknownSettings) -> Result<Self, LoraError> {
         let dir = find_adapter(dir)?;
+        // A checkpoint of a run has the digests of its files beside them.
+        check_digests(&dir)?;
         let config = LoraConfig::from_dir_with(&dir, unknown)?;
         let safetensors = dir.join(ADAPTER_WEIGHTS);
         let bin = dir.join(ADAPTER_WEIGHTS_BIN);

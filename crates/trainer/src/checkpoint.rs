@@ -1,7 +1,7 @@
 //! Checkpoint directories.
 //!
-//! `checkpoint-{step}/` holds what [`Trainable::save`] writes, `optimizer.safetensors` and `trainer_state.json`. It
-//! appears complete or not at all, and disappears the same way.
+//! `checkpoint-{step}/` holds what [`Trainable::save`] writes, `optimizer.safetensors`, `trainer_state.json`, and the digests of
+//! all of them. It appears complete or not at all, and disappears the same way.
 
 use std::fs;
 use std::io::ErrorKind;
@@ -9,12 +9,12 @@ use std::path::{Path, PathBuf};
 use std::process;
 
 use nn_core::Trainable;
-use weights::AtomicDir;
+use weights::{AtomicDir, DIGEST_LIST, WeightsError, check_digests, write_digests};
 
 use crate::TrainError;
 use crate::error::IoContext;
 use crate::optim::Optimizer;
-use crate::state::TrainerState;
+use crate::state::{STATE_FILE, TrainerState};
 
 const PREFIX: &str = "checkpoint-";
 
@@ -43,7 +43,7 @@ pub(crate) fn list(output_dir: &Path) -> Result<Vec<(u64, PathBuf)>, TrainError>
         let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
         let step = name.strip_prefix(PREFIX).and_then(|step| step.parse().ok());
         if let Some(step) = step
-            && path.join("trainer_state.json").is_file()
+            && [STATE_FILE, DIGEST_LIST].iter().any(|name| path.join(name).is_file())
         {
             found.push((step, path));
         }
@@ -63,12 +63,32 @@ pub(crate) fn save(
     let dir = AtomicDir::create(&target)?;
     trainable.save(dir.path()).map_err(|source| TrainError::Save { path: target.clone(), source })?;
     optimizer.save(&dir.path().join("optimizer.safetensors"))?;
-    state.save(&dir.path().join("trainer_state.json"))?;
+    state.save(&dir.path().join(STATE_FILE))?;
+    write_digests(dir.path())?;
     dir.commit()?;
     Ok(target)
 }
 
-/// Restores parameters and optimiser from `checkpoint`.
+/// Holds every file of a checkpoint against its digest, then reads its counters: nothing is taken from one that is damaged.
+pub(crate) fn load_state(checkpoint: &Path) -> Result<TrainerState, TrainError> {
+    let listed = check_digests(checkpoint).map_err(|source| damaged(checkpoint, source))?;
+    let state = TrainerState::load(checkpoint)?;
+    if !listed && !state.inputs.is_empty() {
+        return Err(damaged(checkpoint, WeightsError::NoDigestList { path: checkpoint.join(DIGEST_LIST) }));
+    }
+    Ok(state)
+}
+
+/// Makes the error of a damaged checkpoint, with the newest one beside it that is intact.
+fn damaged(checkpoint: &Path, source: WeightsError) -> TrainError {
+    let beside = checkpoint.parent().and_then(|dir| list(dir).ok()).unwrap_or_default();
+    let name = checkpoint.file_name();
+    let intact = |path: &PathBuf| path.file_name() != name && check_digests(path).is_ok_and(|listed| listed);
+    let intact = beside.into_iter().rev().map(|(_, path)| path).find(intact);
+    TrainError::DamagedCheckpoint { path: checkpoint.to_owned(), intact, source }
+}
+
+/// Restores parameters and optimiser from `checkpoint`, which [`load_state`] has found intact.
 pub(crate) fn restore(
     checkpoint: &Path,
     trainable: &dyn Trainable,
@@ -78,8 +98,14 @@ pub(crate) fn restore(
     optimizer.load(&checkpoint.join("optimizer.safetensors"))
 }
 
+/// Restores the parameters from a checkpoint that nobody has looked at yet.
+pub(crate) fn restore_best(checkpoint: &Path, trainable: &dyn Trainable) -> Result<(), TrainError> {
+    load_state(checkpoint)?;
+    restore_parameters(checkpoint, trainable)
+}
+
 /// Restores the parameters from `checkpoint`.
-pub(crate) fn restore_parameters(checkpoint: &Path, trainable: &dyn Trainable) -> Result<(), TrainError> {
+fn restore_parameters(checkpoint: &Path, trainable: &dyn Trainable) -> Result<(), TrainError> {
     let failed = |source| TrainError::Restore { path: checkpoint.to_owned(), source };
     trainable.restore(checkpoint).map_err(failed)
 }

@@ -1,6 +1,6 @@
 //! Failures of training.
 
-use std::io::{self, ErrorKind};
+use std::io;
 use std::path::PathBuf;
 
 use nn_core::{BoxError, NnError, TorchFailure};
@@ -179,6 +179,37 @@ pub enum TrainError {
         /// Its value in the checkpoint.
         expected: String,
     },
+    /// A checkpoint with a file that is not as it was written. Nothing was taken from it.
+    #[error(
+        "`{path}` is damaged and cannot be resumed; {}",
+        intact.as_ref().map_or("there is no intact checkpoint beside it: start anew".to_owned(), |intact| {
+            format!("`{}` is intact: resume from that", intact.display())
+        })
+    )]
+    DamagedCheckpoint {
+        /// The checkpoint.
+        path: PathBuf,
+        /// The newest intact one beside it.
+        intact: Option<PathBuf>,
+        /// The file and its fault.
+        #[source]
+        source: WeightsError,
+    },
+    /// A run that reads something else than the one that it is to resume.
+    #[error(
+        "cannot resume from `{path}`: the {input} is not the one that the run began with (BLAKE3 {actual:.12} now, \
+         {expected:.12} in the checkpoint); give the same one, or begin a new run in another directory"
+    )]
+    InputMismatch {
+        /// The checkpoint.
+        path: PathBuf,
+        /// What differs.
+        input: String,
+        /// Its digest now, or `absent`.
+        actual: String,
+        /// Its digest in the checkpoint, or `absent`.
+        expected: String,
+    },
     /// A checkpoint from after the end of the run that is to resume it.
     #[error("cannot resume from `{path}`: {step} steps are done there, but this run has {total_steps}")]
     PastTheEnd {
@@ -255,9 +286,7 @@ impl<T> IoContext<T> for io::Result<T> {
     fn at(self, action: &'static str, path: &std::path::Path) -> Result<T, TrainError> {
         let path = path.to_owned();
         self.map_err(|source| match source.kind() {
-            ErrorKind::StorageFull | ErrorKind::QuotaExceeded => {
-                TrainError::DiskFull { action, path, source }
-            }
+            kind if weights::is_full(kind) => TrainError::DiskFull { action, path, source },
             _ => TrainError::Io { action, path, source },
         })
     }

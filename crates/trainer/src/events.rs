@@ -3,6 +3,7 @@
 //! A file is a sequence of records (length, its checksum, bytes, their checksum: TensorFlow `lib/io/record_writer`), each
 //! an `Event` message of `tensorboard/compat/proto/event.proto`. A scalar needs five fields of it, written here by hand.
 
+use std::error::Error;
 use std::fs::{self, File};
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -12,17 +13,48 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use crate::TrainError;
 use crate::crc32c::crc32c;
 use crate::error::IoContext;
+use crate::report::Reporter;
+
+/// The scalars of a run. They are a second view of `metrics.jsonl`: where they cannot be written, the run goes on without.
+#[derive(Debug)]
+pub(crate) struct Events(Option<EventWriter>);
+
+impl Events {
+    /// Starts a file as [`EventWriter::create`] does.
+    pub(crate) fn create(dir: &Path, first_step: u64, reporter: &mut dyn Reporter) -> Self {
+        let mut events = Self(None);
+        match EventWriter::create(dir, first_step) {
+            Ok(writer) => events.0 = Some(writer),
+            Err(error) => events.give_up(&error, reporter),
+        }
+        events
+    }
+
+    /// Adds the values of one step.
+    pub(crate) fn scalars(&mut self, step: u64, scalars: &[(&str, f64)], reporter: &mut dyn Reporter) {
+        if let Some(Err(error)) = self.0.as_mut().map(|writer| writer.scalars(step, scalars)) {
+            self.give_up(&error, reporter);
+        }
+    }
+
+    /// Ends the file: half a record may be in it.
+    fn give_up(&mut self, error: &TrainError, reporter: &mut dyn Reporter) {
+        self.0 = None;
+        let cause = error.source().map_or(String::new(), |cause| format!(" ({cause})"));
+        reporter.note(&format!("{error}{cause}: the run goes on without events for TensorBoard"));
+    }
+}
 
 /// A file of scalars.
 #[derive(Debug)]
-pub(crate) struct EventWriter {
+struct EventWriter {
     path: PathBuf,
     file: File,
 }
 
 impl EventWriter {
     /// Starts a new file in `dir`, which voids the values that older files hold for `first_step` and later.
-    pub(crate) fn create(dir: &Path, first_step: u64) -> Result<Self, TrainError> {
+    fn create(dir: &Path, first_step: u64) -> Result<Self, TrainError> {
         fs::create_dir_all(dir).at("create", dir)?;
         let now = now();
         // TensorBoard reads the files of a folder in the order of their names. Microseconds keep two apart that a quick
@@ -38,7 +70,7 @@ impl EventWriter {
     }
 
     /// Adds the values of one step.
-    pub(crate) fn scalars(&mut self, step: u64, scalars: &[(&str, f64)]) -> Result<(), TrainError> {
+    fn scalars(&mut self, step: u64, scalars: &[(&str, f64)]) -> Result<(), TrainError> {
         let value = |&(tag, value): &(&str, f64)| {
             let mut message = bytes_field(1, tag.as_bytes());
             message.push(key(2, 5));

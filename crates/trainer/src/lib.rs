@@ -27,6 +27,7 @@ mod error;
 mod evaluate;
 mod events;
 mod fingerprint;
+mod inputs;
 mod metrics;
 mod optim;
 mod outcome;

@@ -59,7 +59,8 @@ pub(crate) struct KeepUpTo {
 }
 
 impl KeepUpTo {
-    fn keeps(self, line: &str) -> bool {
+    /// Tells whether the checkpoint covers a line; none where it cannot be read.
+    fn keeps(self, line: &[u8]) -> Option<bool> {
         #[derive(Deserialize)]
         struct Head {
             step: u64,
@@ -70,8 +71,8 @@ impl KeepUpTo {
         fn present<'de, D: serde::Deserializer<'de>>(value: D) -> Result<bool, D::Error> {
             serde::de::IgnoredAny::deserialize(value).map(|_| true)
         }
-        let Ok(head) = serde_json::from_str::<Head>(line) else { return false };
-        head.step < self.step || (head.step == self.step && (self.evaluated || !head.eval_loss))
+        let head = serde_json::from_slice::<Head>(line).ok()?;
+        Some(head.step < self.step || (head.step == self.step && (self.evaluated || !head.eval_loss)))
     }
 }
 
@@ -84,18 +85,25 @@ pub(crate) struct MetricsFile {
 
 impl MetricsFile {
     /// Starts an empty file, or, for a resumed run, one with the lines that belong to the checkpoint: in the end the file
-    /// reads as if the run had never been interrupted.
-    pub(crate) fn open(path: PathBuf, keep: Option<KeepUpTo>) -> Result<Self, TrainError> {
-        let old = match fs::read_to_string(&path) {
-            Ok(text) => text,
-            Err(error) if error.kind() == ErrorKind::NotFound => String::new(),
+    /// reads as if the run had never been interrupted. Returns the number of lines left out because they cannot be read;
+    /// the last one does not count, which a process may have been writing when it was killed.
+    pub(crate) fn open(path: PathBuf, keep: Option<KeepUpTo>) -> Result<(Self, usize), TrainError> {
+        let old = match fs::read(&path) {
+            Ok(bytes) => bytes,
+            Err(error) if error.kind() == ErrorKind::NotFound => Vec::new(),
             Err(error) => return Err(error).at("read", &path),
         };
-        let kept = old.lines().take_while(|line| keep.is_some_and(|keep| keep.keeps(line)));
-        let text: String = kept.flat_map(|line| [line, "\n"]).collect();
-        weights::atomic_write(&path, |file| file.write_all(text.as_bytes()))?;
+        let (mut kept, mut unreadable) = (Vec::new(), 0);
+        for line in old.split_inclusive(|&byte| byte == b'\n').take_while(|_| keep.is_some()) {
+            match keep.and_then(|keep| keep.keeps(line)) {
+                Some(true) => kept.extend_from_slice(line),
+                Some(false) => {}
+                None => unreadable += usize::from(line.ends_with(b"\n")),
+            }
+        }
+        weights::atomic_write(&path, |file| file.write_all(&kept))?;
         let file = OpenOptions::new().append(true).open(&path).at("open", &path)?;
-        Ok(Self { path, file })
+        Ok((Self { path, file }, unreadable))
     }
 
     /// Adds a line.

@@ -1,6 +1,6 @@
 //! Progress on stderr.
 
-use std::io::{IsTerminal, stderr};
+use std::io::{IsTerminal, Write, stderr};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -27,8 +27,8 @@ impl ProgressReporter {
 
     fn line(&self, text: &str) {
         match &self.bar {
-            Some(bar) => bar.suspend(|| eprintln!("{text}")),
-            None => eprintln!("{text}"),
+            Some(bar) => bar.suspend(|| print_line(text)),
+            None => print_line(text),
         }
     }
 
@@ -97,6 +97,11 @@ impl Reporter for ProgressReporter {
             bar.abandon();
         }
     }
+}
+
+/// Writes a line to stderr. A message that finds no reader is lost; it never ends a run.
+fn print_line(text: &str) {
+    let _ = stderr().lock().write_all(format!("{text}\n").as_bytes());
 }
 
 fn figures(

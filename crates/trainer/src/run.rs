@@ -6,13 +6,14 @@ use std::time::Instant;
 
 use nn_core::{Dataset, TokenBatch, Trainable, mix_seed};
 use tch::Device;
+use weights::DirLock;
 
 use crate::TrainError;
 use crate::checkpoint::{self, checkpoint_path};
 use crate::config::TrainConfig;
 use crate::diagnosis::Diagnosis;
 use crate::evaluate::evaluate;
-use crate::events::EventWriter;
+use crate::events::Events;
 use crate::metrics::{EvalRecord, MetricsFile, StepRecord};
 use crate::optim::Optimizer;
 use crate::outcome::{Outcome, Summary};
@@ -46,8 +47,10 @@ pub(crate) struct Run<'a> {
     pub(crate) optimizer: Optimizer,
     pub(crate) state: TrainerState,
     pub(crate) metrics: MetricsFile,
-    pub(crate) events: EventWriter,
+    pub(crate) events: Events,
     pub(crate) last_checkpoint: Option<Checkpoint>,
+    /// Keeps other processes out of the output directory, unless the caller does.
+    pub(crate) _lock: Option<DirLock>,
     /// Start of this process's part of the run.
     pub(crate) clock: Instant,
     /// Seconds of the run before this process.
@@ -173,7 +176,7 @@ impl Run<'_> {
             vec![("train/learning_rate", record.learning_rate), ("train/tokens_per_s", record.tokens_per_s)];
         scalars.extend(record.loss.map(|loss| ("train/loss", loss)));
         scalars.extend(record.grad_norm.map(|norm| ("train/grad_norm", norm)));
-        self.events.scalars(record.step, &scalars)?;
+        self.events.scalars(record.step, &scalars, self.reporter);
         self.reporter.logged(&record);
         Ok(())
     }
@@ -203,7 +206,7 @@ impl Run<'_> {
         self.state.evaluated_step = Some(step);
         let record = EvalRecord { step, epoch, eval_loss, eval_s, elapsed_s };
         self.metrics.append(&record)?;
-        self.events.scalars(step, &[("eval/loss", eval_loss)])?;
+        self.events.scalars(step, &[("eval/loss", eval_loss)], self.reporter);
         self.reporter.evaluated(&record, is_best);
         Ok(Flow::Continue(()))
     }
@@ -234,7 +237,7 @@ impl Run<'_> {
 
     fn finished(&mut self) -> Result<Outcome, TrainError> {
         if let Some(best) = self.best_to_load().filter(|best| best.step != self.state.step) {
-            checkpoint::restore_parameters(&checkpoint_path(&self.output_dir, best.step), self.trainable)?;
+            checkpoint::restore_best(&checkpoint_path(&self.output_dir, best.step), self.trainable)?;
         }
         self.check_finite()?;
         self.trainable

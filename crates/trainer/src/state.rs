@@ -8,12 +8,16 @@ use crate::TrainError;
 use crate::config::TrainConfig;
 use crate::error::IoContext;
 use crate::fingerprint::Fingerprint;
+use crate::inputs::Inputs;
 use crate::phases::Phases;
 use crate::plan::StepPlan;
 use crate::step::StepStats;
 
 /// Bytes of `trainer_state.json`; real ones have a few thousand.
 const MAX_BYTES: u64 = 16 << 20;
+
+/// The file of the counters in a checkpoint.
+pub(crate) const STATE_FILE: &str = "trainer_state.json";
 
 /// The lowest validation loss so far.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -58,6 +62,9 @@ pub(crate) struct TrainerState {
     pub(crate) window: LogWindow,
     /// Values that must be the same in a run that resumes this one.
     pub(crate) fingerprint: Fingerprint,
+    /// Digests of what the run reads; empty in checkpoints of versions that had none.
+    #[serde(default)]
+    pub(crate) inputs: Inputs,
 }
 
 /// Sums since the last line of metrics.
@@ -86,8 +93,13 @@ impl LogWindow {
 }
 
 impl TrainerState {
-    pub(crate) fn new(config: &TrainConfig, plan: &StepPlan, fingerprint: Fingerprint) -> Self {
-        Self { total_steps: plan.total_steps, seed: config.seed, fingerprint, ..Self::default() }
+    pub(crate) fn new(
+        config: &TrainConfig,
+        plan: &StepPlan,
+        fingerprint: Fingerprint,
+        inputs: Inputs,
+    ) -> Self {
+        Self { total_steps: plan.total_steps, seed: config.seed, fingerprint, inputs, ..Self::default() }
     }
 
     /// Counts a finished step; `stats` is none where it had no target.
@@ -116,7 +128,7 @@ impl TrainerState {
 
     /// Reads the state that a checkpoint holds.
     pub(crate) fn load(checkpoint: &Path) -> Result<Self, TrainError> {
-        let path = checkpoint.join("trainer_state.json");
+        let path = checkpoint.join(STATE_FILE);
         let text = weights::read_text(&path, MAX_BYTES).at("read", &path)?;
         serde_json::from_str(&text)
             .map_err(|source| TrainError::NotACheckpoint { path: checkpoint.to_owned(), source })

@@ -1,16 +1,19 @@
 //! Setting up a run.
 
+use std::cell::OnceCell;
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use nn_core::{Dataset, Trainable};
+use weights::{Digest, DirLock};
 
 use crate::TrainError;
 use crate::checkpoint::{self, find_last_checkpoint};
 use crate::config::TrainConfig;
 use crate::error::IoContext;
-use crate::events::EventWriter;
+use crate::events::Events;
 use crate::fingerprint::{Fingerprint, check_same_run, fingerprint};
+use crate::inputs::{check_inputs, check_none_gone, dataset_digest};
 use crate::metrics::{KeepUpTo, MetricsFile};
 use crate::optim::Optimizer;
 use crate::outcome::Outcome;
@@ -33,7 +36,20 @@ pub struct Trainer<'a> {
     reporter: Option<&'a mut dyn Reporter>,
     stop: StopFlag,
     identity: Fingerprint,
+    inputs: Vec<(String, Digest)>,
     resume_from: Option<PathBuf>,
+    lock: Option<&'a DirLock>,
+    /// What takes reading: computed once, by [`Trainer::check`] or [`Trainer::run`].
+    read: OnceCell<Read>,
+}
+
+/// What a run reads before it begins.
+#[derive(Clone)]
+struct Read {
+    /// Digests of the records.
+    records: Vec<(String, Digest)>,
+    /// Counters of the checkpoint to resume, whose files are intact.
+    saved: Option<TrainerState>,
 }
 
 /// The beginning of a run, worked out before anything is written.
@@ -42,6 +58,8 @@ struct Beginning {
     state: TrainerState,
     /// Set for a run of another length than the one it resumes.
     new_length: bool,
+    /// Set for a checkpoint of a version that kept no digests.
+    unproven: bool,
 }
 
 impl<'a> Trainer<'a> {
@@ -55,7 +73,10 @@ impl<'a> Trainer<'a> {
             reporter: None,
             stop: StopFlag::new(),
             identity: Fingerprint::new(),
+            inputs: Vec::new(),
             resume_from: None,
+            lock: None,
+            read: OnceCell::new(),
         }
     }
 
@@ -89,6 +110,22 @@ impl<'a> Trainer<'a> {
         self
     }
 
+    /// Adds something that the run reads (a file of the base, the data), by the digest of its content. A checkpoint of a run
+    /// that read another content is refused, and the message says that "the `name`" differs. The tokens and labels of all
+    /// records need no mention.
+    #[must_use]
+    pub fn input(mut self, name: impl Into<String>, digest: Digest) -> Self {
+        self.inputs.push((name.into(), digest));
+        self
+    }
+
+    /// Uses the caller's lock on the output directory; without one, [`Trainer::run`] takes it.
+    #[must_use]
+    pub fn lock(mut self, lock: &'a DirLock) -> Self {
+        self.lock = Some(lock);
+        self
+    }
+
     /// Resumes the run that wrote `checkpoint`.
     ///
     /// Lines of metrics and checkpoints after `checkpoint` are dropped, and then written again. The run may be longer or
@@ -112,8 +149,9 @@ impl<'a> Trainer<'a> {
     ///
     /// # Errors
     /// [`TrainError::BadStep`] when loss or gradient cannot be used; [`TrainError::EarlierRun`] when the output directory
-    /// holds checkpoints that are not resumed; [`TrainError::ResumeMismatch`] when the checkpoint is of another run; and
-    /// every other [`TrainError`]. Checkpoints written before stay as they are.
+    /// holds checkpoints that are not resumed; [`TrainError::ResumeMismatch`] and [`TrainError::InputMismatch`] when the
+    /// checkpoint is of another run; [`TrainError::DamagedCheckpoint`] when its files are not as they were written;
+    /// [`WeightsError::InUse`](weights::WeightsError::InUse) when another process has the directory; and every other [`TrainError`]. Checkpoints written before stay as they are.
     pub fn run(mut self, output_dir: impl Into<PathBuf>) -> Result<Outcome, TrainError> {
         let mut silent = Silent;
         let reporter = self.reporter.take();
@@ -128,25 +166,50 @@ impl<'a> Trainer<'a> {
         check_learns(config, &plan)?;
         let parameters = self.trainable.parameters();
         let fingerprint = fingerprint(config, *train, *validation, &parameters, &self.identity);
-        let Some(path) = &self.resume_from else {
-            let state = TrainerState::new(config, &plan, fingerprint);
-            return Ok(Beginning { plan, state, new_length: false });
+        let Read { records, saved } = self.read()?;
+        let inputs = [self.inputs.clone(), records.clone()].concat();
+        let named = inputs.iter().map(|(name, digest)| (name.clone(), digest.to_string())).collect();
+        let (Some(path), Some(mut state)) = (&self.resume_from, saved) else {
+            let state = TrainerState::new(config, &plan, fingerprint, named);
+            return Ok(Beginning { plan, state, new_length: false, unproven: false });
         };
-        let mut state = TrainerState::load(path)?;
+        let unproven = state.inputs.is_empty();
+        // A file that differs explains more than a setting, and a setting more than the records it made.
+        if !unproven {
+            check_inputs(&self.inputs, &state.inputs, path)?;
+        }
         check_same_run(&fingerprint, &state.fingerprint, path)?;
+        if !unproven {
+            check_inputs(&records, &state.inputs, path)?;
+            check_none_gone(&inputs, &state.inputs, path)?;
+        }
         check_best(config, &state, output_dir)?;
         let new_length = state.set_length(&plan, path)?;
-        Ok(Beginning { plan, state, new_length })
+        state.inputs = named;
+        Ok(Beginning { plan, state, new_length, unproven })
+    }
+
+    /// Reads the checkpoint to resume, and all records.
+    fn read(&self) -> Result<Read, TrainError> {
+        if let Some(read) = self.read.get() {
+            return Ok(read.clone());
+        }
+        let saved = self.resume_from.as_deref().map(checkpoint::load_state).transpose()?;
+        let validation = self.validation.map(|data| ("tokenised validation data", data));
+        let records = [("tokenised training data", self.train)].into_iter().chain(validation);
+        let records = records.map(|(name, data)| (name.to_owned(), dataset_digest(data))).collect();
+        Ok(self.read.get_or_init(|| Read { records, saved }).clone())
     }
 
     fn start<'r>(self, output_dir: PathBuf, reporter: &'r mut dyn Reporter) -> Result<Run<'r>, TrainError>
     where
         'a: 'r,
     {
-        let Beginning { plan, state, new_length } = self.begin(&output_dir)?;
-        let Self { config, trainable, train, validation, stop, resume_from, .. } = self;
+        let Beginning { plan, state, new_length, unproven } = self.begin(&output_dir)?;
+        let Self { config, trainable, train, validation, stop, resume_from, lock, .. } = self;
+        // Nothing is written before the directory is this run's own.
+        let own_lock = if lock.is_none() { Some(DirLock::acquire(&output_dir)?) } else { None };
         check_directory(&output_dir, resume_from.as_deref())?;
-        fs::create_dir_all(&output_dir).at("create", &output_dir)?;
         let mut optimizer = Optimizer::from_config(trainable.parameters(), &config)?;
         if let Some(path) = &resume_from {
             checkpoint::restore(path, trainable, &mut optimizer)?;
@@ -156,9 +219,21 @@ impl<'a> Trainer<'a> {
         let schedule = config.schedule(plan.total_steps);
         weights::AtomicDir::clean_stale(&output_dir)?;
         let keep = KeepUpTo { step: state.step, evaluated: state.evaluated_step == Some(state.step) };
-        let metrics =
-            MetricsFile::open(MetricsFile::path_in(&output_dir), resume_from.as_ref().map(|_| keep))?;
-        let events = EventWriter::create(&output_dir.join("runs"), state.step + 1)?;
+        let path = MetricsFile::path_in(&output_dir);
+        let (metrics, unreadable) = MetricsFile::open(path, resume_from.as_ref().map(|_| keep))?;
+        if unreadable > 0 {
+            reporter.note(&format!("metrics.jsonl: {unreadable} lines that cannot be read are left out"));
+        }
+        if let Some(note) = lock.or(own_lock.as_ref()).and_then(DirLock::note) {
+            reporter.note(note);
+        }
+        if unproven {
+            reporter.note(
+                "the checkpoint is of an earlier version, without digests: damage to it, and another base or other data \
+                 than the run began with, cannot be noticed; later checkpoints have them",
+            );
+        }
+        let events = Events::create(&output_dir.join("runs"), state.step + 1, reporter);
         let last_checkpoint = resume_from.map(|path| Checkpoint { step: state.step, path });
 
         if new_length {
@@ -188,6 +263,7 @@ impl<'a> Trainer<'a> {
             metrics,
             events,
             last_checkpoint,
+            _lock: own_lock,
             clock: std::time::Instant::now(),
             earlier_s: state.elapsed_s,
             state,

@@ -42,9 +42,13 @@ pub(crate) fn folder(path: &Path) -> &Path {
     }
 }
 
-/// Makes what was done in the folder `dir` (a rename, a new file) outlast a power cut.
+/// Makes what was done in the folder `dir` (a rename, a new file) outlast a power cut, where the file system can.
 pub(crate) fn sync_folder(dir: &Path) -> io::Result<()> {
-    File::open(dir)?.sync_all()
+    match File::open(dir)?.sync_all() {
+        // Some file systems of other machines and of virtual ones bring files to the disk, and know nothing of folders.
+        Err(error) if matches!(error.kind(), ErrorKind::InvalidInput | ErrorKind::Unsupported) => Ok(()),
+        outcome => outcome,
+    }
 }
 
 /// A file under its temporary name; removed when it is dropped before [`TempFile::commit`].
@@ -155,12 +159,16 @@ impl<W: Write> Write for Counting<W> {
     }
 }
 
+/// Tells whether there is no room for a file: on the disk, in the user's quota, or below the largest size that a file may
+/// have (`ulimit -f`, with `SIGXFSZ` ignored).
+pub fn is_full(kind: ErrorKind) -> bool {
+    matches!(kind, ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::FileTooLarge)
+}
+
 pub(crate) fn write_error(path: &Path, num_bytes: u64, source: io::Error) -> WeightsError {
     let path = path.to_owned();
     match source.kind() {
-        ErrorKind::StorageFull | ErrorKind::QuotaExceeded => {
-            WeightsError::DiskFull { path, num_bytes, source }
-        }
+        kind if is_full(kind) => WeightsError::DiskFull { path, num_bytes, source },
         _ => WeightsError::Write { path, source },
     }
 }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use nn_core::TorchFailure;
 use torch_ext::ExtError;
 
-use crate::{GgufError, TorchFileError};
+use crate::{Digest, GgufError, TorchFileError};
 
 /// A failure of reading or writing a checkpoint. Every message names the file.
 #[derive(Debug, thiserror::Error)]
@@ -225,6 +225,43 @@ pub enum WeightsError {
     Exists {
         /// The directory.
         path: PathBuf,
+    },
+    /// A directory that another process has.
+    #[error("`{path}` is in use by {owner}; wait for its end, or name another directory")]
+    InUse {
+        /// The directory.
+        path: PathBuf,
+        /// The process and its machine.
+        owner: String,
+    },
+    /// A file without the content that the list of digests beside it promises.
+    #[error(
+        "`{path}` {}",
+        actual.map_or("is missing: `B3SUMS` beside it names it".to_owned(), |actual| {
+            format!("is damaged, or `B3SUMS` beside it: its BLAKE3 digest is {actual:.12}, not {expected:.12}")
+        })
+    )]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// Its digest; none where there is no such file.
+        actual: Option<Digest>,
+        /// Its digest in the list.
+        expected: Digest,
+    },
+    /// A list of digests that was written and is gone.
+    #[error("the list of digests `{path}` is missing")]
+    NoDigestList {
+        /// The list.
+        path: PathBuf,
+    },
+    /// A list of digests that is not one.
+    #[error("the list of digests `{path}` is damaged in line {line}")]
+    DigestList {
+        /// The list.
+        path: PathBuf,
+        /// The line, from 1.
+        line: usize,
     },
     /// libtorch refused an operation.
     #[error(transparent)]

@@ -8,13 +8,18 @@
 //!
 //! Writing: [`SafetensorsWriter`], [`TorchWriter`] and [`GgufWriter`] lay a file out and begin a [`TensorStream`], which
 //! takes tensors in pieces; the file appears complete or not at all. [`write_safetensors`] is the short way for tensors
-//! in memory. [`atomic_write`] and [`AtomicDir`] give the same promise to any file and to a directory of files.
+//! in memory. [`atomic_write`] and [`AtomicDir`] give the same promise to any file and to a directory of files. A [`DirLock`]
+//! keeps other processes out of a directory, a [`Digest`] identifies a file by its content.
 //!
 //! Nothing in a file is ever executed: a torch pickle is read by a small machine that knows how tensors are rebuilt and
 //! refuses every other name. See [`TorchFileError`].
 
 mod atomic_dir;
 mod atomic_file;
+mod digest;
+mod digest_cache;
+mod digest_list;
+mod dir_lock;
 mod directory;
 mod error;
 mod gguf;
@@ -34,7 +39,11 @@ mod torch_file;
 mod unique_map;
 
 pub use atomic_dir::AtomicDir;
-pub use atomic_file::atomic_write;
+pub use atomic_file::{atomic_write, is_full};
+pub use digest::{Digest, NotADigest};
+pub use digest_cache::DigestCache;
+pub use digest_list::{DIGEST_LIST, check_digests, write_digests};
+pub use dir_lock::DirLock;
 pub use error::WeightsError;
 pub use gguf::{
     GgmlType, GgufArray, GgufError, GgufFile, GgufMetadata, GgufSplit, GgufTensorSpec, GgufValue, GgufWriter,

@@ -9,7 +9,7 @@ use nn_core::Dtype;
 
 use super::args::CompareArgs;
 use super::report::table;
-use crate::output::{print, write_json};
+use crate::output::{print_result, write_json};
 
 /// Runs the program.
 ///
@@ -40,8 +40,7 @@ pub fn run(args: CompareArgs) -> Result<()> {
     )
     .map_err(with_advice)?;
     write_json(args.json.as_deref(), &comparison)?;
-    print(&table(&comparison));
-    Ok(())
+    print_result(&table(&comparison))
 }
 
 fn with_advice(error: FinetuneError) -> anyhow::Error {

@@ -12,7 +12,7 @@ use nn_core::Dtype;
 
 use super::args::EvaluateArgs;
 use super::report::{Report, Resources};
-use crate::output::{print, write_json};
+use crate::output::{print_result, write_json};
 
 /// Runs the program.
 ///
@@ -57,6 +57,5 @@ pub fn run(args: EvaluateArgs) -> Result<()> {
         Resources { load_s, peak_host_mib: peak_host_mib(), peak_device_mib: peak_device_mib(load.device)? };
     let report = Report::new(evaluation, perplexity, &resources);
     write_json(args.json.as_deref(), &report)?;
-    print(&report.table(args.show));
-    Ok(())
+    print_result(&report.table(args.show))
 }

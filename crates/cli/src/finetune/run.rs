@@ -7,13 +7,14 @@ use alpaca_data::{PromptTemplate, Templates};
 use anyhow::{Context, Result};
 use checkpoint::{Base, LoadTimes};
 use llama_finetune::{
-    FinetuneError, FullModel, LoraModel, OutputMode, RunSummary, StartingPoint, TrainedWith, TrainingData,
-    base_bytes, chat_template, set_threads, start_changes, write_run_file,
+    FinetuneError, FullModel, LoraModel, OutputMode, RunInputs, RunSummary, StartingPoint, TrainedWith,
+    TrainingData, base_bytes, chat_template, set_threads, start_changes, write_run_file,
 };
 use lora::LoraConfig;
 use nn_core::{Dtype, Trainable, UnknownSettings};
 use tch::{Device, Kind};
 use trainer::{Outcome, ProgressReporter, Summary, Trainer};
+use weights::DirLock;
 
 use super::args::FinetuneArgs;
 use super::plan::plan;
@@ -53,10 +54,17 @@ pub fn run(args: FinetuneArgs) -> Result<()> {
             config.output_dir.display()
         )));
     }
-    let start =
-        StartingPoint::find(config.resume_from_checkpoint.as_deref(), &config.output_dir, config.full)?;
-    let mode = start.output_mode(args.overwrite_output_dir);
-    mode.check(&config.output_dir)?;
+    let begin = || {
+        let from = config.resume_from_checkpoint.as_deref();
+        let start = StartingPoint::find(from, &config.output_dir, config.full)?;
+        let mode = start.output_mode(args.overwrite_output_dir);
+        mode.check(&config.output_dir)?;
+        Ok::<_, FinetuneError>((start, mode))
+    };
+    begin()?;
+    let lock = DirLock::acquire(&config.output_dir)?;
+    // Again, now that nobody else can change the directory.
+    let (start, mode) = begin()?;
     let tokenizer = base.tokenizer()?;
     let prompt = PromptTemplate::load(&config.prompt_template_name)?;
     let templates = Templates { prompt, chat: chat_template(&base, &tokenizer)? };
@@ -76,6 +84,7 @@ pub fn run(args: FinetuneArgs) -> Result<()> {
         data: &data,
         tokens,
         unknown_settings,
+        lock: &lock,
     };
     if config.full { job.full() } else { job.adapter() }
 }
@@ -91,6 +100,7 @@ struct Job<'a> {
     /// Tokens that the tokenizer has.
     tokens: i64,
     unknown_settings: UnknownSettings,
+    lock: &'a DirLock,
 }
 
 impl Job<'_> {
@@ -196,7 +206,13 @@ impl Job<'_> {
         let mut trainer = Trainer::new(trainable, &*data.train, config.train())
             .reporter(&mut reporter)
             .stop_flag(stop_on_signals()?)
+            .lock(self.lock)
             .identity("dtype", Dtype::name_of(kind));
+        let inputs =
+            RunInputs::read(self.base, &config.data(), &config.prompt_template_name, &config.output_dir)?;
+        for (name, digest) in inputs.digests() {
+            trainer = trainer.input(name, *digest);
+        }
         if let Some(examples) = &data.validation {
             trainer = trainer.validation(&**examples);
         }
@@ -215,6 +231,7 @@ impl Job<'_> {
         trainer.check(output_dir)?;
         self.mode.prepare(output_dir)?;
         write_run_file(output_dir, &config.to_toml()?)?;
+        inputs.keep(output_dir)?;
         match trainer.run(output_dir)? {
             Outcome::Finished(summary) => Ok(Some(summary)),
             Outcome::Stopped { step, checkpoint, .. } => {

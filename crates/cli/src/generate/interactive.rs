@@ -1,30 +1,30 @@
 //! Instructions as they are typed.
 
-use std::io::{BufRead, IsTerminal};
+use std::io::{BufRead, IsTerminal, Write};
 
 use anyhow::Result;
 use infer::GenerateConfig;
 use llama_finetune::Prompt;
 
-use super::interrupt::Interrupt;
 use super::once::{answer, figures};
 use super::source::Loaded;
-use crate::output::print;
+use crate::output::{print_result, say};
+use crate::signals::Interrupt;
 
 /// Reads instructions, each ended by an empty line, and answers them until the input ends.
 pub(crate) fn run(source: &Loaded, sampling: &GenerateConfig) -> Result<()> {
     let interrupt = Interrupt::listen()?;
     let terminal = std::io::stdin().is_terminal();
     if terminal {
-        eprintln!(
+        say(&format!(
             "{}: write an instruction, then an empty line. Ctrl-C stops an answer, Ctrl-D leaves.\n",
             source.name
-        );
+        ));
     }
     let mut lines = std::io::stdin().lock().lines();
     loop {
         if terminal {
-            eprint!("> ");
+            let _ = std::io::stderr().write_all(b"> ");
         }
         let mut instruction = String::new();
         let mut ended = true;
@@ -42,10 +42,10 @@ pub(crate) fn run(source: &Loaded, sampling: &GenerateConfig) -> Result<()> {
             // What is wrong with one instruction is no reason to leave.
             match answer(source, &Prompt::instruction(text), true, sampling, &interrupt) {
                 Ok(answer) => {
-                    print("\n\n");
+                    print_result("\n\n")?;
                     tracing::info!("{}", figures(&answer));
                 }
-                Err(error) => eprintln!("{error:#}\n"),
+                Err(error) => say(&format!("{error:#}\n")),
             }
         }
         if ended {

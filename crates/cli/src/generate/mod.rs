@@ -3,7 +3,6 @@
 mod args;
 mod file;
 mod interactive;
-mod interrupt;
 mod once;
 mod perplexity;
 mod settings;

@@ -6,10 +6,10 @@ use anyhow::Result;
 use infer::{FinishReason, GenerateConfig};
 use llama_finetune::{Answer, Prompt};
 
-use super::interrupt::Interrupt;
 use super::source::Loaded;
 use crate::exit::usage;
-use crate::output::print;
+use crate::output::print_result;
+use crate::signals::Interrupt;
 
 /// Answers `prompt`; with `stream`, text is shown while it is written.
 pub(crate) fn run(source: &Loaded, prompt: &Prompt, stream: bool, sampling: &GenerateConfig) -> Result<()> {
@@ -21,9 +21,9 @@ pub(crate) fn run(source: &Loaded, prompt: &Prompt, stream: bool, sampling: &Gen
     }
     let answer = answer(source, prompt, stream, sampling, &interrupt)?;
     if !stream {
-        print(&answer.generation.text);
+        print_result(&answer.generation.text)?;
     }
-    print("\n");
+    print_result("\n")?;
     tracing::info!("{}", figures(&answer));
     Ok(())
 }
@@ -37,13 +37,19 @@ pub(crate) fn answer(
     interrupt: &Interrupt,
 ) -> Result<Answer> {
     interrupt.begin();
+    let mut shown = Ok(());
     let answer = source.model.answer(prompt, sampling, &mut |text| {
         if stream {
-            print(text);
+            shown = print_result(text);
         }
-        if interrupt.is_asked() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        if shown.is_err() || interrupt.is_asked() {
+            ControlFlow::Break(())
+        } else {
+            ControlFlow::Continue(())
+        }
     });
     interrupt.end();
+    shown?;
     Ok(answer?)
 }
 

@@ -13,7 +13,8 @@ use serve::{Limits, ServeConfig, Server, Source, SourceText};
 
 use super::source::Loaded;
 use crate::exit::usage;
-use crate::output::bytes;
+use crate::output::{bytes, say};
+use crate::signals::on_first_signal;
 
 /// Serves until Ctrl-C.
 pub(crate) fn run(sources: Vec<Loaded>, mut config: ServeConfig) -> Result<()> {
@@ -28,16 +29,11 @@ pub(crate) fn run(sources: Vec<Loaded>, mut config: ServeConfig) -> Result<()> {
         other => other.into(),
     })?;
     let stop = server.stop_handle();
-    let mut asked = false;
-    ctrlc::set_handler(move || {
-        if std::mem::replace(&mut asked, true) {
-            #[expect(clippy::exit, reason = "the user insists")]
-            std::process::exit(130);
-        }
-        eprintln!(
-            "stopping: answers that are being written have a few seconds (press Ctrl-C again to end at once)"
-        );
+    on_first_signal(move || {
         stop.stop();
+        say(
+            "stopping: answers that are being written have a few seconds (press Ctrl-C again to end at once)",
+        );
     })?;
     if open {
         tracing::warn!("every machine that reaches this one may use the model: there is no --api_key");

@@ -10,6 +10,7 @@ use llama_model::LlamaConfig;
 use llama_tokenizer::LlamaTokenizer;
 use tch::{Device, Kind};
 use trainer::{Outcome, ProgressReporter, Trainer, find_last_checkpoint};
+use weights::DirLock;
 
 use super::args::PretrainArgs;
 use super::settings::{PretrainConfig, resolve};
@@ -29,6 +30,7 @@ pub fn run(args: PretrainArgs) -> Result<()> {
     let kind = config.dtype.kind().unwrap_or(Kind::Float);
     let tokenizer = args.tokenizer.as_deref().map(LlamaTokenizer::open).transpose()?;
     let shape = fresh_config(&config.preset, tokenizer.as_ref())?;
+    let lock = DirLock::acquire(&args.output_dir)?;
     if args.init_only {
         write_random_model(&shape, config.train.seed, kind, &args.output_dir)?;
     } else {
@@ -37,7 +39,7 @@ pub fn run(args: PretrainArgs) -> Result<()> {
                 "pre-training needs --corpus and --tokenizer (or --init_only for random weights)",
             ));
         };
-        let model = train(&args, &config, &shape, tokenizer, corpus, device)?;
+        let model = train(&args, &config, &shape, tokenizer, corpus, device, &lock)?;
         model.export(&args.output_dir, kind)?;
     }
     if let Some(path) = &args.tokenizer {
@@ -55,6 +57,7 @@ fn train(
     tokenizer: &LlamaTokenizer,
     corpus: &Path,
     device: Device,
+    lock: &DirLock,
 ) -> Result<FullModel> {
     let text = std::fs::read_to_string(corpus)
         .map_err(|error| usage(format!("cannot read corpus `{}`: {error}", corpus.display())))?;
@@ -71,6 +74,7 @@ fn train(
     let mut reporter = ProgressReporter::new();
     let mut trainer = Trainer::new(&model, &examples, config.train.clone())
         .reporter(&mut reporter)
+        .lock(lock)
         .stop_flag(stop_on_signals()?);
     if let Some(checkpoint) = resume {
         trainer = trainer.resume_from(checkpoint);

@@ -86,6 +86,11 @@ impl GgufFile {
         &self.path
     }
 
+    /// Lists the files of the model: several where it is split.
+    pub fn files(&self) -> impl Iterator<Item = &Path> {
+        self.parts.iter().map(|part| part.path.as_path())
+    }
+
     /// Returns the version of the format.
     pub fn version(&self) -> u32 {
         self.parts[0].header.version

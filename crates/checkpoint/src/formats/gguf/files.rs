@@ -1,6 +1,6 @@
 //! Opening a GGUF file.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use llama_model::{LlamaConfig, TensorName};
 use llama_tokenizer::{LlamaTokenizer, TokenizerParts};
@@ -47,6 +47,10 @@ impl ModelFiles for GgufFiles {
         kind: Option<Kind>,
     ) -> Result<Box<dyn LinearSource + '_>, CheckpointError> {
         Ok(Box::new(GgufSource { files: self, device, kind }))
+    }
+
+    fn files(&self) -> Result<Vec<PathBuf>, CheckpointError> {
+        Ok(self.file.files().map(Path::to_owned).collect())
     }
 
     fn stored_kind(&self) -> Option<Kind> {

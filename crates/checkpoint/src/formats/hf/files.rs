@@ -18,7 +18,7 @@ use crate::generation_config::generation_eos_ids;
 use crate::linears::linear_weights;
 use crate::model_files::ModelFiles;
 use crate::text_file::{read_json, refuse_lfs_pointer};
-use crate::tokenizer_files::copy_tokenizer_files;
+use crate::tokenizer_files::{copy_tokenizer_files, tokenizer_files};
 
 /// Opened directory. The weights' headers are read when they are first needed.
 #[derive(Debug)]
@@ -95,6 +95,14 @@ impl ModelFiles for HuggingFaceFiles {
         } else {
             Box::new(CheckpointSource::new(store, device, kind))
         })
+    }
+
+    fn files(&self) -> Result<Vec<PathBuf>, CheckpointError> {
+        let weights = self.store()?.files().iter().cloned();
+        Ok(std::iter::once(self.dir.join("config.json"))
+            .chain(weights)
+            .chain(tokenizer_files(&self.dir))
+            .collect())
     }
 
     fn stored_kind(&self) -> Option<Kind> {

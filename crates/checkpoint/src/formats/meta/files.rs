@@ -16,7 +16,7 @@ use crate::generation_config::{eos_ids, generation_eos_ids};
 use crate::model_files::ModelFiles;
 use crate::row_order::from_pairs;
 use crate::text_file::{MAX_CONFIG_BYTES, refuse_lfs_pointer};
-use crate::tokenizer_files::copy_tokenizer_files;
+use crate::tokenizer_files::{copy_tokenizer_files, tokenizer_files};
 
 /// File that states the shape.
 pub(super) const PARAMS: &str = "params.json";
@@ -138,6 +138,12 @@ impl ModelFiles for MetaFiles {
         kind: Option<Kind>,
     ) -> Result<Box<dyn LinearSource + '_>, CheckpointError> {
         Ok(Box::new(MetaSource { files: self, device, kind }))
+    }
+
+    fn files(&self) -> Result<Vec<PathBuf>, CheckpointError> {
+        let weights = self.shards.iter().flat_map(|shard| shard.files().to_vec());
+        let params = std::iter::once(self.dir.join(PARAMS));
+        Ok(params.chain(weights).chain(tokenizer_files(self.tokenizer_dir())).collect())
     }
 
     fn stored_kind(&self) -> Option<Kind> {

@@ -1,0 +1,128 @@
+//! The digests of a directory's files, in a file beside them.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use crate::{Digest, WeightsError, atomic_write, read_text};
+
+/// Name of the list. Its lines are those of `b3sum`: `b3sum --check B3SUMS` holds the files against it.
+pub const DIGEST_LIST: &str = "B3SUMS";
+
+/// Bytes of a list; real ones have a few lines.
+const MAX_LIST_BYTES: u64 = 1 << 20;
+
+/// Writes the list of all files in `dir`, as they are on the disk now.
+///
+/// # Errors
+/// [`WeightsError::Read`] or [`WeightsError::Write`] when the disk refuses.
+pub fn write_digests(dir: &Path) -> Result<(), WeightsError> {
+    let mut lines = BTreeMap::new();
+    for path in files(dir)? {
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        if name != DIGEST_LIST {
+            lines.insert(name, Digest::of_file(&path)?);
+        }
+    }
+    let text: String = lines.iter().map(|(name, digest)| format!("{digest}  {name}\n")).collect();
+    atomic_write(&dir.join(DIGEST_LIST), |file| file.write_all(text.as_bytes()))
+}
+
+/// Holds the files of `dir` against the list in it. Returns false where there is none.
+///
+/// # Errors
+/// [`WeightsError::Damaged`] for the first file that is missing or has another content, [`WeightsError::DigestList`] when the
+/// list itself is damaged.
+pub fn check_digests(dir: &Path) -> Result<bool, WeightsError> {
+    let path = dir.join(DIGEST_LIST);
+    let text = match read_text(&path, MAX_LIST_BYTES) {
+        Ok(text) => text,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(false),
+        Err(source) => return Err(WeightsError::Read { path, source }),
+    };
+    for (index, line) in text.split_inclusive('\n').enumerate() {
+        let Some((digest, name)) = entry(line) else {
+            return Err(WeightsError::DigestList { path, line: index + 1 });
+        };
+        let file = dir.join(name);
+        if !file.is_file() {
+            return Err(WeightsError::Damaged { path: file, actual: None, expected: digest });
+        }
+        let actual = Digest::of_file(&file)?;
+        if actual != digest {
+            return Err(WeightsError::Damaged { path: file, actual: Some(actual), expected: digest });
+        }
+    }
+    Ok(true)
+}
+
+/// Reads a line: a digest, two spaces, a plain file name, the end of the line.
+fn entry(line: &str) -> Option<(Digest, &str)> {
+    let (digest, name) = line.strip_suffix('\n')?.split_once("  ")?;
+    let plain = !name.is_empty() && !name.contains(['/', '\\', '\0']) && name != "..";
+    Some((digest.parse().ok()?, name)).filter(|_| plain)
+}
+
+fn files(dir: &Path) -> Result<Vec<PathBuf>, WeightsError> {
+    let read = |source| WeightsError::Read { path: dir.to_owned(), source };
+    let mut files = Vec::new();
+    for entry in std::fs::read_dir(dir).map_err(read)? {
+        let entry = entry.map_err(read)?;
+        if entry.file_type().map_err(read)?.is_file() {
+            files.push(entry.path());
+        }
+    }
+    Ok(files)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A directory with two files and their list.
+    fn listed() -> tempfile::TempDir {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("adapter_model.safetensors"), [3; 100]).unwrap();
+        std::fs::write(dir.path().join("trainer_state.json"), "{\"step\": 5}").unwrap();
+        write_digests(dir.path()).unwrap();
+        dir
+    }
+
+    #[test]
+    fn files_as_they_were_pass_and_a_directory_without_a_list_is_told_apart() {
+        let dir = listed();
+        assert!(check_digests(dir.path()).unwrap());
+        std::fs::write(dir.path().join("notes.txt"), "mine").unwrap();
+        assert!(check_digests(dir.path()).unwrap());
+        std::fs::remove_file(dir.path().join(DIGEST_LIST)).unwrap();
+        assert!(!check_digests(dir.path()).unwrap());
+    }
+
+    /// The law behind resuming: whichever bit of whichever file is another, the directory is refused.
+    #[test]
+    fn any_flipped_bit_of_any_file_is_found_that_of_the_list_included() {
+        let dir = listed();
+        for file in files(dir.path()).unwrap() {
+            let good = std::fs::read(&file).unwrap();
+            for bit in (0..8 * good.len()).step_by(7) {
+                let mut bad = good.clone();
+                bad[bit / 8] ^= 1 << (bit % 8);
+                std::fs::write(&file, bad).unwrap();
+                assert!(check_digests(dir.path()).is_err(), "bit {bit} of {}", file.display());
+            }
+            std::fs::write(&file, &good).unwrap();
+        }
+        assert!(check_digests(dir.path()).unwrap());
+    }
+
+    #[test]
+    fn a_file_that_is_gone_or_cut_is_named() {
+        let dir = listed();
+        let file = dir.path().join("adapter_model.safetensors");
+        std::fs::write(&file, [3; 99]).unwrap();
+        let error = check_digests(dir.path()).unwrap_err().to_string();
+        assert!(error.contains("adapter_model.safetensors` is damaged, or `B3SUMS` beside it"), "{error}");
+        std::fs::remove_file(&file).unwrap();
+        let error = check_digests(dir.path()).unwrap_err().to_string();
+        assert!(error.contains("adapter_model.safetensors` is missing"), "{error}");
+    }
+}

@@ -56,10 +56,8 @@ pub(crate) fn merges(scene: &Scene, rounds: u64, seed: u64, report: &mut Report)
 /// Lets a call of `generate --file` fail, `rounds` times. Law: started again, it ends in the answers of an undisturbed
 /// run, one line for each prompt.
 pub(crate) fn answers(scene: &Scene, rounds: u64, seed: u64, report: &mut Report) -> Result<()> {
-    let prompts: String = (0..6)
-        .map(|number| format!("{{\"instruction\": \"Où est Hugo, {number} ?\", \"input\": \"\"}}\n"))
-        .collect();
-    fs::write(scene.path("prompts.jsonl"), prompts)?;
+    let prompt = |number| format!("{{\"instruction\": \"Où est Hugo, {number} ?\", \"input\": \"\"}}");
+    fs::write(scene.path("prompts.jsonl"), (0..6).map(prompt).collect::<Vec<_>>().join("\n"))?;
     let generate = |out: &str| {
         let mut command = scene.program("generate");
         command.arg("--base_model").arg(scene.base()).args(["--file", "prompts.jsonl", "--out", out]);

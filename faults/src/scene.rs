@@ -129,7 +129,7 @@ pub(crate) fn end(child: Child) -> Result<Ended> {
 }
 
 pub(crate) fn run(command: &mut Command) -> Result<Ended> {
-    end(command.spawn().with_context(|| format!("cannot run {:?}", command.get_program()))?)
+    end(command.spawn().with_context(|| format!("cannot run `{}`", command.get_program().display()))?)
 }
 
 impl Ended {

@@ -73,7 +73,7 @@ impl FromStr for Digest {
 
     fn from_str(text: &str) -> Result<Self, NotADigest> {
         let hex = |byte: &u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(byte);
-        if text.len() != 64 || !text.as_bytes().iter().all(|byte| hex(byte)) {
+        if text.len() != 64 || !text.as_bytes().iter().all(hex) {
             return Err(NotADigest);
         }
         let mut bytes = [0; 32];

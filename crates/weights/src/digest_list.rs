@@ -23,8 +23,9 @@ pub fn write_digests(dir: &Path) -> Result<(), WeightsError> {
             lines.insert(name, Digest::of_file(&path)?);
         }
     }
-    let text: String = lines.iter().map(|(name, digest)| format!("{digest}  {name}\n")).collect();
-    atomic_write(&dir.join(DIGEST_LIST), |file| file.write_all(text.as_bytes()))
+    atomic_write(&dir.join(DIGEST_LIST), |file| {
+        lines.iter().try_for_each(|(name, digest)| writeln!(file, "{digest}  {name}"))
+    })
 }
 
 /// Holds the files of `dir` against the list in it. Returns false where there is none.

@@ -7,12 +7,12 @@ use infer::GenerateConfig;
 use llama_finetune::Prompt;
 
 use super::interrupt::Interrupt;
-use super::once::{answer, figures};
+use super::once::{answer, figures, tokens};
 use super::source::Loaded;
 use crate::output::print;
 
 /// Reads instructions, each ended by an empty line, and answers them until the input ends.
-pub(crate) fn run(source: &Loaded, sampling: &GenerateConfig) -> Result<()> {
+pub(crate) fn run(source: &Loaded, show_tokens: bool, sampling: &GenerateConfig) -> Result<()> {
     let interrupt = Interrupt::listen()?;
     let terminal = std::io::stdin().is_terminal();
     if terminal {
@@ -43,6 +43,9 @@ pub(crate) fn run(source: &Loaded, sampling: &GenerateConfig) -> Result<()> {
             match answer(source, &Prompt::instruction(text), true, sampling, &interrupt) {
                 Ok(answer) => {
                     print("\n\n");
+                    if show_tokens {
+                        print(&tokens(source, &answer));
+                    }
                     tracing::info!("{}", figures(&answer));
                 }
                 Err(error) => eprintln!("{error:#}\n"),

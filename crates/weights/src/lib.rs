@@ -19,6 +19,7 @@ mod directory;
 mod error;
 mod gguf;
 mod in_work;
+mod lfs;
 mod limits;
 mod mapping;
 mod nearest;

@@ -7,6 +7,8 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use crate::formats::ALPACA;
+
 /// Columns to pass over although they say something that the prompt has no place for.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(into = "String", from = "String")]
@@ -28,6 +30,11 @@ impl IgnoredColumns {
             Self::All => true,
             Self::Named(names) => names.iter().any(|ignored| ignored == name),
         }
+    }
+
+    /// Returns the first of the `filled` columns that is not passed over.
+    pub fn refused(&self, filled: &[&'static str]) -> Option<&'static str> {
+        filled.iter().copied().find(|name| !self.contains(name))
     }
 }
 
@@ -65,6 +72,12 @@ impl fmt::Display for IgnoredColumns {
             Self::Named(names) => formatter.write_str(&names.join(",")),
         }
     }
+}
+
+/// Lists the columns of a prompt that say something, and that no prompt template has a place for: `system`, `history` and
+/// others of an Alpaca record.
+pub fn unread_columns(prompt: &Map<String, Value>) -> Vec<&'static str> {
+    filled(prompt, ALPACA.unread())
 }
 
 /// Lists those of `names` that a record fills: with something else than null, an empty or blank text, or an empty list or

@@ -27,7 +27,7 @@ mod training_text;
 
 pub use bad_record::BadRecord;
 pub use chat_template::ChatTemplate;
-pub use columns::IgnoredColumns;
+pub use columns::{IgnoredColumns, unread_columns};
 pub use conversation::Templates;
 pub use error::DataError;
 pub use example::Example;

@@ -118,7 +118,7 @@ fn parse<T: Send>(
     for (index, (record, (line, _))) in parsed.into_iter().zip(items).enumerate() {
         match record {
             Ok((record, filled)) => {
-                if let Some(&column) = filled.iter().find(|name| !config.ignored.contains(name)) {
+                if let Some(column) = config.ignored.refused(&filled) {
                     return Err(DataError::Column { path: path.to_owned(), index, line, column });
                 }
                 found.count_ignored(&filled);

@@ -1,6 +1,6 @@
 //! The head of a tied base as a tensor of its own.
 
-use nn_core::{LinearOp, LinearSource, ModulePath, NnError};
+use nn_core::{LinearSource, NnError};
 use tch::{Device, Kind, Tensor};
 
 use crate::CheckpointError;
@@ -29,15 +29,5 @@ impl LinearSource for HeadOfEmbedding<'_> {
         let is_head = name.strip_suffix(".weight") == Some(HEAD);
         let embedding = format!("{EMBEDDING}.weight");
         self.source.tensor(if self.is_tied && is_head { &embedding } else { name }, shape)
-    }
-
-    fn linear(
-        &self,
-        path: &ModulePath,
-        in_features: i64,
-        out_features: i64,
-        bias: bool,
-    ) -> Result<Box<dyn LinearOp>, NnError> {
-        self.source.linear(path, in_features, out_features, bias)
     }
 }

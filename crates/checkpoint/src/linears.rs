@@ -27,7 +27,8 @@ pub fn model_shape(config: &LlamaConfig) -> ModelShape {
     if config.tie_word_embeddings {
         modules.push(ModuleShape::linear(head.clone(), config.hidden_size, config.vocab_size));
     }
-    ModelShape { modules, tied: config.tie_word_embeddings.then_some((embedding, head)) }
+    let tied = config.tie_word_embeddings.then_some((embedding, head));
+    ModelShape { modules, tied, is_quantized: false }
 }
 
 /// Lists the linear layers of the decoder.

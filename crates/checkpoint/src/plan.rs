@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use llama_model::LlamaConfig;
-use lora::{Adapter, LoraError};
+use lora::{Adapter, ModelShape};
 use merge::{Deltas, TensorPlan, WeightedAdapter};
 use nn_core::LinearSource;
 use tch::{Device, Kind, Tensor};
@@ -157,7 +157,8 @@ fn read_deltas(
     settings: &MergeConfig,
     config: &mut LlamaConfig,
 ) -> Result<Deltas, CheckpointError> {
-    let shape = model_shape(&base.config);
+    let is_quantized = settings.base_quantization.is_some() || base.stored_quantization()?.is_some();
+    let shape = ModelShape { is_quantized, ..model_shape(&base.config) };
     let mut weighted = Vec::with_capacity(adapters.len());
     for adapter in adapters {
         let of_adapter = |source| CheckpointError::Adapter {
@@ -167,14 +168,9 @@ fn read_deltas(
         };
         let read = Adapter::read_with(&adapter.dir, settings.unknown_settings);
         let parts = read.and_then(|adapter| adapter.trained_parts(&shape)).map_err(of_adapter)?;
-        let is_quantised = settings.base_quantization.is_some() || base.stored_quantization()?.is_some();
         let source = HeadOfEmbedding::over(base.files(), Device::Cpu, None)?;
-        let on_base = parts.on_base(|layer| {
-            if is_quantised {
-                return Err(LoraError::InitialOverQuantised { path: layer.path.to_string() });
-            }
-            Ok(source.tensor(&format!("{}.weight", layer.path), &layer.weight_shape())?)
-        });
+        let on_base = parts
+            .on_base(|layer| Ok(source.tensor(&format!("{}.weight", layer.path), &layer.weight_shape())?));
         let mut parts = on_base.map_err(of_adapter)?;
         if let Some((embedding, head)) = &shape.tied
             && parts.unties(embedding, head)

@@ -124,6 +124,72 @@ fn a_file_is_answered_in_order_and_resumed() {
     run(&mut generate(&scene, &args)).refused(2, &["line 2", "expected `instruction`"]);
 }
 
+/// Equal prompts get answers of their own, decided by the seed and the place, whatever is answered beside them; a text that is
+/// continued keeps the space before its first word; the tokens that are shown are those of the texts.
+#[test]
+fn equal_prompts_of_a_file_are_continued_by_draws_of_their_own() {
+    let scene = Scene::new();
+    let path = scene.path("model/tokenizer.json");
+    let mut tokenizer: Value = serde_json::from_str(&fs::read_to_string(&path).unwrap()).unwrap();
+    let decoders = tokenizer["decoder"]["decoders"].as_array_mut().unwrap();
+    decoders.push(json!({"type": "Strip", "content": " ", "start": 1, "stop": 0}));
+    fs::write(&path, tokenizer.to_string()).unwrap();
+    scene.write("in.jsonl", "{\"prompt\": \"a\"}\n".repeat(300));
+    let drawn =
+        ["--temperature", "3", "--top_k", "0", "--top_p", "1", "--max_new_tokens", "3", "--show_tokens"];
+    let answers = |out: &str, batch_size: &str| -> Vec<Value> {
+        let file = ["--file", "in.jsonl", "--out", out, "--batch_size", batch_size];
+        run(&mut generate(&scene, &[&file[..], &drawn].concat())).ok();
+        let text = fs::read_to_string(scene.path(out)).unwrap();
+        let read = |line: &str| {
+            let line: Value = serde_json::from_str(line).unwrap();
+            json!({"answer": line["answer"], "tokens": line["tokens"]})
+        };
+        text.lines().map(read).collect()
+    };
+    let first = answers("out.jsonl", "16");
+    assert_eq!(answers("again.jsonl", "7"), first);
+    let joined = |tokens: &Value| -> String {
+        let pieces = tokens.as_array().unwrap().iter().map(|token| token["piece"].as_str().unwrap());
+        pieces.collect::<String>().replace('\u{2581}', " ")
+    };
+    for line in &first {
+        let special = |text: &String| ["<unk>", "<s>"].iter().any(|special| text.contains(special));
+        let shown = Some(joined(&line["tokens"]["answer"])).filter(|text| !special(text));
+        if let Some(shown) = shown {
+            assert_eq!(line["answer"], shown);
+        }
+        assert_eq!(joined(&line["tokens"]["prompt"]), "<s>a");
+    }
+    let texts: Vec<&str> = first.iter().map(|line| line["answer"].as_str().unwrap()).collect();
+    assert!(texts.iter().any(|text| text.starts_with(' ')), "none begins with a space");
+    let different: std::collections::BTreeSet<&&str> = texts.iter().collect();
+    assert!(different.len() > 250, "{} different answers of 300", different.len());
+
+    let alone = answer(&scene, &[&["--prompt", "a"][..], &drawn].concat());
+    let shown: String = first[0]["tokens"]["answer"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|token| format!("{:>8} {:?}\n", token["id"].as_i64().unwrap(), token["piece"].as_str().unwrap()))
+        .collect();
+    let prompt = "prompt: 2 tokens\n       1 \"<s>\"\n      69 \"a\"\n";
+    assert_eq!(alone, format!("{}\n{prompt}answer: 3 tokens\n{shown}", texts[0]));
+    run(&mut generate(&scene, &["--show_tokens"])).refused(2, &["show_tokens is for --prompt"]);
+}
+
+#[test]
+fn a_column_of_a_prompt_that_would_be_lost_is_refused() {
+    let scene = Scene::new();
+    scene.write("in.jsonl", "{\"prompt\": \"a\"}\n\n{\"instruction\": \"b\", \"system\": \"Be brief.\"}\n");
+    let args = ["--file", "in.jsonl", "--out", "out.jsonl"];
+    let parts = ["record 1 (line 3) fills the column `system`", "--ignore_columns"];
+    run(&mut generate(&scene, &args)).refused(2, &parts);
+    run(&mut generate(&scene, &[&args[..], &["--ignore_columns", "history"]].concat())).refused(2, &parts);
+    run(&mut generate(&scene, &[&args[..], &["--ignore_columns", "system"]].concat())).ok();
+    assert_eq!(fs::read_to_string(scene.path("out.jsonl")).unwrap().lines().count(), 2);
+}
+
 #[test]
 fn interactive_instructions_are_answered_in_order() {
     let scene = Scene::new();

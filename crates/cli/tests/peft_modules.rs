@@ -7,6 +7,7 @@ use checkpoint::{AdapterDir, Base, FORMATS, MergeConfig, Precision};
 use llama_model::Llama;
 use lora::{LoraAdapters, LoraConfig};
 use nn_core::{Dtype, IGNORE_INDEX, Mode, TokenBatch};
+use qlora_nf4::Quantization;
 use serde::Deserialize;
 use tch::{Device, Kind, Tensor};
 
@@ -130,6 +131,42 @@ fn every_form_of_a_merged_model_computes_what_peft_does() {
                 assert_eq!(config["vocab_size"], golden.logits[0].len(), "{name}");
             }
         }
+    }
+}
+
+/// What they took out of the base cannot be found in rounded weights; peft refuses that too (`pissa_init`).
+#[test]
+fn adapters_over_a_part_of_the_base_are_refused_over_a_quantised_one() {
+    let refused = |outcome: Result<(), String>, what: &str| {
+        let error = outcome.unwrap_err();
+        assert!(error.contains("`init_lora_weights`") && error.contains("quantised"), "{what}: {error}");
+    };
+    let quantization = Quantization::from_flags("nf4", false).unwrap();
+    for name in ["pissa", "olora"] {
+        let base = base(&golden(name));
+        let dir = tempfile::tempdir().unwrap();
+        let attach = |mut model: Llama| {
+            let loaded = LoraAdapters::load(&mut model, &adapter_dir(name));
+            loaded.map(|_| ()).map_err(|error| error.to_string())
+        };
+        let merge = |base: &Base, base_quantization| {
+            let config = MergeConfig { base_quantization, ..MergeConfig::default() };
+            let out = dir.path().join("merged");
+            let merged = base.merge(&[AdapterDir::new(adapter_dir(name))], config, &out);
+            merged.map(|_| ()).map_err(|error| format!("{}", anyhow::Error::from(error).root_cause()))
+        };
+        refused(
+            attach(base.load_quantized(Device::Cpu, Dtype::Float32, quantization).unwrap()),
+            "while loading",
+        );
+        refused(merge(&base, quantization), "merged, while loading");
+        let on_disk = dir.path().join("nf4");
+        let config = MergeConfig { quantization, ..MergeConfig::default() };
+        base.merge(&[], config, &on_disk).unwrap();
+        let on_disk = open(&on_disk);
+        refused(attach(load(&on_disk)), "on disk");
+        refused(merge(&on_disk, None), "merged, on disk");
+        attach(load(&base)).unwrap();
     }
 }
 

@@ -116,7 +116,7 @@ pub use scores::{exact_match, rouge_l};
 pub use start_changes::start_changes;
 pub use starting_point::StartingPoint;
 pub use text::generate_text;
-pub use text_model::{Answer, TextModel, chat_template};
+pub use text_model::{Answer, TextModel, TokenPiece, chat_template};
 pub use tokenization::{TokenAgreement, compare_tokenizers};
 pub use trained_with::{AskedQuantization, TrainedWith};
 pub use training_data::{DataConfig, TrainingData, Validation, read_records};

@@ -1,19 +1,21 @@
 //! Answers to a file of prompts, written line by line, so that a run that was ended goes on where it stopped.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
+use alpaca_data::{DataError, IgnoredColumns, unread_columns};
 use infer::{BatchEvent, Batcher, FinishReason, GenerateConfig, Generation, Request, RequestId};
 use nn_core::CausalLm;
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 use weights::read_text;
 
 use crate::error::io;
 use crate::text::Decoder;
-use crate::{FinetuneError, Prompt, TextModel};
+use crate::{FinetuneError, Prompt, TextModel, TokenPiece};
 
 /// Bytes of a file of prompts, which is read as a whole.
 const MAX_FILE_BYTES: u64 = 4 << 30;
@@ -40,8 +42,17 @@ struct OutputLine {
     finish: Option<String>,
     prompt_tokens: usize,
     completion_tokens: usize,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    tokens: Option<Tokens>,
     first_token_s: f64,
     seconds: f64,
+}
+
+/// The tokens of a prompt and its answer.
+#[derive(Debug, Serialize, Deserialize)]
+struct Tokens {
+    prompt: Vec<TokenPiece>,
+    answer: Vec<TokenPiece>,
 }
 
 /// A JSONL file of prompts, and the file of their answers, which may hold the first of them already.
@@ -51,6 +62,8 @@ pub struct PromptFile {
     answered: usize,
     path: PathBuf,
     file: File,
+    /// Write the tokens of prompts and answers too.
+    pub show_tokens: bool,
 }
 
 /// Tokens and time of answering a file.
@@ -67,11 +80,12 @@ impl PromptFile {
     /// its last whole line.
     ///
     /// # Errors
-    /// [`FinetuneError::PromptLine`] and [`FinetuneError::NoPrompts`] for a wrong input, [`FinetuneError::OtherAnswers`]
+    /// [`FinetuneError::Data`] for a prompt that fills a column which no prompt has a place for, such as `system`, and which is
+    /// not `ignored`; [`FinetuneError::PromptLine`] and [`FinetuneError::NoPrompts`] for a wrong input, [`FinetuneError::OtherAnswers`]
     /// when `output` holds answers to other prompts, [`FinetuneError::OutputInUse`] when another process writes them,
     /// [`FinetuneError::Io`].
-    pub fn open(input: &Path, output: &Path) -> Result<Self, FinetuneError> {
-        let prompts = read_prompts(input)?;
+    pub fn open(input: &Path, output: &Path, ignored: &IgnoredColumns) -> Result<Self, FinetuneError> {
+        let prompts = read_prompts(input, ignored)?;
         let mut options = OpenOptions::new();
         let mut file = options
             .read(true)
@@ -98,7 +112,7 @@ impl PromptFile {
         }
         file.set_len(whole as u64).map_err(io("write", output))?;
         file.seek(SeekFrom::End(0)).map_err(io("write", output))?;
-        Ok(Self { prompts, answered, path: output.to_owned(), file })
+        Ok(Self { prompts, answered, path: output.to_owned(), file, show_tokens: false })
     }
 
     /// Counts the prompts.
@@ -111,8 +125,8 @@ impl PromptFile {
         self.answered
     }
 
-    /// Answers the prompts that are left, `batch_size` at a time, and writes the answers in order. A prompt that has no
-    /// room gets a line that says so.
+    /// Answers the prompts that are left, `batch_size` at a time, and writes the answers in order. Each draws from a stream of
+    /// its own, which the seed and its place in the file decide. A prompt that has no room gets a line that says so.
     ///
     /// # Errors
     /// [`FinetuneError`] when a setting is out of range, the model fails or the disk refuses.
@@ -124,14 +138,14 @@ impl PromptFile {
     ) -> Result<AnsweringTime, FinetuneError> {
         let begun = Instant::now();
         let mut tokens = 0;
-        let config = model.with_eos_ids(config);
         let rows = batch_size.max(1) * config.sampling.num_beams;
-        let Self { prompts, answered, path, file } = self;
-        let left = prompts.get(*answered..).unwrap_or_default();
-        answer_all(model, left, &config, rows, &mut |mut line| {
-            line.index = *answered;
+        let Self { prompts, answered, path, file, show_tokens } = self;
+        answer_all(model, prompts, *answered, config, rows, &mut |mut line| {
             *answered += 1;
             tokens += line.completion_tokens;
+            if !*show_tokens {
+                line.tokens = None;
+            }
             let text = serde_json::to_string(&line).map_err(|error| io("write", path)(error.into()))?;
             // One call for a line, so that an end at any moment leaves whole lines and at most one torn one.
             file.write_all(format!("{text}\n").as_bytes()).map_err(io("write", path))
@@ -141,13 +155,19 @@ impl PromptFile {
 }
 
 /// Reads all prompts before any is answered, so that a mistake in the last line does not show up after an hour.
-fn read_prompts(path: &Path) -> Result<Vec<Prompt>, FinetuneError> {
+fn read_prompts(path: &Path, ignored: &IgnoredColumns) -> Result<Vec<Prompt>, FinetuneError> {
     let text = read_text(path, MAX_FILE_BYTES).map_err(io("read", path))?;
     let mut prompts = Vec::new();
     for (number, line) in (1..).zip(text.lines()).filter(|(_, line)| !line.trim().is_empty()) {
         let wrong =
             |reason: String| FinetuneError::PromptLine { path: path.to_owned(), line: number, reason };
-        prompts.push(match serde_json::from_str(line).map_err(|error| wrong(error.to_string()))? {
+        let fields: Map<String, Value> =
+            serde_json::from_str(line).map_err(|error| wrong(error.to_string()))?;
+        if let Some(column) = ignored.refused(&unread_columns(&fields)) {
+            let (path, index) = (path.to_owned(), prompts.len());
+            return Err(DataError::Column { path, index, line: number, column }.into());
+        }
+        prompts.push(match InputLine::deserialize(fields).map_err(|error| wrong(error.to_string()))? {
             InputLine { instruction: Some(instruction), input, prompt: None } => {
                 Prompt::Instruction { instruction, input: input.unwrap_or_default() }
             }
@@ -172,21 +192,21 @@ fn name_of(finish: FinishReason) -> &'static str {
 
 /// A request that is being answered.
 struct Active {
-    place: usize,
+    line: OutputLine,
     begun: Instant,
-    first_token_s: Option<f64>,
-    prompt_tokens: usize,
 }
 
-/// Answers prompts together and hands over their lines in order.
+/// Answers the prompts from place `begin` on together, and hands over their lines in order.
 fn answer_all(
     model: &TextModel,
     prompts: &[Prompt],
+    begin: usize,
     config: &GenerateConfig,
     rows: usize,
     write: &mut dyn FnMut(OutputLine) -> Result<(), FinetuneError>,
 ) -> Result<(), FinetuneError> {
-    let ids = prompts.iter().map(|prompt| model.encode(prompt)).collect::<Result<Vec<_>, _>>()?;
+    let left = prompts.get(begin..).unwrap_or_default();
+    let mut ids = left.iter().map(|prompt| model.encode(prompt)).collect::<Result<VecDeque<_>, _>>()?;
     let longest = ids.iter().map(Vec::len).max().unwrap_or(0);
     let capacity = model.model.max_len().min(longest + config.max_new_tokens);
     let decoder = Decoder(&model.tokenizer);
@@ -194,37 +214,38 @@ fn answer_all(
     let mut active: HashMap<RequestId, Active> = HashMap::new();
     // Lines that wait for those before them.
     let mut ready: BTreeMap<usize, OutputLine> = BTreeMap::new();
-    let (mut next, mut written) = (0, 0);
+    let (mut next, mut written) = (begin, begin);
     while written < prompts.len() {
-        while next < prompts.len() && batcher.free_rows() >= config.sampling.num_beams {
-            let (place, prompt) = (next, ids[next].clone());
+        while batcher.free_rows() >= config.sampling.num_beams
+            && let Some(prompt_ids) = ids.pop_front()
+        {
+            let index = next;
             next += 1;
-            let prompt_tokens = prompt.len();
-            match batcher.add(Request { prompt, config: config.clone() }) {
+            let config = model.settings_of(&prompts[index], index, config);
+            let line = OutputLine::new(index, &prompts[index], model.pieces(&prompt_ids));
+            match batcher.add(Request { prompt: prompt_ids, config }) {
                 Ok(id) => {
-                    let begun = Instant::now();
-                    active.insert(id, Active { place, begun, first_token_s: None, prompt_tokens });
+                    active.insert(id, Active { line, begun: Instant::now() });
                 }
                 // One prompt that has no room is told in its line; the others are answered.
                 Err(error) => {
-                    let line = OutputLine {
-                        error: Some(error.to_string()),
-                        ..OutputLine::new(&prompts[place], prompt_tokens)
-                    };
-                    ready.insert(place, line);
+                    ready.insert(index, OutputLine { error: Some(error.to_string()), ..line });
                 }
             }
         }
         for event in batcher.step() {
             match event {
                 BatchEvent::Token { id, .. } => {
-                    if let Some(active) = active.get_mut(&id) {
-                        active.first_token_s.get_or_insert_with(|| active.begun.elapsed().as_secs_f64());
+                    if let Some(Active { line, begun }) = active.get_mut(&id)
+                        && line.first_token_s == 0.0
+                    {
+                        line.first_token_s = begun.elapsed().as_secs_f64();
                     }
                 }
                 BatchEvent::Finished { id, generation } => {
                     if let Some(active) = active.remove(&id) {
-                        ready.insert(active.place, active.line(&prompts[active.place], generation));
+                        let pieces = model.pieces(&generation.ids);
+                        ready.insert(active.line.index, active.finish(generation, pieces));
                     }
                 }
                 BatchEvent::Failed { error, .. } => return Err(error.into()),
@@ -240,30 +261,32 @@ fn answer_all(
 
 impl Active {
     /// Makes the line of a request that is answered.
-    fn line(&self, prompt: &Prompt, generation: Generation) -> OutputLine {
+    fn finish(self, generation: Generation, answer: Vec<TokenPiece>) -> OutputLine {
         let Generation { ids, text, finish } = generation;
+        let prompt = self.line.tokens.map(|tokens| tokens.prompt).unwrap_or_default();
         OutputLine {
             answer: Some(text),
             finish: Some(name_of(finish).to_owned()),
             completion_tokens: ids.len(),
-            first_token_s: self.first_token_s.unwrap_or_default(),
+            tokens: Some(Tokens { prompt, answer }),
             seconds: self.begun.elapsed().as_secs_f64(),
-            ..OutputLine::new(prompt, self.prompt_tokens)
+            ..self.line
         }
     }
 }
 
 impl OutputLine {
     /// Makes a line without an answer.
-    fn new(prompt: &Prompt, prompt_tokens: usize) -> Self {
+    fn new(index: usize, prompt: &Prompt, pieces: Vec<TokenPiece>) -> Self {
         Self {
-            index: 0,
+            index,
             prompt: prompt.clone(),
             answer: None,
             error: None,
             finish: None,
-            prompt_tokens,
+            prompt_tokens: pieces.len(),
             completion_tokens: 0,
+            tokens: Some(Tokens { prompt: pieces, answer: Vec::new() }),
             first_token_s: 0.0,
             seconds: 0.0,
         }

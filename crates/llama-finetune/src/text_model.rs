@@ -9,6 +9,7 @@ use infer::{BatchEvent, Batcher, FinishReason, GenerateConfig, Generation, Infer
 use llama_model::Llama;
 use llama_tokenizer::LlamaTokenizer;
 use nn_core::CausalLm;
+use serde::{Deserialize, Serialize};
 
 use crate::text::Decoder;
 use crate::{FinetuneError, ModelChoice, Prompt};
@@ -30,13 +31,22 @@ pub struct TextModel {
     pub description: String,
 }
 
+/// A token and its piece in the vocabulary, such as `▁sun` or `<0x0A>`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TokenPiece {
+    /// Its id.
+    pub id: i64,
+    /// Its piece; empty for an id beyond the vocabulary.
+    pub piece: String,
+}
+
 /// An answer and the time it took.
 #[derive(Debug, Clone)]
 pub struct Answer {
     /// Tokens, text and why it ended.
     pub generation: Generation,
-    /// Tokens of the prompt.
-    pub prompt_tokens: usize,
+    /// Ids of the prompt's tokens.
+    pub prompt_ids: Vec<i64>,
     /// Seconds until the first token.
     pub first_token_s: f64,
     /// Seconds until the last one.
@@ -90,16 +100,16 @@ impl TextModel {
         on_token: &mut dyn FnMut(&str) -> ControlFlow<()>,
     ) -> Result<Answer, FinetuneError> {
         let begun = Instant::now();
-        let config = self.with_eos_ids(config);
-        let prompt = self.encode(prompt)?;
-        let (prompt_tokens, longest) = (prompt.len(), self.model.max_len());
+        let config = self.settings_of(prompt, 0, config);
+        let prompt_ids = self.encode(prompt)?;
+        let (prompt_tokens, longest) = (prompt_ids.len(), self.model.max_len());
         if prompt_tokens >= longest {
             return Err(InferError::PromptTooLong { tokens: prompt_tokens, capacity: longest }.into());
         }
         let capacity = longest.min(prompt_tokens + config.max_new_tokens);
         let decoder = Decoder(&self.tokenizer);
         let mut batcher = Batcher::new(&self.model, &decoder, config.sampling.num_beams, capacity)?;
-        let id = batcher.add(Request { prompt, config })?;
+        let id = batcher.add(Request { prompt: prompt_ids.clone(), config })?;
         let mut first_token_s = None;
         let mut generation =
             Generation { ids: Vec::new(), text: String::new(), finish: FinishReason::Cancelled };
@@ -120,12 +130,29 @@ impl TextModel {
             }
         }
         let first_token_s = first_token_s.unwrap_or_default();
-        Ok(Answer { generation, prompt_tokens, first_token_s, seconds: begun.elapsed().as_secs_f64() })
+        Ok(Answer { generation, prompt_ids, first_token_s, seconds: begun.elapsed().as_secs_f64() })
     }
 
-    /// Adds the model's end tokens to settings.
-    pub(crate) fn with_eos_ids(&self, config: &GenerateConfig) -> GenerateConfig {
-        GenerateConfig { eos_ids: self.eos_ids.clone(), ..config.clone() }
+    /// Returns the settings of the answer to `prompt`, the one at `index` of those that are asked for together: the model's end
+    /// tokens, draws of its own, and for a text that is continued the space before its first word.
+    pub(crate) fn settings_of(
+        &self,
+        prompt: &Prompt,
+        index: usize,
+        config: &GenerateConfig,
+    ) -> GenerateConfig {
+        GenerateConfig {
+            eos_ids: self.eos_ids.clone(),
+            continues_prompt: matches!(prompt, Prompt::Text { .. }),
+            sampling: config.sampling.of_answer(index),
+            ..config.clone()
+        }
+    }
+
+    /// Returns the pieces of the vocabulary that these ids stand for.
+    pub fn pieces(&self, ids: &[i64]) -> Vec<TokenPiece> {
+        let piece = |&id: &i64| TokenPiece { id, piece: self.tokenizer.token(id).unwrap_or_default() };
+        ids.iter().map(piece).collect()
     }
 }
 

@@ -1,29 +1,9 @@
 //! The shape of a model.
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 use crate::families::FAMILIES;
-use crate::{DecoderSpec, Family, ModelError, RopeScaling, limits};
-
-/// One token id or several, as `eos_token_id` may be.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(untagged)]
-pub enum TokenIds {
-    /// A single id.
-    One(i64),
-    /// Llama 3's instruct models stop at any of several.
-    Many(Vec<i64>),
-}
-
-impl TokenIds {
-    /// Returns the ids as a list.
-    pub fn as_slice(&self) -> &[i64] {
-        match self {
-            Self::One(id) => std::slice::from_ref(id),
-            Self::Many(ids) => ids,
-        }
-    }
-}
+use crate::{DecoderSpec, Family, ModelError, RopeScaling, TokenIds};
 
 /// Shape and constants of a model, fully decided.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -94,39 +74,6 @@ impl LlamaConfig {
             pad_token_id: None,
             torch_dtype: None,
         }
-    }
-
-    /// Checks that every number is within its limits, and that the widths fit each other.
-    ///
-    /// # Errors
-    /// [`ModelError::Config`] naming the first field that does not.
-    pub fn validate(&self) -> Result<(), ModelError> {
-        limits::check(self)?;
-        if self.head_dim % 2 != 0 {
-            return Err(ModelError::config(
-                "head_dim",
-                self.head_dim.to_string(),
-                "rotary embedding needs an even width",
-            ));
-        }
-        if self.head_dim == 2 && matches!(self.rope_scaling, Some(RopeScaling::Dynamic { .. })) {
-            return Err(ModelError::config("head_dim", "2", "dynamic rotary frequencies need a wider head"));
-        }
-        if self.num_attention_heads % self.num_key_value_heads != 0 {
-            let expected = format!("it has to divide num_attention_heads {}", self.num_attention_heads);
-            return Err(ModelError::config(
-                "num_key_value_heads",
-                self.num_key_value_heads.to_string(),
-                expected,
-            ));
-        }
-        let possible = self.family.write_and_read(self.decoder)?;
-        if possible != self.decoder {
-            let expected =
-                format!("such a model has the optional parts [{possible}], and this one [{}]", self.decoder);
-            return Err(ModelError::config("model_type", self.family.model_type, expected));
-        }
-        Ok(())
     }
 
     /// Checks that the heads share `hidden_size` evenly, for a file that does not state their width.

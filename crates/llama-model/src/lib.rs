@@ -40,8 +40,9 @@ mod rope_scaling;
 mod sequences;
 mod shapes;
 mod spec;
+mod token_ids;
 
-pub use config::{LlamaConfig, TokenIds};
+pub use config::LlamaConfig;
 pub use config_keys::{CONFIG_KEYS, KeyUse, ROPE_KEYS};
 pub use error::ModelError;
 pub use families::FAMILIES;
@@ -52,3 +53,4 @@ pub use presets::{PRESETS, preset};
 pub use random::RandomSource;
 pub use rope_scaling::RopeScaling;
 pub use spec::DecoderSpec;
+pub use token_ids::TokenIds;

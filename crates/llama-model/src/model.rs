@@ -32,6 +32,7 @@ pub struct Llama {
     lm_head: Head,
     rotary: RotaryEmbedding,
     gradient_checkpointing: bool,
+    is_quantized: bool,
 }
 
 impl Llama {
@@ -64,6 +65,7 @@ impl Llama {
             layers,
             lm_head: Head::new(LinearSlot::new(Box::new(DenseLinear::new(lm_head, None)))),
             gradient_checkpointing: false,
+            is_quantized: source.is_quantized(),
         })
     }
 
@@ -212,6 +214,10 @@ impl VisitLinears for Llama {
             lock(layer).visit_norms_mut(visit);
         }
         visit(&ModulePath::new(FINAL_NORM.path), &mut self.norm.weight);
+    }
+
+    fn is_quantized(&self) -> bool {
+        self.is_quantized
     }
 
     fn tied(&self) -> Option<(ModulePath, ModulePath)> {

@@ -6,7 +6,6 @@ use serde::{Deserialize, Serialize};
 
 use crate::ModelError;
 use crate::fields::Fields;
-use crate::limits::check_real;
 
 /// Stretching of rotary frequencies for long contexts.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -134,45 +133,6 @@ impl RopeScaling {
                 return Err(fields.refuse(key, "default, linear, dynamic, yarn and llama3 are supported"));
             }
         }))
-    }
-
-    /// Checks every number against its limits.
-    pub(crate) fn check_limits(&self) -> Result<(), ModelError> {
-        const MOST: f64 = 1e6;
-        let real = |key: &str, value, least| check_real(&format!("rope_scaling.{key}"), value, least, MOST);
-        let tokens = |value: i64| {
-            let key = "rope_scaling.original_max_position_embeddings";
-            check_real(key, value as f64, 1.0, f64::from(1u32 << 31))
-        };
-        match *self {
-            Self::Linear { factor } | Self::Dynamic { factor } => real("factor", factor, 1e-3),
-            Self::Yarn {
-                factor,
-                original_max_position_embeddings,
-                attention_factor,
-                beta_fast,
-                beta_slow,
-                truncate: _,
-            } => {
-                real("factor", factor, 1e-3)?;
-                tokens(original_max_position_embeddings)?;
-                real("attention_factor", attention_factor, 1e-6)?;
-                real("beta_fast", beta_fast, 1e-6)?;
-                real("beta_slow", beta_slow, 1e-6)
-            }
-            Self::Llama3 { factor, low_freq_factor, high_freq_factor, original_max_position_embeddings } => {
-                real("factor", factor, 1e-3)?;
-                real("low_freq_factor", low_freq_factor, 1e-6)?;
-                real("high_freq_factor", high_freq_factor, 1e-6)?;
-                tokens(original_max_position_embeddings)?;
-                if high_freq_factor > low_freq_factor {
-                    return Ok(());
-                }
-                let expected = format!("it has to be more than low_freq_factor {low_freq_factor}");
-                let field = "rope_scaling.high_freq_factor";
-                Err(ModelError::config(field, high_freq_factor.to_string(), expected))
-            }
-        }
     }
 
     /// Returns the factor of all cosines and sines.

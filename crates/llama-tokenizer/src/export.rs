@@ -9,6 +9,7 @@ use crate::beside::{AddedToken, Beside};
 use crate::byte_level;
 use crate::convert::BOUNDARY;
 use crate::files::{json_if_there, read};
+use crate::merges;
 use crate::sentencepiece::{SentencePieceModel, piece_type};
 use crate::{LlamaTokenizer, Pieces, TokenizerError, TokenizerParts};
 
@@ -85,8 +86,7 @@ impl TokenizerParts {
                 token.clone_into(slot);
             }
         }
-        let merges: Vec<(String, String)> =
-            model["merges"].as_array().into_iter().flatten().filter_map(merge).collect();
+        let merges: Vec<(String, String)> = merges::of(json).collect();
         let byte_fallback = model["byte_fallback"].as_bool().unwrap_or(false);
         let pieces = if is_byte_level(json) {
             let pre = byte_level::name_of(&json["pre_tokenizer"]).ok_or_else(|| {
@@ -216,14 +216,4 @@ fn has_space_prefix(json: &Value, path: &Path) -> Result<bool, TokenizerError> {
         }
     }
     Ok(has_prefix)
-}
-
-/// Reads a pair, in the spelling of any version.
-pub(crate) fn merge(value: &Value) -> Option<(String, String)> {
-    let (left, right) = match value {
-        Value::String(text) => text.split_once(' ')?,
-        Value::Array(pair) => (pair.first()?.as_str()?, pair.get(1)?.as_str()?),
-        _ => return None,
-    };
-    Some((left.to_owned(), right.to_owned()))
 }

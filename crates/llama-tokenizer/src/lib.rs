@@ -13,6 +13,7 @@ mod error;
 mod export;
 mod files;
 mod library;
+mod merges;
 mod parts;
 mod sentencepiece;
 mod special_ids;

@@ -8,9 +8,9 @@ use serde_json::Value;
 use crate::added::{complete, rename};
 use crate::beside::{AddedToken, Beside};
 use crate::convert::{SpacePrefix, normalizer, to_tokenizer_json};
-use crate::export::merge;
 use crate::files::{parse, read};
 use crate::library::Library;
+use crate::merges;
 use crate::sentencepiece::SentencePieceModel;
 use crate::{TokenizerError, TokenizerParts};
 
@@ -150,8 +150,7 @@ impl LlamaTokenizer {
     pub fn merged_ids(&self) -> Result<Vec<i64>, TokenizerError> {
         let json: Value = parse(self.to_json()?.as_bytes(), Path::new("tokenizer.json"))?;
         let mut seen = HashSet::new();
-        let merges = json["model"]["merges"].as_array().into_iter().flatten().filter_map(merge);
-        let ids = merges.filter_map(|(left, right)| self.library.id(&(left + &right)));
+        let ids = merges::of(&json).filter_map(|(left, right)| self.library.id(&(left + &right)));
         Ok(ids.filter(|&id| seen.insert(id)).map(i64::from).collect())
     }
 

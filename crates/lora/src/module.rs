@@ -45,6 +45,8 @@ pub struct ModelShape {
     pub modules: Vec<ModuleShape>,
     /// The embedding and the head that are one tensor in the checkpoint.
     pub tied: Option<(ModulePath, ModulePath)>,
+    /// True where linear layers are quantised: what an adapter took out of the original weights cannot be found there.
+    pub is_quantized: bool,
 }
 
 impl ModelShape {
@@ -63,7 +65,7 @@ impl ModelShape {
             let rows = weight.size().first().copied().unwrap_or_default();
             modules.push(ModuleShape { path: path.clone(), kind: ModuleKind::Norm, rows, columns: 1 });
         });
-        Self { modules, tied: model.tied() }
+        Self { modules, tied: model.tied(), is_quantized: model.is_quantized() }
     }
 
     /// Finds the module of this path.
@@ -74,6 +76,6 @@ impl ModelShape {
 
 impl From<Vec<ModuleShape>> for ModelShape {
     fn from(modules: Vec<ModuleShape>) -> Self {
-        Self { modules, tied: None }
+        Self { modules, ..Self::default() }
     }
 }

@@ -89,7 +89,7 @@ impl Adapter {
     ///
     /// # Errors
     /// [`LoraError`] when the adapter is not one for this model: no target matches, a tensor is missing, taken by no module, or
-    /// of another shape.
+    /// of another shape; [`LoraError::InitialOverQuantised`] for an adapter of a part of the base where that is quantised.
     pub fn parts(&self, model: &ModelShape) -> Result<AdapterParts, LoraError> {
         let mut replaced = self.replaced(model)?;
         // Factors are as long as what replaces the base.
@@ -111,6 +111,11 @@ impl Adapter {
         tensors.truncate(in_layers);
         let mut tensors = tensors.into_iter();
         let initial = Initial::of(&self.config.init_lora_weights)?;
+        if let (true, false, Some(target)) =
+            (model.is_quantized, initial == Initial::Nothing, targets.first())
+        {
+            return Err(LoraError::InitialOverQuantised { path: target.path.to_string() });
+        }
         let mut layers = Vec::with_capacity(targets.len());
         for target in targets {
             let own = tensors.by_ref().take(target.variant.tensors().len());

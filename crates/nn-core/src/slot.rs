@@ -54,6 +54,11 @@ pub trait VisitLinears {
     /// Calls `visit` for the weight of every norm, in checkpoint order.
     fn visit_norms_mut(&mut self, _visit: &mut dyn FnMut(&ModulePath, &mut Tensor)) {}
 
+    /// Returns true where linear layers were quantised, on the disk or while they were loaded.
+    fn is_quantized(&self) -> bool {
+        false
+    }
+
     /// Returns the embedding and the head whose weight is one tensor in the checkpoint.
     fn tied(&self) -> Option<(ModulePath, ModulePath)> {
         None

@@ -32,6 +32,11 @@ pub trait LinearSource {
         Ok(Box::new(DenseLinear::new(weight, bias)))
     }
 
+    /// Returns true where the linear layers of the decoder are quantised: their weights are no longer those of the original model.
+    fn is_quantized(&self) -> bool {
+        false
+    }
+
     /// Returns the bias of a layer, `{path}.bias`, when `bias` says that it has one.
     ///
     /// # Errors
@@ -41,7 +46,7 @@ pub trait LinearSource {
     }
 }
 
-/// Forwards both methods, so that a source that quantises stays one in a box.
+/// Forwards what a source may override, so that a source that quantises stays one in a box.
 impl<S: LinearSource + ?Sized> LinearSource for Box<S> {
     fn tensor(&self, name: &str, shape: &[i64]) -> Result<Tensor, NnError> {
         (**self).tensor(name, shape)
@@ -55,5 +60,9 @@ impl<S: LinearSource + ?Sized> LinearSource for Box<S> {
         bias: bool,
     ) -> Result<Box<dyn LinearOp>, NnError> {
         (**self).linear(path, in_features, out_features, bias)
+    }
+
+    fn is_quantized(&self) -> bool {
+        (**self).is_quantized()
     }
 }

@@ -54,4 +54,8 @@ impl<S: LinearSource> LinearSource for QuantizingSource<S> {
         self.seconds.set(self.seconds.get() + begun.elapsed().as_secs_f64());
         Ok(layer)
     }
+
+    fn is_quantized(&self) -> bool {
+        true
+    }
 }

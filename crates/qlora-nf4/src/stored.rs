@@ -73,4 +73,8 @@ impl LinearSource for StoredSource<'_> {
             None => self.plain.linear(path, in_features, out_features, bias),
         }
     }
+
+    fn is_quantized(&self) -> bool {
+        is_quantized(self.store)
+    }
 }

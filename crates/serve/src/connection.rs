@@ -11,7 +11,7 @@ use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep, sleep};
 
 use crate::activity::Activity;
-use crate::listener::Place;
+use crate::places::Place;
 
 /// Stream of a connection. A head has `idle_time` from the connection's beginning, or from the end of the answer before, to
 /// be complete, however its bytes come; so an idle connection ends after that time too.

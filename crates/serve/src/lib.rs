@@ -14,6 +14,7 @@ mod listener;
 mod lock;
 mod memory;
 mod metrics;
+mod places;
 mod prepare;
 mod request_queue;
 mod server;

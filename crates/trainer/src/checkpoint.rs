@@ -85,7 +85,7 @@ fn damaged(checkpoint: &Path, source: WeightsError) -> TrainError {
     let name = checkpoint.file_name();
     let intact = |path: &PathBuf| path.file_name() != name && check_digests(path).is_ok_and(|listed| listed);
     let intact = beside.into_iter().rev().map(|(_, path)| path).find(intact);
-    TrainError::DamagedCheckpoint { path: checkpoint.to_owned(), intact, source }
+    TrainError::DamagedCheckpoint { path: checkpoint.to_owned(), intact, source: Box::new(source) }
 }
 
 /// Restores parameters and optimiser from `checkpoint`, which [`load_state`] has found intact.

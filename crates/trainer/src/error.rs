@@ -193,7 +193,7 @@ pub enum TrainError {
         intact: Option<PathBuf>,
         /// The file and its fault.
         #[source]
-        source: WeightsError,
+        source: Box<WeightsError>,
     },
     /// A run that reads something else than the one that it is to resume.
     #[error(

@@ -24,6 +24,7 @@ mod directory;
 mod error;
 mod gguf;
 mod in_work;
+mod lfs;
 mod limits;
 mod mapping;
 mod nearest;

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use tch::Tensor;
 
 use crate::directory::{ShardIndex, weight_file};
+use crate::lfs::refuse_lfs_pointer;
 use crate::limits::MAX_TENSORS;
 use crate::mapping::Mapping;
 use crate::nearest::nearest;
@@ -31,9 +32,6 @@ struct Entry {
     file: usize,
     placed: Placed,
 }
-
-/// First bytes of the file that Git LFS writes in place of one it has not fetched.
-pub(crate) const LFS_PREFIX: &[u8] = b"version https://git-lfs";
 
 impl TensorStore {
     /// Opens a Hugging Face directory or a single file.
@@ -90,18 +88,18 @@ impl TensorStore {
     ) -> Result<impl Iterator<Item = (String, Entry)> + use<>, WeightsError> {
         let map = Mapping::open(path)?;
         let bytes = map.as_ref();
-        let tensors = if bytes.starts_with(LFS_PREFIX) {
-            return Err(WeightsError::LfsPointer { path: path.to_owned() });
-        } else if bytes.get(8) == Some(&b'{') || path.extension().is_some_and(|ext| ext == "safetensors") {
-            let file = safetensors::read(path, bytes)?;
-            self.metadata.extend(file.metadata);
-            file.tensors
-        } else if torch_file::is_one(bytes) {
-            torch_file::read(bytes)
-                .map_err(|source| WeightsError::TorchFile { path: path.to_owned(), source })?
-        } else {
-            return Err(WeightsError::Unrecognised { path: path.to_owned() });
-        };
+        refuse_lfs_pointer(path, bytes)?;
+        let tensors =
+            if bytes.get(8) == Some(&b'{') || path.extension().is_some_and(|ext| ext == "safetensors") {
+                let file = safetensors::read(path, bytes)?;
+                self.metadata.extend(file.metadata);
+                file.tensors
+            } else if torch_file::is_one(bytes) {
+                torch_file::read(bytes)
+                    .map_err(|source| WeightsError::TorchFile { path: path.to_owned(), source })?
+            } else {
+                return Err(WeightsError::Unrecognised { path: path.to_owned() });
+            };
         if tensors.len() > MAX_TENSORS {
             let (actual, limit) = (tensors.len(), MAX_TENSORS);
             return Err(WeightsError::TooManyTensors { path: path.to_owned(), actual, limit });

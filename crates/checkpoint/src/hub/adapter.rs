@@ -3,7 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use super::client::Request;
-use super::repo::{RepoKind, is_id, snapshot_in};
+use super::kind::RepoKind;
+use super::repo::{is_id, snapshot_in};
 use crate::CheckpointError;
 
 /// PEFT's configuration of an adapter.

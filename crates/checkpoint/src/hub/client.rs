@@ -8,7 +8,7 @@ use hf_hub::Cache;
 use hf_hub::api::sync::{ApiBuilder, ApiError, ApiRepo};
 use serde_json::Value;
 
-use super::repo::RepoKind;
+use super::kind::RepoKind;
 use crate::CheckpointError;
 
 /// Address of the hub, unless `HF_ENDPOINT` is another.

@@ -3,7 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use super::client::Request;
-use super::repo::{RepoKind, is_id, snapshot_in};
+use super::kind::RepoKind;
+use super::repo::{is_id, snapshot_in};
 use crate::CheckpointError;
 
 /// JSON files of a data set that hold no records.

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::client::{Request, shards};
-use super::repo::RepoKind;
+use super::kind::RepoKind;
 use crate::CheckpointError;
 use crate::tokenizer_files::TOKENIZER_FILES;
 

@@ -17,6 +17,7 @@ use crate::spelling::parse_bool;
 /// temperature is 0 (greedy decoding) or num_beams is above 1 (beam search).
 #[derive(Debug, Parser)]
 #[command(name = "generate", version, max_term_width = 100, rename_all = "snake_case")]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag")]
 pub struct GenerateArgs {
     /// Base model: a directory, a GGUF file, or a name on the hub [default: the one that the
     /// adapter names]
@@ -57,7 +58,7 @@ pub struct GenerateArgs {
     /// Compute the perplexity of a text, or of the answers of a .json or .jsonl file of Alpaca records
     #[arg(long, value_name = "FILE", help_heading = "Instead of the server")]
     pub(crate) perplexity: Option<PathBuf>,
-    /// Go on where records of --perplexity fill columns that have no place in the prompt, such as system and history: without
+    /// Go on where records of --file or --perplexity fill columns that have no place in the prompt, such as system and history: without
     /// those of these names, or without all [default: false]
     #[arg(long, value_name = "NAMES", num_args = 0..=1, default_missing_value = "true", help_heading = "Instead of the server")]
     pub(crate) ignore_columns: Option<IgnoredColumns>,
@@ -86,6 +87,9 @@ pub struct GenerateArgs {
     /// Stream: show an answer while it is generated
     #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true", default_value = "false", value_parser = parse_bool, help_heading = "Answers")]
     pub(crate) stream_output: bool,
+    /// Show the tokens of the prompt and of the answer: ids and pieces of the vocabulary; with --file, in its lines
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true", default_value = "false", value_parser = parse_bool, help_heading = "Answers")]
+    pub(crate) show_tokens: bool,
     /// Repetition penalty: divide the positive logits of tokens that occurred before by this (and multiply negative ones), 1
     /// for none
     #[arg(long, value_name = "X", default_value_t = 1.0, help_heading = "Answers")]

@@ -8,15 +8,14 @@ use llama_finetune::{AnsweringTime, PromptFile};
 
 use super::source::Loaded;
 
-/// Answers the prompts of `input` into `output`, `rows` at a time, in order. Lines that are in `output` already stay.
+/// Answers the prompts of `file` into `output`, `rows` at a time, in order. Lines that are in `output` already stay.
 pub(crate) fn run(
     source: &Loaded,
-    input: &Path,
+    mut file: PromptFile,
     output: &Path,
     rows: usize,
     sampling: &GenerateConfig,
 ) -> Result<()> {
-    let mut file = PromptFile::open(input, output)?;
     let (done, total, output) = (file.num_answered(), file.num_prompts(), output.display());
     if done > 0 {
         tracing::info!("{done} of {total} answers are in `{output}` already");

@@ -6,13 +6,13 @@ use anyhow::Result;
 use infer::GenerateConfig;
 use llama_finetune::Prompt;
 
-use super::once::{answer, figures};
+use super::once::{answer, figures, tokens};
 use super::source::Loaded;
 use crate::output::{print_result, say};
 use crate::signals::Interrupt;
 
 /// Reads instructions, each ended by an empty line, and answers them until the input ends.
-pub(crate) fn run(source: &Loaded, sampling: &GenerateConfig) -> Result<()> {
+pub(crate) fn run(source: &Loaded, show_tokens: bool, sampling: &GenerateConfig) -> Result<()> {
     let interrupt = Interrupt::listen()?;
     let terminal = std::io::stdin().is_terminal();
     if terminal {
@@ -43,6 +43,9 @@ pub(crate) fn run(source: &Loaded, sampling: &GenerateConfig) -> Result<()> {
             match answer(source, &Prompt::instruction(text), true, sampling, &interrupt) {
                 Ok(answer) => {
                     print_result("\n\n")?;
+                    if show_tokens {
+                        print_result(&tokens(source, &answer))?;
+                    }
                     tracing::info!("{}", figures(&answer));
                 }
                 Err(error) => say(&format!("{error:#}\n")),

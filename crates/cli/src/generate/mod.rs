@@ -12,6 +12,7 @@ mod web;
 pub use args::GenerateArgs;
 
 use anyhow::Result;
+use llama_finetune::PromptFile;
 
 use crate::exit::usage;
 use settings::Mode;
@@ -32,9 +33,15 @@ pub fn run(args: GenerateArgs) -> Result<()> {
     }
     let source = loader.load(first)?;
     match settings.mode {
-        Mode::Once { prompt, stream } => once::run(&source, &prompt, stream, &settings.sampling),
-        Mode::Interactive => interactive::run(&source, &settings.sampling),
-        Mode::File { input, output, rows } => file::run(&source, &input, &output, rows, &settings.sampling),
+        Mode::Once { prompt, stream } => {
+            once::run(&source, &prompt, stream, settings.show_tokens, &settings.sampling)
+        }
+        Mode::Interactive => interactive::run(&source, settings.show_tokens, &settings.sampling),
+        Mode::File { input, output, rows, ignored } => {
+            let mut file = PromptFile::open(&input, &output, &ignored)?;
+            file.show_tokens = settings.show_tokens;
+            file::run(&source, file, &output, rows, &settings.sampling)
+        }
         Mode::Perplexity { path, read } => perplexity::run(&source, &path, &read),
         Mode::Web(_) => Ok(()),
     }

@@ -1,10 +1,11 @@
 //! One answer on stdout.
 
+use std::fmt::Write;
 use std::ops::ControlFlow;
 
 use anyhow::Result;
 use infer::{FinishReason, GenerateConfig};
-use llama_finetune::{Answer, Prompt};
+use llama_finetune::{Answer, Prompt, TokenPiece};
 
 use super::source::Loaded;
 use crate::exit::usage;
@@ -12,7 +13,13 @@ use crate::output::print_result;
 use crate::signals::Interrupt;
 
 /// Answers `prompt`; with `stream`, text is shown while it is written.
-pub(crate) fn run(source: &Loaded, prompt: &Prompt, stream: bool, sampling: &GenerateConfig) -> Result<()> {
+pub(crate) fn run(
+    source: &Loaded,
+    prompt: &Prompt,
+    stream: bool,
+    show_tokens: bool,
+    sampling: &GenerateConfig,
+) -> Result<()> {
     let interrupt = Interrupt::listen()?;
     if let Prompt::Instruction { instruction, .. } = prompt
         && instruction.trim().is_empty()
@@ -24,6 +31,9 @@ pub(crate) fn run(source: &Loaded, prompt: &Prompt, stream: bool, sampling: &Gen
         print_result(&answer.generation.text)?;
     }
     print_result("\n")?;
+    if show_tokens {
+        print_result(&tokens(source, &answer))?;
+    }
     tracing::info!("{}", figures(&answer));
     Ok(())
 }
@@ -53,12 +63,24 @@ pub(crate) fn answer(
     Ok(answer?)
 }
 
+/// Lists the tokens of a prompt and its answer, one a line: id, and piece as a string of Rust or JSON.
+pub(crate) fn tokens(source: &Loaded, answer: &Answer) -> String {
+    let mut text = String::new();
+    for (name, ids) in [("prompt", &answer.prompt_ids), ("answer", &answer.generation.ids)] {
+        let _ = writeln!(text, "{name}: {} tokens", ids.len());
+        for TokenPiece { id, piece } in source.model.pieces(ids) {
+            let _ = writeln!(text, "{id:>8} {piece:?}");
+        }
+    }
+    text
+}
+
 /// Returns tokens, times and the reason of the end, for people.
 pub(crate) fn figures(answer: &Answer) -> String {
     let tokens = answer.generation.ids.len();
     format!(
         "{} tokens in, {tokens} out, first after {:.0} ms, {:.1} tokens/s, {}",
-        answer.prompt_tokens,
+        answer.prompt_ids.len(),
         1000.0 * answer.first_token_s,
         tokens as f64 / answer.seconds.max(1e-9),
         match answer.generation.finish {

@@ -4,7 +4,7 @@ use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use alpaca_data::{PromptTemplate, ReadConfig};
+use alpaca_data::{IgnoredColumns, PromptTemplate, ReadConfig};
 use anyhow::Result;
 use infer::{GenerateConfig, SamplingConfig};
 use llama_finetune::Prompt;
@@ -22,6 +22,8 @@ pub(crate) struct Settings {
     /// Name or file of the prompt template, where one is asked for.
     pub(crate) template: Option<String>,
     pub(crate) mode: Mode,
+    /// Show ids and pieces of tokens beside texts.
+    pub(crate) show_tokens: bool,
     /// Settings of decoding; the end tokens are the source's.
     pub(crate) sampling: GenerateConfig,
     /// Device, precision and quantisation.
@@ -43,7 +45,7 @@ pub(crate) struct SourceSpec {
 pub(crate) enum Mode {
     Once { prompt: Prompt, stream: bool },
     Interactive,
-    File { input: PathBuf, output: PathBuf, rows: usize },
+    File { input: PathBuf, output: PathBuf, rows: usize, ignored: IgnoredColumns },
     Perplexity { path: PathBuf, read: ReadConfig },
     Web(ServeConfig),
 }
@@ -66,6 +68,7 @@ pub(crate) fn resolve(args: GenerateArgs) -> Result<Settings> {
         prompt_template,
         share_gradio,
         compute,
+        show_tokens,
         prompt: _,
         instruction: _,
         input: _,
@@ -118,7 +121,12 @@ pub(crate) fn resolve(args: GenerateArgs) -> Result<Settings> {
     if !matches!(mode, Mode::Web(_)) && !compare.is_empty() {
         return Err(usage("compare is for the server; leave it out or start without the other mode"));
     }
-    Ok(Settings { sources, template, mode, sampling, compute })
+    if show_tokens && matches!(mode, Mode::Web(_) | Mode::Perplexity { .. }) {
+        return Err(usage(
+            "show_tokens is for --prompt, --instruction, --interactive and --file; the server has /tokenize and `logprobs`",
+        ));
+    }
+    Ok(Settings { sources, template, mode, show_tokens, sampling, compute })
 }
 
 fn mode(args: &GenerateArgs) -> Result<Mode> {
@@ -154,7 +162,8 @@ fn mode(args: &GenerateArgs) -> Result<Mode> {
     }
     if let Some(input) = args.file.clone() {
         let output = args.out.clone().ok_or_else(|| usage("file needs --out, where its answers go"))?;
-        return Ok(Mode::File { input, output, rows: args.batch_size });
+        let ignored = args.ignore_columns.clone().unwrap_or_default();
+        return Ok(Mode::File { input, output, rows: args.batch_size, ignored });
     }
     if let Some(path) = &args.perplexity {
         let read =

@@ -13,7 +13,7 @@ use super::body::JsonBody;
 use super::error::ApiError;
 use super::logprobs::{self, TokenTexts};
 use super::prompt::Prompt;
-use super::sampling::SamplingFields;
+use super::sampling::{MAX_ANSWERS, SamplingFields};
 use super::state::{App, RunningSource, unique_number, unix_s};
 use super::stream::{EventStream, stream};
 use crate::answer::{Failure, Outcome, Piece};
@@ -21,8 +21,6 @@ use crate::listener::Peer;
 
 /// Default of OpenAI's API.
 const MAX_TOKENS: usize = 16;
-/// Limit on the answers of one request.
-pub(crate) const MAX_ANSWERS: usize = 64;
 
 #[derive(Debug, Deserialize)]
 pub(crate) struct CompletionRequest {

@@ -12,6 +12,7 @@ mod prompt;
 mod sampling;
 mod state;
 mod stream;
+mod submit;
 mod tokenize;
 
 use std::sync::Arc;

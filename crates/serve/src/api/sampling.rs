@@ -3,7 +3,6 @@
 use infer::{GenerateConfig, SamplingConfig};
 use serde::Deserialize;
 
-use super::completions::MAX_ANSWERS;
 use super::error::ApiError;
 use super::state::unique_number;
 
@@ -38,6 +37,8 @@ pub(crate) enum StopField {
     Several(Vec<String>),
 }
 
+/// Limit on the answers of one request.
+pub(crate) const MAX_ANSWERS: usize = 64;
 /// Limit on the stop strings of a request.
 const MAX_STOPS: usize = 16;
 /// Limit on the characters of one.

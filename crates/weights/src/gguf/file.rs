@@ -2,16 +2,15 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use nn_core::TorchContext;
 use rayon::prelude::*;
 use tch::{Device, Kind, Tensor};
 
 use super::blocks::dequantize;
-use super::header::{Header, MAGIC, Place};
+use super::header::{MAGIC, Place};
+use super::part::Part;
 use super::{GgufError, GgufMetadata, GgufSplit, GgufTensorSpec};
-use crate::mapping::Mapping;
 use crate::placed::Placed;
 use crate::{WeightsError, nearest, open_regular};
 
@@ -31,27 +30,6 @@ pub struct GgufFile {
     parts: Vec<Part>,
     /// The file that each tensor is in.
     part_of: BTreeMap<String, usize>,
-}
-
-/// One file.
-#[derive(Debug)]
-pub(super) struct Part {
-    pub(super) path: PathBuf,
-    map: Arc<Mapping>,
-    pub(super) header: Header,
-}
-
-impl Part {
-    /// Maps a file and reads its header.
-    pub(super) fn open(path: &Path) -> Result<Self, WeightsError> {
-        let map = Mapping::open(path)?;
-        if map.as_ref().starts_with(crate::store::LFS_PREFIX) {
-            return Err(WeightsError::LfsPointer { path: path.to_owned() });
-        }
-        let header = Header::read(map.as_ref())
-            .map_err(|source: GgufError| WeightsError::Gguf { path: path.to_owned(), source })?;
-        Ok(Self { path: path.to_owned(), map: Arc::new(map), header })
-    }
 }
 
 impl GgufFile {

@@ -11,6 +11,7 @@ mod file;
 mod ggml_type;
 mod header;
 mod metadata;
+mod part;
 mod split;
 mod write;
 

@@ -2,8 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
-use super::file::Part;
-use super::{GgufError, GgufValue};
+use super::GgufError;
+use super::part::Part;
 use crate::WeightsError;
 use crate::atomic_file::folder;
 
@@ -71,16 +71,6 @@ impl GgufSplit {
             )),
             _ => Ok(parts),
         }
-    }
-}
-
-impl Part {
-    fn number(&self, key: &str) -> Option<i64> {
-        self.header.metadata.get(key).and_then(GgufValue::as_i64)
-    }
-
-    fn num_tensors(&self) -> usize {
-        self.header.tensors.len()
     }
 }
 

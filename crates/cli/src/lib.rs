@@ -2,6 +2,9 @@
 //!
 //! Each program parses flags (`args`), decides its settings (`settings`), calls the library (`run`) and reports (`report`).
 
+// A message must never end the work: `eprintln!` panics where nobody reads.
+#![warn(clippy::print_stderr)]
+
 mod advice;
 pub mod compare;
 pub mod compute;

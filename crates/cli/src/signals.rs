@@ -61,7 +61,9 @@ pub(crate) fn on_first_signal(act: impl FnOnce() + Send + 'static) -> Result<()>
 /// A wish to end that can be made again and again: by a signal while something [is asked for](Interrupt::begin); at other
 /// times a signal ends the process.
 #[derive(Debug)]
-pub(crate) struct Interrupt(());
+pub(crate) struct Interrupt {
+    requested: &'static AtomicBool,
+}
 
 impl Interrupt {
     /// Listens for signals.
@@ -69,24 +71,25 @@ impl Interrupt {
     /// # Errors
     /// When the handler cannot be installed.
     pub(crate) fn listen() -> Result<Self> {
-        REQUESTED.store(true, Ordering::SeqCst);
+        let interrupt = Self { requested: &REQUESTED };
+        interrupt.end();
         install().context("cannot listen for Ctrl-C")?;
-        Ok(Self(()))
+        Ok(interrupt)
     }
 
     /// From here on the first signal is a wish, and no end.
     pub(crate) fn begin(&self) {
-        REQUESTED.store(false, Ordering::SeqCst);
+        self.requested.store(false, Ordering::SeqCst);
     }
 
     /// From here on a signal ends the process.
     pub(crate) fn end(&self) {
-        REQUESTED.store(true, Ordering::SeqCst);
+        self.requested.store(true, Ordering::SeqCst);
     }
 
     /// Checks for the wish.
     pub(crate) fn is_asked(&self) -> bool {
-        REQUESTED.load(Ordering::SeqCst)
+        self.requested.load(Ordering::SeqCst)
     }
 }
 

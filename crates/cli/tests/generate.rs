@@ -167,14 +167,14 @@ fn equal_prompts_of_a_file_are_continued_by_draws_of_their_own() {
     assert!(different.len() > 250, "{} different answers of 300", different.len());
 
     let alone = answer(&scene, &[&["--prompt", "a"][..], &drawn].concat());
-    let shown: String = first[0]["tokens"]["answer"]
+    let shown: Vec<String> = first[0]["tokens"]["answer"]
         .as_array()
         .unwrap()
         .iter()
         .map(|token| format!("{:>8} {:?}\n", token["id"].as_i64().unwrap(), token["piece"].as_str().unwrap()))
         .collect();
     let prompt = "prompt: 2 tokens\n       1 \"<s>\"\n      69 \"a\"\n";
-    assert_eq!(alone, format!("{}\n{prompt}answer: 3 tokens\n{shown}", texts[0]));
+    assert_eq!(alone, format!("{}\n{prompt}answer: 3 tokens\n{}", texts[0], shown.concat()));
     run(&mut generate(&scene, &["--show_tokens"])).refused(2, &["show_tokens is for --prompt"]);
 }
 

@@ -48,6 +48,9 @@
 //!   measures the distance of two models.
 //! - **The machine**: [`DeviceChoice`] starts a device by name, [`set_threads`] sets the threads.
 
+// A message must never end the work: `eprintln!` panics where nobody reads.
+#![warn(clippy::print_stderr)]
+
 mod compare;
 mod comparison;
 mod device;

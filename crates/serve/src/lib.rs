@@ -3,6 +3,9 @@
 //! A [`Server`] is made of [`Source`]s: models with their tokenizers and templates. Each source has one thread that owns
 //! its model and continues all its requests together; requests wait in a bounded queue that is fair between clients.
 
+// A message must never end the work: `eprintln!` panics where nobody reads.
+#![warn(clippy::print_stderr)]
+
 mod activity;
 mod answer;
 mod api;

@@ -14,6 +14,8 @@
 //!
 //! Feature `testing` adds the parts of the loop, for tests and benchmarks: `optimizer_step`, `Optimizer`, `LrSchedule`.
 
+// A message must never end the work: `eprintln!` panics where nobody reads.
+#![warn(clippy::print_stderr)]
 #![cfg_attr(
     not(feature = "testing"),
     allow(unreachable_pub, dead_code, reason = "exported by the feature `testing`")

@@ -102,7 +102,7 @@ unsafe fn read(
     }
 }
 
-/// The compute capabilities that this NVRTC knows.
+/// Lists the compute capabilities that this NVRTC knows.
 fn known(library: &Library) -> Result<Vec<c_int>, KernelError> {
     // SAFETY: the signatures are those of nvrtc.h; the array is as long as NVRTC says.
     unsafe {

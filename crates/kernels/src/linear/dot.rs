@@ -19,7 +19,7 @@ impl<W, X> Dot<W, X> {
         Self(of)
     }
 
-    /// The products of `weight`, one row, with the rows of `inputs`, of which there are at most [`GROUP`].
+    /// Computes the products of `weight`, one row, with the rows of `inputs`, of which there are at most [`GROUP`].
     #[inline]
     pub(super) fn call(self, weight: &[W], inputs: &[X]) -> [f32; GROUP] {
         let (width, rows) = (weight.len(), inputs.len() / weight.len());

@@ -36,7 +36,7 @@ pub(super) trait Load: Copy {
     /// # Safety
     /// AVX2 and F16C; 8 elements at `from`.
     unsafe fn load8(from: *const Self) -> __m256;
-    /// The element as float32.
+    /// Returns the element as float32.
     fn as_f32(self) -> f32;
 }
 
@@ -57,7 +57,7 @@ impl Load for f32 {
 }
 
 impl Load for bf16 {
-    /// A bfloat16 is the upper half of a float32.
+    /// Widens: a bfloat16 is the upper half of a float32.
     #[inline]
     #[target_feature(enable = "avx512f")]
     unsafe fn load16(from: *const Self) -> __m512 {
@@ -207,7 +207,7 @@ fn sum256([a, b, c, d]: [__m256; LANES]) -> f32 {
 mod tests {
     use super::*;
 
-    /// The loop that this machine would not choose by itself is right too.
+    /// Compares every loop: one that this machine would not choose by itself is right too.
     #[test]
     fn every_instruction_set_gives_the_same_products() {
         let width = 8 * 16 + 77;

@@ -3,9 +3,9 @@
 /// The 16 values of a 4-bit data type, in `-1 ..= 1`, and the order in which encoding searches them.
 #[derive(Debug)]
 pub struct CodeTable {
-    /// The value of each code.
+    /// Returns the value of each code.
     values: [f32; 16],
-    /// The codes in ascending order of their values; of equal values the lower code comes first.
+    /// Returns the codes in ascending order of their values; of equal values the lower code comes first.
     order: [u8; 16],
 }
 

@@ -4,7 +4,7 @@ use crate::{Dataset, TokenBatch, mix_seed};
 
 /// Token ids and labels of one sequence. A `Vec` of sequences is a [`Dataset`], in a new random order each epoch.
 pub trait Sequence {
-    /// Token ids.
+    /// Returns the token ids.
     fn input_ids(&self) -> &[i64];
 
     /// Labels, one for each token; [`IGNORE_INDEX`](crate::IGNORE_INDEX) where nothing is learnt.

@@ -33,13 +33,13 @@ impl Interrupt {
         Ok(interrupt)
     }
 
-    /// From here on an answer is written.
+    /// Marks that from here on an answer is written.
     pub(crate) fn begin(&self) {
         self.asked.store(false, Ordering::Relaxed);
         self.answering.store(true, Ordering::Relaxed);
     }
 
-    /// The answer is there.
+    /// Marks that the answer is there.
     pub(crate) fn end(&self) {
         self.answering.store(false, Ordering::Relaxed);
         self.asked.store(false, Ordering::Relaxed);

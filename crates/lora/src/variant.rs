@@ -88,14 +88,14 @@ impl TensorSpec {
     }
 }
 
-/// Returns `lora_A`, `[r, in]`.
+/// `lora_A`, `[r, in]`.
 pub(crate) const LORA_A: TensorSpec = TensorSpec {
     suffix: "lora_A.weight",
     shape: |layer| vec![layer.r, layer.in_features],
     transposed: false,
 };
 
-/// Returns `lora_B`, `[out, r]`.
+/// `lora_B`, `[out, r]`.
 pub(crate) const LORA_B: TensorSpec = TensorSpec {
     suffix: "lora_B.weight",
     shape: |layer| vec![layer.out_features, layer.r],
@@ -131,12 +131,12 @@ pub(crate) struct LayerTensors {
 }
 
 impl LayerTensors {
-    /// `lora_A`, `[r, in]`.
+    /// Returns `lora_A`, `[r, in]`.
     pub(crate) fn a(&self) -> &Tensor {
         &self.tensors[0]
     }
 
-    /// `lora_B`, `[out, r]`.
+    /// Returns `lora_B`, `[out, r]`.
     pub(crate) fn b(&self) -> &Tensor {
         &self.tensors[1]
     }

@@ -20,6 +20,8 @@ impl<S: Sequence> Dataset for Vec<S> {
         shuffled(self.len(), mix_seed(seed, epoch))
     }
 
+    /// Packs the examples at `indices`.
+    ///
     /// # Panics
     /// When an index is not below `self.len()`.
     fn batch(&self, indices: &[usize]) -> TokenBatch {

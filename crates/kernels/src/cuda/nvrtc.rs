@@ -114,6 +114,8 @@ fn known(library: &Library) -> Result<Vec<c_int>, KernelError> {
     }
 }
 
+/// Finds a function by name.
+///
 /// # Safety
 /// `T` has to be the type of the function.
 pub(super) unsafe fn symbol<'a, T>(library: &'a Library, name: &str) -> Result<Symbol<'a, T>, KernelError> {

@@ -13,6 +13,8 @@ pub(super) type Loop<W, X> = unsafe fn(*const W, *const X, usize, usize) -> [f32
 pub(super) struct Dot<W, X>(Loop<W, X>);
 
 impl<W, X> Dot<W, X> {
+    /// Takes a loop.
+    ///
     /// # Safety
     /// The processor has the instructions.
     pub(super) unsafe fn new(of: Loop<W, X>) -> Self {

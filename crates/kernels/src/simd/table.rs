@@ -3,9 +3,9 @@
 /// The 16 values of a 4-bit data type, in `-1 ..= 1`, and the order in which encoding searches them.
 #[derive(Debug)]
 pub struct CodeTable {
-    /// Returns the value of each code.
+    /// The value of each code.
     values: [f32; 16],
-    /// Returns the codes in ascending order of their values; of equal values the lower code comes first.
+    /// The codes in ascending order of their values; of equal values the lower code comes first.
     order: [u8; 16],
 }
 
@@ -28,12 +28,12 @@ impl CodeTable {
         Self { values, order }
     }
 
-    /// The value of each code.
+    /// Returns the value of each code.
     pub fn values(&self) -> &[f32; 16] {
         &self.values
     }
 
-    /// The codes in ascending order of their values.
+    /// Returns the codes in ascending order of their values.
     pub fn order(&self) -> &[u8; 16] {
         &self.order
     }

@@ -51,7 +51,7 @@ fn add(tokens: &mut Map<String, Value>, entries: &Map<String, Value>) {
     }
 }
 
-/// A plain string, or an added token written out.
+/// Reads a plain string, or an added token written out.
 fn text(value: &Value) -> Option<&str> {
     value.as_str().or_else(|| value["content"].as_str())
 }

@@ -184,7 +184,7 @@ impl<'a> Batcher<'a> {
         Ok(())
     }
 
-    /// One pass of the model over `requests`, which all have begun or all wait; those that go on are active afterwards.
+    /// Runs one pass of the model over `requests`, which all have begun or all wait; those that go on are active afterwards.
     fn run(&mut self, requests: Vec<Active>, events: &mut Vec<BatchEvent>) {
         let (requests, done): (Vec<Active>, Vec<Active>) =
             requests.into_iter().partition(|active| active.limit > 0 || active.wants_prompt_logprobs());
@@ -310,7 +310,7 @@ impl Pass {
         places.filter(|(row, _)| rows.contains(row)).all(|(_, &finite)| finite)
     }
 
-    /// The logits of some of the session's rows in the order given, and where the first of them is largest.
+    /// Returns the logits of some of the session's rows in the order given, and where the first of them is largest.
     fn logits_of(&self, rows: impl Iterator<Item = usize>) -> Result<(Tensor, i64), InferError> {
         let places: Vec<usize> =
             rows.filter_map(|row| self.rows.iter().position(|&other| other == row)).collect();
@@ -348,7 +348,7 @@ fn read_scored(
     Ok((found, logits))
 }
 
-/// The model's failure, for each of the requests it concerns.
+/// Reports the model's failure, for each of the requests it concerns.
 fn fail(requests: Vec<Active>, error: NnError, events: &mut Vec<BatchEvent>) {
     let error = Arc::new(error);
     events.extend(

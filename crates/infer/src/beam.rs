@@ -56,7 +56,7 @@ pub(crate) struct BeamSearch {
 }
 
 impl BeamSearch {
-    /// A search that adds at most `limit` tokens; it begins with the prompt in slot 0.
+    /// Begins a search that adds at most `limit` tokens; it begins with the prompt in slot 0.
     pub(crate) fn new(config: &GenerateConfig, limit: usize) -> Self {
         Self {
             running: vec![Beam { ids: Vec::new(), score: 0.0, slot: 0 }],
@@ -108,7 +108,7 @@ impl BeamSearch {
         self.running.is_empty() || !self.improvable || self.is_full(config) && config.sampling.early_stopping
     }
 
-    /// The best finished text, or else the best so far.
+    /// Returns the best finished text, or else the best so far.
     pub(crate) fn into_best(self) -> Hypothesis {
         let running = self.running.into_iter().next();
         let cut_off = || {
@@ -118,7 +118,7 @@ impl BeamSearch {
         self.finished.into_iter().next().unwrap_or_else(cut_off)
     }
 
-    /// The best `(1 + end tokens) · num_beams` ways to go on, so that `num_beams` are left when every end token is among
+    /// Finds the best `(1 + end tokens) · num_beams` ways to go on, so that `num_beams` are left when every end token is among
     /// them; or as many draws without replacement.
     fn candidates(&self, scores: &[f32], config: &GenerateConfig) -> Vec<Candidate> {
         let vocab_size = scores.len() / self.running.len().max(1);

@@ -130,7 +130,7 @@ impl GenerateConfig {
         Ok(())
     }
 
-    /// Rows of a session that a request needs.
+    /// Returns the rows of a session that a request needs.
     pub(crate) fn rows(&self) -> usize {
         self.sampling.num_beams.max(1)
     }

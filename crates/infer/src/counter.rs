@@ -48,7 +48,7 @@ impl CausalLm for Counter {
 }
 
 impl Counting {
-    /// 1 for the next number of each row and 0 for the others, `[n, 10]`.
+    /// Returns 1 for the next number of each row and 0 for the others, `[n, 10]`.
     fn logits(&self, rows: impl Iterator<Item = usize>) -> Tensor {
         let rows: Vec<usize> = rows.collect();
         let next: Vec<i64> =

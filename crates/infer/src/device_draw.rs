@@ -7,8 +7,8 @@ use tch::{Kind, Tensor};
 use crate::SamplingConfig;
 use crate::process::is_one;
 
-/// The token at which the running sum of the probabilities of `logits` passes `uniform`, or the most probable one where nothing
-/// is drawn. `logits`: one row, `[.., V]`; `text` is the prompt and what was written behind it.
+/// Returns the token at which the running sum of the probabilities of `logits` passes `uniform`, or the most probable one where
+/// nothing is drawn. `logits`: one row, `[.., V]`; `text` is the prompt and what was written behind it.
 pub(crate) fn choose(
     logits: &Tensor,
     text: &[i64],

@@ -14,20 +14,20 @@ impl Draws {
         Self { seed }
     }
 
-    /// Uniform in (0, 1), for the token at `position` of the answer.
+    /// Draws uniformly in (0, 1), for the token at `position` of the answer.
     pub(crate) fn uniform(self, position: usize, lane: usize) -> f64 {
         let bits = mix_seed(mix_seed(self.seed, position as u64), lane as u64) >> 11;
         (bits as f64 + 0.5) / (1_u64 << 53) as f64
     }
 
-    /// Gumbel noise: the largest of (log-probability + noise) is a draw, the `n` largest are `n` draws without
+    /// Draws Gumbel noise: the largest of (log-probability + noise) is a draw, the `n` largest are `n` draws without
     /// replacement (Kool, van Hoof and Welling, 2019, arXiv 1903.06059).
     pub(crate) fn gumbel(self, position: usize, lane: usize) -> f64 {
         -(-self.uniform(position, lane).ln()).ln()
     }
 }
 
-/// The token at which the running sum of the probabilities of `scores` passes `uniform`; spoils the scores.
+/// Returns the token at which the running sum of the probabilities of `scores` passes `uniform`; spoils the scores.
 pub(crate) fn draw(scores: &mut [f32], uniform: f64) -> i64 {
     let largest = scores.iter().copied().fold(f32::NEG_INFINITY, f32::max);
     let mut total = 0.0;

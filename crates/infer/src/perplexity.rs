@@ -15,8 +15,8 @@ pub struct Perplexity {
     pub tokens: usize,
 }
 
-/// Perplexity over batches with labels: the windows of a text ([`windows`]), or Alpaca examples. `nll_sum` gives the sum of
-/// the negative log-probabilities of a batch's targets.
+/// Computes the perplexity over batches with labels: the windows of a text ([`windows`]), or Alpaca examples. `nll_sum` gives
+/// the sum of the negative log-probabilities of a batch's targets.
 ///
 /// # Errors
 /// [`InferError::NothingToPredict`] when no batch has a target; [`InferError::NotFinite`], without a name, when a sum is NaN or

@@ -111,7 +111,7 @@ fn min_p(scores: &mut [f32], p: f64, keep: usize) {
     }
 }
 
-/// The `n` largest of `scores` with their positions, best first; of equals, the one that comes first.
+/// Returns the `n` largest of `scores` with their positions, best first; of equals, the one that comes first.
 pub(crate) fn best(scores: impl Iterator<Item = f32>, n: usize) -> Vec<(usize, f32)> {
     let order = |a: &(usize, f32), b: &(usize, f32)| ascending(b.1, a.1).then(a.0.cmp(&b.0));
     let full = 4 * n + 64;

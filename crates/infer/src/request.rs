@@ -82,12 +82,12 @@ impl Active {
         !self.begun && self.config.prompt_logprobs
     }
 
-    /// Number of most probable tokens to give beside each.
+    /// Returns the number of most probable tokens to give beside each.
     pub(crate) fn top(&self) -> usize {
         self.config.logprobs.unwrap_or_default()
     }
 
-    /// Row and token of everything the model has to read next, once it has read the prompt; the row of the prompt before.
+    /// Returns row and token of everything the model has to read next, once it has read the prompt; the row of the prompt before.
     pub(crate) fn next_tokens(&self) -> Vec<(usize, i64)> {
         match &self.work {
             Work::Single(sequence) => vec![(self.rows[0], sequence.last())],
@@ -145,7 +145,7 @@ impl Active {
         }
     }
 
-    /// The answer, and the part of its text that was not shown yet.
+    /// Returns the answer, and the part of its text that was not shown yet.
     pub(crate) fn into_generation(
         self,
         finish: FinishReason,

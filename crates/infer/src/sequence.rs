@@ -28,12 +28,12 @@ impl Sequence {
         Self { text, prompt_len: prompt.len(), limit, draws, stream: stream(prompt, config) }
     }
 
-    /// The last token, which the model has not read yet.
+    /// Returns the last token, which the model has not read yet.
     pub(crate) fn last(&self) -> i64 {
         self.text.last().copied().unwrap_or_default()
     }
 
-    /// The next token after `logits` `[V]`; `best` is where they are largest. `scratch` is reused between calls.
+    /// Chooses the next token after `logits` `[V]`; `best` is where they are largest. `scratch` is reused between calls.
     pub(crate) fn choose(
         &self,
         logits: &Tensor,
@@ -77,7 +77,7 @@ impl Sequence {
     }
 }
 
-/// The text of an answer to `prompt`, still empty.
+/// Begins the text of an answer to `prompt`, still empty.
 pub(crate) fn stream(prompt: &[i64], config: &GenerateConfig) -> TextStream {
     let before = if config.continues_prompt { prompt } else { &[] };
     TextStream::after(before, &config.stop)

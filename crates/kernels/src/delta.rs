@@ -28,7 +28,7 @@ pub struct DeltaSums {
 }
 
 impl Default for DeltaSums {
-    /// The sums of no element.
+    /// Returns the sums of no element.
     fn default() -> Self {
         Self { delta: 0.0, base: 0.0, changed: 0, finite: true }
     }
@@ -207,7 +207,7 @@ impl Lanes {
 mod tests {
     use super::*;
 
-    /// Against libtorch's own arithmetic, in every pair of precisions, over blocks that do not come out even.
+    /// Compares with libtorch's own arithmetic, in every pair of precisions, over blocks that do not come out even.
     #[test]
     fn sums_equal_libtorchs_operations_in_every_pair_of_precisions() {
         tch::manual_seed(5);

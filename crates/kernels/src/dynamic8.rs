@@ -22,7 +22,7 @@ pub struct Blocks {
     pub absmax: Tensor,
 }
 
-/// The 256 values in ascending order: `signed` in `-1 ..= 1`, otherwise in `0 ..= 1`.
+/// Returns the 256 values in ascending order: `signed` in `-1 ..= 1`, otherwise in `0 ..= 1`.
 pub fn map(signed: bool) -> &'static [f32; 256] {
     static MAPS: [OnceLock<[f32; 256]>; 2] = [OnceLock::new(), OnceLock::new()];
     MAPS[usize::from(signed)].get_or_init(|| build(signed))
@@ -50,7 +50,7 @@ fn build(signed: bool) -> [f32; 256] {
     map
 }
 
-/// `torch.linspace(0.1, 1, count)` in float32: from both ends towards the middle.
+/// Computes `torch.linspace(0.1, 1, count)` in float32: from both ends towards the middle.
 fn linspace(count: usize) -> Vec<f32> {
     let (start, end) = (0.1f32, 1.0f32);
     let step = (end - start) / (count - 1) as f32;
@@ -136,7 +136,7 @@ pub fn dequantize(blocks: &Blocks, signed: bool) -> Result<Tensor, TchError> {
     Ok(values)
 }
 
-/// [`quantize`] in plain tensor operations, on any device: its reference.
+/// Quantises as [`quantize`] does, in plain tensor operations, on any device: its reference.
 fn quantize_with_ops(values: &Tensor, signed: bool) -> Result<Blocks, TchError> {
     let values = values.f_to_kind(Kind::Float)?.f_reshape([-1i64])?;
     let len = values.numel() as i64;
@@ -154,7 +154,7 @@ fn padding(len: i64) -> i64 {
     (len as usize).next_multiple_of(BLOCK) as i64 - len
 }
 
-/// [`dequantize`] in plain tensor operations, on any device: its reference.
+/// Dequantises as [`dequantize`] does, in plain tensor operations, on any device: its reference.
 fn dequantize_with_ops(blocks: &Blocks, signed: bool) -> Result<Tensor, TchError> {
     let len = blocks.codes.numel() as i64;
     let map = Tensor::f_from_slice(map(signed))?.f_to(blocks.codes.device())?;

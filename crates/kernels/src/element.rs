@@ -43,9 +43,9 @@ pub(crate) trait Float: Element {
     fn widen(self) -> f32;
     /// Rounds to nearest, ties to even.
     fn narrow(x: f32) -> Self;
-    /// As [`Self::widen`], in a loop that becomes instructions for vectors.
+    /// Widens as [`Self::widen`] does, in a loop that becomes instructions for vectors.
     fn widen_lanes(from: &[Self; LANES]) -> [f32; LANES];
-    /// As [`Self::narrow`], in a loop that becomes instructions for vectors.
+    /// Narrows as [`Self::narrow`] does, in a loop that becomes instructions for vectors.
     fn narrow_lanes(from: &[f32; LANES]) -> [Self; LANES];
 }
 
@@ -85,7 +85,7 @@ impl Float for bf16 {
         }
         to
     }
-    /// Without a branch.
+    /// Narrows without a branch.
     #[inline(always)]
     fn narrow_lanes(from: &[f32; LANES]) -> [Self; LANES] {
         let mut to = [Self::ZERO; LANES];

@@ -41,7 +41,7 @@ pub(crate) enum KernelError {
     Torch(#[from] TchError),
 }
 
-/// An error and its causes in one line: the dynamic linker's words are a cause.
+/// Writes an error and its causes in one line: the dynamic linker's words are a cause.
 pub(crate) fn with_causes(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut next = error.source();

@@ -16,7 +16,7 @@ fn fits<T: Element>(tensor: &Tensor) -> bool {
     tensor.device() == Device::Cpu && tensor.is_contiguous() && tensor.kind() == T::KIND
 }
 
-/// The elements of a contiguous CPU tensor of that kind; none for any other tensor.
+/// Returns the elements of a contiguous CPU tensor of that kind; none for any other tensor.
 pub(crate) fn elements<T: Element>(tensor: &Tensor) -> &[T] {
     if !fits::<T>(tensor) || tensor.numel() == 0 {
         debug_assert!(tensor.numel() == 0, "{:?} {:?}", tensor.kind(), tensor.device());
@@ -26,8 +26,8 @@ pub(crate) fn elements<T: Element>(tensor: &Tensor) -> &[T] {
     unsafe { std::slice::from_raw_parts(tensor.data_ptr().cast_const().cast(), tensor.numel()) }
 }
 
-/// The elements of a contiguous CPU tensor of that kind, to be written; none for any other tensor. Nobody else may look at
-/// the tensor's memory meanwhile: it is new, or a buffer of the caller's.
+/// Returns the elements of a contiguous CPU tensor of that kind, to be written; none for any other tensor. Nobody else may look
+/// at the tensor's memory meanwhile: it is new, or a buffer of the caller's.
 pub(crate) fn elements_mut<T: Element>(tensor: &mut Tensor) -> &mut [T] {
     if !fits::<T>(tensor) || tensor.numel() == 0 {
         debug_assert!(tensor.numel() == 0, "{:?} {:?}", tensor.kind(), tensor.device());
@@ -37,7 +37,7 @@ pub(crate) fn elements_mut<T: Element>(tensor: &mut Tensor) -> &mut [T] {
     unsafe { std::slice::from_raw_parts_mut(tensor.data_ptr().cast(), tensor.numel()) }
 }
 
-/// The bits of a contiguous CPU tensor of float16 or bfloat16.
+/// Returns the bits of a contiguous CPU tensor of float16 or bfloat16.
 pub(crate) fn half_bits(tensor: &Tensor) -> &[u16] {
     if tensor.kind() == Kind::BFloat16 {
         elements::<bf16>(tensor).reinterpret_cast()
@@ -64,10 +64,10 @@ pub(crate) trait Parts: Sync {
     /// A task's share.
     type Part;
 
-    /// Number of parts.
+    /// Returns the number of parts.
     fn count(&self) -> usize;
 
-    /// The part of task `index`.
+    /// Returns the part of task `index`.
     ///
     /// # Safety
     /// No index may ever be asked for twice.
@@ -93,7 +93,7 @@ pub(crate) fn share_out<P: Parts, S>(
     });
 }
 
-/// [`share_out`] without a state.
+/// Shares work out as [`share_out`] does, without a state.
 pub(crate) fn share<P: Parts>(parts: P, body: impl Fn(usize, P::Part) + Sync) {
     share_out(parts, || (), |(), index, part| body(index, part), drop);
 }
@@ -209,7 +209,7 @@ pub(crate) struct Columns<'a, T> {
 unsafe impl<T: Send> Sync for Columns<'_, T> {}
 
 impl<'a, T> Columns<'a, T> {
-    /// `whole`: `[rows, width]`.
+    /// Cuts `whole`, `[rows, width]`, into blocks of `step` columns.
     pub(crate) fn new(whole: &'a mut [T], width: usize, step: usize) -> Self {
         let rows = whole.len() / width.max(1);
         Self { first: whole.as_mut_ptr(), rows, width, step: step.max(1), whole: PhantomData }
@@ -244,7 +244,7 @@ pub(crate) struct ColumnBlock<'a, T> {
 }
 
 impl<T> ColumnBlock<'_, T> {
-    /// These columns of one row.
+    /// Returns these columns of one row.
     #[inline]
     pub(crate) fn row(&mut self, row: usize) -> &mut [T] {
         assert!(row < self.rows, "row {row} of {}", self.rows);

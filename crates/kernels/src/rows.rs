@@ -30,7 +30,7 @@ impl<'a> Input<'a> {
         }
     }
 
-    /// `len` numbers from `start` on; `buffer` is where they are put when they are not float32.
+    /// Reads `len` numbers from `start` on; `buffer` is where they are put when they are not float32.
     pub(crate) fn read<'b>(&self, start: usize, len: usize, buffer: &'b mut [f32]) -> &'b [f32]
     where
         'a: 'b,

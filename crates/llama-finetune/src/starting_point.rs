@@ -131,7 +131,7 @@ fn is_of_python(checkpoint: &Path) -> bool {
 mod tests {
     use super::*;
 
-    /// A checkpoint with these files.
+    /// Makes a checkpoint with these files.
     fn checkpoint(dir: &Path, state: &str, adapter: &str) {
         std::fs::create_dir_all(dir.join(adapter)).unwrap();
         std::fs::write(dir.join(STATE), state).unwrap();

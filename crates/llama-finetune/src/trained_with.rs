@@ -219,7 +219,7 @@ fn is_same_base(asked: &str, trained: &str) -> bool {
 mod tests {
     use super::*;
 
-    /// An adapter's directory with these two files.
+    /// Makes an adapter's directory with these two files.
     fn adapter(config: &str, run: Option<&str>) -> (tempfile::TempDir, TrainedWith) {
         let dir = tempfile::tempdir().unwrap();
         std::fs::write(dir.path().join("adapter_config.json"), config).unwrap();

@@ -46,7 +46,7 @@ impl Attention {
         })
     }
 
-    /// `[N, C]` to `[N, C]`. `attend` gets rotated `q` `[N, H, D]`, rotated `k` and `v` `[N, K, D]` and returns
+    /// Maps `[N, C]` to `[N, C]`. `attend` gets rotated `q` `[N, H, D]`, rotated `k` and `v` `[N, K, D]` and returns
     /// `[N, H·D]`.
     pub(crate) fn forward(
         &self,

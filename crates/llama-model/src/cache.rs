@@ -116,13 +116,13 @@ impl RowCopy {
     }
 }
 
-/// A view of positions `start..start + len` of one row, `[K, len, D]`.
+/// Returns a view of positions `start..start + len` of one row, `[K, len, D]`.
 fn span(kept: &Tensor, row: i64, start: i64, len: i64) -> Result<Tensor, NnError> {
     Ok(kept.f_select(0, row).op("select")?.f_narrow(1, start, len).op("narrow")?)
 }
 
-/// One query per head over all keys of its row. The query heads that share a key head stand as its queries, so keys and
-/// values are read where they are, once: `q` `[n, H, D]`, `k` and `v` `[n, K, S, D]` to `[n, H·D]`.
+/// Attends with one query per head over all keys of its row. The query heads that share a key head stand as its queries, so
+/// keys and values are read where they are, once: `q` `[n, H, D]`, `k` and `v` `[n, K, S, D]` to `[n, H·D]`.
 fn attend(q: &Tensor, k: &Tensor, v: &Tensor, mask: Option<&Tensor>) -> Result<Tensor, NnError> {
     let (size, key_heads) = (q.size(), k.size()[1]);
     let (rows, heads, width) = (size[0], size[1], size[2]);

@@ -112,8 +112,8 @@ impl<'a> Session<'a> {
         }
     }
 
-    /// Hidden states after the last layer, `[N, C]`. The prompts stand one after another without padding, and each attends to
-    /// itself, as in training.
+    /// Computes the hidden states after the last layer, `[N, C]`. The prompts stand one after another without padding, and each
+    /// attends to itself, as in training.
     fn read_hidden(&mut self, prompts: &[(usize, &[i64])]) -> Result<Tensor, NnError> {
         self.check(prompts.iter().map(|&(row, prompt)| (row, prompt.len())))?;
         let model = self.model;
@@ -173,7 +173,7 @@ impl<'a> Session<'a> {
         Ok(logits)
     }
 
-    /// A step in the shapes that it has now.
+    /// Takes a step in the shapes that it has now.
     fn launch(&mut self, tokens: &[(usize, i64)], ids: &[i64]) -> Result<Tensor, NnError> {
         let model = self.model;
         let mut hidden = model.embed(ids)?; // [n, C]

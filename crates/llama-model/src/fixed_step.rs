@@ -33,7 +33,7 @@ impl FixedStep {
         Ok(Self { inputs, rows, span: span as i64 })
     }
 
-    /// The next tokens and their positions, one for each row.
+    /// Sets the next tokens and their positions, one for each row.
     pub(crate) fn set(&mut self, ids: &[i64], positions: &[i64]) -> Result<(), NnError> {
         let both = Tensor::f_from_slice(&[ids, positions].concat()).op("from_slice")?;
         self.inputs.f_copy_(&both.f_view([2, -1]).op("view")?).op("copy_")?;

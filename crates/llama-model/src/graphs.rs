@@ -65,7 +65,7 @@ impl Graphs {
         self.shapes.iter().filter(|shape| shape.recorded.is_some()).count()
     }
 
-    /// The logits after the given tokens of rows `0..n`, at these positions; `None` where no such step is recorded.
+    /// Computes the logits after the given tokens of rows `0..n`, at these positions; `None` where no such step is recorded.
     pub(crate) fn replay(&mut self, ids: &[i64], positions: &[i64]) -> Option<Tensor> {
         let shape = self.shape(positions)?;
         let recorded = shape.recorded.as_mut()?;

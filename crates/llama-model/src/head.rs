@@ -21,14 +21,14 @@ impl Head {
         Self(Arc::new(Mutex::new(slot)))
     }
 
-    /// `[.., C]` to `[.., V]`, float32.
+    /// Maps `[.., C]` to `[.., V]`, float32.
     pub(crate) fn logits(&self, hidden: &Tensor) -> Result<Tensor, NnError> {
         let logits = lock(&self.0).get().forward(hidden, Mode::Eval)?;
         Ok(logits.f_to_kind(Kind::Float).op("to_kind")?)
     }
 
-    /// Sum of the cross-entropies of the logits of `hidden`, `[N, C]`, with `labels`, `[N]` int64: a scalar in float32. Logits
-    /// are not kept.
+    /// Computes the sum of the cross-entropies of the logits of `hidden`, `[N, C]`, with `labels`, `[N]` int64: a scalar in
+    /// float32. Logits are not kept.
     pub(crate) fn loss_sum(&self, hidden: &Tensor, labels: &Tensor, mode: Mode) -> Result<Tensor, NnError> {
         let slot = lock(&self.0);
         if !slot.is_wrapped() {

@@ -37,7 +37,7 @@ impl DecoderLayer {
         })
     }
 
-    /// `[N, C]` to `[N, C]`; `attend` as in [`Attention::forward`].
+    /// Maps `[N, C]` to `[N, C]`; `attend` as in [`Attention::forward`].
     pub(crate) fn forward(
         &self,
         hidden: &Tensor,

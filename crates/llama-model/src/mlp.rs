@@ -28,7 +28,7 @@ impl Mlp {
         Ok(Self { gate_proj: slot(gate)?, up_proj: slot(up)?, down_proj: slot(down)? })
     }
 
-    /// `[.., C]` to `[.., C]`.
+    /// Maps `[.., C]` to `[.., C]`.
     pub(crate) fn forward(&self, xs: &Tensor, mode: Mode) -> Result<Tensor, NnError> {
         let gate = self.gate_proj.get().forward(xs, mode)?.f_silu().op("silu")?; // [.., F]
         let up = self.up_proj.get().forward(xs, mode)?; // [.., F]

@@ -90,7 +90,7 @@ impl Llama {
         self.gradient_checkpointing = on;
     }
 
-    /// The table of the embedding, with what an adapter makes of it, `[V, C]`.
+    /// Returns the table of the embedding, with what an adapter makes of it, `[V, C]`.
     pub(crate) fn embedding_weight(&self) -> Result<Tensor, NnError> {
         self.embed_tokens.get().dense_weight(self.kind)
     }
@@ -99,7 +99,7 @@ impl Llama {
         self.norm.weight()
     }
 
-    /// The weight of the head, with what an adapter makes of it, `[V, C]`.
+    /// Returns the weight of the head, with what an adapter makes of it, `[V, C]`.
     pub(crate) fn head_weight(&self) -> Result<Tensor, NnError> {
         lock(&self.lm_head.0).get().dense_weight(self.kind)
     }
@@ -108,7 +108,7 @@ impl Llama {
         lock(&self.layers[index])
     }
 
-    /// `[N]` int64 to `[N, C]`.
+    /// Maps `[N]` int64 to `[N, C]`.
     pub(crate) fn embed(&self, ids: &[i64]) -> Result<Tensor, NnError> {
         self.check_ids(ids)?;
         self.embed_at(&self.indices(ids)?)

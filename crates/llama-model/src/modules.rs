@@ -59,7 +59,7 @@ impl Module {
         Self { columns: None, ..Self::linear([path, meta, gguf], Width::Hidden, Width::Hidden, |_| false) }
     }
 
-    /// A norm over single heads, which Meta's models have none of.
+    /// Makes a norm over single heads, which Meta's models have none of.
     const fn head_norm(path: &'static str, gguf: &'static str) -> Self {
         Self { meta: None, rows: Width::Head, is_in: |spec| spec.qk_norm, ..Self::norm([path, "", gguf]) }
     }

@@ -28,7 +28,7 @@ impl RmsNorm {
         &self.weight
     }
 
-    /// `[.., C]` to `[.., C]`, in the kind of `xs`.
+    /// Maps `[.., C]` to `[.., C]`, in the kind of `xs`.
     pub(crate) fn forward(&self, xs: &Tensor) -> Result<Tensor, NnError> {
         if self.weight.kind() == xs.kind() {
             return Ok(kernels::rms_norm(xs, &self.weight, self.eps).op("rms_norm")?);

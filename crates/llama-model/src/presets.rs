@@ -16,7 +16,7 @@ pub const PRESETS: [&str; 10] = [
     "tiny",
 ];
 
-/// The shape of a published model: LLaMA 7B to 65B (arXiv 2302.13971, table 2), Llama 2 7B, Llama 3 8B, Llama 3.2 1B,
+/// Returns the shape of a published model: LLaMA 7B to 65B (arXiv 2302.13971, table 2), Llama 2 7B, Llama 3 8B, Llama 3.2 1B,
 /// `TinyLlama` 1.1B, `SmolLM2` 135M (the last four from their `config.json`), and `tiny`, the shape of this project's own
 /// embedded model.
 ///

@@ -86,7 +86,7 @@ impl RotaryEmbedding {
         Ok(positions.f_mul(&frequencies).op("mul")?)
     }
 
-    /// `angles`: `[N, D/2]`.
+    /// Computes cosines and sines of `angles`, `[N, D/2]`.
     fn rotation(&self, angles: &Tensor, kind: Kind) -> Result<Rotation, NnError> {
         let angles = angles.f_unsqueeze(1).op("unsqueeze")?; // [N, 1, D/2]
         let scaling = self.config.rope_scaling.as_ref().map_or(1.0, RopeScaling::attention_scaling);

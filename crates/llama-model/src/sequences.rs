@@ -12,7 +12,7 @@ impl Sequences {
         Self(seq_lens.iter().filter(|&&len| len > 0).map(|&len| len as i64).collect())
     }
 
-    /// Causal attention: `q` `[N, H, D]`, `k` and `v` `[N, K, D]` to `[N, H·D]`.
+    /// Computes causal attention: `q` `[N, H, D]`, `k` and `v` `[N, K, D]` to `[N, H·D]`.
     ///
     /// Sequences of one length go through a single call; otherwise each costs what its own length costs.
     pub(crate) fn attend(&self, q: &Tensor, k: &Tensor, v: &Tensor) -> Result<Tensor, NnError> {
@@ -34,7 +34,7 @@ impl Sequences {
     }
 }
 
-/// `batch` sequences of `len` tokens: `[batch·len, H, D]` to `[batch·len, H·D]`.
+/// Attends within `batch` sequences of `len` tokens: `[batch·len, H, D]` to `[batch·len, H·D]`.
 fn causal(q: &Tensor, k: &Tensor, v: &Tensor, batch: i64, len: i64) -> Result<Tensor, NnError> {
     let (heads, width) = (q.size()[1], q.size()[2]);
     let split = |xs: &Tensor| -> Result<Tensor, NnError> {

@@ -115,7 +115,7 @@ impl TokenizerParts {
         self.token_types.get(id).and_then(|&kind| u64::try_from(kind).ok()).unwrap_or(piece_type::NORMAL)
     }
 
-    /// Tokens that a text may spell whatever the merges say.
+    /// Lists the tokens that a text may spell whatever the merges say.
     fn added_tokens(&self) -> Value {
         let added = self.tokens.iter().enumerate().filter_map(|(id, content)| {
             let special = piece_type::is_special(self.kind(id))?;
@@ -154,7 +154,7 @@ impl TokenizerParts {
         }))
     }
 
-    /// Ids that stand for no text.
+    /// Lists the ids that stand for no text.
     pub(crate) fn special_ids(&self) -> impl Iterator<Item = u32> {
         let stands_for_none = |id: &usize| piece_type::is_special(self.kind(*id)) == Some(true);
         (0..self.tokens.len()).filter(stands_for_none).map(|id| id as u32)

@@ -118,17 +118,17 @@ impl LoraAdapters {
         Ok(Self { config: config.clone(), parts, enabled })
     }
 
-    /// The hyper-parameters.
+    /// Returns the hyper-parameters.
     pub fn config(&self) -> &LoraConfig {
         &self.config
     }
 
-    /// The adapted layers, in the model's order.
+    /// Returns the adapted layers, in the model's order.
     pub fn layers(&self) -> &[AdapterLayer] {
         &self.parts.layers
     }
 
-    /// The layers, and the tensors that stand in place of the base's.
+    /// Returns the layers, and the tensors that stand in place of the base's.
     pub fn parts(&self) -> &AdapterParts {
         &self.parts
     }
@@ -138,12 +138,12 @@ impl LoraAdapters {
         self.enabled.store(on, Ordering::Relaxed);
     }
 
-    /// The tensors under the names of PEFT's file. Those of an embedding's factors are transposed there.
+    /// Returns the tensors under the names of PEFT's file. Those of an embedding's factors are transposed there.
     pub fn parameters(&self) -> Vec<(String, Tensor)> {
         self.entries().into_iter().map(|(name, tensor, _)| (name, tensor)).collect()
     }
 
-    /// Names in PEFT's file, tensors, and whether they are transposed there.
+    /// Lists names in PEFT's file, tensors, and whether they are transposed there.
     fn entries(&self) -> Vec<(String, Tensor, bool)> {
         let layers = self.parts.layers.iter().filter(|layer| !layer.is_twin);
         let factors = layers.flat_map(|layer| {
@@ -156,7 +156,7 @@ impl LoraAdapters {
         factors.chain(own).collect()
     }
 
-    /// Number of trainable numbers.
+    /// Returns the number of trainable numbers.
     pub fn num_parameters(&self) -> usize {
         self.parameters().iter().map(|(_, tensor)| tensor.numel()).sum()
     }
@@ -215,7 +215,7 @@ impl LoraAdapters {
         Ok(())
     }
 
-    /// Names and shapes in PEFT's file, in the order of the parameters; the other halves of tied pairs behind them.
+    /// Lists names and shapes in PEFT's file, in the order of the parameters; the other halves of tied pairs behind them.
     fn file_shapes(&self) -> Vec<(String, Vec<i64>)> {
         let shape = |(name, tensor, transposed): (String, Tensor, bool)| {
             let mut shape = tensor.size();
@@ -233,7 +233,7 @@ impl LoraAdapters {
     }
 }
 
-/// Device of the model's layers.
+/// Returns the device of the model's layers.
 fn device(model: &mut dyn VisitLinears) -> tch::Device {
     let mut device = tch::Device::Cpu;
     model.visit_linears_mut(&mut |_, slot| device = slot.get().device());

@@ -166,7 +166,7 @@ fn own_linear(
     Ok(OwnLinear { weight, bias })
 }
 
-/// The bias of a layer, `[out]`, float32: its output for an input of zeros.
+/// Returns the bias of a layer, `[out]`, float32: its output for an input of zeros.
 pub(crate) fn base_bias(op: &dyn LinearOp) -> Result<Tensor, NnError> {
     let of_kind = |kind| -> Result<Tensor, NnError> {
         let zeros = Tensor::f_zeros([1, op.in_features()], (kind, op.device())).op("zeros")?;
@@ -177,7 +177,7 @@ pub(crate) fn base_bias(op: &dyn LinearOp) -> Result<Tensor, NnError> {
     of_kind(Kind::Float).or_else(|_| of_kind(Kind::BFloat16)).or_else(|_| of_kind(Kind::Half))
 }
 
-/// The whole weight with its replacement, on the device of the module.
+/// Returns the whole weight with its replacement, on the device of the module.
 fn own_weight(
     replacement: &Replacement,
     device: tch::Device,

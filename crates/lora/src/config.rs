@@ -123,7 +123,7 @@ pub struct LoraConfig {
 }
 
 impl Default for LoraConfig {
-    /// PEFT's own defaults.
+    /// Returns PEFT's own defaults.
     fn default() -> Self {
         Self {
             peft_type: "LORA".to_owned(),
@@ -227,8 +227,8 @@ impl LoraConfig {
         Initial::of(&self.init_lora_weights).map(|_| ())
     }
 
-    /// The configuration of the layers that [`AdapterParts::on_base`](crate::AdapterParts::on_base) makes: twice the rank, at the
-    /// same scale (`peft/tuners/lora/model.py`, `subtract_mutated_init`).
+    /// Returns the configuration of the layers that [`AdapterParts::on_base`](crate::AdapterParts::on_base) makes: twice the
+    /// rank, at the same scale (`peft/tuners/lora/model.py`, `subtract_mutated_init`).
     pub(crate) fn on_base(&self) -> Result<Self, LoraError> {
         if Initial::of(&self.init_lora_weights)? == Initial::Nothing {
             return Ok(self.clone());
@@ -244,7 +244,7 @@ impl LoraConfig {
         })
     }
 
-    /// Factor of a delta of rank `r`.
+    /// Returns the factor of a delta of rank `r`.
     pub fn scale(&self, alpha: f64, r: i64) -> f64 {
         let r = r as f64;
         alpha / if self.use_rslora { r.sqrt() } else { r }
@@ -280,7 +280,7 @@ fn is_false(on: &bool) -> bool {
     !on
 }
 
-/// PEFT writes alpha as an integer where it is one.
+/// Writes alpha as PEFT does: an integer where it is one.
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "what serde calls")]
 fn as_whole_number<S: serde::Serializer>(alpha: &f64, serializer: S) -> Result<S::Ok, S::Error> {
     if alpha.fract() == 0.0 && alpha.abs() < 1e15 {

@@ -108,7 +108,7 @@ mod tests {
         LoraConfig::parse(Path::new("a"), PEFT, UnknownSettings::Refuse).unwrap();
     }
 
-    /// The walk over the table: a used key is a field that a value changes, a harmless one changes nothing, a refused one is
+    /// Walks over the table: a used key is a field that a value changes, a harmless one changes nothing, a refused one is
     /// named.
     #[test]
     fn every_key_is_honoured_or_without_effect_or_refused_by_name() {
@@ -138,7 +138,7 @@ mod tests {
         }
     }
 
-    /// A value other than the default that PEFT may write.
+    /// Returns a value other than the default that PEFT may write.
     fn another(key: &str) -> Value {
         match key {
             "task_type" => json!("SEQ_CLS"),

@@ -33,17 +33,17 @@ impl AdapterLayer {
         Self { path, variant: LORA, tensors, initial: Initial::Nothing, is_twin: false }
     }
 
-    /// `lora_A`, `[r, in]`; float32 where it trains.
+    /// Returns `lora_A`, `[r, in]`; float32 where it trains.
     pub fn a(&self) -> &Tensor {
         self.tensors.a()
     }
 
-    /// `lora_B`, `[out, r]`; float32 where it trains, zero in a new adapter.
+    /// Returns `lora_B`, `[out, r]`; float32 where it trains, zero in a new adapter.
     pub fn b(&self) -> &Tensor {
         self.tensors.b()
     }
 
-    /// Factor of `B A`.
+    /// Returns the factor of `B A`.
     pub fn scale(&self) -> f64 {
         self.tensors.scale
     }
@@ -61,13 +61,13 @@ impl AdapterLayer {
         tensors.map(|(spec, (name, tensor))| Ok((name, spec.turned(tensor)?))).collect()
     }
 
-    /// Shape of the weight that is adapted, `[out, in]`.
+    /// Returns the shape of the weight that is adapted, `[out, in]`.
     pub fn weight_shape(&self) -> [i64; 2] {
         let dimension = |tensor: &Tensor, at: usize| tensor.size().get(at).copied().unwrap_or_default();
         [dimension(self.b(), 0), dimension(self.a(), 1)]
     }
 
-    /// Name of the adapter variant.
+    /// Returns the name of the adapter variant.
     pub fn variant(&self) -> &'static str {
         self.variant.name()
     }
@@ -110,7 +110,7 @@ impl AdapterLayer {
         self.variant.tensors().iter().any(|spec| spec.suffix == "lora_B.bias")
     }
 
-    /// The part of the base that the factors were made of.
+    /// Returns the part of the base that the factors were made of.
     pub fn initial(&self) -> Initial {
         self.initial
     }
@@ -137,7 +137,7 @@ impl AdapterLayer {
         self.is_twin
     }
 
-    /// The same change for the head that is tied to this embedding.
+    /// Returns the same change for the head that is tied to this embedding.
     pub(crate) fn twin(&self, head: ModulePath) -> Self {
         Self { path: head, variant: LORA, is_twin: true, ..self.shallow_clone() }
     }

@@ -34,7 +34,7 @@ impl Replacement {
         Self { name, rows: None, values, is_twin: false }
     }
 
-    /// The module of the tensor, and `weight` or `bias`.
+    /// Returns the module of the tensor, and `weight` or `bias`.
     pub fn module(&self) -> (&str, &str) {
         self.name.rsplit_once('.').unwrap_or((&self.name, ""))
     }
@@ -44,7 +44,7 @@ impl Replacement {
         self.is_twin
     }
 
-    /// Name in PEFT's file.
+    /// Returns the name in PEFT's file.
     pub(crate) fn file_name(&self) -> String {
         match &self.rows {
             None => tensor_name(&self.name),
@@ -57,7 +57,7 @@ impl Replacement {
         !self.is_twin || self.rows.is_none()
     }
 
-    /// The same values for another tensor: the other half of a tied pair.
+    /// Returns the same values for another tensor: the other half of a tied pair.
     pub(crate) fn twin(&self, name: String) -> Self {
         Self { name, is_twin: true, ..self.shallow_clone() }
     }

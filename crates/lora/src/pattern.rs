@@ -52,7 +52,7 @@ impl Pattern {
         }
     }
 
-    /// The expression as the file has it.
+    /// Returns the expression as the file has it.
     pub(crate) fn text(&self) -> &str {
         &self.text
     }

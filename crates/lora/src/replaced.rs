@@ -27,7 +27,7 @@ pub(crate) struct OwnLinear {
 }
 
 impl OwnLinear {
-    /// The whole layer, in `kind`; `None` where the weight is the base's.
+    /// Returns the whole layer, in `kind`; `None` where the weight is the base's.
     fn dense(&self, kind: Kind) -> Result<Option<DenseLinear>, NnError> {
         let Some(weight) = &self.weight else { return Ok(None) };
         let weight = weight.f_to_kind(kind).op("to_kind")?;

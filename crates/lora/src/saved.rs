@@ -80,7 +80,7 @@ impl Adapter {
         AdapterParts::from(layers).write(dir, config)
     }
 
-    /// The hyper-parameters.
+    /// Returns the hyper-parameters.
     pub fn config(&self) -> &LoraConfig {
         &self.config
     }
@@ -146,7 +146,7 @@ impl Adapter {
         Ok(parts)
     }
 
-    /// The tensors that stand in place of the base's: `modules_to_save`, biases, embeddings that were saved beside their
+    /// Returns the tensors that stand in place of the base's: `modules_to_save`, biases, embeddings that were saved beside their
     /// adapter, rows of embeddings.
     fn replaced(&self, model: &ModelShape) -> Result<Vec<Replacement>, LoraError> {
         let mut replaced = Vec::new();
@@ -196,7 +196,7 @@ impl Adapter {
         Ok(replaced)
     }
 
-    /// The factors of a head that is tied to an adapted embedding, which PEFT writes once more.
+    /// Returns the factors of a head that is tied to an adapted embedding, which PEFT writes once more.
     fn twin_factors(&self, model: &ModelShape) -> Vec<(String, Vec<i64>)> {
         let Some((_, head)) = model.tied.as_ref().filter(|_| self.config.ensure_weight_tying) else {
             return Vec::new();
@@ -207,7 +207,7 @@ impl Adapter {
         in_file.collect()
     }
 
-    /// The rows of `trainable_token_indices` that are for the module at `path`.
+    /// Returns the rows of `trainable_token_indices` that are for the module at `path`.
     fn token_rows(&self, path: &str, kind: ModuleKind) -> Option<Vec<i64>> {
         match self.config.trainable_token_indices.as_ref()? {
             TokenIndices::OfEmbedding(rows) => (kind == ModuleKind::Embedding).then(|| rows.clone()),

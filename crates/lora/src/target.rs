@@ -52,7 +52,7 @@ impl Matcher {
         }
     }
 
-    /// The targets that match none of `modules`.
+    /// Returns the targets that match none of `modules`.
     fn unmatched(&self, modules: &[&ModuleShape]) -> Result<Vec<String>, LoraError> {
         Ok(match self {
             Self::Names(targets) => {
@@ -83,7 +83,7 @@ pub(crate) struct Target {
 }
 
 impl Target {
-    /// Names in PEFT's file and shapes there of the layer's tensors.
+    /// Lists names in PEFT's file and shapes there of the layer's tensors.
     pub(crate) fn file_tensors(&self) -> impl Iterator<Item = (String, Vec<i64>)> {
         let specs = self.variant.tensors().iter();
         specs
@@ -151,7 +151,7 @@ pub(crate) fn resolve(
     Ok(found)
 }
 
-/// The formula of a module's adapter.
+/// Returns the formula of a module's adapter.
 fn variant(config: &LoraConfig, module: &ModuleShape) -> Result<&'static dyn Variant, LoraError> {
     let variant = config.variant.get()?;
     match module.kind {
@@ -221,7 +221,7 @@ mod tests {
         ["q_proj", "v_proj"].into_iter().flat_map(of).collect::<Vec<_>>().into()
     }
 
-    /// Those, an embedding, a norm and the head.
+    /// Returns those, an embedding, a norm and the head.
     fn whole_model() -> ModelShape {
         let mut model = linears();
         let other =

@@ -10,10 +10,10 @@ use tch::{Device, Tensor};
 ///
 /// A variant owns tensors. The first two of every variant are [`LORA_A`] and [`LORA_B`].
 pub(crate) trait Variant: fmt::Debug + Sync {
-    /// Name in settings and on command lines, such as `lora`.
+    /// Returns the name in settings and on command lines, such as `lora`.
     fn name(&self) -> &'static str;
 
-    /// The field of `adapter_config.json` that is `true` for this variant; `None` for plain LoRA.
+    /// Returns the field of `adapter_config.json` that is `true` for this variant; `None` for plain LoRA.
     fn config_field(&self) -> Option<&'static str>;
 
     /// Lists the tensors of a layer, in the order of [`LayerTensors::tensors`].
@@ -70,7 +70,7 @@ pub(crate) struct TensorSpec {
 }
 
 impl TensorSpec {
-    /// Its shape in PEFT's file.
+    /// Returns its shape in PEFT's file.
     pub(crate) fn file_shape(&self, layer: LayerShape) -> Vec<i64> {
         let mut shape = (self.shape)(layer);
         if self.transposed {
@@ -131,17 +131,17 @@ pub(crate) struct LayerTensors {
 }
 
 impl LayerTensors {
-    /// `lora_A`, `[r, in]`.
+    /// Returns `lora_A`, `[r, in]`.
     pub(crate) fn a(&self) -> &Tensor {
         &self.tensors[0]
     }
 
-    /// `lora_B`, `[out, r]`.
+    /// Returns `lora_B`, `[out, r]`.
     pub(crate) fn b(&self) -> &Tensor {
         &self.tensors[1]
     }
 
-    /// The same tensors, not copied.
+    /// Returns the same tensors, not copied.
     pub(crate) fn shallow_clone(&self) -> Self {
         Self { tensors: self.tensors.iter().map(Tensor::shallow_clone).collect(), scale: self.scale }
     }

@@ -12,24 +12,24 @@ use crate::variants;
 pub struct VariantName(String);
 
 impl VariantName {
-    /// Names of all variants.
+    /// Lists the names of all variants.
     pub fn known() -> impl Iterator<Item = &'static str> {
         variants::all().map(Variant::name)
     }
 
-    /// The name.
+    /// Returns the name.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
-    /// The variant of this name.
+    /// Finds the variant of this name.
     pub(crate) fn get(&self) -> Result<&'static dyn Variant, LoraError> {
         variants::named(&self.0).ok_or_else(|| LoraError::Variant { name: self.0.clone() })
     }
 }
 
 impl Default for VariantName {
-    /// Plain LoRA.
+    /// Returns plain LoRA.
     fn default() -> Self {
         variants::LORA.name().into()
     }

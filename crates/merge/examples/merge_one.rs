@@ -55,7 +55,7 @@ impl LinearSource for Ones {
     }
 }
 
-/// Rank 2 and alpha 4, so the scale is 2.
+/// Makes an adapter of rank 2 and alpha 4, so the scale is 2.
 fn adapter() -> AdapterLayer {
     tch::manual_seed(1);
     let options = (Kind::Float, Device::Cpu);

@@ -64,7 +64,7 @@ struct Piece<'a> {
 }
 
 impl Piece<'_> {
-    /// Into the files that they belong to.
+    /// Writes into the files that they belong to.
     fn write(&self, files: &mut [TensorStream]) -> Result<(), MergeError> {
         let end = self.start + self.rows.size().first().copied().unwrap_or(1);
         for part in &self.placement.destinations {

@@ -207,7 +207,7 @@ fn check_shape(layer: &AdapterLayer, shape: &[i64]) -> Result<(), MergeError> {
     Err(NnError::Shape { name, actual: actual.to_vec(), expected: shape.to_vec() }.into())
 }
 
-/// Rows at which a tensor is cut: where a file ends, and often enough. Blocks of rows that change order stay whole.
+/// Lists the rows at which a tensor is cut: where a file ends, and often enough. Blocks of rows that change order stay whole.
 fn chunk_bounds(placement: &Placement, rows: i64, row_elements: i64) -> Vec<i64> {
     let unit = (placement.row_order.len() as i64).max(1);
     let step = (CHUNK_ELEMENTS / row_elements / unit).max(1) * unit;

@@ -25,10 +25,10 @@ pub struct Extracted {
     pub residual_norm: f64,
 }
 
-/// Factors of rank `r` with `scale · B A` nearest to `merged - base` (Eckart and Young, 1936); `None` when the two are
-/// equal. The singular values are shared evenly by both factors. Matrices whose smaller side is above 1024 are decomposed
-/// in a range found at random (Halko, Martinsson and Tropp, 2011, arXiv 0909.4061, algorithm 4.4), from a seed that the
-/// name determines.
+/// Computes the factors of rank `r` with `scale · B A` nearest to `merged - base` (Eckart and Young, 1936); `None` when the two
+/// are equal. The singular values are shared evenly by both factors. Matrices whose smaller side is above 1024 are decomposed
+/// in a range found at random (Halko, Martinsson and Tropp, 2011, arXiv 0909.4061, algorithm 4.4), from a seed that the name
+/// determines.
 ///
 /// `name`: of the weight, such as `model.layers.0.self_attn.q_proj.weight`; `base`, `merged`: `[out, in]`, of any kind.
 ///
@@ -72,13 +72,13 @@ fn norm(xs: &Tensor) -> Result<f64, MergeError> {
     Ok(xs.f_norm().op("norm")?.double_value(&[]))
 }
 
-/// `(U, S, Vᵀ)` of `xs`, as small as they can be.
+/// Computes `(U, S, Vᵀ)` of `xs`, as small as they can be.
 fn svd(xs: &Tensor) -> Result<(Tensor, Tensor, Tensor), MergeError> {
     let (u, s, v) = xs.f_svd(true, true).op("svd")?;
     Ok((u, s, v.f_tr().op("tr")?))
 }
 
-/// The largest `rank` singular values and vectors, nearly.
+/// Computes the largest `rank` singular values and vectors, nearly.
 fn near_svd(name: &str, xs: &Tensor, rank: i64) -> Result<(Tensor, Tensor, Tensor), MergeError> {
     let (rows, columns) = (xs.size()[0], xs.size()[1]);
     let rank = rank.min(rows).min(columns);

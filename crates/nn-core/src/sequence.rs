@@ -4,7 +4,7 @@ use crate::{Dataset, TokenBatch, mix_seed};
 
 /// Token ids and labels of one sequence. A `Vec` of sequences is a [`Dataset`], in a new random order each epoch.
 pub trait Sequence {
-    /// Token ids.
+    /// Returns the token ids.
     fn input_ids(&self) -> &[i64];
 
     /// Labels, one for each token; [`IGNORE_INDEX`](crate::IGNORE_INDEX) where nothing is learnt.
@@ -20,6 +20,8 @@ impl<S: Sequence> Dataset for Vec<S> {
         shuffled(self.len(), mix_seed(seed, epoch))
     }
 
+    /// Packs the examples at `indices`.
+    ///
     /// # Panics
     /// When an index is not below `self.len()`.
     fn batch(&self, indices: &[usize]) -> TokenBatch {

@@ -24,7 +24,7 @@ impl Quantization {
         format!("{} or none", names(|_| true, ", ", ""))
     }
 
-    /// NF4 with its default settings.
+    /// Returns NF4 with its default settings.
     pub fn nf4() -> Self {
         Self { scheme: SCHEMES[0], blocks: Blocks::default() }
     }
@@ -71,7 +71,7 @@ impl Quantization {
         Ok(self)
     }
 
-    /// Every scheme, without double quantisation and, where it applies, with it.
+    /// Lists every scheme, without double quantisation and, where it applies, with it.
     #[cfg(any(test, feature = "testing"))]
     pub fn all() -> Vec<Self> {
         let with = |scheme: &'static dyn Scheme, double_quant| Self {
@@ -85,12 +85,12 @@ impl Quantization {
         SCHEMES.iter().flat_map(both).collect()
     }
 
-    /// The scheme's name in flags, messages and configuration files.
+    /// Returns the scheme's name in flags, messages and configuration files.
     pub fn name(self) -> &'static str {
         self.scheme.name()
     }
 
-    /// Bits of one number without scales.
+    /// Returns the bits of one number without scales.
     pub fn bits(self) -> u32 {
         self.scheme.bits()
     }
@@ -105,7 +105,7 @@ impl Quantization {
         self.blocks.double_quant
     }
 
-    /// Bytes of a weight of `numbers` numbers, scales included.
+    /// Returns the bytes of a weight of `numbers` numbers, scales included.
     pub fn bytes(self, numbers: i64) -> f64 {
         self.scheme.bytes(numbers, self.blocks)
     }
@@ -181,7 +181,7 @@ impl fmt::Display for Quantization {
 impl FromStr for Quantization {
     type Err = QuantError;
 
-    /// The scheme of this name, with its default settings.
+    /// Finds the scheme of this name, with its default settings.
     fn from_str(name: &str) -> Result<Self, QuantError> {
         let found = SCHEMES.iter().find(|scheme| scheme.name() == name);
         let scheme = found.ok_or_else(|| QuantError::no_scheme(name))?;
@@ -236,7 +236,7 @@ mod tests {
         assert!([0, 16, 48, 8192].into_iter().all(|size| nf4.with_block_size(size).is_err()));
     }
 
-    /// Against the parts that are made.
+    /// Compares with the parts that are made.
     #[test]
     fn bytes_are_those_of_the_parts() {
         let weight = Tensor::ones([64, 256], (Kind::Float, Device::Cpu));

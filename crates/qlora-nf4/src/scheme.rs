@@ -18,7 +18,7 @@ pub(crate) struct Blocks {
 }
 
 impl Default for Blocks {
-    /// Blocks of 64 with scales in float32, as in bitsandbytes.
+    /// Returns blocks of 64 with scales in float32, as in bitsandbytes.
     fn default() -> Self {
         Self { size: 64, double_quant: false }
     }
@@ -40,16 +40,16 @@ impl Blocks {
 
 /// A way of keeping the weight of a linear layer in few bits, and of naming its parts in a file.
 pub(crate) trait Scheme: Debug + Sync {
-    /// The name in flags, messages and configuration files.
+    /// Returns the name in flags, messages and configuration files.
     fn name(&self) -> &'static str;
 
-    /// Bits of one number without scales: 4 for what transformers calls `load_in_4bit`, 8 for `load_in_8bit`.
+    /// Returns the bits of one number without scales: 4 for what transformers calls `load_in_4bit`, 8 for `load_in_8bit`.
     fn bits(&self) -> u32;
 
     /// Returns whether numbers share scales in [`Blocks`], so that double quantisation applies.
     fn has_blocks(&self) -> bool;
 
-    /// Bytes of a weight of `numbers` numbers, scales included.
+    /// Returns the bytes of a weight of `numbers` numbers, scales included.
     fn bytes(&self, numbers: i64, blocks: Blocks) -> f64;
 
     /// Quantises `weight`, `[out, in]`, where it lies.

@@ -77,7 +77,7 @@ impl Scratch {
         Ok(Self { whole: Some(whole), used, bytes })
     }
 
-    /// The buffer, to be written to.
+    /// Returns the buffer, to be written to.
     pub(crate) fn tensor(&mut self) -> &mut Tensor {
         &mut self.used
     }

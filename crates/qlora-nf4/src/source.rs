@@ -27,7 +27,7 @@ impl<S: LinearSource> QuantizingSource<S> {
         Self { source, quantization, device, kind, seconds: Cell::new(0.0) }
     }
 
-    /// Seconds spent on quantising so far. Where the source maps a file, reading its pages is part of it.
+    /// Returns the seconds spent on quantising so far. Where the source maps a file, reading its pages is part of it.
     pub fn seconds(&self) -> f64 {
         self.seconds.get()
     }

@@ -29,7 +29,7 @@ impl<'a> StoredSource<'a> {
         Self { store, plain: CheckpointSource::new(store, device, kind), device, kind }
     }
 
-    /// The weight of the layer `path`, on the CPU; `None` when it is stored as it is.
+    /// Returns the weight of the layer `path`, on the CPU; `None` when it is stored as it is.
     fn stored(&self, path: &ModulePath, shape: [i64; 2]) -> Result<Option<Box<dyn QuantWeight>>, QuantError> {
         for scheme in SCHEMES {
             if let Some(weight) = scheme.open(self.store, path, shape)? {

@@ -6,19 +6,19 @@ use crate::QuantError;
 
 /// A quantised matrix `W`, `[out, in]`.
 pub trait QuantWeight: std::fmt::Debug + Send {
-    /// Input width.
+    /// Returns the input width.
     fn in_features(&self) -> i64;
 
-    /// Output width.
+    /// Returns the output width.
     fn out_features(&self) -> i64;
 
-    /// Device of the codes.
+    /// Returns the device of the codes.
     fn device(&self) -> Device;
 
-    /// Kind of what was quantised.
+    /// Returns the kind of what was quantised.
     fn kind(&self) -> Kind;
 
-    /// Bytes that codes and scales take.
+    /// Returns the bytes that codes and scales take.
     fn num_bytes(&self) -> usize;
 
     /// Returns whether every number that was quantised is finite.

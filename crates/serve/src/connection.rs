@@ -34,7 +34,7 @@ impl Connection {
         self.place.activity.clone()
     }
 
-    /// Time at which a read fails, unless a request or a write is going on.
+    /// Returns the time at which a read fails, unless a request or a write is going on.
     fn deadline(&self) -> Option<Instant> {
         let since = self.place.activity.idle_since().filter(|_| self.writing.is_none())?;
         Some(since + self.idle_time)

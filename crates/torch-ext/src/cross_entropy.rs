@@ -18,7 +18,7 @@ unsafe extern "C" {
 /// Logits held at once: 2 Mi elements, 8 MiB in fp32, which stays near the caches of a CPU and is no burden on a GPU.
 const LOGITS_AT_ONCE: i64 = 2 << 20;
 
-/// Sum of the cross-entropies of `softmax(hidden · weightᵀ)` with `labels`: a scalar in float32.
+/// Computes the sum of the cross-entropies of `softmax(hidden · weightᵀ)` with `labels`: a scalar in float32.
 ///
 /// `hidden`: `[N, C]`; `weight`: `[V, C]`; `labels`: `[N]`, int64, each in `0..V`. The logits are computed in blocks,
 /// in float32, and thrown away; the gradients (of `weight` only where it trains) are computed along with them.
@@ -44,7 +44,7 @@ mod tests {
         (a - b).abs().max().double_value(&[])
     }
 
-    /// Both passes over several chunks of rows, the frozen head's also over several blocks of its vocabulary.
+    /// Compares both passes over several chunks of rows, the frozen head's also over several blocks of its vocabulary.
     #[test]
     fn loss_and_gradients_equal_the_two_step_form() {
         tch::manual_seed(3);

@@ -55,7 +55,7 @@ extern "C" fn release(user: *mut c_void) {
     drop(unsafe { Box::from_raw(user.cast::<Passes>()) });
 }
 
-/// An operation with passes of its own: `forward` maps `xs` to the result without recording its inside, `backward` maps
+/// Runs an operation with passes of its own: `forward` maps `xs` to the result without recording its inside, `backward` maps
 /// the gradient of the result to that of `xs`. Neither tensor is kept for the backward pass; what `backward` needs, it
 /// has to hold.
 ///

@@ -54,7 +54,7 @@ pub enum ExtError {
     },
 }
 
-/// The text of the failure that the C++ side just reported.
+/// Returns the text of the failure that the C++ side just reported.
 pub(crate) fn last_error(op: &'static str) -> ExtError {
     // SAFETY: the C++ side returns a NUL-terminated string that lives until its next failure on this thread.
     let text = unsafe { CStr::from_ptr(torch_ext_last_error()) }.to_string_lossy();

@@ -83,7 +83,7 @@ fn done(status: c_int) -> Result<(), TchError> {
     if status == 1 { Ok(()) } else { Err(failure()) }
 }
 
-/// The failure that the C++ side just reported, as tch's own operations report theirs.
+/// Returns the failure that the C++ side just reported, as tch's own operations report theirs.
 fn failure() -> TchError {
     match last_error("generator") {
         ExtError::Torch { message, .. } => TchError::Torch(message),

@@ -27,7 +27,7 @@ extern "C" fn release(owner: *mut c_void) {
     drop(unsafe { Box::from_raw(owner.cast::<Owner>()) });
 }
 
-/// libtorch's number for `kind` (c10/core/ScalarType.h).
+/// Returns libtorch's number for `kind` (c10/core/ScalarType.h).
 fn scalar_type(kind: Kind) -> Result<i8, ExtError> {
     Ok(match kind {
         Kind::Uint8 => 0,
@@ -44,7 +44,7 @@ fn scalar_type(kind: Kind) -> Result<i8, ExtError> {
     })
 }
 
-/// A CPU tensor of `shape` and `kind` that looks at `owner`'s bytes from `byte_offset` on, without a copy. The owner
+/// Makes a CPU tensor of `shape` and `kind` that looks at `owner`'s bytes from `byte_offset` on, without a copy. The owner
 /// lives until the last tensor over it is gone.
 ///
 /// An in-place operation on the tensor writes to those bytes, so the owner must be memory that may be written, such as

@@ -82,7 +82,7 @@ pub(crate) struct LogWindow {
 }
 
 impl LogWindow {
-    /// Mean loss of the steps that had a target.
+    /// Returns the mean loss of the steps that had a target.
     pub(crate) fn loss(&self) -> Option<f64> {
         (self.steps > 0).then(|| self.loss_sum / self.steps as f64)
     }

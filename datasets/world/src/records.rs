@@ -42,7 +42,7 @@ pub struct Record {
     pub kind: String,
 }
 
-/// Records of each kind in a split.
+/// Returns the number of records of each kind in a split.
 const fn per_kind(split: Split) -> usize {
     match split {
         Split::Train => 88,

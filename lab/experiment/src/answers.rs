@@ -132,7 +132,7 @@ fn put_sample(cell: &mut Cell, name: &str, values: Vec<f64>) {
     cell.samples.insert(name.to_owned(), values.into_iter().map(Some).collect());
 }
 
-/// The file in which a program leaves what it found of a cell.
+/// Returns the file in which a program leaves what it found of a cell.
 fn json(setting: &Setting, cell: &Cell, name: &str) -> PathBuf {
     setting.out.join("work").join(file_name(&cell.cell)).join(format!("{name}.json"))
 }

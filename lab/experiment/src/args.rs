@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 use clap::Args;
 
-/// Run one of the lab's two tasks as an experiment: measure every variant, write the results and a report. Run again, it
-/// goes on where it stopped.
+/// Run an experiment (merge-compare or lora-vs-qlora): measure every variant, write the results and a report. Run again, it
+/// continues where it stopped.
 #[derive(Debug, Clone, Args)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a switch of the command line")]
 pub(crate) struct ExperimentArgs {
@@ -69,7 +69,7 @@ pub(crate) struct ExperimentArgs {
 const RUN_FILES: &str = "lab/experiments";
 
 impl ExperimentArgs {
-    /// A committed run file by name, or one by path. `root`: the checkout.
+    /// Returns a committed run file by name, or one by path. `root`: the checkout.
     ///
     /// # Errors
     /// When no experiment has this name.

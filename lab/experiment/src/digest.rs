@@ -32,7 +32,7 @@ pub(crate) fn of_path(path: &Path) -> Result<String> {
     Ok(of_bytes(lines.as_bytes()))
 }
 
-/// Every file under a directory, in order of name, hidden ones left out.
+/// Lists every file under a directory, in order of name, hidden ones left out.
 pub(crate) fn files_in(dir: &Path) -> Result<Vec<PathBuf>> {
     let mut files = Vec::new();
     for entry in fs::read_dir(dir).with_context(|| format!("cannot read `{}`", dir.display()))? {
@@ -46,7 +46,7 @@ pub(crate) fn files_in(dir: &Path) -> Result<Vec<PathBuf>> {
     Ok(files)
 }
 
-/// Bytes of a file, or of all files in a directory.
+/// Counts the bytes of a file, or of all files in a directory.
 pub(crate) fn size_of(path: &Path) -> Result<u64> {
     let files = if path.is_dir() { files_in(path)? } else { vec![path.to_owned()] };
     let sizes = files.iter().map(|file| {

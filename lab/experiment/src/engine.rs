@@ -65,7 +65,7 @@ fn write(setting: &Setting, lines: &[Option<String>]) -> Result<()> {
     write_tables(&setting.out, &lines.iter().flatten().cloned().collect::<Vec<_>>())
 }
 
-/// A cell of which nothing is measured yet.
+/// Returns a cell of which nothing is measured yet.
 fn blank(setting: &Setting, job: &Job, key: &str) -> Cell {
     Cell {
         cell: job.id.clone(),
@@ -79,7 +79,7 @@ fn blank(setting: &Setting, job: &Job, key: &str) -> Cell {
     }
 }
 
-/// The figures of a cell that one looks for first.
+/// Returns the figures of a cell that one looks for first.
 fn summary(result: &Cell) -> String {
     const SHOWN: [(&str, usize); 9] = [
         ("exact_match", 3),

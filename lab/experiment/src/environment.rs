@@ -36,14 +36,14 @@ pub(crate) fn record(
     }
 }
 
-/// Digests of programs by name; a program that is not there has none.
+/// Computes the digests of programs by name; a program that is not there has none.
 pub(crate) fn program_digests(bin: &Path, names: &[&str]) -> BTreeMap<String, String> {
     let digests =
         names.iter().filter_map(|name| Some(((*name).to_owned(), digest::of_path(&bin.join(name)).ok()?)));
     digests.collect()
 }
 
-/// The first line that a command prints.
+/// Returns the first line that a command prints.
 fn line(workspace: &Workspace, program: &str, args: &[&str]) -> Option<String> {
     let (true, text) = probe(workspace.command(program).args(args))? else { return None };
     text.lines().next().map(str::to_owned)
@@ -64,7 +64,7 @@ fn os(workspace: &Workspace) -> String {
     format!("{name}, {kernel}").trim_end_matches([',', ' ']).to_owned()
 }
 
-/// PyTorch's version of the libtorch in use.
+/// Returns PyTorch's version of the libtorch in use.
 fn libtorch(workspace: &Workspace) -> Option<String> {
     let dir = workspace.users_libtorch().unwrap_or_else(|| workspace.own_libtorch());
     if let Ok(text) = fs::read_to_string(dir.join("build-version")) {
@@ -75,7 +75,7 @@ fn libtorch(workspace: &Workspace) -> Option<String> {
     Some(line.trim_matches(['\'', '"']).to_owned())
 }
 
-/// The commit, with a mark where the checkout has changes.
+/// Returns the commit, with a mark where the checkout has changes.
 fn commit(workspace: &Workspace) -> Option<String> {
     let commit = line(workspace, "git", &["rev-parse", "HEAD"])?;
     let changed = line(workspace, "git", &["status", "--porcelain", "--untracked-files=no"]);

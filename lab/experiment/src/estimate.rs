@@ -40,7 +40,7 @@ pub(crate) fn print(setting: &Setting) -> Result<()> {
     Ok(())
 }
 
-/// Seconds left: what is waiting, by the estimate, put right by how the finished ones kept to it.
+/// Estimates the seconds left: those of the waiting cells, corrected by how the finished ones kept to their estimate.
 pub(crate) fn pace_of(spent: &[(usize, f64)], waiting: &[usize], cells: &[Job], setting: &Setting) -> f64 {
     let ratios: Vec<f64> =
         spent.iter().map(|&(place, wall_s)| wall_s / seconds_of(&cells[place], setting)).collect();
@@ -48,7 +48,7 @@ pub(crate) fn pace_of(spent: &[(usize, f64)], waiting: &[usize], cells: &[Job], 
     ratio * waiting.iter().map(|&place| seconds_of(&cells[place], setting)).sum::<f64>()
 }
 
-/// Seconds of a cell on the machine that the profile's figures are of.
+/// Estimates the seconds of a cell on the machine that the profile's figures are of.
 fn seconds_of(cell: &Job, setting: &Setting) -> f64 {
     let profile = &setting.profile;
     let pace = profile.estimate;
@@ -75,7 +75,7 @@ fn training_seconds(setting: &Setting, size: Option<usize>) -> f64 {
     setting.profile.estimate.start_s + seen / setting.profile.estimate.train_records_per_s
 }
 
-/// Bytes of what stays: merged models in the precision of the files, adapters.
+/// Estimates the bytes of what stays: merged models in the precision of the files, adapters.
 fn disk(setting: &Setting) -> Result<f64> {
     let base = std::path::Path::new(&setting.base_model);
     let base_bytes = if base.exists() { digest::size_of(base)? as f64 } else { 0.0 };
@@ -91,7 +91,7 @@ fn disk(setting: &Setting) -> Result<f64> {
     Ok(merged * factor * base_bytes + adapters * setting.profile.estimate.adapter_mib * f64::from(1 << 20))
 }
 
-/// `75` as `1 min 15 s`.
+/// Formats `75` as `1 min 15 s`.
 pub(crate) fn duration(seconds: f64) -> String {
     let seconds = seconds.round() as u64;
     match (seconds / 3600, seconds / 60 % 60, seconds % 60) {

@@ -1,4 +1,4 @@
-//! `cargo xtask experiment`, which builds the programs, calls this one with the same arguments: the lab's two tasks as
+//! `cargo xtask experiment`, which builds the programs, calls this one with the same arguments: two
 //! reproducible experiments (docs/experiments.md). `BIN` names the directory of the programs.
 
 mod answers;
@@ -102,7 +102,7 @@ fn out_dir(root: &Path, args: &ExperimentArgs, file: &RunFile) -> Result<PathBuf
     Ok(root.join("target/experiments").join(name))
 }
 
-/// The command that runs this experiment again.
+/// Returns the command that runs this experiment again.
 fn command_line(args: &ExperimentArgs) -> String {
     let mut line = format!("cargo xtask experiment {}", args.name);
     let mut flag = |name: &str, value: Option<String>| {

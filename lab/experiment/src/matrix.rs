@@ -64,7 +64,7 @@ pub(crate) fn rounds(
     rounds
 }
 
-/// The order of running: who goes first in a round changes from round to round, so that a machine that warms up or slows
+/// Returns the order of running: who goes first in a round changes from round to round, so that a machine that warms up or slows
 /// down favours nobody. Places in the flattened matrix.
 pub(crate) fn order(rounds: &[Vec<Job>]) -> Vec<usize> {
     let mut order = Vec::new();

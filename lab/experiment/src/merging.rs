@@ -76,7 +76,7 @@ impl<'a> Merging<'a> {
         answers::compare(&source, &reference, setting, programs, cell)
     }
 
-    /// The model of a variant on disk.
+    /// Returns the model of a variant on disk.
     fn source(&mut self, variant: &Variant) -> Result<Source> {
         let adapter = if variant.adapter { Some(self.adapter()?) } else { None };
         let base_model = self.setting.base_model.clone();
@@ -140,7 +140,7 @@ impl<'a> Merging<'a> {
     }
 }
 
-/// Bytes that have to be on the disk for a model to answer; `None` for one on the hub.
+/// Returns the bytes that have to be on the disk for a model to answer; `None` for one on the hub.
 fn disk_bytes(source: &Source) -> Result<Option<f64>> {
     let base = Path::new(&source.base_model);
     if !base.exists() {
@@ -167,7 +167,7 @@ fn key_file(dir: &Path) -> PathBuf {
     dir.with_extension("key")
 }
 
-/// True if a directory was made of the same things and is whole: its key is written last.
+/// Returns true if a directory was made of the same things and is whole: its key is written last.
 fn is_kept(dir: &Path, key: &str) -> bool {
     dir.is_dir() && fs::read_to_string(key_file(dir)).is_ok_and(|kept| kept == key)
 }

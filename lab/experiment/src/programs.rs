@@ -41,7 +41,7 @@ impl Programs {
         Ok(Self { bin, root, logs: out.join("logs"), lock })
     }
 
-    /// A program by name, with arguments.
+    /// Makes a command of a program, with arguments.
     pub(crate) fn command<I, S>(&self, program: &str, args: I) -> Command
     where
         I: IntoIterator<Item = S>,
@@ -93,12 +93,12 @@ pub(crate) fn read_json<T: DeserializeOwned>(path: &Path) -> Result<T> {
     serde_json::from_str(&text).with_context(|| format!("cannot read `{}`", path.display()))
 }
 
-/// A cell's name as that of a file.
+/// Makes a file name of a cell's name.
 pub(crate) fn file_name(name: &str) -> String {
     name.replace('/', "_")
 }
 
-/// The error a program ended with, or its last line.
+/// Returns the error that a program ended with, or its last line.
 fn last_words(said: &str) -> String {
     let line = said.lines().rev().find(|line| line.starts_with("error:")).or_else(|| {
         let mut lines = said.lines().rev().filter(|line| !line.trim().is_empty());

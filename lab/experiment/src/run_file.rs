@@ -50,7 +50,7 @@ pub(crate) struct Variant {
 }
 
 impl Variant {
-    /// `--quantize` and `--double_quant` of the programs that answer.
+    /// Returns `--quantize` and `--double_quant` of the programs that answer.
     pub(crate) fn quantize_flags(&self) -> Vec<String> {
         let mut flags = Vec::new();
         if let Some(name) = self.finetune.get("quantize").and_then(|value| value.as_str()) {
@@ -152,7 +152,7 @@ impl RunFile {
         Ok(file)
     }
 
-    /// A profile by name.
+    /// Returns a profile by name.
     pub(crate) fn profile(&self, name: &str) -> Result<&Profile> {
         self.profiles.get(name).with_context(|| {
             let names: Vec<&str> = self.profiles.keys().map(String::as_str).collect();

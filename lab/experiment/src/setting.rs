@@ -111,12 +111,12 @@ impl Setting {
         rounds(*experiment, variants, &self.sizes, &self.seeds, self.repeats)
     }
 
-    /// The variant of a cell.
+    /// Returns the variant of a cell.
     pub(crate) fn variant(&self, cell: &Job) -> &Variant {
         &self.file.variants[cell.variant]
     }
 
-    /// The variant that others are compared with.
+    /// Returns the variant that others are compared with.
     pub(crate) fn reference(&self) -> &Variant {
         &self.file.variants[self.reference_place()]
     }
@@ -198,7 +198,7 @@ impl Setting {
         (self.digests.programs.get("merge"), &self.digests.base, self.profile.merge_dtype.as_ref())
     }
 
-    /// Digests of the inputs by name.
+    /// Computes the digests of the inputs by name.
     pub(crate) fn data_digests(&self) -> Result<BTreeMap<String, String>> {
         let mut digests = BTreeMap::from([
             ("base_model".to_owned(), self.digests.base.clone()),
@@ -210,25 +210,25 @@ impl Setting {
         Ok(digests)
     }
 
-    /// A file of records of this experiment; made where it is missing.
+    /// Returns the path of a file of records of this experiment, which is written where it is missing.
     pub(crate) fn data_file(&self, name: &str, records: &[Value]) -> Result<PathBuf> {
         let path = self.out.join("data").join(format!("{name}.json"));
         slices::write(&path, records)?;
         Ok(path)
     }
 
-    /// The records of a cell's training.
+    /// Returns the records of a cell's training.
     pub(crate) fn train_file(&self, size: Option<usize>) -> Result<PathBuf> {
         let count = size.unwrap_or(self.records.train.len());
         self.data_file(&format!("train-{count}"), &self.records.train[..count])
     }
 
-    /// True if merges are compared.
+    /// Returns true if merges are compared.
     pub(crate) fn merges(&self) -> bool {
         self.file.experiment == Kind::MergeCompare
     }
 
-    /// `--device`, `--dtype` and `--threads`.
+    /// Returns `--device`, `--dtype` and `--threads`.
     pub(crate) fn machine_flags(&self) -> Vec<String> {
         let mut flags = vec![
             "--device".to_owned(),

@@ -10,7 +10,7 @@ use super::digest;
 use super::run_file::Profile;
 use super::store::write_atomically;
 
-/// Records of a JSON array, or of JSON lines.
+/// Reads the records of a JSON array, or of JSON lines.
 fn read(path: &Path) -> Result<Vec<Value>> {
     let text = fs::read_to_string(path).with_context(|| format!("cannot read `{}`", path.display()))?;
     let records: Vec<Value> = if text.trim_start().starts_with('[') {
@@ -31,7 +31,7 @@ pub(crate) fn write(path: &Path, records: &[Value]) -> Result<()> {
     write_atomically(path, &format!("[\n{}\n]\n", lines.join(",\n")))
 }
 
-/// The records in an order that depends on their places alone: by the SHA-256 of the place. A slice is a beginning of it,
+/// Sorts the records in an order that depends on their places alone: by the SHA-256 of the place. A slice is a beginning of it,
 /// so every slice holds the smaller ones, and a file that is sorted by kind of task gives mixed slices.
 fn shuffled(records: Vec<Value>) -> Vec<Value> {
     let mut keyed: Vec<(String, Value)> = records
@@ -43,7 +43,7 @@ fn shuffled(records: Vec<Value>) -> Vec<Value> {
     keyed.into_iter().map(|(_, record)| record).collect()
 }
 
-/// `count` records at even distances; all where there are fewer.
+/// Returns `count` records at even distances; all where there are fewer.
 fn spread(records: &[Value], count: usize) -> Vec<Value> {
     let count = count.min(records.len());
     (0..count).map(|place| records[place * records.len() / count].clone()).collect()

@@ -13,7 +13,7 @@ pub(crate) struct Excerpt {
     pub(crate) line: usize,
 }
 
-/// The root of the workspace: `given`, or the nearest folder around the current one that has the crates.
+/// Returns the root of the workspace: `given`, or the nearest folder around the current one that has the crates.
 pub(crate) fn find_source(given: Option<&Path>) -> Result<Option<PathBuf>> {
     let is_root = |dir: &Path| dir.join("crates/lora/src").is_dir();
     if let Some(dir) = given {
@@ -49,7 +49,7 @@ fn cut(text: &str, around: &str, begin: &str) -> Option<Excerpt> {
     Some(Excerpt { text: body.collect::<Vec<_>>().join("\n"), line: first + 1 })
 }
 
-/// The line that closes what the first line opens: the first `;` or brace that leaves nothing open. Braces in strings
+/// Returns the line that closes what the first line opens: the first `;` or brace that leaves nothing open. Braces in strings
 /// count, since they come in pairs in format strings.
 fn end_of_item(lines: &[&str]) -> Option<usize> {
     let mut depth = 0i64;

@@ -48,19 +48,19 @@ pub(crate) fn significant(value: f64, digits: i32) -> String {
     grouped(value, decimals(value, digits))
 }
 
-/// A power as small digits above the line.
+/// Formats a power as small digits above the line.
 pub(crate) fn superscript(power: i32) -> String {
     let digits = ['⁰', '¹', '²', '³', '⁴', '⁵', '⁶', '⁷', '⁸', '⁹'];
     let letter = |letter: char| letter.to_digit(10).map_or('⁻', |digit| digits[digit as usize]);
     power.to_string().chars().map(letter).collect()
 }
 
-/// A number or a dash.
+/// Formats a number, or a dash for none.
 pub(crate) fn or_none(value: Option<f64>, show: impl Fn(f64) -> String) -> String {
     value.map_or_else(|| NONE.to_owned(), show)
 }
 
-/// A part as per cent.
+/// Formats a fraction as per cent.
 pub(crate) fn percent(part: f64) -> String {
     let value = part * 100.0 + 0.0; // Not −0.
     // 99.97 % is not all of it.
@@ -70,19 +70,19 @@ pub(crate) fn percent(part: f64) -> String {
     format!("{value:.1}\u{a0}%")
 }
 
-/// Median and range: "12.1 (11.9–12.4)"; the median alone where all are equal.
+/// Formats median and range: "12.1 (11.9–12.4)"; the median alone where all are equal.
 pub(crate) fn spread(found: Option<Summary>, show: impl Fn(f64) -> String) -> String {
     let Some(found) = found else { return NONE.to_owned() };
     let (median, low, high) = (show(found.median), show(found.low), show(found.high));
     if low == high { median } else { format!("{median}\u{a0}({low}–{high})") }
 }
 
-/// Mean and 95 % interval: "0.012 [−0.003, 0.027]".
+/// Formats mean and 95 % interval: "0.012 [−0.003, 0.027]".
 pub(crate) fn with_interval(found: &Interval, show: impl Fn(f64) -> String) -> String {
     format!("{}\u{a0}[{},\u{a0}{}]", show(found.mean), show(found.low), show(found.high))
 }
 
-/// Bytes in the unit that fits.
+/// Formats bytes in the unit that fits.
 pub(crate) fn bytes(count: f64) -> String {
     let units = ["B", "KiB", "MiB", "GiB", "TiB"];
     let power = if count < 1.0 { 0 } else { ((count.log2() / 10.0) as usize).min(units.len() - 1) };
@@ -94,12 +94,12 @@ pub(crate) fn bytes(count: f64) -> String {
     )
 }
 
-/// A unit in which all of a column's seconds can be read, and how many of it are a second.
+/// Picks a unit in which all of a column's seconds can be read, and how many of it are a second.
 pub(crate) fn time_unit(largest: f64) -> (&'static str, f64) {
     if largest < 1.0 { ("ms", 1000.0) } else { ("s", 1.0) }
 }
 
-/// Seconds, with minutes and hours where they are longer than a reader counts.
+/// Formats seconds, as minutes or hours where there are many.
 pub(crate) fn seconds(value: f64) -> String {
     if value < 0.1 {
         format!("{}\u{a0}ms", significant(value * 1000.0, 3))

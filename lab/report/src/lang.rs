@@ -72,7 +72,7 @@ impl Lang {
     }
 }
 
-/// Text of others, without what templates have a meaning for: emphasis, code, the bar between languages, new lines.
+/// Removes from the text of others what means something in templates: emphasis, code, the bar between languages, new lines.
 pub(crate) fn plain(text: &str) -> String {
     text.replace('`', "'").replace("**", "*").replace(['\n', '‖'], " ")
 }

@@ -222,17 +222,17 @@ fn begins_block(line: &str) -> bool {
     ["# ", "## ", "- ", "> ", "$ ", "@", "```"].iter().any(|mark| line.starts_with(mark))
 }
 
-/// A cell of a number.
+/// Returns a cell of a number.
 pub(crate) fn number(shown: String) -> Vec<Span> {
     vec![Span::Text(shown)]
 }
 
-/// A cell of a name.
+/// Returns a cell of a name.
 pub(crate) fn code(name: &str) -> Vec<Span> {
     vec![Span::Code(name.to_owned())]
 }
 
-/// A number of records.
+/// Returns a number of records.
 pub(crate) fn count(records: usize) -> String {
     crate::format::grouped(records as f64, 0)
 }

@@ -80,9 +80,14 @@ impl Results {
         Self { experiment, cells }
     }
 
-    /// True if any cell that ran has this number.
+    /// Returns true if any cell that ran has this number.
     pub(crate) fn has(&self, metric: &str) -> bool {
         self.cells.iter().any(|cell| cell.ok && cell.metric(metric).is_some())
+    }
+
+    /// Returns the name of the peak that counts: that of the device where there is one.
+    pub(crate) fn peak_metric(&self) -> &'static str {
+        if self.has("peak_device_mib") { "peak_device_mib" } else { "peak_host_mib" }
     }
 
     /// Returns the sizes that occur, ascending.

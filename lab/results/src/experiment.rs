@@ -93,7 +93,7 @@ impl Experiment {
         found
     }
 
-    /// True if the checkout had changes that are in no commit.
+    /// Returns true if the checkout had changes that are in no commit.
     pub fn has_changes(&self) -> bool {
         self.environment.commit.as_ref().is_some_and(|commit| commit.ends_with(" with changes"))
     }
@@ -116,7 +116,7 @@ pub struct Variant {
 }
 
 impl Variant {
-    /// True for a mistake made on purpose.
+    /// Returns true for a mistake made on purpose.
     pub fn is_planted(&self) -> bool {
         self.name.starts_with("planted")
     }

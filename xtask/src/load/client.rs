@@ -24,7 +24,7 @@ pub(crate) fn complete(server: SocketAddr, prompt: &str, patience: Duration) -> 
     Ok(value["choices"][0]["text"].as_str().context("the answer has no text")?.to_owned())
 }
 
-/// A completion request whose body is said to have `length` bytes.
+/// Makes a completion request whose body is said to have `length` bytes.
 pub(crate) fn post(body: &str, length: usize) -> Vec<u8> {
     format!(
         "POST /v1/completions HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Type: application/json\r\n\

@@ -46,7 +46,7 @@ impl Server {
         address.map(|_| server).context("the server ended before it listened")
     }
 
-    /// Memory that is resident now, where the operating system says it.
+    /// Reads the memory that is resident now, where the operating system says it.
     pub(crate) fn resident_mib(&self) -> Option<u64> {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.process.id())).ok()?;
         let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;

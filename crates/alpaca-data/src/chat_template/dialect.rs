@@ -102,7 +102,7 @@ impl Translated {
     }
 }
 
-/// Length of a `{% raw %}` block with its end tag.
+/// Returns the length of a `{% raw %}` block with its end tag.
 fn end_of_raw(text: &str) -> Option<usize> {
     let mut from = 2;
     loop {
@@ -164,7 +164,7 @@ fn lex<'a>(text: &'a str, close: &str) -> (Vec<Token<'a>>, usize) {
     (tokens, at)
 }
 
-/// Length of a text in quotes.
+/// Returns the length of a text in quotes.
 fn quoted(text: &str, quote: char) -> usize {
     let mut escaped = false;
     for (at, c) in text.char_indices().skip(1) {

@@ -143,7 +143,7 @@ fn put(output: &mut Output, text: &str) -> Result<(), Error> {
     output.write_str(text).map_err(|_| wrong("the chat template makes too much text"))
 }
 
-/// A key as Python writes it.
+/// Writes a key as Python writes it.
 fn key_text(key: &Value) -> String {
     match key.kind() {
         ValueKind::None => "null".to_owned(),
@@ -152,7 +152,7 @@ fn key_text(key: &Value) -> String {
     }
 }
 
-/// `repr` of a number: with an exponent where Python has one.
+/// Writes `repr` of a number: with an exponent where Python has one.
 fn number(value: &Value) -> String {
     let text = value.to_string();
     let Some(float) = (!value.is_integer()).then(|| f64::try_from(value.clone()).ok()).flatten() else {

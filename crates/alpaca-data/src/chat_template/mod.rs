@@ -156,7 +156,7 @@ fn guarded<T>(call: impl FnOnce() -> T) -> Result<T, Error> {
     })
 }
 
-/// The template's own words, or the engine's and their cause.
+/// Returns the template's own words, or the engine's and their cause.
 fn sentence(error: &Error) -> String {
     let mut text = error.detail().map_or_else(|| error.to_string(), str::to_owned);
     if error.kind() == ErrorKind::WriteFailure

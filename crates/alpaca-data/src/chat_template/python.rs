@@ -48,7 +48,7 @@ pub(super) fn wrong(what: impl Into<String>) -> Error {
     Error::new(ErrorKind::InvalidOperation, what.into())
 }
 
-/// Python's name of a value's type.
+/// Returns Python's name of a value's type.
 fn type_name(value: &Value) -> &'static str {
     match value.kind() {
         ValueKind::Undefined => "Undefined",
@@ -66,7 +66,7 @@ fn is_list(value: &Value) -> bool {
     matches!(value.kind(), ValueKind::Seq | ValueKind::Iterable)
 }
 
-/// `str(value)`.
+/// Computes `str(value)`.
 pub(super) fn text(value: &Value) -> Result<String, Error> {
     if let Some(text) = value.as_str() {
         take(text.len())?;
@@ -120,7 +120,7 @@ fn write_repr(value: &Value, output: &mut Output) -> Result<(), Error> {
     output.write_str(if is_map { "}" } else { "]" }).map_err(full)
 }
 
-/// `left + right`.
+/// Computes `left + right`.
 fn add(left: &Value, right: &Value) -> Result<Value, Error> {
     if let (Some(a), Some(b)) = (left.as_str(), right.as_str()) {
         take(a.len() + b.len())?;
@@ -160,7 +160,7 @@ fn list(elements: impl Iterator<Item = Value>) -> Result<Vec<Value>, Error> {
     elements.map(|element| take(ELEMENT).map(|()| element)).collect()
 }
 
-/// `left % right`: the remainder, or texts put into a format.
+/// Computes `left % right`: the remainder, or texts put into a format.
 fn modulo(left: &Value, right: &Value) -> Result<Value, Error> {
     if let Some(format) = left.as_str() {
         let fields = format.replace("%%", "").matches('%').count();
@@ -196,7 +196,7 @@ fn modulo(left: &Value, right: &Value) -> Result<Value, Error> {
     Ok(Value::from(if rest != 0.0 && (rest < 0.0) != (b < 0.0) { rest + b } else { rest }))
 }
 
-/// `format % arguments`.
+/// Computes `format % arguments`.
 fn printf(format: &str, arguments: &[Value]) -> Result<String, Error> {
     formatted(FormatStyle::Printf, format, arguments)
 }
@@ -224,7 +224,7 @@ pub(super) fn formatted(style: FormatStyle, format: &str, arguments: &[Value]) -
     Ok(text)
 }
 
-/// `value[start:stop:step]`, by the rules of Python's `slice.indices`.
+/// Computes `value[start:stop:step]`, by the rules of Python's `slice.indices`.
 fn slice(value: &Value, start: Option<i64>, stop: Option<i64>, step: Option<i64>) -> Result<Value, Error> {
     let step = step.unwrap_or(1);
     if step == 0 {
@@ -262,7 +262,7 @@ fn slice(value: &Value, start: Option<i64>, stop: Option<i64>, step: Option<i64>
     Ok(Value::from(picked))
 }
 
-/// `between.join(values)`.
+/// Computes `between.join(values)`.
 pub(super) fn join(values: &Value, between: &str) -> Result<String, Error> {
     let mut joined = String::new();
     for (index, value) in values.try_iter()?.enumerate() {
@@ -276,14 +276,14 @@ pub(super) fn join(values: &Value, between: &str) -> Result<String, Error> {
     Ok(joined)
 }
 
-/// `text.replace(old, new, count)`.
+/// Computes `text.replace(old, new, count)`.
 pub(super) fn replace(text: &str, old: &str, new: &str, count: Option<usize>) -> Result<String, Error> {
     let found = text.matches(old).count().min(count.unwrap_or(usize::MAX));
     take(text.len().saturating_add(found.saturating_mul(new.len())))?;
     Ok(text.replacen(old, new, count.unwrap_or(usize::MAX)))
 }
 
-/// Jinja's filter: the lines but the first behind `width` spaces or a text, blank ones only with `blank`.
+/// Indents, as Jinja's filter does: the lines but the first behind `width` spaces or a text, blank ones only with `blank`.
 #[expect(clippy::needless_pass_by_value, reason = "minijinja gives keyword arguments by value")]
 fn indent(
     text: &str,

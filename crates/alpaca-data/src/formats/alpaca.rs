@@ -26,7 +26,7 @@ impl Format for Alpaca {
         record.contains_key("instruction")
     }
 
-    /// LLaMA-Factory's columns (`data/README.md`), and others' names of them.
+    /// Lists LLaMA-Factory's columns (`data/README.md`), and others' names of them.
     fn unread(&self) -> &'static [&'static str] {
         &["system", "system_prompt", "history", "context", "tools", "image", "images", "videos", "audios"]
     }

@@ -22,7 +22,7 @@ impl Format for Messages {
         TURNS.iter().any(|name| record.contains_key(*name))
     }
 
-    /// `ShareGPT`'s `system` beside the turns, OpenAI's tools, LLaMA-Factory's media.
+    /// Lists `ShareGPT`'s `system` beside the turns, OpenAI's tools, LLaMA-Factory's media.
     fn unread(&self) -> &'static [&'static str] {
         &["system", "system_prompt", "tools", "functions", "image", "images", "videos", "audios"]
     }

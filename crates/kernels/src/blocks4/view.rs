@@ -38,7 +38,7 @@ impl<'a> View<'a> {
         Self { packed, scales, block: blocks.block_size(), table: blocks.table().values() }
     }
 
-    /// The scales of some blocks; `buffer` is where they are put when they have to be computed.
+    /// Returns the scales of some blocks; `buffer` is where they are put when they have to be computed.
     fn block_scales<'b>(&self, blocks: Range<usize>, buffer: &'b mut Vec<f32>) -> &'b [f32]
     where
         'a: 'b,
@@ -72,7 +72,7 @@ impl<'a> View<'a> {
         simd::decode(Isa::best(), Codes { packed, scales, skipped: start % block, block, table }, out);
     }
 
-    /// As [`View::decode`] where the first code is the second of its byte: rows of odd length.
+    /// Decodes as [`View::decode`] does, where the first code is the second of its byte: rows of odd length.
     fn decode_odd(&self, start: usize, out: Out<'_>) {
         let mut wide = vec![0.0; out.len() + 1];
         self.decode(start - 1, Out::F32(&mut wide));
@@ -84,7 +84,7 @@ impl<'a> View<'a> {
         }
     }
 
-    /// Rows of `inputs` codes each.
+    /// Returns rows of `inputs` codes each.
     fn rows<'b>(&self, rows: Range<usize>, inputs: usize, buffer: &'b mut Vec<f32>) -> Codes<'b>
     where
         'a: 'b,
@@ -95,7 +95,7 @@ impl<'a> View<'a> {
         Codes { packed, scales, skipped: 0, block: self.block, table: self.table }
     }
 
-    /// The products of some rows with some rows of arranged inputs, `[rows, xs]`. [`simd::dot_fits`] has said yes.
+    /// Computes the products of some rows with some rows of arranged inputs, `[rows, xs]`. [`simd::dot_fits`] has said yes.
     pub(super) fn dot(
         &self,
         rows: Range<usize>,
@@ -109,7 +109,7 @@ impl<'a> View<'a> {
         }
     }
 
-    /// As [`View::dot`], for inputs in bfloat16 and `values`, the table of [`simd::bf16::table`].
+    /// Computes what [`View::dot`] does, for inputs in bfloat16 and `values`, the table of [`simd::bf16::table`].
     pub(super) fn dot_bf16(
         &self,
         rows: Range<usize>,

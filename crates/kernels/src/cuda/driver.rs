@@ -150,7 +150,7 @@ impl Driver {
         Ok(result)
     }
 
-    /// The primary context of a device, which the CUDA runtime and so libtorch use.
+    /// Returns the primary context of a device, which the CUDA runtime and so libtorch use.
     fn context(&self, index: usize) -> Result<Handle, KernelError> {
         if let Some(&context) = loaded().contexts.get(&index) {
             return Ok(context as Handle);
@@ -165,7 +165,7 @@ impl Driver {
         Ok(context)
     }
 
-    /// The kernel on a device; its context is current.
+    /// Finds the kernel on a device; its context is current.
     fn find(&self, launch: &Launch<'_>, index: usize) -> Result<Handle, KernelError> {
         if let Some(&function) = loaded().functions.get(&(index, launch.function)) {
             return Ok(function as Handle);
@@ -198,7 +198,7 @@ impl Driver {
         Ok(module)
     }
 
-    /// 90 for compute capability 9.0.
+    /// Returns 90 for compute capability 9.0.
     fn capability(&self, index: usize) -> Result<i32, KernelError> {
         let [mut major, mut minor] = [0, 0];
         for (part, attribute) in [(&mut major, CAPABILITY[0]), (&mut minor, CAPABILITY[1])] {

@@ -61,7 +61,7 @@ impl Launch<'_> {
 }
 
 impl Argument<'_> {
-    /// Its bytes at the start of a cell. Little-endian, as every machine with CUDA is.
+    /// Returns its bytes at the start of a cell. Little-endian, as every machine with CUDA is.
     fn cell(&self) -> Cell {
         let mut cell = [0; 8];
         match self {

@@ -102,7 +102,7 @@ unsafe fn read(
     }
 }
 
-/// The compute capabilities that this NVRTC knows.
+/// Lists the compute capabilities that this NVRTC knows.
 fn known(library: &Library) -> Result<Vec<c_int>, KernelError> {
     // SAFETY: the signatures are those of nvrtc.h; the array is as long as NVRTC says.
     unsafe {
@@ -114,6 +114,8 @@ fn known(library: &Library) -> Result<Vec<c_int>, KernelError> {
     }
 }
 
+/// Finds a function by name.
+///
 /// # Safety
 /// `T` has to be the type of the function.
 pub(super) unsafe fn symbol<'a, T>(library: &'a Library, name: &str) -> Result<Symbol<'a, T>, KernelError> {

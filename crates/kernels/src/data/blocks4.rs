@@ -61,37 +61,37 @@ impl Blocks4 {
         Self { packed, scales, table, block_size, shape }
     }
 
-    /// Codes, two a byte, the first in the upper half: uint8, `[ceil(n / 2), 1]`.
+    /// Returns the codes, two a byte, the first in the upper half: uint8, `[ceil(n / 2), 1]`.
     pub fn packed(&self) -> &Tensor {
         &self.packed
     }
 
-    /// The scales.
+    /// Returns the scales.
     pub fn scales(&self) -> &Scales {
         &self.scales
     }
 
-    /// The value of each code.
+    /// Returns the value of each code.
     pub fn table(&self) -> &'static CodeTable {
         self.table
     }
 
-    /// Numbers in a block.
+    /// Returns the length of a block, in numbers.
     pub fn block_size(&self) -> usize {
         self.block_size
     }
 
-    /// Shape of what was quantised.
+    /// Returns the shape of what was quantised.
     pub fn shape(&self) -> &[i64] {
         &self.shape
     }
 
-    /// Device of the codes.
+    /// Returns the device of the codes.
     pub fn device(&self) -> Device {
         self.packed.device()
     }
 
-    /// Bytes that codes and scales take.
+    /// Returns the bytes that codes and scales take.
     pub fn num_bytes(&self) -> usize {
         let bytes = |tensor: &Tensor| tensor.numel() * tensor.kind().elt_size_in_bytes();
         bytes(&self.packed)
@@ -135,7 +135,7 @@ impl Blocks4 {
         Self { packed, scales, table: self.table, block_size: self.block_size, shape: self.shape.clone() }
     }
 
-    /// Numbers of a row of a matrix.
+    /// Returns the length of a row of a matrix, in numbers.
     pub(crate) fn columns(&self) -> usize {
         self.shape[1] as usize
     }

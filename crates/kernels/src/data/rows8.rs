@@ -17,22 +17,22 @@ impl Rows8 {
         Self { codes, absmax }
     }
 
-    /// `CB` of bitsandbytes: int8, `[out, in]`.
+    /// Returns the codes, `CB` of bitsandbytes: int8, `[out, in]`.
     pub fn codes(&self) -> &Tensor {
         &self.codes
     }
 
-    /// `SCB` of bitsandbytes: float32, `[out]`.
+    /// Returns the scales, `SCB` of bitsandbytes: float32, `[out]`.
     pub fn absmax(&self) -> &Tensor {
         &self.absmax
     }
 
-    /// Device of the codes.
+    /// Returns the device of the codes.
     pub fn device(&self) -> Device {
         self.codes.device()
     }
 
-    /// Bytes that codes and scales take.
+    /// Returns the bytes that codes and scales take.
     pub fn num_bytes(&self) -> usize {
         self.codes.numel() + 4 * self.absmax.numel()
     }

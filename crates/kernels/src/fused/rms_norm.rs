@@ -46,7 +46,7 @@ fn in_one_pass<T: Float>(xs: &Tensor, weight: &Tensor, eps: f64) -> Result<Tenso
     })
 }
 
-/// In 16 sums beside each other, which is what registers can add.
+/// Adds up squares in 16 sums beside each other, which is what registers can add.
 fn sum_of_squares<T: Float>(row: &[T]) -> f32 {
     let mut sums = [0f32; 16];
     let (lanes, rest) = row.as_chunks::<16>();

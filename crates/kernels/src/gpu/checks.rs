@@ -71,7 +71,7 @@ pub(super) fn multiplies4(
     within("nf4_matvec", &guarded.part, &product(&xs, &dense)?, TOLERANCE)
 }
 
-/// As [`multiplies4`], in 8 bits.
+/// Does what [`multiplies4`] does, in 8 bits.
 pub(super) fn multiplies8(
     [rows, outputs, inputs]: [i64; 3],
     device: Device,
@@ -181,7 +181,7 @@ pub(crate) fn ways() -> Vec<Way> {
     ]
 }
 
-/// Bfloat16 with what quantising finds hard: ties, zeros, infinities and NaN, each in a block of its own.
+/// Makes bfloat16 with what quantising finds hard: ties, zeros, infinities and NaN, each in a block of its own.
 #[cfg(test)]
 pub(crate) fn hard_numbers(device: Device) -> Tensor {
     let xs = numbers(&[70, 192], 9, Device::Cpu).unwrap();

@@ -27,14 +27,14 @@ pub(crate) fn product4(weight: &Blocks4, xs: &Tensor) -> Result<Option<Tensor>, 
     Ok(run(device, launches::matvec4(weight, &xs, &ys)).then_some(ys))
 }
 
-/// As [`product4`], in 8 bits.
+/// Does what [`product4`] does, in 8 bits.
 pub(crate) fn product8(weight: &Rows8, xs: &Tensor) -> Result<Option<Tensor>, TchError> {
     let device = weight.device();
     let Some((xs, ys)) = operands(xs, weight.rows() as i64, device)? else { return Ok(None) };
     Ok(run(device, launches::matvec8(weight, &xs, &ys)).then_some(ys))
 }
 
-/// The inputs in one piece and room for their product; `None` when they are not in bfloat16, not on `device` or too many.
+/// Returns the inputs in one piece and room for their product; `None` when they are not in bfloat16, not on `device` or too many.
 fn operands(xs: &Tensor, outputs: i64, device: Device) -> Result<Option<(Tensor, Tensor)>, TchError> {
     let rows = xs.size().first().copied().unwrap_or(0);
     if rows > MAX_ROWS as i64 || xs.kind() != Kind::BFloat16 || xs.device() != device {

@@ -39,7 +39,7 @@ impl Emulator {
         Self::of_text(source, source.text)
     }
 
-    /// As [`Self::new`], with another text in the place of the source's.
+    /// Does what [`Self::new`] does, with another text in the place of the source's.
     pub(super) fn of_text(source: &Source, text: &str) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let header = ("cuda.h", include_str!("../../cuda/emulator/cuda.h"));
@@ -79,7 +79,7 @@ impl Emulator {
     }
 }
 
-/// The kernels of a source.
+/// Lists the kernels of a source.
 fn names(source: &Source) -> Vec<&'static str> {
     match source.name {
         "nf4_matvec.cu" => super::sources::MATVEC4_NAMES.to_vec(),

@@ -107,7 +107,7 @@ fn values(table: &CodeTable) -> Argument<'static> {
     Argument::Floats(*table.values())
 }
 
-/// `scales`, `nested`, `map`, `offset` and `block_log2` of the kernels for 4 bits.
+/// Returns `scales`, `nested`, `map`, `offset` and `block_log2` of the kernels for 4 bits.
 fn scales(weight: &Blocks4) -> Option<[Argument<'_>; 5]> {
     let block_log2 = Argument::Int(weight.block_size().trailing_zeros() as i32);
     match weight.scales() {

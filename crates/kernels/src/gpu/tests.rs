@@ -74,7 +74,7 @@ fn emulated_quantising_equals_tensor_operations() {
     emulated(&QUANTIZE);
 }
 
-/// Each of these changes is a mistake that one can make.
+/// Makes changes each of which is a mistake that one can make.
 #[test]
 fn a_kernel_with_a_mistake_fails_its_check() {
     let mistakes = [
@@ -105,7 +105,8 @@ fn threads_that_wait_for_others_that_ended_are_an_error() {
     assert!(error.to_string().contains("wait for others"), "{error}");
 }
 
-/// NVRTC needs no GPU. `cargo xtask kernels` installs it and names it; elsewhere this looks for one beside libtorch.
+/// Compiles every kernel; NVRTC needs no GPU. `cargo xtask kernels` installs it and names it; elsewhere this looks for one
+/// beside libtorch.
 #[test]
 fn every_kernel_compiles_for_every_generation() {
     for source in SOURCES {
@@ -124,7 +125,7 @@ fn every_kernel_compiles_for_every_generation() {
     }
 }
 
-/// CUDA device 0; `None`, which is said, where there is none.
+/// Returns CUDA device 0; `None`, which is said, where there is none.
 fn cuda(test: &str) -> Option<Device> {
     let there = torch_ext::cuda::is_available();
     if !there {
@@ -142,7 +143,7 @@ fn on_a_gpu_every_kernel_gives_what_tensor_operations_do() {
     }
 }
 
-/// The way that layers take, in the shapes of a 7B, with no kernel refused.
+/// Goes the way that layers take, in the shapes of a 7B, with no kernel refused.
 #[test]
 fn on_a_gpu_layers_are_served_by_kernels() {
     let Some(cuda) = cuda("on_a_gpu_layers_are_served_by_kernels") else { return };

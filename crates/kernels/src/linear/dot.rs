@@ -13,13 +13,15 @@ pub(super) type Loop<W, X> = unsafe fn(*const W, *const X, usize, usize) -> [f32
 pub(super) struct Dot<W, X>(Loop<W, X>);
 
 impl<W, X> Dot<W, X> {
+    /// Takes a loop.
+    ///
     /// # Safety
     /// The processor has the instructions.
     pub(super) unsafe fn new(of: Loop<W, X>) -> Self {
         Self(of)
     }
 
-    /// The products of `weight`, one row, with the rows of `inputs`, of which there are at most [`GROUP`].
+    /// Computes the products of `weight`, one row, with the rows of `inputs`, of which there are at most [`GROUP`].
     #[inline]
     pub(super) fn call(self, weight: &[W], inputs: &[X]) -> [f32; GROUP] {
         let (width, rows) = (weight.len(), inputs.len() / weight.len());

@@ -30,13 +30,17 @@ pub(super) fn of_bf16() -> Option<Dot<bf16, bf16>> {
 
 /// Elements as float32, in registers.
 pub(super) trait Load: Copy {
+    /// Loads 16 elements.
+    ///
     /// # Safety
     /// AVX-512F; 16 elements at `from`.
     unsafe fn load16(from: *const Self) -> __m512;
+    /// Loads 8 elements.
+    ///
     /// # Safety
     /// AVX2 and F16C; 8 elements at `from`.
     unsafe fn load8(from: *const Self) -> __m256;
-    /// The element as float32.
+    /// Returns the element as float32.
     fn as_f32(self) -> f32;
 }
 
@@ -57,7 +61,7 @@ impl Load for f32 {
 }
 
 impl Load for bf16 {
-    /// A bfloat16 is the upper half of a float32.
+    /// Widens: a bfloat16 is the upper half of a float32.
     #[inline]
     #[target_feature(enable = "avx512f")]
     unsafe fn load16(from: *const Self) -> __m512 {
@@ -101,6 +105,8 @@ const LANES: usize = 4;
 macro_rules! kernel {
     ($name:ident [$($w:ident: $bound:ident)?], $weight:ty, $input:ty, $features:literal, $size:literal,
      $load:expr, $load_input:expr, $zero:ident, $multiply_add:expr, $sum:expr) => {
+        /// Computes the products of a row with some rows of inputs.
+        ///
         /// # Safety
         /// The machine has the instructions; the pointers hold what [`super::dot::Loop`] says.
         #[target_feature(enable = $features)]
@@ -178,6 +184,8 @@ kernel!(
     W::load8, _mm256_loadu_ps, _mm256_setzero_ps, _mm256_fmadd_ps, sum256
 );
 
+/// Loads 32 elements.
+///
 /// # Safety
 /// 32 elements at `from`.
 #[inline]
@@ -207,7 +215,7 @@ fn sum256([a, b, c, d]: [__m256; LANES]) -> f32 {
 mod tests {
     use super::*;
 
-    /// The loop that this machine would not choose by itself is right too.
+    /// Compares every loop: one that this machine would not choose by itself is right too.
     #[test]
     fn every_instruction_set_gives_the_same_products() {
         let width = 8 * 16 + 77;

@@ -23,7 +23,7 @@ impl<'a> View<'a> {
         &self.codes[row * self.columns..(row + 1) * self.columns]
     }
 
-    /// The factor of a row's codes.
+    /// Returns the factor of a row's codes.
     fn scale(&self, row: usize) -> f32 {
         self.absmax[row] * (1.0 / 127.0)
     }
@@ -34,7 +34,7 @@ impl<'a> View<'a> {
         simd::decode8(Isa::best(), codes, self.scale(row), out);
     }
 
-    /// The products of some rows with some rows of inputs, `[rows, xs]`.
+    /// Computes the products of some rows with some rows of inputs, `[rows, xs]`.
     pub(super) fn dot(&self, rows: Range<usize>, xs: &[f32], out: &mut [f32]) {
         for (row, out) in rows.zip(out.chunks_mut(xs.len() / self.columns)) {
             simd::dot8(Isa::best(), self.row(row), xs, out);

@@ -6,7 +6,7 @@ use std::arch::x86_64::*;
 use super::codes::{Codes, Out, UNIT};
 use super::float::Format;
 
-/// The values of the codes in the lowest four bits of each lane.
+/// Looks up the values of the codes in the lowest four bits of each lane.
 #[target_feature(enable = "avx2,fma,f16c")]
 #[inline]
 unsafe fn look_up(table: [__m256; 2], lanes: __m256i) -> __m256 {

@@ -55,7 +55,7 @@ unsafe fn store_pairs(even: __m512, odd: __m512, start: usize, out: &mut Out<'_>
     }
 }
 
-/// Bits whose upper half is the nearest bfloat16, ties to even; a quiet NaN stays one.
+/// Returns bits whose upper half is the nearest bfloat16, ties to even; a quiet NaN stays one.
 #[target_feature(enable = "avx512f,avx512bw,avx512vl")]
 unsafe fn round_bfloat16(x: __m512) -> __m512i {
     let bits = _mm512_castps_si512(x);
@@ -80,7 +80,7 @@ pub(super) unsafe fn dot(codes: Codes<'_>, xs: &[f32], len: usize, out: &mut [f3
     }
 }
 
-/// The scales of the 16 lanes of chunk `chunk`, of which each holds 8 of 128 codes.
+/// Returns the scales of the 16 lanes of chunk `chunk`, of which each holds 8 of 128 codes.
 #[target_feature(enable = "avx512f,avx512bw,avx512vl")]
 #[inline]
 pub(super) unsafe fn lane_scales(scales: *const f32, block: usize, chunk: usize) -> __m512 {

@@ -19,7 +19,7 @@ pub(crate) fn available() -> bool {
         && is_x86_feature_detected!("avx512bf16")
 }
 
-/// The values of 16 codes in bfloat16, twice: a lane's fifth bit belongs to the next code.
+/// Returns the values of 16 codes in bfloat16, twice: a lane's fifth bit belongs to the next code.
 pub(crate) fn table(values: &[f32; 16]) -> [u16; 32] {
     std::array::from_fn(|index| Format::BFloat16.narrow(values[index % 16]))
 }
@@ -32,7 +32,7 @@ pub(crate) fn arrange(xs: &[u16], out: &mut [u16]) {
     unsafe { arrange_lanes(xs, out) }
 }
 
-/// The compiler makes a few instructions of each `shift`.
+/// Arranges lanes; the compiler makes a few instructions of each `shift`.
 #[target_feature(enable = "avx512f,avx512bw,avx512vl")]
 unsafe fn arrange_lanes(xs: &[u16], out: &mut [u16]) {
     for (xs, out) in xs.as_chunks::<128>().0.iter().zip(out.as_chunks_mut::<128>().0) {
@@ -44,7 +44,7 @@ unsafe fn arrange_lanes(xs: &[u16], out: &mut [u16]) {
     }
 }
 
-/// The products of some rows of a weight with up to [`super::MAX_ROWS`] rows of inputs, `xs`: `[rows, len]`, arranged.
+/// Computes the products of some rows of a weight with up to [`super::MAX_ROWS`] rows of inputs, `xs`: `[rows, len]`, arranged.
 /// `out`: `[rows of the weight, rows]`. [`super::dot_fits`] and [`available`] have said yes.
 ///
 /// Takes several rows of a weight because starting on a row costs a tenth of it.
@@ -86,7 +86,7 @@ fn put<const M: usize>([sums]: [[f32; M]; 1], out: &mut [f32]) -> usize {
     M
 }
 
-/// The products of `R` rows of the weight from row `first` on with the first `M` rows of inputs.
+/// Computes the products of `R` rows of the weight from row `first` on with the first `M` rows of inputs.
 ///
 /// One row of inputs meets four rows of the weight at a time, and asks for the next four while it does: four streams that
 /// are far apart, and inputs that are loaded once for all of them.
@@ -136,7 +136,7 @@ unsafe fn products<const R: usize, const M: usize>(
     }
 }
 
-/// The same bits as pairs of bfloat16.
+/// Returns the same bits as pairs of bfloat16.
 #[target_feature(enable = "avx512f,avx512bf16")]
 #[inline]
 unsafe fn pairs(bits: __m512i) -> __m512bh {

@@ -21,7 +21,7 @@ pub(crate) struct Codes<'a> {
 }
 
 impl Codes<'_> {
-    /// The scale of code `index`.
+    /// Returns the scale of code `index`.
     #[inline]
     pub(super) fn scale(&self, index: usize) -> f32 {
         self.scales[(self.skipped + index) >> self.block.trailing_zeros()]

@@ -8,7 +8,7 @@ pub(crate) enum Format {
 }
 
 impl Format {
-    /// The float32 of these bits.
+    /// Returns the float32 of these bits.
     #[inline]
     pub(crate) fn widen(self, bits: u16) -> f32 {
         match self {
@@ -26,7 +26,7 @@ impl Format {
         }
     }
 
-    /// The bits of the nearest number, ties to even.
+    /// Returns the bits of the nearest number, ties to even.
     #[inline]
     pub(crate) fn narrow(self, x: f32) -> u16 {
         let bits = x.to_bits();

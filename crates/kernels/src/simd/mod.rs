@@ -44,13 +44,13 @@ pub(crate) enum Isa {
 }
 
 impl Isa {
-    /// The widest that this processor has.
+    /// Returns the widest instruction set that this processor has.
     pub(crate) fn best() -> Self {
         static BEST: OnceLock<Isa> = OnceLock::new();
         *BEST.get_or_init(|| Self::available().last().copied().unwrap_or(Self::Scalar))
     }
 
-    /// All that this processor has, narrowest first.
+    /// Lists the instruction sets that this processor has, narrowest first.
     pub(crate) fn available() -> Vec<Self> {
         #[cfg_attr(not(any(target_arch = "x86_64", target_arch = "aarch64")), expect(unused_mut))]
         let mut all = vec![Self::Scalar];
@@ -130,7 +130,7 @@ pub(crate) fn arrange(isa: Isa, xs: &[f32], out: &mut [f32]) {
     }
 }
 
-/// The products of one row of a weight with up to [`MAX_ROWS`] rows of inputs, `xs`: `[rows, len]`, arranged.
+/// Computes the products of one row of a weight with up to [`MAX_ROWS`] rows of inputs, `xs`: `[rows, len]`, arranged.
 pub(crate) fn dot(isa: Isa, codes: Codes<'_>, xs: &[f32], len: usize, out: &mut [f32]) {
     debug_assert!(dot_fits(len, codes.block) && codes.skipped == 0 && xs.len() == out.len() * len);
     debug_assert!(codes.packed.len() * 2 >= len && codes.scales.len() * codes.block >= len);
@@ -148,7 +148,7 @@ pub(crate) fn dot(isa: Isa, codes: Codes<'_>, xs: &[f32], len: usize, out: &mut 
     }
 }
 
-/// The largest magnitude; NaN when there is one.
+/// Returns the largest magnitude; NaN when there is one.
 pub(crate) fn absmax(isa: Isa, xs: &[f32]) -> f32 {
     match isa {
         #[cfg(target_arch = "x86_64")]
@@ -183,7 +183,7 @@ pub(crate) fn encode(
     }
 }
 
-/// float16 or bfloat16 to float32.
+/// Converts float16 or bfloat16 to float32.
 pub(crate) fn widen(isa: Isa, format: Format, xs: &[u16], out: &mut [f32]) {
     match isa {
         #[cfg(target_arch = "x86_64")]
@@ -193,7 +193,7 @@ pub(crate) fn widen(isa: Isa, format: Format, xs: &[u16], out: &mut [f32]) {
     }
 }
 
-/// The products of one row of 8-bit numbers with up to [`MAX_ROWS`] rows of inputs, `xs`: `[rows, len]`.
+/// Computes the products of one row of 8-bit numbers with up to [`MAX_ROWS`] rows of inputs, `xs`: `[rows, len]`.
 pub(crate) fn dot8(isa: Isa, row: &[i8], xs: &[f32], out: &mut [f32]) {
     debug_assert!(xs.len() == out.len() * row.len());
     match isa {
@@ -207,7 +207,7 @@ pub(crate) fn dot8(isa: Isa, row: &[i8], xs: &[f32], out: &mut [f32]) {
     }
 }
 
-/// `row * scale` in float32, rounded to nearest even.
+/// Computes `row * scale` in float32, rounded to nearest even.
 pub(crate) fn decode8(isa: Isa, row: &[i8], scale: f32, mut out: Out<'_>) {
     let done = match isa {
         #[cfg(target_arch = "x86_64")]

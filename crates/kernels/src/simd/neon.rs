@@ -7,7 +7,7 @@ use std::arch::aarch64::*;
 
 use super::codes::{Codes, Out, UNIT};
 
-/// The values of four codes, one in the lowest byte of each lane.
+/// Looks up the values of four codes, one in the lowest byte of each lane.
 #[target_feature(enable = "neon")]
 #[inline]
 unsafe fn look_up(table: uint8x16x4_t, lanes: uint32x4_t) -> float32x4_t {
@@ -24,7 +24,7 @@ unsafe fn load_table(table: &[f32; 16]) -> uint8x16x4_t {
     unsafe { vld1q_u8_x4(table.as_ptr().cast()) }
 }
 
-/// The 16 values of eight bytes.
+/// Looks up the 16 values of eight bytes.
 #[target_feature(enable = "neon")]
 #[inline]
 unsafe fn values(table: uint8x16x4_t, bytes: *const u8) -> [float32x4_t; 4] {

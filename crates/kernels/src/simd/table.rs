@@ -28,12 +28,12 @@ impl CodeTable {
         Self { values, order }
     }
 
-    /// The value of each code.
+    /// Returns the value of each code.
     pub fn values(&self) -> &[f32; 16] {
         &self.values
     }
 
-    /// The codes in ascending order of their values.
+    /// Returns the codes in ascending order of their values.
     pub fn order(&self) -> &[u8; 16] {
         &self.order
     }

@@ -15,7 +15,7 @@ pub(super) static TABLES: [CodeTable; 2] = [
 /// Float32 sums of a few thousand terms of about one, in another order.
 const SUM: f32 = 2e-3;
 
-/// Numbers that look random and are the same each time, in `-1 .. 1`.
+/// Makes numbers that look random and are the same each time, in `-1 .. 1`.
 fn numbers(len: usize, seed: u32) -> Vec<f32> {
     let mut state = seed.wrapping_mul(2_654_435_761) | 1;
     let mut next = || {

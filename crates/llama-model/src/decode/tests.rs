@@ -24,7 +24,7 @@ impl LinearSource for On {
     }
 }
 
-/// A model of each family.
+/// Makes a model of each family.
 fn models(device: Device) -> impl Iterator<Item = Llama> {
     FAMILIES.iter().map(move |family| {
         let text = format!(

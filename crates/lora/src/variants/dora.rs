@@ -33,14 +33,14 @@ impl Variant for Dora {
         &[LORA_A, LORA_B, MAGNITUDE]
     }
 
-    /// LoRA's factors, and the lengths of the base's rows.
+    /// Makes LoRA's factors, and the lengths of the base's rows.
     fn fresh(&self, layer: &NewLayer<'_>) -> Result<Vec<Tensor>, NnError> {
         let mut tensors = Lora.fresh(layer)?;
         tensors.push(row_norms(&(layer.weight)()?)?);
         Ok(tensors)
     }
 
-    /// `base(x) + (m/‖·‖ - 1) · W x + m/‖·‖ · s B A x`, where dropout, if it is on, comes before both `x`.
+    /// Computes `base(x) + (m/‖·‖ - 1) · W x + m/‖·‖ · s B A x`, where dropout, if it is on, comes before both `x`.
     fn forward(&self, layer: &LayerTensors, pass: Pass<'_>) -> Result<Tensor, NnError> {
         let Pass { base_out, xs, dropped, base, cache } = pass;
         let kind = base_out.kind();
@@ -85,14 +85,14 @@ impl Variant for Dora {
     }
 }
 
-/// Rows `rows` of `W + s B A`, float32; `base_rows` are those of `W`.
+/// Computes rows `rows` of `W + s B A`, float32; `base_rows` are those of `W`.
 fn direction(layer: &LayerTensors, base_rows: &Tensor, rows: Range<i64>) -> Result<Tensor, NnError> {
     let RowsDelta { product, scale } = Lora.delta_rows(layer, base_rows, rows)?;
     let base = base_rows.f_to_kind(Kind::Float).op("to_kind")?;
     Ok(base.f_add(&product.f_mul_scalar(scale).op("mul_scalar")?).op("add")?)
 }
 
-/// Euclidean norm of each row, `[out]`, float32, without a gradient.
+/// Computes the Euclidean norm of each row, `[out]`, float32, without a gradient.
 fn row_norms(weight: &Tensor) -> Result<Tensor, NnError> {
     Ok(no_grad(|| weight.f_norm_scalaropt_dim(2.0, 1i64, false)).op("norm")?)
 }

@@ -32,7 +32,7 @@ impl Variant for Embedding {
         ]
     }
 
-    /// `A` from the standard normal distribution, `B` zero (`reset_lora_parameters`).
+    /// Draws `A` from the standard normal distribution; `B` is zero (`reset_lora_parameters`).
     fn fresh(&self, layer: &NewLayer<'_>) -> Result<Vec<Tensor>, NnError> {
         let LayerShape { r, in_features, out_features } = layer.shape;
         let cpu = (Kind::Float, tch::Device::Cpu);
@@ -43,7 +43,7 @@ impl Variant for Embedding {
         Ok(vec![a.f_to(layer.device).op("to")?, b])
     }
 
-    /// As a linear layer with the table as its weight: what a head that is tied to the embedding computes. Looking up is
+    /// Computes as a linear layer with the table as its weight: what a head that is tied to the embedding computes. Looking up is
     /// [`AdaptedEmbedding`](crate::embedding::AdaptedEmbedding)'s.
     fn forward(&self, layer: &LayerTensors, pass: Pass<'_>) -> Result<Tensor, NnError> {
         Lora.forward(layer, pass)

@@ -25,7 +25,7 @@ impl Variant for Lora {
         &[LORA_A, LORA_B]
     }
 
-    /// `A` uniform within `±1/sqrt(in)` (Kaiming with `a = sqrt 5`, PEFT's default), `B` zero.
+    /// Draws `A` uniform within `±1/sqrt(in)` (Kaiming with `a = sqrt 5`, PEFT's default); `B` is zero.
     fn fresh(&self, layer: &NewLayer<'_>) -> Result<Vec<Tensor>, NnError> {
         let device = layer.device;
         let bound = 1.0 / (layer.shape.in_features as f64).sqrt();
@@ -59,7 +59,7 @@ impl Variant for Lora {
     }
 }
 
-/// `B A` in float32, whatever the kind of the factors (`peft/tuners/lora/layer.py`, `get_delta_weight`).
+/// Computes `B A` in float32, whatever the kind of the factors (`peft/tuners/lora/layer.py`, `get_delta_weight`).
 fn product(a: &Tensor, b: &Tensor) -> Result<Tensor, NnError> {
     let a = a.f_to_kind(Kind::Float).op("to_kind")?;
     let b = b.f_to_kind(Kind::Float).op("to_kind")?;

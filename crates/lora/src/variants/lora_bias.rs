@@ -29,7 +29,7 @@ impl Variant for LoraBias {
         &[LORA_A, LORA_B, BIAS]
     }
 
-    /// LoRA's factors, and zeros.
+    /// Makes LoRA's factors, and zeros.
     fn fresh(&self, layer: &NewLayer<'_>) -> Result<Vec<Tensor>, NnError> {
         let mut tensors = Lora.fresh(layer)?;
         let options = (Kind::Float, layer.device);

@@ -20,12 +20,12 @@ pub(crate) const LORA_BIAS: &dyn Variant = &lora_bias::LoraBias;
 /// Plain LoRA.
 pub(crate) const LORA: &dyn Variant = VARIANTS[0];
 
-/// Every variant there is.
+/// Lists every variant there is.
 pub(crate) fn all() -> impl Iterator<Item = &'static dyn Variant> {
     VARIANTS.iter().copied()
 }
 
-/// The variant of this name.
+/// Finds the variant of this name.
 pub(crate) fn named(name: &str) -> Option<&'static dyn Variant> {
     all().find(|variant| variant.name() == name)
 }

@@ -11,7 +11,7 @@ pub(crate) struct FourBit {
 }
 
 impl FourBit {
-    /// A data type whose codes stand for `values`.
+    /// Makes a data type whose codes stand for `values`.
     pub(crate) const fn new(name: &'static str, values: [f32; 16]) -> Self {
         Self { name, table: CodeTable::new(values) }
     }

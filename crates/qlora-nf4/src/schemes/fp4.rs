@@ -28,7 +28,7 @@ pub(super) static SCHEME: FourBit = FourBit::new(
 mod tests {
     use super::SCHEME;
 
-    /// The order of bitsandbytes' CPU backend (`argsort`): of the two zeros code 0 comes first.
+    /// Compares with the order of bitsandbytes' CPU backend (`argsort`): of the two zeros code 0 comes first.
     #[test]
     fn codes_ascend_as_bitsandbytes_sorts_them() {
         assert_eq!(*SCHEME.table.order(), [11, 10, 13, 12, 15, 14, 9, 0, 8, 1, 6, 7, 4, 5, 2, 3]);

@@ -28,7 +28,7 @@ impl TokenTexts {
         Self { before, offset }
     }
 
-    /// The text of `id` here. A special token adds none and is spelled out.
+    /// Returns the text of `id` here. A special token adds none and is spelled out.
     fn text(&self, text: &dyn SourceText, id: i64) -> Result<(String, bool), BoxError> {
         let before: Vec<i64> = self.before.into_iter().collect();
         let (old, new) = (text.decode(&before)?, text.decode(&[&before[..], &[id]].concat())?);

@@ -17,13 +17,13 @@ fn model(source: &RunningSource) -> Value {
     json!({ "id": source.name, "object": "model", "created": 0, "owned_by": "local" })
 }
 
-/// `GET /v1/models`
+/// Answers `GET /v1/models`: every model.
 pub(crate) async fn list(State(app): State<Arc<App>>) -> Json<Value> {
     let data: Vec<Value> = app.sources.iter().map(|source| model(source)).collect();
     Json(json!({ "object": "list", "data": data }))
 }
 
-/// `GET /v1/models/NAME`
+/// Answers `GET /v1/models/NAME`: one model.
 pub(crate) async fn one(
     State(app): State<Arc<App>>,
     Path(name): Path<String>,
@@ -31,7 +31,7 @@ pub(crate) async fn one(
     Ok(Json(model(&*app.source(Some(&name))?)))
 }
 
-/// `GET /health`
+/// Answers `GET /health`.
 pub(crate) async fn health(State(app): State<Arc<App>>) -> Json<Value> {
     let sources: Vec<Value> = app
         .sources
@@ -48,7 +48,7 @@ pub(crate) async fn health(State(app): State<Arc<App>>) -> Json<Value> {
     Json(json!({ "status": "ok", "sources": sources }))
 }
 
-/// `GET /metrics`
+/// Answers `GET /metrics`.
 pub(crate) async fn metrics(State(app): State<Arc<App>>) -> impl IntoResponse {
     let metrics: Vec<_> = app.sources.iter().map(|source| &source.queue.metrics).collect();
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], render(&metrics))

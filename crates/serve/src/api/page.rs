@@ -22,7 +22,7 @@ use crate::listener::Peer;
 const POLICY: &str = "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; connect-src 'self'; \
                       img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
-/// `GET /`
+/// Answers `GET /`: the page.
 pub(crate) async fn html() -> impl IntoResponse {
     let headers = [
         (header::CONTENT_TYPE, "text/html; charset=utf-8"),
@@ -33,7 +33,7 @@ pub(crate) async fn html() -> impl IntoResponse {
     (headers, include_str!("../page.html"))
 }
 
-/// `GET /api/info`: sources, limits and initial values of the page's controls.
+/// Answers `GET /api/info`: sources, limits and initial values of the page's controls.
 pub(crate) async fn info(State(app): State<Arc<App>>) -> Json<Value> {
     let sources: Vec<Value> = app
         .sources
@@ -61,7 +61,7 @@ pub(crate) struct PageRequest {
     sampling: SamplingFields,
 }
 
-/// `POST /api/generate`: an instruction's answer as events: `begin`, `text` (one, or many), `end`, or `error`.
+/// Answers `POST /api/generate`: an instruction's answer as events: `begin`, `text` (one, or many), `end`, or `error`.
 pub(crate) async fn generate(
     State(app): State<Arc<App>>,
     ConnectInfo(peer): ConnectInfo<Peer>,

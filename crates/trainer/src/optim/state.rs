@@ -21,7 +21,7 @@ pub(super) enum Stored {
     EightBit { blocks: Blocks, signed: bool },
 }
 
-/// Bytes that one state tensor takes for each element.
+/// Returns the bytes that one state tensor takes for each element.
 pub(super) fn bytes_per_element(eight_bit: bool) -> f64 {
     if eight_bit { 1.0 + 4.0 / BLOCK } else { 4.0 }
 }

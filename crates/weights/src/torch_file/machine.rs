@@ -168,7 +168,7 @@ impl<'a> Machine<'a> {
         Ok(())
     }
 
-    /// APPEND, APPENDS, SETITEM, SETITEMS: puts values into the container below them.
+    /// Puts values (APPEND, APPENDS, SETITEM, SETITEMS) into the container below them.
     fn fill_container(&mut self, opcode: u8) -> Result<(), TorchFileError> {
         let items = match opcode {
             b'a' => vec![self.pop()?],
@@ -260,7 +260,7 @@ impl<'a> Machine<'a> {
         Ok(self.stack.split_off(mark))
     }
 
-    /// POP takes away a value, or a mark that nothing was put upon.
+    /// Takes away (POP) a value, or a mark that nothing was put upon.
     fn discard(&mut self) -> Result<(), TorchFileError> {
         if self.pop().is_ok() || self.marks.pop().is_some() { Ok(()) } else { Err(self.malformed("a value")) }
     }
@@ -329,7 +329,7 @@ mod tests {
             let _ = unpickle(&bytes);
         }
 
-        /// Bytes drawn from the instructions the machine knows get further than uniform ones.
+        /// Feeds the machine: bytes drawn from the instructions the machine knows get further than uniform ones.
         #[test]
         fn no_program_makes_the_machine_panic(
             program in prop::collection::vec(

@@ -44,17 +44,17 @@ pub(crate) struct Column {
 }
 
 impl Column {
-    /// A column of words.
+    /// Creates a column of words.
     pub(crate) fn words(head: impl Into<String>) -> Self {
         Self { head: head.into(), align: Align::Left, share: 0 }
     }
 
-    /// A column of running text.
+    /// Creates a column of running text.
     pub(crate) fn text(head: impl Into<String>, share: u32) -> Self {
         Self { head: head.into(), align: Align::Left, share }
     }
 
-    /// A column of numbers.
+    /// Creates a column of numbers.
     pub(crate) fn number(head: impl Into<String>) -> Self {
         Self { head: head.into(), align: Align::Right, share: 0 }
     }
@@ -80,7 +80,7 @@ const SHORT: usize = 18;
 const LINE: usize = 100;
 
 impl Table {
-    /// True if it is so short that a page break inside would do more harm than the space it leaves.
+    /// Returns true if it is so short that a page break inside would do more harm than the space it leaves.
     pub(crate) fn is_short(&self) -> bool {
         let shares: u32 = self.columns.iter().map(|column| column.share).sum();
         let lines = |(column, cell): (&Column, &Vec<Span>)| {
@@ -93,7 +93,7 @@ impl Table {
     }
 }
 
-/// True if code is so short that it stays on one page.
+/// Returns true if code is so short that it stays on one page.
 pub(crate) fn is_short_code(text: &str) -> bool {
     text.lines().count() <= 2 * SHORT
 }
@@ -179,7 +179,7 @@ impl Document {
     }
 }
 
-/// A sentence with a capital at its beginning: it may begin with a label, which has none. Names of code stay as they are.
+/// Begins a sentence with a capital: it may begin with a label, which has none. Names of code stay as they are.
 fn capitalised(sentence: &str) -> String {
     let start = if sentence.starts_with("**") { 2 } else { 0 };
     let mut out = sentence.to_owned();

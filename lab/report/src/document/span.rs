@@ -16,7 +16,7 @@ pub(crate) enum Span {
 }
 
 impl Span {
-    /// Its characters.
+    /// Returns its characters.
     pub(crate) fn text(&self) -> &str {
         match self {
             Self::Text(text) | Self::Strong(text) | Self::Code(text) | Self::Mark(text) => text,
@@ -25,7 +25,7 @@ impl Span {
     }
 }
 
-/// A template's sentence: `**…**` is emphasis and backticks are code. What other people wrote (answers of models, error
+/// Parses a template's sentence: `**…**` is emphasis and backticks are code. What other people wrote (answers of models, error
 /// messages) never goes through here; it is a [`Span::Text`] of its own.
 pub(crate) fn spans(sentence: &str) -> Vec<Span> {
     let mut found = Vec::new();
@@ -42,7 +42,7 @@ pub(crate) fn spans(sentence: &str) -> Vec<Span> {
     found
 }
 
-/// The characters of spans, without their looks.
+/// Returns the characters of spans, without their looks.
 pub(crate) fn plain_text(spans: &[Span]) -> String {
     spans.iter().map(Span::text).collect()
 }

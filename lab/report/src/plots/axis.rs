@@ -72,7 +72,7 @@ impl Ruler {
     }
 }
 
-/// 1, 2 or 5 times a power of ten, not below `least`.
+/// Returns 1, 2 or 5 times a power of ten, not below `least`.
 fn nice_step(least: f64) -> f64 {
     let power = 10f64.powf(least.log10().floor());
     [1.0, 2.0, 5.0, 10.0]
@@ -97,7 +97,7 @@ fn log_ticks(low: f64, high: f64) -> Vec<f64> {
     all.filter(|tick| *tick >= low && *tick <= high).collect()
 }
 
-/// A tick with as many decimals as tell it from its neighbours.
+/// Formats a tick with as many decimals as tell it from its neighbours.
 fn tick_label(tick: f64, ticks: &[f64]) -> String {
     let largest = ticks.iter().fold(0.0f64, |largest, tick| largest.max(tick.abs()));
     if tick == 0.0 || tick.abs() < largest * 1e-9 {

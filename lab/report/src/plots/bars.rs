@@ -13,7 +13,7 @@ const ROW: f64 = 44.0;
 const TOP: f64 = 10.0;
 const LETTERS: f64 = 19.0;
 
-/// Height in units.
+/// Returns the height in units.
 pub(crate) fn height(groups: usize) -> f64 {
     TOP + ROW * groups as f64 + 72.0
 }

@@ -6,7 +6,7 @@ use plotters::element::{Drawable, PointCollection};
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 
-use super::LabelFont;
+use super::label_font::LabelFont;
 use super::style::{INK, Marker};
 
 /// Pixels of a unit: whole pixels are too coarse for lines.
@@ -54,7 +54,7 @@ impl<'a, B: DrawingBackend> Canvas<'a, B> {
         self.area.draw(element).map_err(|error| anyhow!("cannot draw: {error}"))
     }
 
-    /// A line through `points`.
+    /// Draws a line through `points`.
     pub(crate) fn line(
         &self,
         points: &[(f64, f64)],
@@ -73,13 +73,13 @@ impl<'a, B: DrawingBackend> Canvas<'a, B> {
         Ok(())
     }
 
-    /// A filled rectangle.
+    /// Draws a filled rectangle.
     pub(crate) fn bar(&self, from: (f64, f64), to: (f64, f64), colour: RGBColor, opacity: f64) -> Result<()> {
         let style = ShapeStyle { color: colour.mix(opacity), filled: true, stroke_width: 0 };
         self.put(&Rectangle::new([(px(from.0), px(from.1)), (px(to.0), px(to.1))], style))
     }
 
-    /// A marker around a place.
+    /// Draws a marker around a place.
     pub(crate) fn marker(&self, (x, y): (f64, f64), marker: Marker, colour: RGBColor) -> Result<()> {
         let r = 5.0;
         let fill = |corners: &[(f64, f64)]| {
@@ -138,7 +138,7 @@ fn narrow(text: &str) -> String {
     text.replace('（', " (").replace('）', ")")
 }
 
-/// The drawn parts of a line of dashes.
+/// Returns the drawn parts of a line of dashes.
 fn dashed(points: &[(f64, f64)], dashes: &[f64]) -> Vec<Vec<(f64, f64)>> {
     let (mut parts, mut part) = (Vec::new(), Vec::new());
     let (mut index, mut left) = (0, dashes[0]);

@@ -22,7 +22,7 @@ pub(crate) struct Axis {
 }
 
 impl Axis {
-    /// An axis that chooses its ticks.
+    /// Creates an axis that chooses its ticks.
     pub(crate) fn new(label: impl Into<String>, scale: Scale) -> Self {
         Self { label: label.into(), scale, ticks: Vec::new() }
     }
@@ -53,7 +53,7 @@ pub(crate) struct Series {
 }
 
 impl Series {
-    /// A series without ranges.
+    /// Creates a series without ranges.
     pub(crate) fn new(label: String, style: usize, draw: Draw, points: Vec<(f64, f64)>) -> Self {
         Self { label, style, points, ranges: Vec::new(), draw }
     }
@@ -96,7 +96,7 @@ pub(crate) struct Chart {
 }
 
 impl Chart {
-    /// True without data.
+    /// Returns true without data.
     pub(crate) fn is_empty(&self) -> bool {
         match &self.content {
             Content::Curves { series, .. } => series.iter().all(|series| series.points.is_empty()),

@@ -1,6 +1,6 @@
 //! One face out of a collection of fonts.
 
-/// The face `index` of a font collection (`.ttc`) as a font of its own; a plain font comes back as it is. Tables that a
+/// Returns the face `index` of a font collection (`.ttc`) as a font of its own; a plain font comes back as it is. Tables that a
 /// collection shares between faces are copied.
 pub(crate) fn standalone_face(data: &[u8], index: u32) -> Option<Vec<u8>> {
     if data.get(..4)? != b"ttcf" {
@@ -27,7 +27,7 @@ pub(crate) fn standalone_face(data: &[u8], index: u32) -> Option<Vec<u8>> {
     Some(head)
 }
 
-/// Height of a line, as plotters reckons the size of letters, over the em, as SVG does; 1 where the font does not tell.
+/// Returns the height of a line, as plotters reckons the size of letters, over the em, as SVG does; 1 where the font does not tell.
 pub(super) fn line_per_em(data: &[u8]) -> f64 {
     let table = |name: &[u8; 4]| {
         let count = usize::from(u16::from_be_bytes(data.get(4..6)?.try_into().ok()?));
@@ -52,7 +52,7 @@ pub(super) fn line_per_em(data: &[u8]) -> f64 {
 mod tests {
     use super::*;
 
-    /// A collection of two faces of one table each, with four bytes in it.
+    /// Returns a collection of two faces of one table each, with four bytes in it.
     fn collection() -> Vec<u8> {
         let mut data = b"ttcf\x00\x01\x00\x00".to_vec();
         let face = |table_at: u32| {

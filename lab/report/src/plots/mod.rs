@@ -10,8 +10,10 @@ mod chart;
 mod curves;
 mod face;
 mod files;
+mod label_font;
 mod style;
 
 pub(crate) use chart::{Axis, Chart, Content, Draw, Group, Scale, Series};
 pub(crate) use face::standalone_face;
-pub(crate) use files::{LabelFont, Rendered, render};
+pub(crate) use files::{Rendered, render};
+pub(crate) use label_font::LabelFont;

@@ -19,20 +19,20 @@ pub(crate) struct Power {
 }
 
 impl Line {
-    /// The line at `x`.
+    /// Returns the line at `x`.
     pub(crate) fn at(&self, x: f64) -> f64 {
         self.offset + self.slope * x
     }
 }
 
 impl Power {
-    /// The curve at `x`.
+    /// Returns the curve at `x`.
     pub(crate) fn at(&self, x: f64) -> f64 {
         self.factor * x.powf(self.exponent)
     }
 }
 
-/// The line nearest to `points`; nothing where fewer than three different `x` leave nothing to explain.
+/// Returns the line nearest to `points`; nothing where fewer than three different `x` leave nothing to explain.
 pub(crate) fn line(points: &[(f64, f64)]) -> Option<Line> {
     let mut different: Vec<f64> = points.iter().map(|point| point.0).collect();
     different.sort_by(f64::total_cmp);
@@ -56,7 +56,7 @@ pub(crate) fn line(points: &[(f64, f64)]) -> Option<Line> {
     (slope.is_finite() && offset.is_finite()).then_some(Line { offset, slope, r2 })
 }
 
-/// The power law nearest to `points` in logarithms of both axes.
+/// Returns the power law nearest to `points` in logarithms of both axes.
 pub(crate) fn power(points: &[(f64, f64)]) -> Option<Power> {
     let positive = points.iter().filter(|(x, y)| *x > 0.0 && *y > 0.0);
     let logs: Vec<(f64, f64)> = positive.map(|(x, y)| (x.ln(), y.ln())).collect();

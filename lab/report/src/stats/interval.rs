@@ -30,7 +30,7 @@ pub(crate) enum Side {
     Above,
 }
 
-/// The 95 % interval of the mean of `values`; nothing of fewer than two.
+/// Returns the 95 % interval of the mean of `values`; nothing of fewer than two.
 pub(crate) fn interval(values: &[f64]) -> Option<Interval> {
     let n = values.len();
     if n < 2 {
@@ -55,7 +55,7 @@ impl Interval {
         }
     }
 
-    /// The interval of what the values are logarithms of.
+    /// Returns the interval of what the values are logarithms of.
     #[must_use]
     pub(crate) fn exp(self) -> Self {
         Self { n: self.n, mean: self.mean.exp(), low: self.low.exp(), high: self.high.exp() }

@@ -1,6 +1,6 @@
 //! The sign test.
 
-/// The exact two-sided sign test (McNemar): how probable it is that records on which only one of two is right fall at
+/// Returns the exact two-sided sign test (McNemar): how probable it is that records on which only one of two is right fall at
 /// least as unevenly as `only_first` against `only_second`, were both equally good.
 pub(crate) fn sign_test(only_first: u64, only_second: u64) -> f64 {
     let n = only_first + only_second;

@@ -15,7 +15,7 @@ pub(crate) struct Summary {
     pub(crate) high: f64,
 }
 
-/// The summary of `values`; nothing of none.
+/// Returns the summary of `values`; nothing of none.
 pub(crate) fn summary(values: &[f64]) -> Option<Summary> {
     let low = values.iter().copied().reduce(f64::min)?;
     let high = values.iter().copied().reduce(f64::max)?;

@@ -128,7 +128,7 @@ fn failed(page: &mut Page<'_>, caption: &str) {
     page.table(caption, &columns, &rows);
 }
 
-/// Machine, versions, seeds.
+/// Adds the table of machine, versions and seeds.
 fn environment(page: &mut Page<'_>) {
     let (lang, experiment) = (page.lang, &page.results.experiment);
     let environment = &experiment.environment;
@@ -171,7 +171,7 @@ pub(crate) fn unit_of(results: &Results, size: Option<usize>, metric: &str) -> (
     time_unit(values.fold(0.0, f64::max))
 }
 
-/// A bar for each variant that has the number; each measurement is multiplied by `factor`.
+/// Returns a bar for each variant that has the number; each measurement is multiplied by `factor`.
 pub(crate) fn bars(page: &Page<'_>, stem: &str, metric: &str, factor: f64, label: &str) -> Chart {
     let groups = page.results.experiment.variants.iter().enumerate().filter_map(|(style, variant)| {
         let values = page.results.values(Select::all(&variant.name), metric);

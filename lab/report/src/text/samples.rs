@@ -81,7 +81,7 @@ fn together<'a>(answers: &[(&'a str, &'a Text)]) -> Vec<(Vec<&'a str>, &'a str)>
     rows
 }
 
-/// Records that differ between variants, then others, in the order of the file.
+/// Returns the records that differ between variants, then others, in the order of the file.
 fn chosen(results: &Results, cells: &[(String, &Cell)]) -> Vec<String> {
     let reference =
         cells.iter().find(|(_, cell)| cell.variant == results.experiment.reference).or(cells.first());
@@ -105,7 +105,7 @@ fn bold(words: &str) -> Vec<Span> {
     vec![Span::Strong(words.to_owned())]
 }
 
-/// Text with its lines, cut where it gets long.
+/// Splits a text into its lines, cut where it gets long.
 fn lines(text: &str) -> Vec<Span> {
     let short = shortened(text);
     let mut spans = Vec::new();
@@ -128,7 +128,7 @@ fn shortened(text: &str) -> String {
     short
 }
 
-/// An answer with the first word that differs marked.
+/// Marks the first word of an answer that differs.
 fn marked(answer: &str, expected: Option<&str>) -> Vec<Span> {
     let Some((start, end)) = expected.and_then(|expected| first_difference(answer, expected)) else {
         return lines(answer);
@@ -156,7 +156,7 @@ fn marked(answer: &str, expected: Option<&str>) -> Vec<Span> {
     spans
 }
 
-/// The bytes of the first word of `answer` that is not that of `expected`; an empty range at the end of an answer that
+/// Returns the bytes of the first word of `answer` that is not that of `expected`; an empty range at the end of an answer that
 /// ends early.
 fn first_difference(answer: &str, expected: &str) -> Option<(usize, usize)> {
     if answer == expected {

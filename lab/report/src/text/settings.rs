@@ -4,7 +4,7 @@ use crate::document::{Column, spans};
 use crate::lang::say;
 use crate::page::{Page, number};
 
-/// The settings that a reader wants to know before the results; the run file at the end has all of them.
+/// Adds the settings that a reader wants to know before the results; the run file at the end has all of them.
 pub(crate) fn table(page: &mut Page<'_>) {
     let (lang, experiment) = (page.lang, &page.results.experiment);
     let setting = |key: &str| experiment.setting(key);

@@ -104,7 +104,7 @@ fn of_family(family: String, faces: Vec<Font>) -> CjkFont {
     CjkFont { family, faces: kept }
 }
 
-/// The user's own folders of fonts.
+/// Returns the user's own folders of fonts.
 fn of_user() -> Vec<PathBuf> {
     let Some(home) = std::env::var_os("HOME").map(PathBuf::from) else { return Vec::new() };
     [".fonts", ".local/share/fonts", "Library/Fonts"].iter().map(|folder| home.join(folder)).collect()
@@ -131,7 +131,7 @@ fn holds_chinese(face: &Font) -> bool {
     ['的', '微', '调'].into_iter().all(|letter| face.info().coverage.contains(u32::from(letter)))
 }
 
-/// The letters of plots: the serif in the binary, and the Chinese font.
+/// Returns the letters of plots: the serif in the binary, and the Chinese font.
 pub(crate) fn label_font(lang: Lang, cjk: Option<&CjkFont>) -> Result<LabelFont> {
     let is_serif = |info: FontInfo| {
         let variant = info.variant;

@@ -8,7 +8,7 @@ use crate::plots::Rendered;
 
 const STYLE: &str = include_str!("style.css");
 
-/// The document as one page that needs nothing else.
+/// Returns the document as one page that needs nothing else.
 pub(crate) fn html(doc: &Document, lang: Lang, plots: &[Rendered]) -> String {
     let (code, title) = (lang.code(), escape(&doc.title));
     let mut out = format!(
@@ -117,9 +117,9 @@ fn write_table(out: &mut String, table: &Table) {
     out.push_str("</tbody></table></div>\n");
 }
 
-/// The SVG itself, so that its letters follow the page's colours.
+/// Embeds the SVG itself, so that its letters follow the page's colours.
 fn write_figure(out: &mut String, figure: &Figure, plots: &[Rendered]) {
-    let Some(plot) = super::plot(plots, &figure.stem) else { return };
+    let Some(plot) = Rendered::find(plots, &figure.stem) else { return };
     let svg = plot.svg.trim_start_matches(|letter| letter != '<');
     let opening = format!("<svg role=\"img\" aria-label=\"{}\" ", escape(&figure.alt));
     let svg = svg.replacen("<svg ", &opening, 1);

@@ -5,7 +5,7 @@ use std::fmt::Write;
 use crate::document::{Align, Block, Document, Span, Table, Tone};
 use crate::lang::Lang;
 
-/// The document in Markdown; figures are `plots/STEM.svg` beside it.
+/// Returns the document in Markdown; figures are `plots/STEM.svg` beside it.
 pub(crate) fn markdown(doc: &Document, lang: Lang) -> String {
     let mut out = format!("# {}\n", escape(&doc.title));
     if !doc.subtitle.is_empty() {
@@ -102,7 +102,7 @@ fn inline(spans: &[Span], line_break: &str) -> String {
     out
 }
 
-/// True if asterisks around `text` are read as emphasis: not where punctuation inside meets a letter outside, as it does
+/// Returns true if asterisks around `text` are read as emphasis: not where punctuation inside meets a letter outside, as it does
 /// in Chinese, which has no space there (§6.2 of the specification that GitHub follows).
 fn asterisks_hold(before: Option<char>, text: &str, after: Option<char>) -> bool {
     let is_letter = |letter: Option<char>| letter.is_some_and(char::is_alphanumeric);
@@ -110,7 +110,7 @@ fn asterisks_hold(before: Option<char>, text: &str, after: Option<char>) -> bool
         && (!is_letter(after) || is_letter(text.chars().last()))
 }
 
-/// The longest run of backticks.
+/// Returns the longest run of backticks.
 fn longest_run(text: &str) -> usize {
     text.split(|letter| letter != '`').map(str::len).max().unwrap_or(0)
 }

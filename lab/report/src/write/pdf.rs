@@ -15,7 +15,7 @@ use crate::document::Document;
 use crate::lang::Lang;
 use crate::plots::Rendered;
 
-/// The document as PDF.
+/// Returns the document as PDF.
 pub(crate) fn pdf(doc: &Document, lang: Lang, plots: &[Rendered], cjk: Option<&CjkFont>) -> Result<Vec<u8>> {
     if lang == Lang::Zh && cjk.is_none() {
         bail!("a Chinese PDF needs a font with Chinese letters");
@@ -75,7 +75,7 @@ impl World for PdfWorld<'_> {
     fn file(&self, id: FileId) -> FileResult<Bytes> {
         let path = id.vpath().as_rootless_path();
         let stem = path.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
-        match super::plot(self.plots, stem) {
+        match Rendered::find(self.plots, stem) {
             Some(plot) => Ok(Bytes::from_string(plot.svg.clone())),
             None => Err(FileError::NotFound(path.to_owned())),
         }

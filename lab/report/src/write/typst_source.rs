@@ -14,7 +14,7 @@ const WIDE_CODE: usize = 96;
 /// Columns beyond which heads stand in two lines.
 const MANY_COLUMNS: usize = 7;
 
-/// The document as a typst file. `cjk`: the family of Chinese letters.
+/// Returns the document as a typst file. `cjk`: the family of Chinese letters.
 pub(super) fn typst_source(doc: &Document, lang: Lang, cjk: Option<&str>) -> String {
     let families = |first: &str| {
         let mut list = format!("({}, ", string(first));
@@ -141,7 +141,7 @@ fn inline(spans: &[Span]) -> String {
     out
 }
 
-/// A long head in two lines of about one length, where it may break.
+/// Splits a long head into two lines of about one length, where it may break.
 fn two_lines(head: &str) -> Option<(&str, &str)> {
     let length = |text: &str| text.chars().count();
     if length(head) <= 8 {
@@ -152,7 +152,7 @@ fn two_lines(head: &str) -> Option<(&str, &str)> {
     places.min_by_key(longer).map(|(first, second)| (first, second.trim_start_matches(' ')))
 }
 
-/// Long names of code may break between their parts; hashes anywhere.
+/// Lets long names of code break between their parts, and hashes anywhere.
 fn breakable(text: &str) -> String {
     if text.chars().count() <= 24 {
         return text.to_owned();
@@ -167,7 +167,7 @@ fn breakable(text: &str) -> String {
     out
 }
 
-/// A string in typst's language.
+/// Formats a string in typst's language.
 fn string(text: &str) -> String {
     let mut out = String::from("\"");
     for letter in text.chars() {

@@ -40,7 +40,7 @@ impl ModelFiles for GgufFiles {
         &self.config
     }
 
-    /// Blocks of few bits are written out, in single precision where `kind` is `None`.
+    /// Writes blocks of few bits out, in single precision where `kind` is `None`.
     fn source(
         &self,
         device: Device,

@@ -188,7 +188,7 @@ mod tests {
         serde_json::from_str::<Params>(json).unwrap().config(Some(vocab_size), None)
     }
 
-    /// The file and the preset of the same model, but for the special tokens.
+    /// Compares the file and the preset of the same model, but for the special tokens.
     fn assert_is(json: &str, name: &str) {
         let expected = preset(name).unwrap();
         let config = LlamaConfig {

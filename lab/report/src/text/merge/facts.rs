@@ -65,7 +65,7 @@ fn ran(results: &Results, variant: &Variant, lang: Lang) -> Value {
     }
 }
 
-/// Decoding speed of the merges against the reference.
+/// Returns the decoding speed of the merges against the reference.
 fn speed(results: &Results, lang: Lang) -> Value {
     let (mut differs, mut same, mut once) = (Vec::new(), Vec::new(), Vec::new());
     for variant in MERGES.into_iter().filter_map(|name| results.variant(name)) {
@@ -87,7 +87,7 @@ fn speed(results: &Results, lang: Lang) -> Value {
     context! { differs, same, once }
 }
 
-/// Exact matches, record by record, against the reference.
+/// Returns the exact matches, record by record, against the reference.
 fn quality(results: &Results, lang: Lang) -> Value {
     let (mut same, mut shown, mut differs) = (Vec::new(), 0, Vec::new());
     for variant in results.others() {
@@ -124,7 +124,7 @@ fn costs(results: &Results, lang: Lang) -> Value {
     costs.into_iter().map(cost).collect()
 }
 
-/// Sizes on disk: of the base only where merged files are larger because of their precision.
+/// Returns the sizes on disk: of the base only where merged files are larger because of their precision.
 fn disk(results: &Results) -> Option<Value> {
     let bytes_of = |name: &str| results.median(Select::all(name), "disk_bytes");
     let merged = bytes_of("hf").or(bytes_of("state-dict"))?;
@@ -142,7 +142,7 @@ pub(super) fn ratio(results: &Results, name: &str, metric: &str) -> Option<Inter
     Some(interval(&logs)?.exp())
 }
 
-/// "1.23 times [1.20, 1.26]".
+/// Formats "1.23 times [1.20, 1.26]".
 fn times(found: &Interval, lang: Lang) -> String {
     let [mean, low, high] = [found.mean, found.low, found.high].map(|value| significant(value, 3));
     if low == high {
@@ -207,7 +207,7 @@ pub(super) fn checks(page: &Page<'_>) -> Vec<Check> {
     checks
 }
 
-/// The reference is better than the base.
+/// Checks that the reference is better than the base.
 fn learnt(page: &Page<'_>, reference: &str) -> Option<Check> {
     let (lang, results) = (page.lang, page.results);
     let middle = |name: &str, metric| results.median(Select::all(name), metric);

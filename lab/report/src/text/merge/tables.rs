@@ -117,7 +117,7 @@ pub(super) fn cost(page: &mut Page<'_>, caption: &str) {
     );
 }
 
-/// The cumulative distribution of logit differences.
+/// Returns the cumulative distribution of logit differences.
 pub(super) fn distribution(page: &Page<'_>) -> Chart {
     let results = page.results;
     let mut series = Vec::new();

@@ -32,7 +32,7 @@ pub(crate) enum Verdict {
 }
 
 impl Verdict {
-    /// True for a merge that is not what it should be.
+    /// Returns true for a merge that is not what it should be.
     pub(super) fn is_wrong(self) -> bool {
         matches!(self, Self::EqualsBase | Self::Wrong(_))
     }
@@ -144,7 +144,7 @@ fn rounding_limit(experiment: &Experiment) -> f64 {
     }
 }
 
-/// True if a variant answers and predicts as the base does, and the reference does not.
+/// Returns true if a variant answers and predicts as the base does, and the reference does not.
 fn equals_base(results: &Results, name: &str, found: &Agreement) -> bool {
     if found.changed.is_some_and(|changed| changed > 0.0) || found.tokens.is_some_and(|tokens| tokens >= 1.0)
     {

@@ -21,7 +21,7 @@ fn middle(page: &Page<'_>, variant: &str, metric: &str) -> Option<f64> {
     page.results.median(Select { variant, size: page.results.sizes().last().copied() }, metric)
 }
 
-/// Bytes of weights descend with the bits of a weight.
+/// Checks that the bytes of weights descend with the bits of a weight.
 fn memory_order(page: &Page<'_>) -> Vec<Check> {
     let lang = page.lang;
     let order = [page.results.experiment.reference.as_str(), "int8", "nf4", "nf4-dq"];
@@ -43,7 +43,7 @@ fn memory_order(page: &Page<'_>) -> Vec<Check> {
     known.windows(2).filter_map(check).collect()
 }
 
-/// Quantising the base changes nothing of the adapter's shape.
+/// Checks that quantising the base changes nothing of the adapter's shape.
 fn adapters_are_one_size(page: &Page<'_>) -> Option<Check> {
     let ran = page.results.ran();
     let sizes = ran.iter().filter_map(|variant| middle(page, &variant.name, "adapter_bytes"));
@@ -59,7 +59,7 @@ fn adapters_are_one_size(page: &Page<'_>) -> Option<Check> {
     })
 }
 
-/// Every variant learns.
+/// Checks that every variant learns.
 fn loss_falls(page: &Page<'_>) -> Vec<Check> {
     let lang = page.lang;
     let size = page.results.sizes().last().copied();
@@ -79,7 +79,7 @@ fn loss_falls(page: &Page<'_>) -> Vec<Check> {
     page.results.ran().into_iter().filter_map(check).collect()
 }
 
-/// A quantised base is near the dense one.
+/// Checks that a quantised base is near the dense one.
 fn loss_is_near(page: &Page<'_>) -> Vec<Check> {
     let lang = page.lang;
     let dense = middle(page, &page.results.experiment.reference, "val_loss_final");

@@ -4,7 +4,6 @@ use minijinja::{Value, context};
 use results::Variant;
 
 use super::distance::{Distance, gain};
-use super::peak_metric;
 use crate::format::{bytes, grouped, significant, with_interval};
 use crate::lang::say;
 use crate::page::{Page, count};
@@ -18,7 +17,7 @@ const ARRIVES: f64 = 0.7;
 /// Compares the saving of weights, which is arithmetic, with that of the process, which is not.
 pub(super) fn weights(page: &Page<'_>, variant: &Variant) -> Option<Value> {
     let results = page.results;
-    let metric = peak_metric(results);
+    let metric = results.peak_metric();
     let own = Select { variant: &variant.name, size: results.sizes().last().copied() };
     let reference = Select { variant: &results.experiment.reference, ..own };
     let less_of = |metric| Some(results.median(reference, metric)? - results.median(own, metric)?);
@@ -46,11 +45,11 @@ pub(super) enum Paid {
     Time,
 }
 
-/// A cost against LoRA's at every size.
+/// Compares a cost with LoRA's at every size.
 pub(super) fn cost(page: &Page<'_>, variant: &Variant, paid: Paid) -> Option<Value> {
     let (lang, results) = (page.lang, page.results);
     let (metric, words) = match paid {
-        Paid::Memory => (peak_metric(results), [("higher", "较高"), ("lower", "较低")]),
+        Paid::Memory => (results.peak_metric(), [("higher", "较高"), ("lower", "较低")]),
         Paid::Time => ("train_s", [("slower", "较慢"), ("faster", "较快")]),
     };
     let gain_at = |size| gain(results, Select { variant: &variant.name, size: Some(size) }, metric);
@@ -79,7 +78,7 @@ pub(super) fn cost(page: &Page<'_>, variant: &Variant, paid: Paid) -> Option<Val
     (!found.is_empty()).then(|| context! { verdicts, shown => shown.collect::<Vec<_>>() })
 }
 
-/// "0.96 [0.82, 1.13]".
+/// Formats "0.96 [0.82, 1.13]".
 fn ratio(gain: Distance) -> String {
     match gain {
         Distance::One(one) => grouped(one, 2),
@@ -99,10 +98,10 @@ fn change(gain: Distance) -> String {
     }
 }
 
-/// Peak memory on the most data, in a few words.
+/// Describes peak memory on the most data, in a few words.
 pub(super) fn memory_in_short(page: &Page<'_>, select: Select<'_>) -> Option<String> {
     let lang = page.lang;
-    let found = gain(page.results, select, peak_metric(page.results))?;
+    let found = gain(page.results, select, page.results.peak_metric())?;
     let part = 1.0 / found.mean();
     let percent = significant((part - 1.0).abs() * 100.0, 2);
     Some(match found.side_of_one() {
@@ -132,7 +131,7 @@ pub(super) fn memory_in_short(page: &Page<'_>, select: Select<'_>) -> Option<Str
     })
 }
 
-/// Training time on the most data, in a few words.
+/// Describes training time on the most data, in a few words.
 pub(super) fn speed_in_short(page: &Page<'_>, select: Select<'_>) -> Option<String> {
     let lang = page.lang;
     let reference = page.label(&page.results.experiment.reference);

@@ -69,7 +69,7 @@ impl Distance {
         }
     }
 
-    /// True if there is no difference at all.
+    /// Returns true if there is no difference at all.
     pub(super) fn is_zero(&self) -> bool {
         self.has_no_spread() && matches!(self, Self::Known(found) if found.mean == 0.0)
     }
@@ -87,12 +87,12 @@ impl Distance {
         format!("{}{shown}{ends}", if is_more { "+" } else { "" })
     }
 
-    /// True if every seed gave the same difference: such an interval is a point, and says nothing of other seeds.
+    /// Returns true if every seed gave the same difference: such an interval is a point, and says nothing of other seeds.
     pub(super) fn has_no_spread(&self) -> bool {
         matches!(self, Self::Known(found) if found.high - found.low <= f64::EPSILON * found.mean.abs())
     }
 
-    /// Better, worse, or no difference beyond noise; nothing where it cannot be told.
+    /// Tells better, worse, or no difference beyond noise; nothing where it cannot be told.
     pub(super) fn side(&self, more_is_better: bool) -> Option<Side> {
         let Self::Known(found) = self else { return None };
         if self.has_no_spread() {
@@ -106,14 +106,14 @@ impl Distance {
     }
 }
 
-/// The difference to LoRA with the same seeds; nothing where one of the two was not measured.
+/// Returns the difference to LoRA with the same seeds; nothing where one of the two was not measured.
 pub(super) fn distance(results: &Results, select: Select<'_>, metric: &str) -> Option<Distance> {
     let pairs = results.seed_pairs(select, metric);
     let differences: Vec<f64> = pairs.iter().map(|pair| pair.value - pair.reference).collect();
     interval(&differences).map(Distance::Known).or_else(|| differences.first().copied().map(Distance::One))
 }
 
-/// LoRA's number over the variant's, with the same seeds: a speed-up where the number is a time.
+/// Returns LoRA's number over the variant's, with the same seeds: a speed-up where the number is a time.
 pub(super) fn gain(results: &Results, select: Select<'_>, metric: &str) -> Option<Distance> {
     let pairs = results.seed_pairs(select, metric);
     let logs = pairs.iter().filter(|pair| pair.value > 0.0 && pair.reference > 0.0);

@@ -33,7 +33,7 @@ pub(super) fn facts(page: &Page<'_>, checks: &[Check]) -> Value {
     }
 }
 
-/// A variant against the reference.
+/// Compares a variant with the reference.
 fn other(page: &Page<'_>, variant: &Variant) -> Value {
     let select = Select { variant: &variant.name, size: page.results.sizes().last().copied() };
     let parts = [memory_in_short(page, select), speed_in_short(page, select), quality_in_short(page, select)];
@@ -49,7 +49,7 @@ fn other(page: &Page<'_>, variant: &Variant) -> Value {
     }
 }
 
-/// The first measure of quality that there is.
+/// Describes the first measure of quality that there is.
 fn quality_in_short(page: &Page<'_>, select: Select<'_>) -> Option<String> {
     let lang = page.lang;
     let (measure, found) = MEASURES
@@ -74,7 +74,7 @@ fn quality_in_short(page: &Page<'_>, select: Select<'_>) -> Option<String> {
     })
 }
 
-/// Every measure on the most data, by what can be said of it, and the seeds that it rests on.
+/// Groups every measure on the most data by what can be said of it; returns the seeds that it rests on too.
 fn quality(page: &Page<'_>, select: Select<'_>) -> (Vec<String>, usize) {
     let lang = page.lang;
     // Better, worse, no difference, equal, without spread, of one seed.

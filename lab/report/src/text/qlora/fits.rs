@@ -11,7 +11,7 @@ use crate::stats::{Line, Power, line, power, summary};
 /// R² below which a fit is no description.
 const GOOD_R2: f64 = 0.9;
 
-/// Every measured point of a variant: records, number.
+/// Returns every measured point of a variant: records, number.
 fn points(results: &Results, name: &str, metric: &str) -> Vec<(f64, f64)> {
     let cells = results.cells_of(Select::all(name));
     cells.filter_map(|cell| Some((cell.size? as f64, cell.metric(metric)?))).collect()

@@ -13,7 +13,6 @@ use anyhow::Result;
 use self::facts::facts;
 use super::common::{Check, insert};
 use crate::page::{Page, Source};
-use crate::select::Results;
 
 struct Qlora {
     checks: Vec<Check>,
@@ -41,9 +40,4 @@ impl Source for Qlora {
         }
         true
     }
-}
-
-/// The peak that counts: that of the device where there is one.
-fn peak_metric(results: &Results) -> &'static str {
-    if results.has("peak_device_mib") { "peak_device_mib" } else { "peak_host_mib" }
 }

@@ -96,7 +96,7 @@ fn against_data(page: &Page<'_>, values: impl Fn(Select<'_>) -> Vec<f64>) -> Vec
     all
 }
 
-/// The mean curve of each variant on the most data.
+/// Returns the mean curve of each variant on the most data.
 fn losses(page: &Page<'_>, name: &str, draw: Draw) -> Vec<Series> {
     let results = page.results;
     let size = results.sizes().last().copied();
@@ -121,7 +121,7 @@ fn losses(page: &Page<'_>, name: &str, draw: Draw) -> Vec<Series> {
     all
 }
 
-/// The same, with a line from the least to the most data for each variant that has a fit.
+/// Adds a line from the least to the most data for each variant that has a fit.
 fn with_fits<F: Fn(f64) -> f64>(
     page: &Page<'_>,
     mut series: Vec<Series>,

@@ -19,7 +19,7 @@ const PHASES: [(&str, &str, &str); 5] = [
     ("phase_optimizer_s", "optimiser", "优化器"),
 ];
 
-/// Every size with every variant of which something ran.
+/// Returns every size with every variant of which something ran.
 fn by_size(results: &Results) -> Vec<Select<'_>> {
     let sizes: Vec<Option<usize>> = results.sizes().into_iter().map(Some).collect();
     let sizes = if sizes.is_empty() { vec![None] } else { sizes };

@@ -60,12 +60,12 @@ impl Content {
         Self { text: plain_text(cell), wide }
     }
 
-    /// The longest line, in tenths of a letter.
+    /// Returns the longest line, in tenths of a letter.
     fn line(&self) -> usize {
         self.text.split('\n').map(|line| self.width(line)).max().unwrap_or(0)
     }
 
-    /// The longest word, in tenths of a letter: what no space stands in that a line may break at.
+    /// Returns the longest word, in tenths of a letter: what no space stands in that a line may break at.
     fn word(&self) -> usize {
         let words =
             self.text.split(|letter: char| (letter.is_whitespace() && letter != '\u{a0}') || letter == '（');

@@ -1,25 +1,22 @@
 //! Word, by docx-rs.
 
 mod columns;
+mod paragraph;
 mod styles;
 mod table;
 
 use anyhow::{Context, Result};
-use docx_rs::{
-    AlignmentType, BreakType, Docx, IndentLevel, NumberingId, Paragraph, ParagraphBorder,
-    ParagraphBorderPosition, ParagraphBorders, Pic, Run, RunFonts, Shading,
-};
+use docx_rs::{AlignmentType, Docx, IndentLevel, NumberingId, Paragraph, Pic, Run};
 
-use crate::document::{Block, Document, Figure, Span, Tone, is_short_code};
+use self::paragraph::{TEXT_WIDTH, callout, code, runs, text_paragraph};
+use crate::document::{Block, Document, Figure};
 use crate::lang::Lang;
 use crate::plots::Rendered;
 
-/// Width of the text in twentieths of a point: A4 less 20 mm on both sides.
-const TEXT_WIDTH: usize = 9638;
 /// Units of pictures in a twentieth of a point.
 const EMU: usize = 635;
 
-/// The document for Word.
+/// Returns the document for Word.
 pub(crate) fn docx(doc: &Document, lang: Lang, plots: &[Rendered]) -> Result<Vec<u8>> {
     let mut word = styles::empty(lang);
     word = word.add_paragraph(text_paragraph(&doc.title, "Title"));
@@ -75,59 +72,8 @@ fn add(word: Docx, block: &Block, plots: &[Rendered]) -> Docx {
     }
 }
 
-fn text_paragraph(text: &str, style: &str) -> Paragraph {
-    Paragraph::new().style(style).add_run(Run::new().add_text(text))
-}
-
-fn runs(mut paragraph: Paragraph, spans: &[Span]) -> Paragraph {
-    for span in spans {
-        let run = match span {
-            Span::Text(text) => Run::new().add_text(text),
-            Span::Strong(text) => Run::new().add_text(text).bold(),
-            Span::Code(text) => Run::new().add_text(text).fonts(mono()),
-            Span::Mark(text) => Run::new().add_text(text).bold().highlight("yellow"),
-            Span::Break => Run::new().add_break(BreakType::TextWrapping),
-        };
-        paragraph = paragraph.add_run(run);
-    }
-    paragraph
-}
-
-fn mono() -> RunFonts {
-    RunFonts::new().ascii("Courier New").hi_ansi("Courier New").cs("Courier New")
-}
-
-fn callout(tone: Tone, spans: &[Span]) -> Paragraph {
-    let colour = match tone {
-        Tone::Good => "00785A",
-        Tone::Note => "8A5A00",
-        Tone::Bad => "B3261E",
-    };
-    let mut paragraph = runs(Paragraph::new().style("Callout").keep_lines(true), spans);
-    let border = ParagraphBorder::new(ParagraphBorderPosition::Left).size(24).space(8).color(colour);
-    paragraph.property = paragraph
-        .property
-        .set_borders(ParagraphBorders::with_empty().set(border))
-        .shading(Shading::new().fill("F5F6F8"));
-    paragraph
-}
-
-/// Lines in one paragraph, so that their background has no gaps.
-fn code(text: &str) -> Paragraph {
-    let mut run = Run::new();
-    for (index, line) in text.lines().enumerate() {
-        if index > 0 {
-            run = run.add_break(BreakType::TextWrapping);
-        }
-        run = run.add_text(line);
-    }
-    let mut paragraph = Paragraph::new().style("Code").keep_lines(is_short_code(text)).add_run(run);
-    paragraph.property = paragraph.property.shading(Shading::new().fill("F5F6F8"));
-    paragraph
-}
-
 fn add_figure(word: Docx, figure: &Figure, plots: &[Rendered]) -> Docx {
-    let Some(plot) = super::plot(plots, &figure.stem) else { return word };
+    let Some(plot) = Rendered::find(plots, &figure.stem) else { return word };
     let width = TEXT_WIDTH * EMU;
     let height = width * plot.size.1 as usize / plot.size.0.max(1) as usize;
     let picture = Pic::new_with_dimensions(plot.png.clone(), plot.size.0, plot.size.1);

@@ -11,7 +11,7 @@ use crate::lang::Lang;
 /// The numbering of lists with bullets.
 pub(super) const BULLETS: usize = 2;
 
-/// A document with pages and styles, and nothing in it.
+/// Returns a document with pages and styles, and nothing in it.
 pub(super) fn empty(lang: Lang) -> Docx {
     let fonts = fonts("Times New Roman", lang.pick("SimSun", "宋体"));
     let bullet =

@@ -7,7 +7,7 @@ use docx_rs::{
 };
 
 use super::columns::{PADDING, widths};
-use super::{TEXT_WIDTH, runs};
+use super::paragraph::{TEXT_WIDTH, runs};
 use crate::document::{Align, Table};
 
 /// Columns beyond which letters get smaller.
@@ -52,7 +52,7 @@ pub(super) fn table(table: &Table) -> WordTable {
         .set_borders(rules())
 }
 
-/// Thin lines between rows, and nothing else.
+/// Returns thin lines between rows, and nothing else.
 fn rules() -> TableBorders {
     let thin = |position| TableBorder::new(position).border_type(BorderType::Single).size(2).color("C9CCD1");
     TableBorders::with_empty().set(thin(TableBorderPosition::InsideH)).set(thin(TableBorderPosition::Bottom))

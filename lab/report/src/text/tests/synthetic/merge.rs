@@ -2,8 +2,8 @@
 
 use serde_json::{Value, json};
 
+use super::parts::{environment, texts, variants};
 use super::random::Random;
-use super::{environment, texts, variants};
 
 /// Faults of made-up results.
 #[derive(Debug, Clone, Copy, Default)]
@@ -47,10 +47,10 @@ struct Look {
 pub(crate) fn merge_compare(faults: MergeFaults) -> (Value, Vec<Value>) {
     let mut variants = variants(VARIANTS);
     if faults.planted {
-        variants.extend(super::variants(PLANTED));
+        variants.extend(self::variants(PLANTED));
     }
     if faults.unseen {
-        variants.extend(super::variants("planted-unseen | planted: unseen | 植入错误：不可见 | |"));
+        variants.extend(self::variants("planted-unseen | planted: unseen | 植入错误：不可见 | |"));
     }
     let experiment = json!({
         "experiment": "merge-compare", "title": "SYNTHETIC numbers: merging compared", "profile": "synthetic",

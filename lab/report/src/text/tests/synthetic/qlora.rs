@@ -2,8 +2,8 @@
 
 use serde_json::{Value, json};
 
+use super::parts::{environment, texts, variants};
 use super::random::Random;
-use super::{environment, texts, variants};
 
 /// Faults of made-up results.
 #[derive(Debug, Clone, Copy, Default)]

@@ -2,10 +2,12 @@
 
 mod damage;
 mod dice;
+mod disturb;
 mod preload;
 mod programs;
 mod report;
 mod scene;
+mod serving;
 mod training;
 
 use std::path::PathBuf;
@@ -19,7 +21,7 @@ use xtask::output::note;
 #[derive(Debug, Parser)]
 #[command(name = "cargo xtask faults")]
 struct Args {
-    /// Runs of finetune that are killed or disturbed; a third as many of merge and of generate --file
+    /// Runs that are killed or disturbed, of finetune, merge, generate --file and the server each
     #[arg(long, default_value_t = 12)]
     kills: u64,
     /// Seed of moments and kinds
@@ -52,7 +54,8 @@ fn run(args: &Args) -> Result<()> {
     // Each damage in a long run, every fifth in a short one.
     let every = if args.kills >= 100 { 1 } else { 5 };
     damage::run_all(&scene, &expected, every, &mut report)?;
-    programs::merges(&scene, args.kills / 3, args.seed, &mut report)?;
-    programs::answers(&scene, args.kills / 3, args.seed, &mut report)?;
+    programs::merges(&scene, args.kills, args.seed, &mut report)?;
+    programs::answers(&scene, args.kills, args.seed, &mut report)?;
+    serving::serving(&scene, args.kills, args.seed, &mut report)?;
     report.finish()
 }

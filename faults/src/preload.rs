@@ -5,6 +5,8 @@ use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 
+use crate::dice::Dice;
+
 const SOURCE: &str = include_str!("preload.c");
 
 /// The library that lets calls fail.
@@ -14,16 +16,16 @@ pub(crate) struct Preload(PathBuf);
 /// A fault that hits one call.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct CallFault {
-    /// `write`, `sync` or `rename`.
+    /// `read`, `write`, `sync`, `rename`, `recv` or `send`.
     pub(crate) call: &'static str,
     /// The number of the call, from 1.
     pub(crate) at: u64,
-    /// As `preload.c` has them.
-    pub(crate) effect: String,
+    /// As `preload.c` has them, errors by name.
+    pub(crate) effect: &'static str,
 }
 
-/// Everything that may happen to a call. Numbers are of `errno`.
-const EFFECTS: [(&str, &str); 12] = [
+/// Everything that may happen to a call on a file.
+pub(crate) const OF_FILES: &[(&str, &str)] = &[
     ("write", "kill"),
     ("write", "torn"),
     ("write", "short"),
@@ -36,25 +38,28 @@ const EFFECTS: [(&str, &str); 12] = [
     ("rename", "kill"),
     ("rename", "EIO"),
     ("rename", "ENOSPC"),
+    ("read", "short"),
+    ("read", "intr"),
+    ("read", "EIO"),
 ];
 
+/// Everything that may happen to a call on a connection that never waits; such a call is not interrupted.
+pub(crate) const OF_SOCKETS: &[(&str, &str)] =
+    &[("send", "short"), ("send", "ECONNRESET"), ("recv", "short"), ("recv", "ECONNRESET")];
+
+/// Errors by name.
+const ERRORS: [(&str, libc::c_int); 4] =
+    [("ENOSPC", libc::ENOSPC), ("EFBIG", libc::EFBIG), ("EIO", libc::EIO), ("ECONNRESET", libc::ECONNRESET)];
+
 impl CallFault {
-    /// Returns the `index`-th kind of fault, at the call `at`.
-    pub(crate) fn new(index: usize, at: u64) -> Self {
-        let (call, effect) = EFFECTS[index % EFFECTS.len()];
-        let effect = match effect {
-            "ENOSPC" => libc::ENOSPC.to_string(),
-            "EFBIG" => libc::EFBIG.to_string(),
-            "EIO" => libc::EIO.to_string(),
-            other => other.to_owned(),
-        };
-        Self { call, at, effect }
+    /// Draws a kind of fault, at one of the first `calls` calls of its kind.
+    pub(crate) fn draw(kinds: &[(&'static str, &'static str)], calls: u64, dice: &mut Dice) -> Self {
+        let (call, effect) = kinds[dice.below(kinds.len() as u64) as usize];
+        Self { call, at: 1 + dice.below(calls), effect }
     }
 
     pub(crate) fn kind(&self) -> String {
-        let names = [(libc::ENOSPC, "ENOSPC"), (libc::EFBIG, "EFBIG"), (libc::EIO, "EIO")];
-        let name = names.iter().find(|(number, _)| number.to_string() == self.effect);
-        format!("{} {}", self.call, name.map_or(self.effect.as_str(), |(_, name)| name))
+        format!("{} {}", self.call, self.effect)
     }
 }
 
@@ -79,7 +84,9 @@ impl Preload {
 
     pub(crate) fn apply(&self, command: &mut Command, fault: &CallFault) {
         command.env("LD_PRELOAD", &self.0).env("FAULT_CALL", fault.call);
-        command.env("FAULT_AT", fault.at.to_string()).env("FAULT_EFFECT", &fault.effect);
+        let error = ERRORS.iter().find(|(name, _)| *name == fault.effect);
+        let effect = error.map_or_else(|| fault.effect.to_owned(), |(_, number)| number.to_string());
+        command.env("FAULT_AT", fault.at.to_string()).env("FAULT_EFFECT", effect);
     }
 
     /// Lets the wall clock jump an hour ahead and back all the time.

@@ -1,60 +1,58 @@
 //! Kills and failing calls of `merge` and of `generate --file`.
 
 use std::fs;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 
 use crate::dice::Dice;
-use crate::preload::CallFault;
+use crate::disturb::disturb;
 use crate::report::Report;
 use crate::scene::{Scene, names, run};
 
-/// Lets a call of `merge` fail, `rounds` times. Laws: the merged model appears whole or not at all, and merging again
-/// gives the bytes of an undisturbed merge and leaves nothing half-done.
+/// Disturbs `merge` `rounds` times. Laws: the merged model appears whole or not at all, and merging again gives the bytes
+/// of an undisturbed merge and leaves nothing half-done.
 pub(crate) fn merges(scene: &Scene, rounds: u64, seed: u64, report: &mut Report) -> Result<()> {
     let merge = |out: &str| {
         let mut command = scene.program("merge");
         command.arg("--base_model").arg(scene.base()).args(["--lora_weights", "whole", "--output_dir", out]);
         command
     };
+    let begun = Instant::now();
     run(&mut merge("merged"))?.ok()?;
-    let expected = fs::read(scene.path("merged/model.safetensors"))?;
+    let (whole, expected) = (begun.elapsed(), fs::read(scene.path("merged/model.safetensors"))?);
+    let is_expected = || anyhow::Ok(fs::read(scene.path("m/out/model.safetensors"))? == expected);
     let mut dice = Dice::new(seed ^ 1);
-    for _ in 0..rounds {
-        let fault = CallFault::new(dice.below(1000) as usize, 1 + dice.below(12));
-        let outcome = || {
-            let mut command = merge("m/out");
-            scene.preload.apply(&mut command, &fault);
-            let ended = run(&mut command)?;
+    for round in 0..rounds {
+        let mut kind = String::new();
+        let mut outcome = || {
+            let (name, ended) = disturb(scene, merge("m/out"), whole, 30, &mut dice)?;
+            kind = name;
             ended.says_so()?;
             if scene.path("m/out").exists() {
-                ensure!(
-                    fs::read(scene.path("m/out/model.safetensors"))? == expected,
-                    "half a model has its name"
-                );
-                ensure!(
-                    scene.path("m/out/tokenizer.json").exists(),
-                    "a model without its tokenizer has its name"
-                );
+                ensure!(is_expected()?, "half a model has its name");
+                let has_tokenizer = scene.path("m/out/tokenizer.json").exists();
+                ensure!(has_tokenizer, "a model without its tokenizer has its name");
                 fs::remove_dir_all(scene.path("m/out"))?;
             } else {
                 ensure!(ended.code != Some(0), "done, but nothing is there");
             }
             run(&mut merge("m/out"))?.ok()?;
-            ensure!(fs::read(scene.path("m/out/model.safetensors"))? == expected, "another model");
+            ensure!(is_expected()?, "another model");
             let left = names(&scene.path("m"))?;
             ensure!(ended.code.is_none() || left == ["out"], "half-done work is left: {left:?}");
             Ok(())
         };
-        report.add("merge", &fault.kind(), outcome().with_context(|| format!("{fault:?}")));
+        let outcome = outcome().with_context(|| format!("round {round} of seed {seed}"));
+        report.add("merge", &kind, outcome);
         let _ = fs::remove_dir_all(scene.path("m"));
     }
     Ok(())
 }
 
-/// Lets a call of `generate --file` fail, `rounds` times. Law: started again, it ends in the answers of an undisturbed
-/// run, one line for each prompt.
+/// Disturbs `generate --file` `rounds` times. Law: started again, it ends in the answers of an undisturbed run, one line
+/// for each prompt.
 pub(crate) fn answers(scene: &Scene, rounds: u64, seed: u64, report: &mut Report) -> Result<()> {
     let prompt = |number| format!("{{\"instruction\": \"Où est Hugo, {number} ?\", \"input\": \"\"}}");
     fs::write(scene.path("prompts.jsonl"), (0..6).map(prompt).collect::<Vec<_>>().join("\n"))?;
@@ -64,26 +62,28 @@ pub(crate) fn answers(scene: &Scene, rounds: u64, seed: u64, report: &mut Report
         command.args("--max_new_tokens 8 --threads 1 --device cpu --batch_size 2".split(' '));
         command
     };
+    let begun = Instant::now();
     run(&mut generate("answers.jsonl"))?.ok()?;
-    let expected = lines(scene, "answers.jsonl")?;
+    let (whole, expected): (Duration, _) = (begun.elapsed(), lines(scene, "answers.jsonl")?);
     let mut dice = Dice::new(seed ^ 2);
-    for _ in 0..rounds {
-        let fault = CallFault::new(dice.below(7) as usize, 1 + dice.below(7));
-        let outcome = || {
-            let mut command = generate("again.jsonl");
-            scene.preload.apply(&mut command, &fault);
-            run(&mut command)?.says_so()?;
+    for round in 0..rounds {
+        let mut kind = String::new();
+        let mut outcome = || {
+            let (name, ended) = disturb(scene, generate("again.jsonl"), whole, 7, &mut dice)?;
+            kind = name;
+            ended.says_so()?;
             run(&mut generate("again.jsonl"))?.ok()?;
             ensure!(lines(scene, "again.jsonl")? == expected, "other answers");
             Ok(())
         };
-        report.add("generate --file", &fault.kind(), outcome().with_context(|| format!("{fault:?}")));
+        let outcome = outcome().with_context(|| format!("round {round} of seed {seed}"));
+        report.add("generate --file", &kind, outcome);
         let _ = fs::remove_file(scene.path("again.jsonl"));
     }
     Ok(())
 }
 
-/// The lines of an output without their times.
+/// Reads the lines of an output without their times.
 fn lines(scene: &Scene, name: &str) -> Result<Vec<Value>> {
     let text = fs::read_to_string(scene.path(name))?;
     let timeless = |line: &str| {

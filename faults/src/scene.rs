@@ -144,7 +144,8 @@ impl Ended {
         let last = self.stderr.lines().last().unwrap_or_default();
         match self.code {
             None | Some(0) => Ok(()),
-            Some(1) if last.starts_with("error: ") => Ok(()),
+            // 2 where it is an input that cannot be read.
+            Some(1 | 2) if last.starts_with("error: ") => Ok(()),
             code => bail!("ended with {code:?} and `{last}`"),
         }
     }

@@ -1,15 +1,16 @@
 //! Kills and failing calls during training.
 
-use std::process::{Child, Command};
-use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 
 use crate::dice::Dice;
-use crate::preload::CallFault;
+use crate::disturb::disturb;
 use crate::report::Report;
-use crate::scene::{Ended, Results, Scene, end, run};
+use crate::scene::{Results, Scene, run};
+
+/// Calls of each kind in a run, about.
+const CALLS: u64 = 60;
 
 /// Kills or disturbs `rounds` runs at random moments and resumes each to its end.
 ///
@@ -35,7 +36,7 @@ pub(crate) fn run_all(scene: &Scene, rounds: u64, seed: u64, report: &mut Report
 /// Starts a run and lets one thing happen to it, now and then two or three times over.
 fn disturbed(scene: &Scene, out: &str, whole: Duration, dice: &mut Dice, kind: &mut String) -> Result<()> {
     for time in 0..=dice.below(3) {
-        let (name, ended) = disturb(scene, out, whole, dice)?;
+        let (name, ended) = disturb(scene, scene.finetune(out), whole, CALLS, dice)?;
         if time == 0 {
             *kind = name;
         }
@@ -46,64 +47,6 @@ fn disturbed(scene: &Scene, out: &str, whole: Duration, dice: &mut Dice, kind: &
         }
     }
     Ok(())
-}
-
-fn disturb(scene: &Scene, out: &str, whole: Duration, dice: &mut Dice) -> Result<(String, Ended)> {
-    let mut command = scene.finetune(out);
-    match dice.below(10) {
-        0..=2 => Ok(("SIGKILL".into(), signalled(&mut command, whole, dice, libc::SIGKILL, 1)?)),
-        3 => Ok(("SIGTERM".into(), signalled(&mut command, whole, dice, libc::SIGTERM, 1)?)),
-        4 => {
-            let mut ended = signalled(&mut command, whole, dice, libc::SIGTERM, 2)?;
-            // The second ends at once, without a word; before the training listens, the first does.
-            ensure!(!ended.stderr.contains("error"), "a second SIGTERM: {}", ended.stderr);
-            ended.code = ended.code.filter(|&code| code != 130);
-            Ok(("SIGTERM twice".into(), ended))
-        }
-        5 => {
-            let blocks = dice.below(60).to_string();
-            let mut limited = Command::new("sh");
-            limited
-                .args(["-c", &format!("ulimit -f {blocks}; exec \"$@\""), "sh"])
-                .arg(command.get_program());
-            limited.args(command.get_args()).current_dir(scene.path("."));
-            limited.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
-            limited.stdout(std::process::Stdio::null()).stderr(std::process::Stdio::piped());
-            Ok(("ulimit -f".into(), run(&mut limited)?))
-        }
-        6 => {
-            scene.preload.jump_clock(&mut command);
-            Ok(("clock jumps, SIGKILL".into(), signalled(&mut command, whole, dice, libc::SIGKILL, 1)?))
-        }
-        _ => {
-            let fault = CallFault::new(dice.below(1000) as usize, 1 + dice.below(60));
-            scene.preload.apply(&mut command, &fault);
-            Ok((fault.kind(), run(&mut command)?))
-        }
-    }
-}
-
-/// Sends a signal at a random moment, `times` times.
-fn signalled(
-    command: &mut Command,
-    whole: Duration,
-    dice: &mut Dice,
-    signal: libc::c_int,
-    times: u32,
-) -> Result<Ended> {
-    let child = command.spawn()?;
-    sleep(whole.mul_f64(dice.below(1000) as f64 / 1000.0));
-    for _ in 0..times {
-        send(&child, signal);
-        sleep(Duration::from_millis(dice.below(30)));
-    }
-    end(child)
-}
-
-#[expect(unsafe_code, reason = "no safe way in the standard library")]
-fn send(child: &Child, signal: libc::c_int) {
-    // SAFETY: a system call without pointers; the child is not waited for yet, so its id is its own.
-    unsafe { libc::kill(child.id() as libc::pid_t, signal) };
 }
 
 /// Resumes a run to its end.

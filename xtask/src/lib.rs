@@ -10,5 +10,6 @@ pub mod output;
 pub mod process;
 mod programs;
 pub mod python;
+pub mod serving;
 pub mod setup;
 pub mod workspace;

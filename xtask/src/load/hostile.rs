@@ -8,7 +8,7 @@ use std::time::Duration;
 use anyhow::Result;
 use serde_json::json;
 
-use crate::load::client::post;
+use xtask::serving::post;
 
 type Kind = fn(SocketAddr, &AtomicBool) -> Result<()>;
 

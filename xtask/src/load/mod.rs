@@ -1,8 +1,6 @@
 //! `cargo xtask load`: honest clients of the server, first alone, then beside others that misbehave.
 
-mod client;
 mod hostile;
-mod server;
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -11,10 +9,9 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, bail};
 use clap::Args;
 
-use crate::load::client::complete;
-use crate::load::server::Server;
 use xtask::measure::median;
-use xtask::output::say;
+use xtask::output::{note, say};
+use xtask::serving::{Server, complete};
 use xtask::setup;
 use xtask::workspace::Workspace;
 
@@ -44,7 +41,9 @@ pub(crate) fn run(workspace: &Workspace, args: &LoadArgs) -> Result<()> {
         bail!("clients and requests have to be at least 1");
     }
     setup::ensure(workspace)?;
-    let server = Server::start(workspace, &args.model)?;
+    let mut command = workspace.command(workspace.release_binaries()?.join("generate"));
+    command.arg("--base_model").arg(&args.model).args(["--server_port", "0"]);
+    let server = Server::start(&mut command, note)?;
     // What each prompt is answered with when nobody else asks, which also warms the server up.
     let expected = PROMPTS.map(|prompt| complete(server.address, prompt, PATIENCE));
     let expected: Vec<String> = expected.into_iter().collect::<Result<_>>()?;

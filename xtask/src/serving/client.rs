@@ -8,7 +8,10 @@ use anyhow::{Context, Result, bail};
 use serde_json::{Value, json};
 
 /// Continues a prompt by a few tokens, greedily; returns the text.
-pub(crate) fn complete(server: SocketAddr, prompt: &str, patience: Duration) -> Result<String> {
+///
+/// # Errors
+/// When there is no answer within `patience`, or it is no completion.
+pub fn complete(server: SocketAddr, prompt: &str, patience: Duration) -> Result<String> {
     let body = json!({ "prompt": prompt, "max_tokens": 8, "temperature": 0, "user": "honest" });
     let mut stream = TcpStream::connect(server).context("cannot connect")?;
     stream.set_read_timeout(Some(patience))?;
@@ -25,7 +28,7 @@ pub(crate) fn complete(server: SocketAddr, prompt: &str, patience: Duration) -> 
 }
 
 /// Makes a completion request whose body is said to have `length` bytes.
-pub(crate) fn post(body: &str, length: usize) -> Vec<u8> {
+pub fn post(body: &str, length: usize) -> Vec<u8> {
     format!(
         "POST /v1/completions HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Type: application/json\r\n\
          Content-Length: {length}\r\n\r\n{body}"

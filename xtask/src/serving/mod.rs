@@ -1,0 +1,7 @@
+//! A server in a process of its own, and an honest client of it, for those who trouble it.
+
+mod client;
+mod server;
+
+pub use client::{complete, post};
+pub use server::Server;

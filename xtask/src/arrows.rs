@@ -61,7 +61,8 @@ fn reserved_for(dependency: &str) -> Option<&'static [&'static str]> {
 }
 
 /// Crates that have to be built before there is a libtorch, or need none.
-const WITHOUT_LIBTORCH: [&str; 5] = ["faults", "link-libtorch", "llama-tokenizer", "world", "xtask"];
+const WITHOUT_LIBTORCH: [&str; 6] =
+    ["faults", "link-libtorch", "llama-tokenizer", "plain-files", "world", "xtask"];
 
 /// One crate of the workspace and what its manifest names, by the names of the packages.
 #[derive(Debug, Clone, PartialEq, Eq)]

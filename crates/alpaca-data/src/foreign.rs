@@ -37,7 +37,7 @@ const SIGNATURES: [(&[u8], &str, &str); 14] = [
     (b"\xff\xfe", "UTF-16 text", SAVE_AS_UTF_8),
     (b"\xfe\xff", "UTF-16 text", SAVE_AS_UTF_8),
     (
-        b"version https://git-lfs",
+        plain_files::LFS_POINTER,
         "a Git LFS pointer",
         "run `git lfs pull` where it was cloned, or fetch the file itself",
     ),

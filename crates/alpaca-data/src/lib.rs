@@ -37,6 +37,8 @@ pub use message::Message;
 pub use order::{GroupedByLength, Split, split};
 pub use pack::pack_documents;
 pub use prompt_template::PromptTemplate;
-pub use records::{BadRecords, ReadConfig, Records, load_kinds, load_records, load_training_texts};
+pub use records::{
+    BadRecords, ReadConfig, Records, load_kinds, load_records, load_training_texts, read_file,
+};
 pub use tokenize::{TokenizeConfig, TokenizeReport, tokenize, tokenize_records};
 pub use training_text::TrainingText;

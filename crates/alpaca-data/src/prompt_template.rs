@@ -6,6 +6,8 @@ use serde::Deserialize;
 
 use crate::DataError;
 
+/// Bytes of a file of a template.
+const MAX_BYTES: u64 = 16 << 20;
 /// Built-in templates by name. Their wording is part of the format: adapters were trained with it.
 const BUILT_IN: [(&str, &str); 4] = [
     ("alpaca", include_str!("../templates/alpaca.json")),
@@ -47,13 +49,13 @@ impl PromptTemplate {
             return Self::from_json(name, json);
         }
         let path = Path::new(name);
-        if !path.is_file() {
+        if !path.exists() {
             return Err(DataError::UnknownTemplate {
                 name: name.to_owned(),
                 built_in: Self::built_in().to_vec(),
             });
         }
-        let json = std::fs::read_to_string(path)
+        let json = plain_files::read_text(path, MAX_BYTES)
             .map_err(|source| DataError::Read { path: path.to_owned(), source })?;
         Self::from_json(name, &json)
     }

@@ -1,7 +1,9 @@
 //! Files of records: a JSON array, or one JSON object a line.
 
+use std::io::Read;
 use std::path::Path;
 
+use plain_files::open_regular;
 use rayon::prelude::*;
 use serde_json::{Map, Value};
 
@@ -82,13 +84,14 @@ pub fn load_training_texts(
     parse(&read_file(path)?, path, &config.into(), formats::detect, render)
 }
 
-fn read_file(path: &Path) -> Result<String, DataError> {
+/// Reads the text of a file of records, or of prompts.
+///
+/// # Errors
+/// [`DataError`] when it cannot be read, is of another kind, or is no text.
+pub fn read_file(path: &Path) -> Result<String, DataError> {
     let failed = |source| DataError::Read { path: path.to_owned(), source };
-    // Opening a named pipe would wait for a writer, and a device has no end.
-    if path.exists() && !path.is_file() {
-        return Err(failed(std::io::Error::other("it is not a regular file")));
-    }
-    let bytes = std::fs::read(path).map_err(failed)?;
+    let mut bytes = Vec::new();
+    open_regular(path).and_then(|mut file| file.read_to_end(&mut bytes)).map_err(failed)?;
     if let Some(found) = recognise(&bytes) {
         return Err(DataError::Foreign { path: path.to_owned(), found });
     }

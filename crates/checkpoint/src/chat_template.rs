@@ -5,18 +5,14 @@ use std::path::Path;
 use serde_json::Value;
 
 use crate::CheckpointError;
-use crate::text_file::read_json;
+use crate::text_file::{read_json, read_small};
 
 /// Reads the template of a directory: `chat_template.jinja`, or in `tokenizer_config.json` one text, or several by
 /// name of which `default` counts, or else the first (transformers `PreTrainedTokenizerBase`).
 pub(crate) fn template_in_dir(dir: &Path) -> Result<Option<String>, CheckpointError> {
     let read = |name: &str| {
         let path = dir.join(name);
-        if !path.exists() {
-            return Ok(None);
-        }
-        let text = std::fs::read_to_string(&path);
-        text.map(Some).map_err(|source| CheckpointError::Read { path, source })
+        path.exists().then(|| read_small(&path)).transpose()
     };
     if let Some(text) = read("chat_template.jinja")? {
         return Ok(Some(text));
@@ -55,5 +51,13 @@ mod tests {
         assert_eq!(found().as_deref(), Some("r"));
         write("chat_template.jinja", "own");
         assert_eq!(found().as_deref(), Some("own"));
+    }
+
+    #[test]
+    fn a_template_that_is_no_regular_file_is_not_waited_for() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("chat_template.jinja");
+        assert!(std::process::Command::new("mkfifo").arg(&path).status().unwrap().success());
+        assert!(matches!(template_in_dir(dir.path()), Err(CheckpointError::Read { .. })));
     }
 }

@@ -4,6 +4,8 @@ use std::path::Path;
 
 use serde_json::{Map, Value};
 
+use crate::text_file::read_json;
+
 /// List of further special tokens.
 const ADDITIONAL: &str = "additional_special_tokens";
 
@@ -12,7 +14,7 @@ const ADDITIONAL: &str = "additional_special_tokens";
 /// is null or empty is null. Damaged files count as silent.
 pub(crate) fn tokens_in_dir(dir: &Path) -> Map<String, Value> {
     let read = |name: &str| -> Option<Map<String, Value>> {
-        serde_json::from_str(&std::fs::read_to_string(dir.join(name)).ok()?).ok()
+        serde_json::from_value(read_json(&dir.join(name)).ok()?).ok()
     };
     let config = read("tokenizer_config.json").unwrap_or_default();
     let mut tokens = Map::new();

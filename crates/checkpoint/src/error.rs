@@ -281,12 +281,6 @@ pub enum CheckpointError {
         #[source]
         source: std::io::Error,
     },
-    /// The pointer that Git LFS keeps in place of a file it has not fetched.
-    #[error("`{path}` is a Git LFS pointer, not the file itself: run `git lfs pull` where it was cloned")]
-    LfsPointer {
-        /// The file.
-        path: PathBuf,
-    },
     /// A file that is not JSON.
     #[error("cannot read `{path}`")]
     Json {

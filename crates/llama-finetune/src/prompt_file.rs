@@ -6,19 +6,15 @@ use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use alpaca_data::{DataError, IgnoredColumns, unread_columns};
+use alpaca_data::{DataError, IgnoredColumns, read_file, unread_columns};
 use infer::{BatchEvent, Batcher, FinishReason, GenerateConfig, Generation, Request, RequestId};
 use nn_core::CausalLm;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
-use weights::read_text;
 
 use crate::error::io;
 use crate::text::Decoder;
 use crate::{FinetuneError, Prompt, TextModel, TokenPiece};
-
-/// Bytes of a file of prompts, which is read as a whole.
-const MAX_FILE_BYTES: u64 = 4 << 30;
 
 /// One line of the input. Fields of other names are left alone.
 #[derive(Debug, Deserialize)]
@@ -156,7 +152,7 @@ impl PromptFile {
 
 /// Reads all prompts before any is answered, so that a mistake in the last line does not show up after an hour.
 fn read_prompts(path: &Path, ignored: &IgnoredColumns) -> Result<Vec<Prompt>, FinetuneError> {
-    let text = read_text(path, MAX_FILE_BYTES).map_err(io("read", path))?;
+    let text = read_file(path)?;
     let mut prompts = Vec::new();
     for (number, line) in (1..).zip(text.lines()).filter(|(_, line)| !line.trim().is_empty()) {
         let wrong =

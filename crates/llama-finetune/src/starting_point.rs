@@ -11,6 +11,8 @@ use crate::{FinetuneError, OutputMode};
 
 /// File of a checkpoint's counters, here and in transformers.
 const STATE: &str = "trainer_state.json";
+/// Bytes of it; that of transformers holds every logged line.
+const MAX_STATE_BYTES: u64 = 1 << 30;
 
 /// The starting point of a run.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -122,7 +124,7 @@ impl StartingPoint {
 
 /// Tells whether transformers' Trainer wrote a checkpoint (`trainer_callback.py`, `TrainerState`).
 fn is_of_python(checkpoint: &Path) -> bool {
-    let text = std::fs::read_to_string(checkpoint.join(STATE)).unwrap_or_default();
+    let text = weights::read_text(&checkpoint.join(STATE), MAX_STATE_BYTES).unwrap_or_default();
     let state: Value = serde_json::from_str(&text).unwrap_or_default();
     state.get("global_step").is_some() && state.get("fingerprint").is_none()
 }

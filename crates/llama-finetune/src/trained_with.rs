@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use alpaca_data::PromptTemplate;
 use qlora_nf4::Quantization;
 use serde::Deserialize;
+use weights::read_text;
 
 use crate::error::io;
 use crate::output_dir::RUN_FILE;
@@ -12,6 +13,8 @@ use crate::{FinetuneError, QuantizationChoice};
 
 /// Template of an adapter of which nothing is known.
 const DEFAULT_TEMPLATE: &str = "alpaca";
+/// Bytes of the files beside an adapter.
+const MAX_BYTES: u64 = 16 << 20;
 
 /// Settings that an adapter was trained with, as far as the files beside it tell: the base and its revision by PEFT's
 /// `adapter_config.json`, the prompt template and the quantisation of the base by the `run.toml` of its run, which adapters
@@ -53,7 +56,7 @@ impl TrainedWith {
     /// # Errors
     /// [`FinetuneError::RunFile`] for a `run.toml` that is none.
     pub fn read(dir: &Path) -> Result<Self, FinetuneError> {
-        let text = std::fs::read_to_string(dir.join("adapter_config.json")).unwrap_or_default();
+        let text = read_text(&dir.join("adapter_config.json"), MAX_BYTES).unwrap_or_default();
         let adapter: AdapterFile = serde_json::from_str(&text).unwrap_or_default();
         let is_named = |name: &String| !name.trim().is_empty();
         let mut found = Self {
@@ -63,7 +66,7 @@ impl TrainedWith {
             ..Self::default()
         };
         if let Some(path) = run_file(dir) {
-            let text = std::fs::read_to_string(&path).map_err(io("read", &path))?;
+            let text = read_text(&path, MAX_BYTES).map_err(io("read", &path))?;
             let run: RunFile = toml::from_str(&text)
                 .map_err(|source| FinetuneError::RunFile { path, source: Box::new(source) })?;
             found.prompt_template = run.prompt_template_name.filter(is_named);

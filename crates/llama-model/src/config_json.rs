@@ -6,7 +6,7 @@ use nn_core::UnknownSettings;
 use serde_json::{Map, Value, json};
 use weights::read_text;
 
-use crate::config_keys::{self, CONFIG_KEYS, ROPE_KEYS};
+use crate::config_keys::{CONFIG_KEYS, ROPE_KEYS};
 use crate::families::FAMILIES;
 use crate::family::write_keys;
 use crate::fields::Fields;
@@ -47,6 +47,7 @@ impl LlamaConfig {
             .map_err(|source| ModelError::Read { path: path.to_owned(), source })?;
         Self::read(&text, unknown).map_err(|error| match error {
             ModelError::Parse { source, .. } => ModelError::Parse { path: path.to_owned(), source },
+            ModelError::Setting(error) => error.in_file(path).into(),
             other => other,
         })
     }
@@ -85,7 +86,7 @@ impl LlamaConfig {
         );
         config.family = family;
         config.decoder = (family.read)(fields)?;
-        config_keys::check(fields, CONFIG_KEYS, unknown, &mut notes)?;
+        notes.extend(fields.check(CONFIG_KEYS, unknown)?);
         if let (Some(window), None) = (fields.integer("sliding_window")?, fields.get("use_sliding_window")) {
             notes.push(format!(
                 "`sliding_window` is {window}: attention is to the whole text, as in transformers"
@@ -159,7 +160,7 @@ fn rotary(
     let mut scalings = Vec::new();
     for key in ["rope_scaling", "rope_parameters"] {
         let Some(object) = fields.object(key)? else { continue };
-        config_keys::check(object, ROPE_KEYS, unknown, notes)?;
+        notes.extend(object.check(ROPE_KEYS, unknown)?);
         state(object)?;
         scalings.push(RopeScaling::read(object, fields, config.max_position_embeddings)?);
     }

@@ -3,29 +3,13 @@
 //! The keys are those of transformers' `LlamaConfig`, `Qwen2Config`, `Qwen3Config` and `PreTrainedConfig` (4.57 and 5.24), and those
 //! that other programs leave in real files. A key that is not here is refused where it could change what the model computes.
 
-use nn_core::{UnknownSettings, asks_for_nothing};
+use nn_core::{SettingRole, SettingTable};
 use serde_json::Value;
 
-use crate::ModelError;
-use crate::fields::{Fields, short};
-
-/// Treatment of a key.
-#[derive(Debug, Clone, Copy)]
-pub enum KeyUse {
-    /// It is read.
-    Used,
-    /// It changes nothing that this program computes, whatever its value.
-    Harmless,
-    /// It changes what others compute in training: a value other than 0 is noted.
-    Noted(&'static str),
-    /// A value that says nothing, or that the function accepts, changes nothing; any other one is refused.
-    Only(fn(&Value) -> bool, &'static str),
-}
-
-use KeyUse::{Harmless, Noted, Only, Used};
+use SettingRole::{Harmless, Noted, Only, Used};
 
 /// Keys of `config.json`.
-pub const CONFIG_KEYS: &[(&str, KeyUse)] = &[
+pub const CONFIG_KEYS: &SettingTable = &[
     // The shape.
     ("model_type", Used),
     ("vocab_size", Used),
@@ -168,7 +152,7 @@ pub const CONFIG_KEYS: &[(&str, KeyUse)] = &[
 ];
 
 /// Keys of `rope_scaling` and `rope_parameters`.
-pub const ROPE_KEYS: &[(&str, KeyUse)] = &[
+pub const ROPE_KEYS: &SettingTable = &[
     ("rope_type", Used),
     ("type", Used),
     ("rope_theta", Used),
@@ -201,66 +185,31 @@ fn is_full_attention(value: &Value) -> bool {
     value.as_array().is_some_and(|types| types.iter().all(|layer| layer == "full_attention"))
 }
 
-/// Checks every key against `table`; adds to `notes` what a user should hear of.
-///
-/// # Errors
-/// [`ModelError::Config`] for a value that is not supported, [`ModelError::UnknownKey`] for a key that no table has and that
-/// is set, unless `unknown` ignores those.
-pub(crate) fn check(
-    fields: Fields<'_>,
-    table: &[(&str, KeyUse)],
-    unknown: UnknownSettings,
-    notes: &mut Vec<String>,
-) -> Result<(), ModelError> {
-    for (key, value) in fields.iter() {
-        let found = table.iter().find(|(known, _)| *known == key).map(|(_, key_use)| *key_use);
-        match found {
-            Some(Used | Harmless) => {}
-            Some(Only(accepts, _)) if asks_for_nothing(value) || accepts(value) => {}
-            Some(Only(_, expected)) => return Err(fields.refuse(key, expected)),
-            Some(Noted(_)) if asks_for_nothing(value) || value.as_f64() == Some(0.0) => {}
-            Some(Noted(effect)) => {
-                notes.push(format!("`{}` is {}: {effect}", fields.name(key), short(value)));
-            }
-            None if asks_for_nothing(value) || unknown == UnknownSettings::Ignore => {
-                notes.push(format!(
-                    "`{}` is {}: an unknown setting, ignored",
-                    fields.name(key),
-                    short(value)
-                ));
-            }
-            None => {
-                return Err(ModelError::UnknownKey { key: fields.name(key), value: short(value) });
-            }
-        }
-    }
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
+    use nn_core::UnknownSettings;
     use serde_json::{Map, json};
 
     use super::*;
+    use crate::fields::Fields;
 
-    fn checked(key: &str, value: Value, unknown: UnknownSettings) -> Result<Vec<String>, ModelError> {
+    fn checked(key: &str, value: Value) -> Result<Vec<String>, String> {
         let map = Map::from_iter([(key.to_owned(), value)]);
-        let mut notes = Vec::new();
-        check(Fields::new(&map), CONFIG_KEYS, unknown, &mut notes).map(|()| notes)
+        Fields::new(&map).check(CONFIG_KEYS, UnknownSettings::Refuse).map_err(|error| error.to_string())
     }
 
     #[test]
     fn every_key_is_treated_as_its_table_says() {
         for (key, key_use) in CONFIG_KEYS {
-            let checked = |value| checked(key, value, UnknownSettings::Refuse);
+            let checked = |value| checked(key, value);
             assert_eq!(checked(Value::Null).unwrap(), [""; 0], "{key}");
             let with_value = checked(json!(0.5));
             match key_use {
                 Used | Harmless => assert_eq!(with_value.unwrap(), [""; 0], "{key}"),
                 Noted(effect) => assert!(with_value.unwrap()[0].contains(effect), "{key}"),
-                Only(_, expected) => {
-                    let error = with_value.unwrap_err().to_string();
-                    assert_eq!(error, format!("config.json: `{key}` is 0.5, but {expected}"));
+                Only(_, reason) => {
+                    let error = with_value.unwrap_err();
+                    assert_eq!(error, format!("`{key}` is 0.5 in `config.json`; {reason}"));
                 }
             }
         }
@@ -273,19 +222,5 @@ mod tests {
                 assert!(table[..index].iter().all(|(other, _)| other != key), "{key}");
             }
         }
-    }
-
-    #[test]
-    fn an_unknown_key_is_noted_where_it_says_nothing_and_refused_elsewhere() {
-        for value in [Value::Null, json!(false), json!(""), json!([]), json!({})] {
-            let notes = checked("use_magic", value.clone(), UnknownSettings::Refuse).unwrap();
-            assert_eq!(notes, [format!("`use_magic` is {value}: an unknown setting, ignored")]);
-        }
-        let error = checked("use_magic", json!(true), UnknownSettings::Refuse).unwrap_err().to_string();
-        assert!(
-            error.contains("`use_magic` is true") && error.contains("--ignore_unknown_settings"),
-            "{error}"
-        );
-        assert_eq!(checked("use_magic", json!(true), UnknownSettings::Ignore).unwrap().len(), 1);
     }
 }

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use nn_core::NnError;
+use nn_core::{NnError, SettingError};
 
 /// A model that cannot be built.
 #[derive(Debug, thiserror::Error)]
@@ -36,17 +36,9 @@ pub enum ModelError {
         /// Accepted values.
         expected: String,
     },
-    /// A key that could change what the model computes, and that nobody here knows.
-    #[error(
-        "config.json: `{key}` is {value}, which is unknown here and could change what the model computes; \
-         --ignore_unknown_settings goes on without it"
-    )]
-    UnknownKey {
-        /// The key.
-        key: String,
-        /// Its value.
-        value: String,
-    },
+    /// A key that is not supported, or unknown and set.
+    #[error(transparent)]
+    Setting(#[from] SettingError),
     /// No shape is known by this name.
     #[error("no preset is called `{name}`; there are {known}")]
     UnknownPreset {

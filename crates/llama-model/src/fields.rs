@@ -1,5 +1,8 @@
 //! Values of a JSON configuration, by name: the one place where their types are checked.
 
+use std::path::Path;
+
+use nn_core::{SettingError, SettingTable, Settings, UnknownSettings, short};
 use serde_json::{Map, Value};
 
 use crate::{ModelError, TokenIds};
@@ -27,14 +30,22 @@ impl<'a> Fields<'a> {
         }
     }
 
-    /// Returns keys and values in the order of the file.
-    pub(crate) fn iter(&self) -> impl Iterator<Item = (&'a str, &'a Value)> + use<'a> {
-        self.map.iter().map(|(key, value)| (key.as_str(), value))
+    /// Checks every key against `table`; returns what a user should hear of.
+    pub(crate) fn check(
+        &self,
+        table: &SettingTable,
+        unknown: UnknownSettings,
+    ) -> Result<Vec<String>, SettingError> {
+        self.settings().check(table, unknown)
     }
 
     /// Returns a key as a message names it: `rope_scaling.factor`.
     pub(crate) fn name(&self, key: &str) -> String {
-        if self.within.is_empty() { key.to_owned() } else { format!("{}.{key}", self.within) }
+        self.settings().name(key)
+    }
+
+    fn settings(&self) -> Settings<'a> {
+        Settings { file: Path::new("config.json"), within: self.within, fields: self.map }
     }
 
     /// Returns a value; null is none.
@@ -84,12 +95,4 @@ impl<'a> Fields<'a> {
         let ids = |value: &Value| serde_json::from_value(value.clone()).ok();
         self.read(key, ids, "it has to be a token id or a list of them")
     }
-}
-
-/// Cuts a value short for a message.
-pub(crate) fn short(value: &Value) -> String {
-    const SHOWN: usize = 60;
-    let text = value.to_string();
-    let cut: String = text.chars().take(SHOWN).collect();
-    if cut.len() < text.len() { format!("{cut}…") } else { cut }
 }

@@ -43,7 +43,7 @@ mod spec;
 mod token_ids;
 
 pub use config::LlamaConfig;
-pub use config_keys::{CONFIG_KEYS, KeyUse, ROPE_KEYS};
+pub use config_keys::{CONFIG_KEYS, ROPE_KEYS};
 pub use error::ModelError;
 pub use families::FAMILIES;
 pub use family::Family;

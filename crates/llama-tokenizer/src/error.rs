@@ -23,12 +23,6 @@ pub enum TokenizerError {
         #[source]
         source: std::io::Error,
     },
-    /// The pointer that Git LFS keeps in place of a file it has not fetched.
-    #[error("`{path}` is a Git LFS pointer, not the file itself: run `git lfs pull` where it was cloned")]
-    LfsPointer {
-        /// The file.
-        path: PathBuf,
-    },
     /// The file is not JSON, or is cut short.
     #[error("`{path}` is not valid JSON")]
     Json {
@@ -101,6 +95,6 @@ pub enum TokenizerError {
 impl TokenizerError {
     /// Tells whether a file is there but is not what it was written as, rather than missing or of another kind.
     pub fn is_damage(&self) -> bool {
-        matches!(self, Self::Read { .. } | Self::LfsPointer { .. } | Self::Json { .. } | Self::Damaged { .. })
+        matches!(self, Self::Read { .. } | Self::Json { .. } | Self::Damaged { .. })
     }
 }

@@ -6,24 +6,16 @@ use serde::de::DeserializeOwned;
 
 use crate::TokenizerError;
 
-/// First bytes of the file that Git LFS writes in place of one it has not fetched.
-const LFS_POINTER: &[u8] = b"version https://git-lfs";
+/// Bytes of a tokenizer; those of large vocabularies have 40 million.
+const MAX_BYTES: u64 = 1 << 30;
 
 /// Reads a whole file.
 ///
 /// # Errors
-/// [`TokenizerError::Read`], and [`TokenizerError::LfsPointer`] for a clone without Git LFS.
+/// [`TokenizerError::Read`], also for a pointer of Git LFS.
 pub(crate) fn read(path: &Path) -> Result<Vec<u8>, TokenizerError> {
-    let failed = |source| TokenizerError::Read { path: path.to_owned(), source };
-    // Opening a named pipe would wait for a writer.
-    if !std::fs::metadata(path).map_err(failed)?.is_file() {
-        return Err(failed(std::io::Error::other("not a regular file")));
-    }
-    let bytes = std::fs::read(path).map_err(failed)?;
-    if bytes.starts_with(LFS_POINTER) {
-        return Err(TokenizerError::LfsPointer { path: path.to_owned() });
-    }
-    Ok(bytes)
+    plain_files::read_bytes(path, MAX_BYTES)
+        .map_err(|source| TokenizerError::Read { path: path.to_owned(), source })
 }
 
 /// Parses the bytes of the file `path`.

@@ -3,9 +3,10 @@
 use std::path::Path;
 use std::str::FromStr;
 
-use nn_core::{UnknownSettings, check_settings};
+use nn_core::{Settings, UnknownSettings};
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value};
+use weights::read_text;
 
 use crate::error::LoraError;
 use crate::initial::Initial;
@@ -15,6 +16,9 @@ use crate::variant_name::{VariantName, peft_field};
 
 /// Name of the file of hyper-parameters in an adapter directory.
 pub(crate) const ADAPTER_CONFIG: &str = "adapter_config.json";
+
+/// Bytes of that file; real ones have a few thousand.
+const MAX_BYTES: u64 = 16 << 20;
 
 /// PEFT's word for every linear layer except the head.
 pub(crate) const ALL_LINEAR: &str = "all-linear";
@@ -170,7 +174,7 @@ impl LoraConfig {
     pub fn from_dir_with(dir: &Path, unknown: UnknownSettings) -> Result<Self, LoraError> {
         let path = dir.join(ADAPTER_CONFIG);
         let text =
-            std::fs::read_to_string(&path).map_err(|source| LoraError::Io { path: path.clone(), source })?;
+            read_text(&path, MAX_BYTES).map_err(|source| LoraError::Io { path: path.clone(), source })?;
         Self::parse(&path, &text, unknown)
     }
 
@@ -182,13 +186,8 @@ impl LoraConfig {
         if let Some(kind) = kind.filter(|kind| *kind != "LORA") {
             return Err(only_lora(kind));
         }
-        let passed_over = check_settings(path, KEYS, &fields, unknown)?;
-        if !passed_over.is_empty() {
-            tracing::info!(
-                "`{}` has settings that are unknown here, without effect: {}",
-                path.display(),
-                passed_over.join(", ")
-            );
+        for note in (Settings { file: path, within: "", fields: &fields }).check(KEYS, unknown)? {
+            tracing::info!("`{}`: {note}", path.display());
         }
         // As Python has it, where a missing value and `None` are one; and so are switches that are null.
         fields.retain(|_, value| !value.is_null());

@@ -1,18 +1,18 @@
 //! Every key of `adapter_config.json`, and what becomes of it.
 
-use nn_core::SettingRole;
+use nn_core::{SettingRole, SettingTable};
 
 use SettingRole::{Harmless, Used};
 
-const fn refused(advice: &'static str) -> SettingRole {
-    SettingRole::Refused { unless: &[], advice }
+const fn refused(reason: &'static str) -> SettingRole {
+    SettingRole::refused(reason)
 }
 
 /// A variant of LoRA whose formula is not implemented.
 const VARIANT: SettingRole = refused("this variant of LoRA is not supported; merge the adapter with peft");
 
 /// The keys of PEFT 0.21 (`peft/config.py`, `peft/tuners/lora/config.py`), in its order, and of older versions behind them.
-pub(crate) const KEYS: &[(&str, SettingRole)] = &[
+pub(crate) const KEYS: &SettingTable = &[
     ("task_type", Used),
     ("peft_type", Used),
     ("auto_mapping", Harmless),
@@ -82,7 +82,7 @@ mod tests {
     use std::collections::BTreeSet;
     use std::path::Path;
 
-    use nn_core::{UnknownSettings, check_settings};
+    use nn_core::{Settings, UnknownSettings};
     use serde_json::{Value, json};
 
     use super::*;
@@ -103,8 +103,8 @@ mod tests {
         for key in written.keys() {
             assert!(known.contains(key.as_str()), "{key}");
         }
-        let passed_over = check_settings(Path::new("a"), KEYS, &written, UnknownSettings::Refuse).unwrap();
-        assert_eq!(passed_over, Vec::<String>::new());
+        let settings = Settings { file: Path::new("a"), within: "", fields: &written };
+        assert_eq!(settings.check(KEYS, UnknownSettings::Refuse).unwrap(), [""; 0]);
         LoraConfig::parse(Path::new("a"), PEFT, UnknownSettings::Refuse).unwrap();
     }
 
@@ -127,7 +127,8 @@ mod tests {
                     Err(error) => assert!(error.to_string().contains(key), "{key}: {error}"),
                 },
                 Harmless => assert_eq!(outcome.unwrap(), plain, "{key}"),
-                SettingRole::Refused { .. } => {
+                SettingRole::Noted(_) => unreachable!("none is"),
+                SettingRole::Only(..) => {
                     let error = outcome.unwrap_err().to_string();
                     assert!(error.contains(&format!("`{key}`")), "{error}");
                 }

@@ -38,7 +38,7 @@ pub use linear::LinearOp;
 pub use mode::{Mode, mix_seed, name_seed};
 pub use path::ModulePath;
 pub use sequence::{Sequence, shuffled};
-pub use settings::{SettingError, SettingRole, asks_for_nothing, check_settings};
+pub use settings::{SettingError, SettingRole, SettingTable, Settings, asks_for_nothing, short};
 pub use slot::{EmbeddingSlot, LinearSlot, Slot, VisitLinears};
 pub use source::LinearSource;
 pub use unknown_settings::UnknownSettings;

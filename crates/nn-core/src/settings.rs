@@ -7,19 +7,27 @@ use serde_json::{Map, Value};
 use crate::UnknownSettings;
 
 /// Role of a key of a configuration file.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy)]
 pub enum SettingRole {
     /// Whoever reads the file honours it, or refuses its value by name.
     Used,
     /// Nothing that is computed depends on it, whatever its value.
     Harmless,
-    /// Changes what is computed in a way that is not done here.
-    Refused {
-        /// Values in JSON that change nothing all the same, beside `null`, `false` and what is empty.
-        unless: &'static [&'static str],
-        /// Way out for the user, as the end of a sentence.
-        advice: &'static str,
-    },
+    /// Changes what others compute in training: a value other than 0 is noted, with this effect.
+    Noted(&'static str),
+    /// Changes what is computed in a way that is not done here: refused with this reason, unless its value asks for nothing, or
+    /// the function accepts it.
+    Only(fn(&Value) -> bool, &'static str),
+}
+
+/// Keys of a file, each with its role.
+pub type SettingTable = [(&'static str, SettingRole)];
+
+impl SettingRole {
+    /// Makes the role of a key that is refused whatever it asks for.
+    pub const fn refused(reason: &'static str) -> Self {
+        Self::Only(|_| false, reason)
+    }
 }
 
 /// A key of a configuration file that keeps it from being used.
@@ -27,7 +35,7 @@ pub enum SettingRole {
 #[non_exhaustive]
 pub enum SettingError {
     /// A key whose meaning is known and not supported.
-    #[error("`{key}` is {value} in `{file}`; {advice}")]
+    #[error("`{key}` is {value} in `{file}`; {reason}")]
     Refused {
         /// The file.
         file: PathBuf,
@@ -35,8 +43,8 @@ pub enum SettingError {
         key: String,
         /// Its value, in JSON.
         value: String,
-        /// Way out for the user.
-        advice: &'static str,
+        /// What is supported, or a way out.
+        reason: &'static str,
     },
     /// Keys whose meaning is unknown, with values that could change the result.
     #[error(
@@ -50,39 +58,74 @@ pub enum SettingError {
     },
 }
 
-/// Checks every key of `settings`, which come from `file`, against `table`. Returns the unknown ones that are passed over:
-/// those with a value that asks for nothing (`null`, `false`, empty), and under [`UnknownSettings::Ignore`] all.
-///
-/// # Errors
-/// [`SettingError`] for a key of [`SettingRole::Refused`] with another value than its harmless ones, and for an unknown one
-/// that asks for something.
-pub fn check_settings(
-    file: &Path,
-    table: &[(&str, SettingRole)],
-    settings: &Map<String, Value>,
-    unknown: UnknownSettings,
-) -> Result<Vec<String>, SettingError> {
-    let (mut passed_over, mut asking) = (Vec::new(), Vec::new());
-    for (key, value) in settings {
-        match table.iter().find(|(name, _)| name == key).map(|&(_, role)| role) {
-            Some(SettingRole::Used | SettingRole::Harmless) => {}
-            Some(SettingRole::Refused { unless, advice }) => {
-                let value_text = value.to_string();
-                if !asks_for_nothing(value) && !unless.contains(&value_text.as_str()) {
-                    let (file, key) = (file.to_owned(), key.clone());
-                    return Err(SettingError::Refused { file, key, value: value_text, advice });
+impl SettingError {
+    /// Names another file.
+    #[must_use]
+    pub fn in_file(mut self, path: &Path) -> Self {
+        let (Self::Refused { file, .. } | Self::Unknown { file, .. }) = &mut self;
+        path.clone_into(file);
+        self
+    }
+}
+
+/// Settings of a file that are held against a table.
+#[derive(Debug, Clone, Copy)]
+pub struct Settings<'a> {
+    /// The file.
+    pub file: &'a Path,
+    /// Key of the object in it that the settings are of; empty for the whole file.
+    pub within: &'a str,
+    /// Keys and values.
+    pub fields: &'a Map<String, Value>,
+}
+
+impl Settings<'_> {
+    /// Checks every key against `table`. Returns notes for the user: on keys of [`SettingRole::Noted`], and on the unknown ones
+    /// that are passed over: those with a value that asks for nothing (`null`, `false`, empty), and under
+    /// [`UnknownSettings::Ignore`] all.
+    ///
+    /// # Errors
+    /// [`SettingError`] for a key of [`SettingRole::Only`] with a value that it does not accept, and for unknown ones that ask for
+    /// something.
+    pub fn check(self, table: &SettingTable, unknown: UnknownSettings) -> Result<Vec<String>, SettingError> {
+        let (mut notes, mut asking) = (Vec::new(), Vec::new());
+        for (key, value) in self.fields {
+            let role = table.iter().find(|(known, _)| known == key).map(|&(_, role)| role);
+            let (key, nothing) = (self.name(key), asks_for_nothing(value));
+            let is = format!("`{key}` is {}", short(value));
+            match role {
+                Some(SettingRole::Used | SettingRole::Harmless) => {}
+                Some(SettingRole::Noted(_)) if nothing || value.as_f64() == Some(0.0) => {}
+                Some(SettingRole::Noted(effect)) => notes.push(format!("{is}: {effect}")),
+                Some(SettingRole::Only(accepts, _)) if nothing || accepts(value) => {}
+                Some(SettingRole::Only(_, reason)) => {
+                    let (file, value) = (self.file.to_owned(), short(value));
+                    return Err(SettingError::Refused { file, key, value, reason });
                 }
+                None if unknown == UnknownSettings::Refuse && !nothing => {
+                    asking.push(format!("`{key}` ({})", short(value)));
+                }
+                None => notes.push(format!("{is}: an unknown setting, ignored")),
             }
-            None if unknown == UnknownSettings::Refuse && !asks_for_nothing(value) => {
-                asking.push(format!("`{key}` ({value})"));
-            }
-            None => passed_over.push(key.clone()),
         }
+        if asking.is_empty() {
+            return Ok(notes);
+        }
+        Err(SettingError::Unknown { file: self.file.to_owned(), keys: asking.join(", ") })
     }
-    if asking.is_empty() {
-        return Ok(passed_over);
+
+    /// Returns a key as a message names it: `rope_scaling.factor`.
+    pub fn name(&self, key: &str) -> String {
+        if self.within.is_empty() { key.to_owned() } else { format!("{}.{key}", self.within) }
     }
-    Err(SettingError::Unknown { file: file.to_owned(), keys: asking.join(", ") })
+}
+
+/// Cuts a value short for a message.
+pub fn short(value: &Value) -> String {
+    const SHOWN: usize = 60;
+    let text = value.to_string();
+    let cut: String = text.chars().take(SHOWN).collect();
+    if cut.len() < text.len() { format!("{cut}…") } else { cut }
 }
 
 /// Checks for a value that cannot switch anything on: `null`, `false`, and an empty text, list or object.
@@ -103,15 +146,18 @@ mod tests {
 
     use super::*;
 
-    const TABLE: &[(&str, SettingRole)] = &[
+    const TABLE: &SettingTable = &[
         ("r", SettingRole::Used),
         ("version", SettingRole::Harmless),
-        ("pretraining_tp", SettingRole::Refused { unless: &["1"], advice: "merge the shards" }),
+        ("dropout", SettingRole::Noted("there is none")),
+        ("pretraining_tp", SettingRole::Only(|value| value == 1, "merge the shards")),
+        ("experts", SettingRole::refused("there are none")),
     ];
 
     fn check(settings: &Value, unknown: UnknownSettings) -> Result<Vec<String>, String> {
-        let file = Path::new("config.json");
-        check_settings(file, TABLE, settings.as_object().unwrap(), unknown).map_err(|error| error.to_string())
+        let fields = settings.as_object().unwrap();
+        let settings = Settings { file: Path::new("config.json"), within: "", fields };
+        settings.check(TABLE, unknown).map_err(|error| error.to_string())
     }
 
     #[test]
@@ -122,17 +168,34 @@ mod tests {
         for stance in [UnknownSettings::Refuse, UnknownSettings::Ignore] {
             let error = check(&json!({"version": 7, "pretraining_tp": 2}), stance).unwrap_err();
             assert_eq!(error, "`pretraining_tp` is 2 in `config.json`; merge the shards");
+            assert!(check(&json!({"experts": 1}), stance).is_err());
+            let notes = check(&json!({"dropout": 0.1}), stance).unwrap();
+            assert_eq!(notes, ["`dropout` is 0.1: there is none"]);
+            assert_eq!(check(&json!({"dropout": 0.0}), stance), Ok(vec![]));
         }
     }
 
     #[test]
     fn an_unknown_key_is_listed_where_it_asks_for_nothing_and_refused_where_it_asks_for_something() {
         let idle = json!({"new": null, "newer": false});
-        assert_eq!(check(&idle, UnknownSettings::Refuse).unwrap(), ["new", "newer"]);
+        let ignored = |key: &str, value| format!("`{key}` is {value}: an unknown setting, ignored");
+        assert_eq!(
+            check(&idle, UnknownSettings::Refuse).unwrap(),
+            [ignored("new", "null"), ignored("newer", "false")]
+        );
         let asking = json!({"new": null, "use_it": true, "size": 0});
         let error = check(&asking, UnknownSettings::Refuse).unwrap_err();
         assert!(error.contains("`use_it` (true), `size` (0)") && !error.contains("`new`"), "{error}");
         assert!(error.contains("--ignore_unknown_settings"), "{error}");
-        assert_eq!(check(&asking, UnknownSettings::Ignore).unwrap(), ["new", "use_it", "size"]);
+        assert_eq!(check(&asking, UnknownSettings::Ignore).unwrap().len(), 3);
+    }
+
+    #[test]
+    fn a_key_within_an_object_is_named_with_it() {
+        let fields = json!({"experts": 2});
+        let file = Path::new("a");
+        let settings = Settings { file, within: "rope", fields: fields.as_object().unwrap() };
+        let error = settings.check(TABLE, UnknownSettings::Refuse).unwrap_err().in_file(Path::new("b"));
+        assert_eq!(error.to_string(), "`rope.experts` is 2 in `b`; there are none");
     }
 }

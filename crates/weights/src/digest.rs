@@ -6,7 +6,7 @@ use std::path::Path;
 use std::str::FromStr;
 
 use crate::WeightsError;
-use crate::regular_file::open_regular;
+use crate::open_regular;
 
 /// BLAKE3 digest of a content, written in 64 hexadecimal digits as `b3sum` prints it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

@@ -6,7 +6,6 @@ use std::path::{Component, Path, PathBuf};
 use serde::Deserialize;
 
 use crate::atomic_file::folder;
-use crate::lfs::refuse_lfs_pointer;
 use crate::limits::MAX_INDEX_BYTES;
 use crate::unique_map::UniqueMap;
 use crate::{WeightsError, read_text};
@@ -52,7 +51,6 @@ impl ShardIndex {
     pub(crate) fn read(path: &Path) -> Result<Self, WeightsError> {
         let text = read_text(path, MAX_INDEX_BYTES)
             .map_err(|source| WeightsError::Read { path: path.to_owned(), source })?;
-        refuse_lfs_pointer(path, text.as_bytes())?;
         let index: IndexFile = serde_json::from_str(&text)
             .map_err(|source| WeightsError::Index { path: path.to_owned(), source })?;
         let mut shards: BTreeMap<String, Vec<String>> = BTreeMap::new();

@@ -30,7 +30,6 @@ mod mapping;
 mod nearest;
 mod parameters;
 mod placed;
-mod regular_file;
 mod safetensors;
 mod source;
 mod spec;
@@ -50,7 +49,7 @@ pub use gguf::{
     GgmlType, GgufArray, GgufError, GgufFile, GgufMetadata, GgufSplit, GgufTensorSpec, GgufValue, GgufWriter,
 };
 pub use parameters::ParameterSource;
-pub use regular_file::{open_regular, read_text};
+pub use plain_files::{open_regular, read_text};
 pub use safetensors::{SafetensorsWriter, pt_metadata, write_safetensors};
 pub use source::CheckpointSource;
 pub use spec::TensorSpec;

@@ -10,6 +10,7 @@ use serde_json::Value;
 
 use super::kind::RepoKind;
 use crate::CheckpointError;
+use crate::text_file::read_small;
 
 /// Address of the hub, unless `HF_ENDPOINT` is another.
 const HUB: &str = "https://huggingface.co";
@@ -38,7 +39,7 @@ impl<'a> Request<'a> {
     pub(super) fn cached(self) -> Option<PathBuf> {
         let (cache, _) = cache();
         let repo = cache.path().join(self.kind.repo(self.id, MAIN).folder_name());
-        let commit = std::fs::read_to_string(repo.join("refs").join(self.revision)).ok();
+        let commit = read_small(&repo.join("refs").join(self.revision)).ok();
         let commit = commit.as_deref().map_or(self.revision, str::trim);
         let snapshot = repo.join("snapshots").join(commit);
         snapshot.is_dir().then_some(snapshot)

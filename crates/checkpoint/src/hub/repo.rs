@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use crate::CheckpointError;
+use crate::text_file::read_small;
 
 /// Tells whether `name` may be that of a repository on the hub: `organisation/name`. A name with the ending of a data file
 /// is a path.
@@ -38,7 +39,7 @@ pub(crate) fn snapshot_in(path: &Path) -> Result<PathBuf, CheckpointError> {
             Some(_) => Err(CheckpointError::WholeCache { dir: path.to_owned(), holds: listed(&repos) }),
         };
     }
-    let main = std::fs::read_to_string(repo.join("refs/main")).ok();
+    let main = read_small(&repo.join("refs/main")).ok();
     if let Some(main) = main.map(|commit| snapshots.join(commit.trim())).filter(|main| main.is_dir()) {
         return Ok(main);
     }

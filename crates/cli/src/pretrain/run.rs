@@ -15,7 +15,7 @@ use weights::DirLock;
 use super::args::PretrainArgs;
 use super::settings::{PretrainConfig, resolve};
 use crate::exit::usage;
-use crate::output::print;
+use crate::output::{MAX_TEXT_BYTES, print};
 use crate::signals::stop_on_signals;
 
 /// Runs the program.
@@ -59,7 +59,7 @@ fn train(
     device: Device,
     lock: &DirLock,
 ) -> Result<FullModel> {
-    let text = std::fs::read_to_string(corpus)
+    let text = weights::read_text(corpus, MAX_TEXT_BYTES)
         .map_err(|error| usage(format!("cannot read corpus `{}`: {error}", corpus.display())))?;
     let documents: Vec<String> = text.lines().map(|line| line.replace("\\n", "\n")).collect();
     let examples = pack_documents(&documents, tokenizer, config.seq_len)?;

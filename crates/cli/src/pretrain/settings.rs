@@ -7,6 +7,7 @@ use trainer::TrainConfig;
 
 use super::args::PretrainArgs;
 use crate::exit::usage;
+use crate::output::MAX_TEXT_BYTES;
 
 /// The run file.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -36,7 +37,7 @@ pub(crate) fn resolve(args: &PretrainArgs) -> Result<PretrainConfig> {
     let mut config = match &args.config {
         None => PretrainConfig::default(),
         Some(path) => {
-            let text = std::fs::read_to_string(path)
+            let text = weights::read_text(path, MAX_TEXT_BYTES)
                 .map_err(|error| usage(format!("cannot read config `{}`: {error}", path.display())))?;
             toml::from_str(&text).map_err(|error| usage(format!("config `{}`: {error}", path.display())))?
         }

@@ -1,6 +1,7 @@
 //! Tokenizers of more than one file, against transformers 4 and 5 (`goldens/make_beside.py`).
 
 use std::collections::BTreeMap;
+use std::error::Error;
 use std::path::Path;
 
 use llama_tokenizer::{LlamaTokenizer, Pieces, TokenizerParts};
@@ -205,7 +206,8 @@ fn a_damaged_file_beside_the_vocabulary_is_named() {
                 TokenizerParts::from_dir(dir.path()).unwrap_err(),
             ] {
                 assert!(refusal.to_string().contains(name), "{refusal}");
-                assert_eq!(refusal.to_string().contains("LFS"), damaged.contains("lfs"), "{refusal}");
+                let cause = refusal.source().map(ToString::to_string).unwrap_or_default();
+                assert_eq!(cause.contains("LFS"), damaged.contains("lfs"), "{refusal}: {cause}");
             }
         }
     }

@@ -1,6 +1,7 @@
 //! Adapter directories, whole and damaged.
 
 use std::collections::BTreeMap;
+use std::error::Error;
 use std::path::Path;
 
 use lora::{LoraAdapters, LoraConfig, LoraError, ModelShape};
@@ -214,6 +215,21 @@ fn an_adapter_in_a_folder_of_its_name_is_found_where_it_is_the_only_one() {
     adapters.save(parent.path()).unwrap();
     load(parent.path()).unwrap();
     drop(dir);
+}
+
+#[test]
+fn a_configuration_that_is_no_file_of_text_is_named() {
+    let (dir, _toy, _adapters) = saved();
+    let path = dir.path().join(ADAPTER_CONFIG);
+    let cause = || {
+        let error = load(dir.path()).map(|_| ()).unwrap_err();
+        error.source().unwrap().to_string()
+    };
+    std::fs::write(&path, "version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 700\n").unwrap();
+    assert!(cause().contains("Git LFS pointer"), "{}", cause());
+    std::fs::remove_file(&path).unwrap();
+    assert!(std::process::Command::new("mkfifo").arg(&path).status().unwrap().success());
+    assert!(cause().contains("a named pipe"), "{}", cause());
 }
 
 #[test]

@@ -17,7 +17,7 @@ use crate::chat_template::template_in_dir;
 use crate::generation_config::generation_eos_ids;
 use crate::linears::linear_weights;
 use crate::model_files::ModelFiles;
-use crate::text_file::{read_json, refuse_lfs_pointer};
+use crate::text_file::read_json;
 use crate::tokenizer_files::{copy_tokenizer_files, tokenizer_files};
 
 /// Opened directory. The weights' headers are read when they are first needed.
@@ -32,7 +32,6 @@ pub(in crate::formats) struct HuggingFaceFiles {
 impl HuggingFaceFiles {
     pub(in crate::formats) fn open(dir: &Path, unknown: UnknownSettings) -> Result<Self, CheckpointError> {
         let path = dir.join("config.json");
-        refuse_lfs_pointer(&path)?;
         let (config, notes) = LlamaConfig::read_file(&path, unknown)?;
         for note in notes {
             tracing::warn!("`{}`: {note}", path.display());

@@ -6,7 +6,7 @@ use llama_model::{LlamaConfig, TokenIds};
 use llama_tokenizer::{LlamaTokenizer, TokenizerParts};
 use nn_core::{Dtype, LinearSource, NnError, TorchContext, UnknownSettings};
 use tch::{Device, Kind, Tensor};
-use weights::{TensorStore, WeightsError, read_text};
+use weights::{TensorStore, WeightsError};
 
 use super::names::{Cut, meta_name};
 use super::params::Params;
@@ -15,7 +15,7 @@ use crate::chat_template::template_in_dir;
 use crate::generation_config::{eos_ids, generation_eos_ids};
 use crate::model_files::ModelFiles;
 use crate::row_order::from_pairs;
-use crate::text_file::{MAX_CONFIG_BYTES, refuse_lfs_pointer};
+use crate::text_file::read_small;
 use crate::tokenizer_files::{copy_tokenizer_files, tokenizer_files};
 
 /// File that states the shape.
@@ -37,10 +37,7 @@ impl MetaFiles {
     /// [`CheckpointError`] when the file or a shard is missing or damaged, or they do not fit each other.
     pub(super) fn open(dir: &Path, unknown: UnknownSettings) -> Result<Self, CheckpointError> {
         let path = dir.join(PARAMS);
-        refuse_lfs_pointer(&path)?;
-        let text = read_text(&path, MAX_CONFIG_BYTES)
-            .map_err(|source| CheckpointError::Read { path: path.clone(), source })?;
-        let params = Params::read(&path, &text, unknown)?;
+        let params = Params::read(&path, &read_small(&path)?, unknown)?;
         let shards = shard_paths(dir)?.into_iter().map(|path| TensorStore::open_file(&path));
         let shards = shards.collect::<Result<Vec<_>, _>>()?;
         let config = params.config(None, None);

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use llama_model::{DecoderSpec, LlamaConfig, RopeScaling};
-use nn_core::{SettingRole, UnknownSettings, check_settings};
+use nn_core::{SettingRole, SettingTable, Settings, UnknownSettings};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
@@ -32,7 +32,7 @@ pub(super) struct Params {
 }
 
 /// Keys of Meta's files: those above, and those of their readers (`llama_models/llama3/args.py`).
-const KEYS: &[(&str, SettingRole)] = &[
+const KEYS: &SettingTable = &[
     ("dim", SettingRole::Used),
     ("n_layers", SettingRole::Used),
     ("n_heads", SettingRole::Used),
@@ -48,19 +48,13 @@ const KEYS: &[(&str, SettingRole)] = &[
     ("max_seq_len", SettingRole::Used),
     ("max_batch_size", SettingRole::Harmless),
     ("model_parallel_size", SettingRole::Harmless),
-    ("quantization_args", SettingRole::Refused { unless: &[], advice: QUANTISED }),
-    ("lora_args", SettingRole::Refused { unless: &[], advice: QUANTISED }),
-    ("moe_args", SettingRole::Refused { unless: &[], advice: "mixtures of experts are not supported" }),
-    ("vision_args", SettingRole::Refused { unless: &[], advice: "only models of text are supported" }),
-    ("use_qk_norm", SettingRole::Refused { unless: &[], advice: "norms on q and k are not supported" }),
-    (
-        "attention_chunk_size",
-        SettingRole::Refused { unless: &[], advice: "attention has to be to the whole text" },
-    ),
-    (
-        "nope_layer_interval",
-        SettingRole::Refused { unless: &[], advice: "every layer has to rotate its heads" },
-    ),
+    ("quantization_args", SettingRole::refused(QUANTISED)),
+    ("lora_args", SettingRole::refused(QUANTISED)),
+    ("moe_args", SettingRole::refused("mixtures of experts are not supported")),
+    ("vision_args", SettingRole::refused("only models of text are supported")),
+    ("use_qk_norm", SettingRole::refused("norms on q and k are not supported")),
+    ("attention_chunk_size", SettingRole::refused("attention has to be to the whole text")),
+    ("nope_layer_interval", SettingRole::refused("every layer has to rotate its heads")),
 ];
 const QUANTISED: &str = "only Meta's plain weights are supported; take the original release of the model";
 
@@ -73,10 +67,8 @@ impl Params {
     pub(super) fn read(path: &Path, text: &str, unknown: UnknownSettings) -> Result<Self, CheckpointError> {
         let malformed = |source| CheckpointError::Params { path: path.to_owned(), source };
         let keys: Map<String, Value> = serde_json::from_str(text).map_err(malformed)?;
-        let passed_over = check_settings(path, KEYS, &keys, unknown)?;
-        if !passed_over.is_empty() {
-            let (file, keys) = (path.display(), passed_over.join("`, `"));
-            tracing::warn!("`{file}`: unknown settings are ignored: `{keys}`");
+        for note in (Settings { file: path, within: "", fields: &keys }).check(KEYS, unknown)? {
+            tracing::warn!("`{}`: {note}", path.display());
         }
         serde_json::from_str(text).map_err(malformed)
     }

@@ -7,8 +7,6 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::formats::ALPACA;
-
 /// Columns to pass over although they say something that the prompt has no place for.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(into = "String", from = "String")]
@@ -72,12 +70,6 @@ impl fmt::Display for IgnoredColumns {
             Self::Named(names) => formatter.write_str(&names.join(",")),
         }
     }
-}
-
-/// Lists the columns of a prompt that say something, and that no prompt template has a place for: `system`, `history` and
-/// others of an Alpaca record.
-pub fn unread_columns(prompt: &Map<String, Value>) -> Vec<&'static str> {
-    filled(prompt, ALPACA.unread())
 }
 
 /// Lists those of `names` that a record fills: with something else than null, an empty or blank text, or an empty list or

@@ -27,12 +27,12 @@ mod training_text;
 
 pub use bad_record::BadRecord;
 pub use chat_template::ChatTemplate;
-pub use columns::{IgnoredColumns, unread_columns};
+pub use columns::IgnoredColumns;
 pub use conversation::Templates;
 pub use error::DataError;
 pub use example::Example;
 pub use foreign::Foreign;
-pub use formats::Record;
+pub use formats::{Record, unread_columns};
 pub use message::Message;
 pub use order::{GroupedByLength, Split, split};
 pub use pack::pack_documents;

@@ -18,11 +18,7 @@ use crate::paths::trimmed;
 use crate::ranges::bounded;
 use crate::signals::survive_file_size_limit;
 use crate::spelling::normalised;
-
-/// A request that cannot be met as it was made: exit code 2.
-#[derive(Debug, thiserror::Error)]
-#[error("{0}")]
-pub struct Usage(pub String);
+use crate::usage::Usage;
 
 /// Makes a [`Usage`] error from a sentence.
 pub(crate) fn usage(text: impl Into<String>) -> anyhow::Error {

@@ -20,3 +20,4 @@ pub mod ranges;
 mod signals;
 mod spelling;
 pub mod unmerge;
+mod usage;

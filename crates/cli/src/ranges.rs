@@ -6,7 +6,7 @@ use std::num::NonZeroU32;
 use clap::{Arg, Command};
 use toml::{Table, Value};
 
-use crate::exit::Usage;
+use crate::usage::Usage;
 
 /// Name, least and most of every whole number.
 pub const RANGES: &[(&str, i128, i128)] = &[

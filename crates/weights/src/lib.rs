@@ -22,6 +22,7 @@ mod digest_list;
 mod dir_lock;
 mod directory;
 mod error;
+mod file_digest;
 mod gguf;
 mod in_work;
 mod lfs;

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use crate::columns::filled;
 use crate::json::take_string;
 use crate::record_format::Format;
 use crate::{PromptTemplate, Templates, TrainingText};
@@ -34,6 +35,12 @@ impl Format for Alpaca {
     fn render(&self, record: Map<String, Value>, templates: &Templates) -> Result<TrainingText, String> {
         Ok(Record::from_json(record)?.render(&templates.prompt))
     }
+}
+
+/// Lists the columns of a prompt that say something, and that no prompt template has a place for: `system`, `history` and
+/// others of an Alpaca record.
+pub fn unread_columns(prompt: &Map<String, Value>) -> Vec<&'static str> {
+    filled(prompt, Alpaca.unread())
 }
 
 impl Record {

@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 
 use crate::record_format::Format;
 
-pub use alpaca::Record;
+pub use alpaca::{Record, unread_columns};
 
 /// Known formats. The first that detects a record reads it; what none detects is refused by Alpaca's.
 const FORMATS: &[&dyn Format] = &[ALPACA, &text::Text, &messages::Messages];

@@ -108,7 +108,7 @@ fn run(task: Task) -> anyhow::Result<ExitCode> {
         Task::Bench(args) => done(bench(&workspace, &args)),
         Task::Faults(args) => done(faults(&workspace, &args)),
         Task::Experiment(args) => experiment::run(&workspace, &args),
-        Task::Load(args) => done(load::run(&workspace, &args)),
+        Task::Load(_) => done(load::run(&workspace)),
         Task::Goldens(args) => done(goldens::run(&workspace, &args)),
     }
 }

@@ -1,46 +1,42 @@
 //! `cargo xtask load`: honest clients of the server, first alone, then beside others that misbehave.
 
+mod args;
 mod hostile;
 
-use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
-use clap::Args;
+use clap::Parser;
 
+use self::args::LoadArgs;
 use xtask::measure::median;
 use xtask::output::{note, say};
 use xtask::serving::{Server, complete};
-use xtask::setup;
 use xtask::workspace::Workspace;
-
-#[derive(Debug, Args)]
-pub(crate) struct LoadArgs {
-    /// Model that is served
-    #[arg(long, value_name = "DIR", default_value = "datasets/tiny-llama")]
-    model: PathBuf,
-    /// Honest clients at once
-    #[arg(long, value_name = "N", default_value_t = 64)]
-    clients: usize,
-    /// Requests of the honest clients, alone and again beside the others
-    #[arg(long, value_name = "N", default_value_t = 2000)]
-    requests: usize,
-    /// Clients that misbehave, of each kind
-    #[arg(long, value_name = "N", default_value_t = 16)]
-    hostile: usize,
-}
 
 /// Prompts of the honest clients.
 const PROMPTS: [&str; 4] = ["Hugo is at", "Mira", "Where is", "The cave"];
 /// Time within which an honest request has to be answered.
 const PATIENCE: Duration = Duration::from_secs(120);
 
-pub(crate) fn run(workspace: &Workspace, args: &LoadArgs) -> Result<()> {
+/// The command line.
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask load", bin_name = "cargo xtask load")]
+pub struct ServerLoadArgs {
+    #[command(flatten)]
+    load: LoadArgs,
+}
+
+/// Runs the honest clients alone, beside the others, and alone again.
+///
+/// # Errors
+/// When the server cannot be started, or an honest request fails.
+pub fn run(args: &ServerLoadArgs) -> Result<()> {
+    let (workspace, args) = (&Workspace::find()?, &args.load);
     if args.clients == 0 || args.requests == 0 {
         bail!("clients and requests have to be at least 1");
     }
-    setup::ensure(workspace)?;
     let mut command = workspace.command(workspace.release_binaries()?.join("generate"));
     command.arg("--base_model").arg(&args.model).args(["--server_port", "0"]);
     let server = Server::start(&mut command, note)?;

@@ -1,10 +1,12 @@
 //! Checks that crates import each other only as the table of ARCHITECTURE.md allows. That table is the rule, read from the page.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
+use std::process::Command;
 
 use anyhow::{Context, Result, bail};
-use toml::{Table, Value};
+use serde::Deserialize;
+use xtask::process::capture;
 
 /// The crates of ours that a crate may import.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,9 +26,6 @@ const HEADING: &str = "## Who may import whom";
 
 /// A build dependency of every crate that links libtorch.
 const BUILD_HELPER: &str = "link-libtorch";
-
-/// The sections of a manifest that make one crate import another. Tests are no way round.
-const SECTIONS: [&str; 3] = ["dependencies", "dev-dependencies", "build-dependencies"];
 
 /// Reads the table below [`HEADING`]: importing crates in the first column, imported ones (or `anything`) in the second.
 fn read_rules(page: &str) -> Result<Rules> {
@@ -64,17 +63,27 @@ fn reserved_for(dependency: &str) -> Option<&'static [&'static str]> {
 const WITHOUT_LIBTORCH: [&str; 6] =
     ["faults", "link-libtorch", "llama-tokenizer", "plain-files", "world", "xtask"];
 
-/// One crate of the workspace and what its manifest names, by the names of the packages.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// The part of `cargo metadata` that matters: the crates of the workspace, and what each imports, tests and builds included.
+#[derive(Debug, Deserialize)]
+struct Metadata {
+    packages: Vec<Member>,
+}
+
+#[derive(Debug, Deserialize)]
 struct Member {
     name: String,
-    dependencies: Vec<String>,
+    dependencies: Vec<Dependency>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Dependency {
+    name: String,
 }
 
 /// Lists every import in the workspace at `root` that the table forbids, as sentences.
 ///
 /// # Errors
-/// When a manifest cannot be read.
+/// When the page or a manifest cannot be read.
 pub(crate) fn check(root: &Path) -> Result<Vec<String>> {
     let page = root.join(PAGE);
     let page = std::fs::read_to_string(&page).with_context(|| format!("cannot read `{}`", page.display()))?;
@@ -90,7 +99,7 @@ fn violations(rules: &Rules, members: &[Member]) -> Vec<String> {
             continue;
         };
         // A crate's tests may turn on its own features, by a dependency on itself.
-        for dependency in dependencies.iter().filter(|dependency| *dependency != name) {
+        for dependency in dependencies.iter().map(|of| &of.name).filter(|dependency| *dependency != name) {
             let (allowed, what_it_may) = match may {
                 May::Import(these) => (these.contains(dependency), list(these)),
                 May::ImportAllBut(these) => {
@@ -118,60 +127,10 @@ fn list(names: &[String]) -> String {
 }
 
 fn read_members(root: &Path) -> Result<Vec<Member>> {
-    let manifest = read_toml(&root.join("Cargo.toml"))?;
-    let workspace =
-        manifest.get("workspace").and_then(Value::as_table).context("Cargo.toml has no [workspace]")?;
-    let patterns =
-        workspace.get("members").and_then(Value::as_array).context("[workspace] has no members")?;
-    let shared = workspace.get("dependencies").and_then(Value::as_table).cloned().unwrap_or_default();
-    let renamed: BTreeMap<&str, &str> = shared
-        .iter()
-        .filter_map(|(key, value)| Some((key.as_str(), value.get("package")?.as_str()?)))
-        .collect();
-    let mut members = Vec::new();
-    for pattern in patterns.iter().filter_map(Value::as_str) {
-        for dir in member_dirs(root, pattern)? {
-            members
-                .push(member(&read_toml(&dir.join("Cargo.toml"))?, &renamed).with_context(|| {
-                    format!("`{}` has no package name", dir.join("Cargo.toml").display())
-                })?);
-        }
-    }
-    Ok(members)
-}
-
-/// Returns the directories of a member pattern: a path, or all folders with a manifest in one.
-fn member_dirs(root: &Path, pattern: &str) -> Result<Vec<PathBuf>> {
-    let Some(parent) = pattern.strip_suffix("/*") else { return Ok(vec![root.join(pattern)]) };
-    let parent = root.join(parent);
-    let entries =
-        std::fs::read_dir(&parent).with_context(|| format!("cannot read `{}`", parent.display()))?;
-    let mut dirs: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).collect();
-    dirs.retain(|dir| dir.join("Cargo.toml").exists());
-    dirs.sort();
-    Ok(dirs)
-}
-
-fn member(manifest: &Table, renamed: &BTreeMap<&str, &str>) -> Option<Member> {
-    let name = manifest.get("package")?.get("name")?.as_str()?.to_owned();
-    let targets = manifest.get("target").and_then(Value::as_table).into_iter().flat_map(Table::values);
-    let tables = std::iter::once(manifest).chain(targets.filter_map(Value::as_table));
-    let mut dependencies = Vec::new();
-    for table in tables {
-        for section in SECTIONS.iter().filter_map(|section| table.get(*section)?.as_table()) {
-            for (key, value) in section {
-                let package = value.get("package").and_then(Value::as_str);
-                let package = package.or_else(|| renamed.get(key.as_str()).copied()).unwrap_or(key);
-                dependencies.push(package.to_owned());
-            }
-        }
-    }
-    Some(Member { name, dependencies })
-}
-
-fn read_toml(path: &Path) -> Result<Table> {
-    let text = std::fs::read_to_string(path).with_context(|| format!("cannot read `{}`", path.display()))?;
-    text.parse().with_context(|| format!("cannot read `{}`", path.display()))
+    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    let metadata = capture(cargo.args(["metadata", "--no-deps", "--format-version", "1"]).current_dir(root))?;
+    let metadata: Metadata = serde_json::from_str(&metadata).context("cannot read `cargo metadata`")?;
+    Ok(metadata.packages)
 }
 
 #[cfg(test)]
@@ -184,25 +143,34 @@ mod tests {
         read_rules(page).unwrap()
     }
 
-    fn read(text: &str) -> Member {
-        member(&text.parse().unwrap(), &BTreeMap::from([("adapters", "lora")])).unwrap()
+    fn member(name: &str, dependencies: &[&str]) -> Member {
+        let dependencies = dependencies.iter().map(|&name| Dependency { name: name.to_owned() });
+        Member { name: name.to_owned(), dependencies: dependencies.collect() }
     }
 
     #[test]
     fn the_workspace_has_only_arrows_of_the_table() {
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
-        assert!(
-            read_members(root)
-                .unwrap()
-                .iter()
-                .any(|member| member.dependencies.contains(&"nn-core".to_owned()))
-        );
+        assert!(read_members(root).unwrap().iter().any(|member| member.name == "nn-core"));
         assert_eq!(check(root).unwrap(), Vec::<String>::new());
     }
 
     #[test]
     fn a_forbidden_arrow_is_caught_wherever_it_is_written() {
-        let lora = read("package.name = 'lora'");
+        let dir = std::env::temp_dir().join(format!("xtask-arrows-{}", std::process::id()));
+        let write = |path: &str, text: &str| {
+            let path = dir.join(path);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, text).unwrap();
+        };
+        let shared = "lora.path = 'lora'\nadapters = { path = 'lora', package = 'lora' }";
+        write(
+            "Cargo.toml",
+            &format!("[workspace]\nmembers = ['lora', 'trainer']\n[workspace.dependencies]\n{shared}"),
+        );
+        write("lora/Cargo.toml", "package.name = 'lora'");
+        write("lora/src/lib.rs", "");
+        write("trainer/src/lib.rs", "");
         for manifest in [
             "[dependencies]\nlora.workspace = true",
             "[dev-dependencies]\nlora.workspace = true",
@@ -211,34 +179,29 @@ mod tests {
             "[dependencies]\nother = { package = 'lora', path = '../lora' }",
             "[dependencies]\nadapters.workspace = true",
         ] {
-            let trainer = read(&format!("package.name = 'trainer'\n{manifest}"));
-            let found = violations(&rules(), &[trainer, lora.clone()]);
+            write("trainer/Cargo.toml", &format!("package.name = 'trainer'\n{manifest}"));
+            let found = violations(&rules(), &read_members(&dir).unwrap());
             assert_eq!(found, ["`trainer` imports `lora`; it may import `nn-core`, `weights`"], "{manifest}");
         }
-        let cli = read("package.name = 'cli'\n[dependencies]\nlora.workspace = true\nclap.workspace = true");
-        assert_eq!(violations(&rules(), &[cli, lora]), Vec::<String>::new());
+        std::fs::remove_dir_all(&dir).unwrap();
+        let found = violations(&rules(), &[member("cli", &["lora", "clap"]), member("lora", &[])]);
+        assert_eq!(found, Vec::<String>::new());
     }
 
     #[test]
     fn a_reserved_dependency_and_a_libtorch_where_none_is_are_caught() {
-        let named = |text: &str| violations(&rules(), &[read(text)]);
+        let named = |name, dependency| violations(&rules(), &[member(name, &[dependency])]);
         assert_eq!(
-            named("package.name = 'lora'\n[dependencies]\nanyhow.workspace = true"),
+            named("lora", "anyhow"),
             ["`lora` imports `anyhow`, which is for `cli`, `benches`, `faults`, `xtask`, `world`"]
         );
-        assert_eq!(
-            named("package.name = 'cli'\n[dependencies]\ntokio = '1'"),
-            ["`cli` imports `tokio`, which is for `serve`"]
-        );
-        assert_eq!(
-            named("package.name = 'xtask'\n[dependencies]\ntch = '1'"),
-            ["`xtask` imports `tch`; it links no libtorch"]
-        );
+        assert_eq!(named("cli", "tokio"), ["`cli` imports `tokio`, which is for `serve`"]);
+        assert_eq!(named("xtask", "tch"), ["`xtask` imports `tch`; it links no libtorch"]);
     }
 
     #[test]
     fn a_crate_without_a_place_is_caught() {
-        let found = violations(&rules(), &[read("package.name = 'stray'")]);
+        let found = violations(&rules(), &[member("stray", &[])]);
         assert!(found.len() == 1 && found[0].contains("`stray` is not in the table"), "{found:?}");
     }
 }

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use anyhow::{Result, bail};
 
-use crate::{arrows, book};
+use crate::{arrows, book, circles};
 use xtask::output::{note, say};
 use xtask::process::{self, succeeds};
 use xtask::setup;
@@ -14,9 +14,10 @@ use xtask::workspace::Workspace;
 /// Answers with the reason when it was skipped.
 type Check = fn(&Workspace) -> Result<Option<&'static str>>;
 
-const CHECKS: [(&str, Check); 6] = [
+const CHECKS: [(&str, Check); 7] = [
     ("formatting", formatting),
     ("crate arrows", crate_arrows),
+    ("file circles", file_circles),
     ("book", the_book),
     ("clippy", clippy),
     ("documentation", docs),
@@ -53,12 +54,19 @@ fn formatting(workspace: &Workspace) -> Result<Option<&'static str>> {
 }
 
 fn crate_arrows(workspace: &Workspace) -> Result<Option<&'static str>> {
-    let violations = arrows::check(&workspace.root)?;
-    if violations.is_empty() { Ok(None) } else { bail!("{}", violations.join("\n       ")) }
+    none_of(&arrows::check(&workspace.root)?)
+}
+
+fn file_circles(workspace: &Workspace) -> Result<Option<&'static str>> {
+    none_of(&circles::check(&workspace.root)?)
 }
 
 fn the_book(workspace: &Workspace) -> Result<Option<&'static str>> {
-    let found = book::check(&workspace.root)?;
+    none_of(&book::check(&workspace.root)?)
+}
+
+/// Fails with what was found, if anything was.
+fn none_of(found: &[String]) -> Result<Option<&'static str>> {
     if found.is_empty() { Ok(None) } else { bail!("{}", found.join("\n       ")) }
 }
 

@@ -5,6 +5,7 @@
 mod arrows;
 mod book;
 mod check;
+mod circles;
 mod demo;
 mod demo_report;
 #[cfg(test)]
@@ -44,7 +45,7 @@ enum Task {
     Demo,
     /// Run every test; arguments go to the test runner
     Test(test::TestArgs),
-    /// Formatting, lints, crate arrows, the book's links and examples, documentation, licences
+    /// Formatting, lints, crate arrows, circles of files, the book's links and examples, documentation, licences
     Check,
     /// Compile every CUDA kernel for the generations of GPUs they are for; fetches NVIDIA's compiler (90 MB), needs no GPU
     Kernels,

@@ -99,7 +99,7 @@ impl<'a> MergePlan<'a> {
         &self.output_dir
     }
 
-    /// Returns everything that the adapters add.
+    /// Returns the deltas of all adapters.
     pub fn deltas(&self) -> &Deltas {
         &self.model.deltas
     }

@@ -58,7 +58,7 @@ pub fn merge(
 /// Merged rows on their way into files.
 struct Piece<'a> {
     rows: Tensor,
-    /// The place of the first among the tensor's rows.
+    /// Index of the first of them in the tensor.
     start: i64,
     placement: &'a Placement,
 }

@@ -215,7 +215,7 @@ pub enum TrainError {
     PastTheEnd {
         /// The checkpoint.
         path: PathBuf,
-        /// Steps done there.
+        /// Steps done in it.
         step: u64,
         /// Steps of this run.
         total_steps: u64,

@@ -16,7 +16,7 @@ use crate::text_file::read_small;
 const HUB: &str = "https://huggingface.co";
 /// Time that a connection may take before the machine counts as offline.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// Bytes of an index; real ones have a hundred thousand.
+/// Largest index that is read, in bytes; real ones have a hundred thousand.
 const MAX_INDEX_BYTES: u64 = 64 << 20;
 /// Revision that is taken where none is named.
 const MAIN: &str = "main";

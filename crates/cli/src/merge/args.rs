@@ -40,14 +40,14 @@ pub struct MergeArgs {
     /// The most bytes of one file of format hf, such as 5GB or 500MB
     #[arg(long = "max_shard_size", value_name = "SIZE", default_value = "5GB", value_parser = MergeConfig::parse_shard_size)]
     pub(crate) max_shard_size: u64,
-    /// Model-parallel files of format state-dict
+    /// Number of model-parallel files of --format state-dict
     #[arg(long, value_name = "N", default_value_t = 1)]
     pub(crate) shards: usize,
     /// Take the place of an output directory that exists
     #[arg(long = "overwrite_output_dir", value_name = "BOOL", num_args = 0..=1, default_missing_value = "true", default_value = "false", value_parser = parse_bool)]
     pub(crate) overwrite_output_dir: bool,
 
-    /// An adapter and how much of it; may be repeated, and takes the place of --lora_weights
+    /// Adapter and its weight in the merge; may be repeated, and takes the place of --lora_weights
     #[arg(long, value_name = "DIR[:WEIGHT]", help_heading = "Several adapters")]
     pub(crate) adapter: Vec<AdapterDir>,
     /// Combination of several adapters, as PEFT's add_weighted_adapter: cat is the weighted sum of what each adds; linear sums

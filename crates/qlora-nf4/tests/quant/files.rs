@@ -68,7 +68,7 @@ fn a_written_checkpoint_equals_quantising_while_loading() {
     }
 }
 
-/// The parts of a quantised layer, changed, and what opening the layer then says.
+/// Writes a quantised layer, applies `change` to its parts, and returns the error of opening it.
 fn broken(quantization: Quantization, change: impl FnOnce(&mut BTreeMap<String, Tensor>)) -> String {
     let dir = tempfile::tempdir().unwrap();
     let store = original(dir.path());

@@ -23,7 +23,7 @@ const MAX_INSTRUCTIONS: usize = 1 << 22;
 pub(super) struct Unpickled<'a> {
     pub(super) root: Value<'a>,
     pub(super) heap: Heap<'a>,
-    /// Bytes read, so that the next pickle of an old file begins here.
+    /// Bytes read; in an old file, the next pickle begins behind them.
     pub(super) len: usize,
 }
 

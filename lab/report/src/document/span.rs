@@ -7,7 +7,7 @@ pub(crate) enum Span {
     Text(String),
     /// Emphasised.
     Strong(String),
-    /// A name of code.
+    /// Code, in letters of one width.
     Code(String),
     /// The first word that differs.
     Mark(String),

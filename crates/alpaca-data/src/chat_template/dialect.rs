@@ -5,6 +5,7 @@
 //! the functions in `python.rs`, and `{% generation %}…{% endgeneration %}` a call block of [`GENERATION`]. All else, line
 //! breaks too, stays as it is.
 
+use std::collections::BTreeSet;
 use std::fmt::Write;
 
 /// Function that a `{% generation %}` block calls.
@@ -27,11 +28,21 @@ pub(super) struct Translated {
     pub(super) has_generation: bool,
     /// Bytes of the longest text outside tags.
     pub(super) longest_text: usize,
+    /// Names of the filters that it applies.
+    pub(super) filters: BTreeSet<String>,
+    /// Names of the tests that it performs.
+    pub(super) tests: BTreeSet<String>,
 }
 
 /// Translates a template. Where it is no valid Jinja, minijinja says so.
 pub(super) fn translate(source: &str) -> Translated {
-    let mut translated = Translated { source: String::new(), has_generation: false, longest_text: 0 };
+    let mut translated = Translated {
+        source: String::new(),
+        has_generation: false,
+        longest_text: 0,
+        filters: BTreeSet::new(),
+        tests: BTreeSet::new(),
+    };
     let mut rest = source;
     while let Some(at) = next_tag(rest) {
         let (text, tag) = rest.split_at(at);
@@ -76,6 +87,7 @@ impl Translated {
         if open == "{%" && words == ["raw"] {
             return self.copy(text, end_of_raw(text));
         }
+        self.note_names(&words);
         self.source.push_str(begin);
         match (open, &words[..]) {
             ("{%", ["generation"]) => {
@@ -91,6 +103,28 @@ impl Translated {
         let (end, rest) = rest.split_at(end);
         self.source.push_str(end);
         rest
+    }
+
+    /// Notes the filters and tests among the words of a tag.
+    fn note_names(&mut self, words: &[&str]) {
+        let is_name = |word: &str| word.starts_with(|c: char| c.is_alphabetic() || c == '_');
+        if let ["filter", filter, ..] = words {
+            self.filters.insert((*filter).to_owned());
+        }
+        for (at, word) in words.iter().enumerate() {
+            let behind = words.get(at + 1..).unwrap_or_default();
+            match (*word, behind) {
+                // An attribute may be called so.
+                ("is", _) if at > 0 && words[at - 1] == "." => {}
+                ("|", [filter, ..]) if is_name(filter) => {
+                    self.filters.insert((*filter).to_owned());
+                }
+                ("is", ["not", test, ..] | [test, ..]) if is_name(test) => {
+                    self.tests.insert((*test).to_owned());
+                }
+                _ => {}
+            }
+        }
     }
 
     /// Copies as much of `text`, or all.

@@ -50,8 +50,10 @@ impl ChatTemplate {
         drop(source);
         // A step writes a text between tags at most, also where it is caught and not yet output.
         environment.set_fuel(Some(FUEL.min(4 * budget::MAX_BYTES / translated.longest_text.max(1)) as u64));
-        let compiled =
-            guarded(|| environment.add_template_owned(NAME, translated.source)).and_then(|added| added);
+        let unknown = unknown_names(&environment, &translated);
+        let compiled = guarded(|| environment.add_template_owned(NAME, translated.source))
+            .and_then(|added| added)
+            .and(unknown);
         let token = |name: &str, text: &str| (name.to_owned(), Value::from(text));
         Self {
             environment: compiled.map(|()| environment).map_err(|error| error.to_string()),
@@ -76,7 +78,7 @@ impl ChatTemplate {
     /// Checks that the template could be compiled.
     ///
     /// # Errors
-    /// [`DataError::ChatTemplate`] when it is not valid Jinja.
+    /// [`DataError::ChatTemplate`] when it is not valid Jinja, or has a filter or a test that is unknown here.
     pub fn check(&self) -> Result<(), DataError> {
         self.environment().map(|_| ())
     }
@@ -139,6 +141,29 @@ impl ChatTemplate {
         let (result, spans) = budget::bounded(|| guarded(render).and_then(|rendered| rendered));
         Ok((result.map_err(|error| sentence(&error))?, spans))
     }
+}
+
+/// Looks for filters and tests that nobody here knows. minijinja asks for one when it is reached, which may be in the hundredth
+/// conversation; jinja2 when it compiles.
+fn unknown_names(environment: &Environment<'_>, template: &dialect::Translated) -> Result<(), Error> {
+    let state = environment.empty_state();
+    let is_unknown = |result: Result<(), Error>, kind| result.is_err_and(|error| error.kind() == kind);
+    let unknown = |what: &str, name: &String| {
+        Err(Error::new(ErrorKind::SyntaxError, format!("it has the {what} `{name}`, which is unknown here")))
+    };
+    for name in &template.filters {
+        let applied = guarded(|| state.apply_filter(name, &[]).map(|_| ())).and_then(|applied| applied);
+        if is_unknown(applied, ErrorKind::UnknownFilter) {
+            return unknown("filter", name);
+        }
+    }
+    for name in &template.tests {
+        let performed = guarded(|| state.perform_test(name, &[]).map(|_| ())).and_then(|performed| performed);
+        if is_unknown(performed, ErrorKind::UnknownTest) {
+            return unknown("test", name);
+        }
+    }
+    Ok(())
 }
 
 /// Calls minijinja. It panics on some input that it should refuse (2.24: a reversed slice of an empty list); a panic is

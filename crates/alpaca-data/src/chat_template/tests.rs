@@ -59,6 +59,26 @@ fn invalid_jinja_is_refused() {
     assert!(template(ZEPHYR).check().is_ok());
 }
 
+/// Wherever it stands: no conversation has to reach it first.
+#[test]
+fn a_filter_or_test_that_is_unknown_is_named_when_the_template_is_compiled() {
+    for (source, name) in [
+        ("{% if false %}{{ messages | shout }}{% endif %}", "filter `shout`"),
+        ("{% filter shout %}a{% endfilter %}", "filter `shout`"),
+        ("{% if messages is not loud %}{% endif %}", "test `loud`"),
+        ("{{ (messages|length)|map('upper')|shout(1) }}", "filter `shout`"),
+    ] {
+        let error = template(source).check().unwrap_err().to_string();
+        assert!(error.contains(name), "{source}: {error}");
+        assert_eq!(template(source).render(&[], true).unwrap_err(), error);
+    }
+    let known = "{{ '|shout' }}{{ messages|length }}{% if x is not defined and messages is iterable %}{% endif %}\
+                 {{ messages | map(attribute='role') | list | tojson }}{% if 'a' is in ['a'] %}{% endif %}\
+                 {{ messages | selectattr('role', 'equalto', 'user') | list | length }}{# |shout #}\
+                 {% raw %}{{ x | shout }}{% endraw %}{% filter upper %}a{% endfilter %}";
+    template(known).check().unwrap();
+}
+
 #[test]
 fn dates_equal_those_of_pythons_strftime() {
     // datetime.fromtimestamp(n, timezone.utc).strftime("%A %a %d %b %B %Y %y %m %H:%M:%S %%")

@@ -188,7 +188,7 @@ pub enum CheckpointError {
     /// A data set without JSON.
     #[error(
         "data set `{id}` has no JSON or JSON Lines file of records to train on, but {holds}; convert it, in Python by \
-         `datasets.load_dataset(\"{id}\")[\"train\"].to_json(\"records.jsonl\")`"
+         `datasets.load_dataset(\"{id}\")[\"train\"].to_json(\"records.jsonl\")`, and give that file"
     )]
     NoJson {
         /// Its name or directory.

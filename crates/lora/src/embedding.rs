@@ -43,10 +43,6 @@ impl EmbeddingOp for AdaptedEmbedding {
 
     fn dense_weight(&self, kind: Kind) -> Result<Tensor, NnError> {
         let base = self.base.dense_weight(kind)?;
-        if !self.enabled.load(Ordering::Relaxed) {
-            return Ok(base);
-        }
-        let delta = self.layer.delta_weight(&base)?;
-        Ok(base.f_add(&delta.f_to_kind(kind).op("to_kind")?).op("add")?)
+        if self.enabled.load(Ordering::Relaxed) { self.layer.adapted(&base) } else { Ok(base) }
     }
 }

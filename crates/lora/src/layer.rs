@@ -97,6 +97,15 @@ impl AdapterLayer {
         Ok(delta.product.f_mul_scalar(delta.scale).op("mul_scalar")?)
     }
 
+    /// Computes the adapted weight of the weight `base`, `[out, in]`, in its kind.
+    ///
+    /// # Errors
+    /// The errors of [`AdapterLayer::delta_rows`].
+    pub(crate) fn adapted(&self, base: &Tensor) -> Result<Tensor, NnError> {
+        let delta = self.delta_weight(base)?.f_to_kind(base.kind()).op("to_kind")?;
+        Ok(base.f_add(&delta).op("add")?)
+    }
+
     /// Computes what is added to the bias of the layer, `[out]`, float32; `None` where the adapter has none.
     ///
     /// # Errors

@@ -70,6 +70,11 @@ pub(crate) struct TensorSpec {
 }
 
 impl TensorSpec {
+    /// Describes one value for each output feature, `[out]`.
+    pub(crate) const fn per_row(suffix: &'static str) -> Self {
+        Self { suffix, shape: |layer| vec![layer.out_features], transposed: false }
+    }
+
     /// Returns its shape in PEFT's file.
     pub(crate) fn file_shape(&self, layer: LayerShape) -> Vec<i64> {
         let mut shape = (self.shape)(layer);

@@ -14,11 +14,7 @@ use crate::variant::{LORA_A, LORA_B, LayerTensors, NewLayer, Pass, RowsDelta, Te
 pub(crate) struct Dora;
 
 /// `m`, the length of each row of the adapted weight, `[out]`.
-const MAGNITUDE: TensorSpec = TensorSpec {
-    suffix: "lora_magnitude_vector",
-    shape: |layer| vec![layer.out_features],
-    transposed: false,
-};
+const MAGNITUDE: TensorSpec = TensorSpec::per_row("lora_magnitude_vector");
 
 impl Variant for Dora {
     fn name(&self) -> &'static str {

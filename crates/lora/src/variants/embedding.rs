@@ -7,7 +7,9 @@ use tch::{Kind, Tensor};
 use torch_ext::Generator;
 
 use super::lora::Lora;
-use crate::variant::{LayerShape, LayerTensors, NewLayer, Pass, RowsDelta, TensorSpec, Variant};
+use crate::variant::{
+    LORA_A, LORA_B, LayerShape, LayerTensors, NewLayer, Pass, RowsDelta, TensorSpec, Variant,
+};
 
 /// LoRA of an embedding (`peft/tuners/lora/layer.py`, `Embedding`). With the table `[V, C]` as the weight, PEFT's
 /// `lora_embedding_B`, transposed, is `A`, and its `lora_embedding_A` is `B`.
@@ -24,12 +26,9 @@ impl Variant for Embedding {
     }
 
     fn tensors(&self) -> &'static [TensorSpec] {
-        const A: fn(LayerShape) -> Vec<i64> = |layer| vec![layer.r, layer.in_features];
-        const B: fn(LayerShape) -> Vec<i64> = |layer| vec![layer.out_features, layer.r];
-        &[
-            TensorSpec { suffix: "lora_embedding_B", shape: A, transposed: true },
-            TensorSpec { suffix: "lora_embedding_A", shape: B, transposed: true },
-        ]
+        const A: TensorSpec = TensorSpec { suffix: "lora_embedding_B", transposed: true, ..LORA_A };
+        const B: TensorSpec = TensorSpec { suffix: "lora_embedding_A", transposed: true, ..LORA_B };
+        &[A, B]
     }
 
     /// Draws `A` from the standard normal distribution; `B` is zero (`reset_lora_parameters`).

@@ -13,8 +13,7 @@ use crate::variant::{LORA_A, LORA_B, LayerTensors, NewLayer, Pass, RowsDelta, Te
 pub(crate) struct LoraBias;
 
 /// `b`, `[out]`.
-const BIAS: TensorSpec =
-    TensorSpec { suffix: "lora_B.bias", shape: |layer| vec![layer.out_features], transposed: false };
+const BIAS: TensorSpec = TensorSpec::per_row("lora_B.bias");
 
 impl Variant for LoraBias {
     fn name(&self) -> &'static str {

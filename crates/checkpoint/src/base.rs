@@ -26,7 +26,9 @@ pub struct Base {
     pub dir: PathBuf,
     /// Its shape.
     pub config: LlamaConfig,
-    files: Box<dyn ModelFiles>,
+    /// Directory of the tokenizer's files.
+    pub(crate) tokenizer_dir: PathBuf,
+    pub(crate) files: Box<dyn ModelFiles>,
 }
 
 /// Time that loading a base took.
@@ -78,7 +80,8 @@ impl Base {
             return Err(CheckpointError::NotFound { base_model: base_model.to_owned() });
         };
         let (dir, files) = open_path(path, unknown)?;
-        Ok(Self { name: base_model.to_owned(), dir, config: files.config().clone(), files })
+        let tokenizer_dir = dir.clone();
+        Ok(Self { name: base_model.to_owned(), dir, config: files.config().clone(), tokenizer_dir, files })
     }
 
     /// Returns the commit of the hub that the files are of, where they lie in its cache.
@@ -136,7 +139,7 @@ impl Base {
         ];
         let known =
             ids.into_iter().filter_map(|(name, id)| Some((name.to_owned(), tokenizer.token(id?)?.into())));
-        known.chain(tokens_in_dir(&self.dir)).collect()
+        known.chain(tokens_in_dir(&self.tokenizer_dir)).collect()
     }
 
     /// Opens a source of its layers on `device`, in `kind`; `None` keeps the stored one. Quantised layers stay so as

@@ -25,6 +25,7 @@ mod model_files;
 mod plan;
 mod row_order;
 mod text_file;
+mod tokenizer_beside;
 mod tokenizer_files;
 mod write;
 

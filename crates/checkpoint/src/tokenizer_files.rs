@@ -51,7 +51,7 @@ fn chat_templates(dir: &Path) -> Vec<PathBuf> {
 pub fn copy_tokenizer_files(from: &Path, to: &Path) -> Result<(), CheckpointError> {
     let from = if from.is_file() { from.parent().unwrap_or(from) } else { from };
     for name in TOKENIZER_FILES {
-        copy(&from.join(name), &to.join(name))?;
+        copy_file(&from.join(name), &to.join(name))?;
     }
     let Ok(templates) = from.join(CHAT_TEMPLATES).read_dir() else { return Ok(()) };
     let to = to.join(CHAT_TEMPLATES);
@@ -61,13 +61,13 @@ pub fn copy_tokenizer_files(from: &Path, to: &Path) -> Result<(), CheckpointErro
         source,
     })?;
     for template in templates.flatten().filter(|entry| entry.path().is_file()) {
-        copy(&template.path(), &to.join(template.file_name()))?;
+        copy_file(&template.path(), &to.join(template.file_name()))?;
     }
     Ok(())
 }
 
 /// Copies a file that is there, and is more than a pointer of Git LFS to it.
-fn copy(from: &Path, to: &Path) -> Result<(), CheckpointError> {
+pub(crate) fn copy_file(from: &Path, to: &Path) -> Result<(), CheckpointError> {
     let failed = |source| CheckpointError::Copy { from: from.to_owned(), to: to.to_owned(), source };
     if !from.is_file() {
         return Ok(());

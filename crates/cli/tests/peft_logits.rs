@@ -191,7 +191,7 @@ fn a_saved_adapter_is_the_file_that_peft_saved() {
         if kept.is_some() {
             let ids = golden(name).input_ids;
             let rows: Vec<Vec<f32>> = Vec::try_from(logits(&model, &ids)).unwrap();
-            let text = json!({"input_ids": ids, "logits": rows}).to_string();
+            let text = json!({"base": "llama3", "input_ids": ids, "logits": rows}).to_string();
             std::fs::write(dir.join("logits.json"), text).unwrap();
         }
     }

@@ -1,15 +1,17 @@
 //! Adapters of real PEFT for heads, embeddings, norms, biases and other bases: its logits, and merging into every form.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use checkpoint::{AdapterDir, Base, FORMATS, MergeConfig, Precision};
 use llama_model::Llama;
 use lora::{LoraAdapters, LoraConfig};
-use nn_core::{Dtype, IGNORE_INDEX, Mode, TokenBatch};
+use nn_core::{Dtype, IGNORE_INDEX, LinearSource, Mode, TokenBatch, UnknownSettings};
 use qlora_nf4::Quantization;
 use serde::Deserialize;
 use tch::{Device, Kind, Tensor};
+use weights::TensorStore;
 
 /// Tolerance of logits up to about 10 in size: a few hundred roundings of float32 in another order.
 const TOLERANCE: f64 = 1e-4;
@@ -178,10 +180,76 @@ fn what_is_saved_again_is_the_same_adapter() {
         let adapters = LoraAdapters::load(&mut model, &adapter_dir(name)).unwrap();
         let dir = tempfile::tempdir().unwrap();
         adapters.save(dir.path()).unwrap();
+        // PEFT passes over what it has no name for. Of a tied pair it writes one half, and knows both.
+        let halves = ["model.embed_tokens", "lm_head"].map(|half| format!("base_model.model.{half}.weight"));
+        let mut own = &tensor_names(dir.path()) - &tensor_names(&adapter_dir(name));
+        own.retain(|tensor| !(base(&golden).config.tie_word_embeddings && halves.contains(tensor)));
+        assert!(own.is_empty(), "{name}: PEFT writes no {own:?}");
         let mut again = load(&base(&golden));
         LoraAdapters::load(&mut again, dir.path()).unwrap();
-        let difference = max_difference(&logits(&again, &golden.input_ids), &expected(&golden));
+        let ours = logits(&again, &golden.input_ids);
+        let difference = max_difference(&ours, &expected(&golden));
         assert!(difference < TOLERANCE, "{name}: {difference}");
+        keep(&adapters, name, &golden.base, &golden.input_ids, &ours);
+    }
+}
+
+fn tensor_names(adapter: &Path) -> BTreeSet<String> {
+    let store = TensorStore::open_file(&adapter.join("adapter_model.safetensors")).unwrap();
+    store.names().map(str::to_owned).collect()
+}
+
+/// With `LORA_KEEP_SAVED=DIRECTORY` in the environment, what is saved here stays, for
+/// `crates/lora/tests/goldens/check_with_peft.py`.
+fn keep(adapters: &LoraAdapters, name: &str, base: &str, ids: &[i64], logits: &Tensor) {
+    let Some(kept) = std::env::var_os("LORA_KEEP_SAVED") else { return };
+    let dir = PathBuf::from(kept).join(name);
+    std::fs::create_dir_all(&dir).unwrap();
+    adapters.save(&dir).unwrap();
+    let rows: Vec<Vec<f32>> = Vec::try_from(logits).unwrap();
+    let text = serde_json::json!({"base": base, "input_ids": ids, "logits": rows}).to_string();
+    std::fs::write(dir.join("logits.json"), text).unwrap();
+}
+
+/// Copies of the base's embedding and head, as peft writes them beside an adapter (`save_embedding_layers=True`), are no
+/// obstacle to a run that starts there; those of another base are.
+#[test]
+fn a_run_starts_from_an_adapter_with_copies_of_its_base_and_of_no_other() {
+    let base = open(&crates().join("llama-model/tests/goldens/llama3"));
+    let config = LoraConfig { r: 3, lora_alpha: 5.0, ..LoraConfig::default() };
+    let mut model = load(&base);
+    let adapters = LoraAdapters::attach(&mut model, &config, 1).unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    adapters.save(dir.path()).unwrap();
+    let source = base.source(Device::Cpu, None).unwrap();
+    let shape = [base.config.vocab_size, base.config.hidden_size];
+    let copy = |name: &str| source.tensor(&format!("{name}.weight"), &shape).unwrap();
+    let write = |embedding: &Tensor| {
+        let saved = adapters.parameters();
+        let copies = [("model.embed_tokens", embedding.copy()), ("lm_head", copy("lm_head"))];
+        let copies = copies.map(|(name, tensor)| (format!("base_model.model.{name}.weight"), tensor));
+        let named: Vec<(String, &Tensor)> =
+            saved.iter().chain(&copies).map(|(name, tensor)| (name.clone(), tensor)).collect();
+        let path = dir.path().join("adapter_model.safetensors");
+        weights::write_safetensors(&path, &named, &weights::pt_metadata()).unwrap();
+    };
+    let embedding = copy("model.embed_tokens");
+    for kind in [Kind::Float, Kind::BFloat16] {
+        write(&embedding.to_kind(kind));
+        let mut fresh = load(&base);
+        let started = LoraAdapters::attach(&mut fresh, &config, 2).unwrap();
+        started.start_from(&mut fresh, dir.path(), UnknownSettings::Refuse).unwrap();
+        for ((name, ours), (_, theirs)) in started.parameters().iter().zip(adapters.parameters()) {
+            assert_eq!(*ours, theirs, "{name}");
+        }
+    }
+    let more_rows = Tensor::cat(&[&embedding, &embedding.narrow(0, 0, 1)], 0);
+    for other in [&embedding + 0.1, more_rows] {
+        write(&other);
+        let started = adapters.start_from(&mut model, dir.path(), UnknownSettings::Refuse);
+        let error = started.unwrap_err().to_string();
+        assert!(error.contains("`base_model.model.model.embed_tokens.weight`"), "{error}");
+        assert!(error.contains("modules_to_save"), "{error}");
     }
 }
 
@@ -249,13 +317,6 @@ fn a_vocabulary_that_grew_is_saved_loaded_and_merged() {
         let merged = open(&out);
         assert_eq!(merged.config.tie_word_embeddings, ensure_weight_tying, "{name}");
         assert!(max_difference(&logits(&load(&merged), &ids), &expected) < TOLERANCE, "{name}");
-        if let Some(kept) = std::env::var_os("LORA_KEEP_SAVED") {
-            let dir = PathBuf::from(kept).join(format!("{name}_{ensure_weight_tying}"));
-            std::fs::create_dir_all(&dir).unwrap();
-            adapters.save(&dir).unwrap();
-            let rows: Vec<Vec<f32>> = Vec::try_from(expected).unwrap();
-            let text = serde_json::json!({"input_ids": ids, "logits": rows}).to_string();
-            std::fs::write(dir.join("logits.json"), text).unwrap();
-        }
+        keep(&adapters, &format!("{name}_grown_{ensure_weight_tying}"), name, &ids, &expected);
     }
 }

@@ -51,6 +51,7 @@ impl ExtractedAdapter {
             r,
             lora_alpha,
             base_model_name_or_path: Some(base.name.clone()),
+            revision: base.revision(),
             target_modules: Some(targets(base, &layers)),
             ..LoraConfig::default()
         };

@@ -79,6 +79,15 @@ impl LoraModel {
         }
     }
 
+    /// Starts from the values of the adapter saved in the directory `dir`, which peft may have written.
+    ///
+    /// # Errors
+    /// [`FinetuneError::Adapter`] when it cannot be read, or is one of other layers or of another base.
+    pub fn start_from(&mut self, dir: &Path, unknown: UnknownSettings) -> Result<(), FinetuneError> {
+        let started = self.adapters.start_from(&mut self.model, dir, unknown);
+        started.map_err(|source| FinetuneError::Adapter { dir: dir.to_owned(), source: Box::new(source) })
+    }
+
     /// Returns the model, adapter included.
     pub fn model(&self) -> &Llama {
         &self.model

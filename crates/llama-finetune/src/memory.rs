@@ -114,11 +114,16 @@ pub fn rows_that_fit(row_bytes: f64, free: f64) -> usize {
     (CACHE_PART * free / row_bytes.max(1.0)).max(1.0) as usize
 }
 
-/// Counts the values that train in the adapter that `config` describes.
+/// Counts the values that train in the adapter that `config` describes; with a vocabulary of `vocab_size` rows, where that is
+/// another than the base's.
 ///
 /// # Errors
 /// [`FinetuneError::UnknownTarget`] for a name of no layer, [`FinetuneError::PatternNeedsModel`] for a regular expression.
-pub fn adapter_parameters(model: &LlamaConfig, config: &LoraConfig) -> Result<i64, FinetuneError> {
+pub fn adapter_parameters(
+    model: &LlamaConfig,
+    config: &LoraConfig,
+    vocab_size: Option<i64>,
+) -> Result<i64, FinetuneError> {
     let known = model.layer_linears().map(|(leaf, ..)| leaf);
     let known = [&known[..], &["lm_head", "embed_tokens"]].concat();
     match &config.target_modules {
@@ -132,7 +137,8 @@ pub fn adapter_parameters(model: &LlamaConfig, config: &LoraConfig) -> Result<i6
         }
         _ => {}
     }
-    Ok(config.num_parameters(&checkpoint::model_shape(model))?)
+    let model = LlamaConfig { vocab_size: vocab_size.unwrap_or(model.vocab_size), ..model.clone() };
+    Ok(config.num_parameters(&checkpoint::model_shape(&model))?)
 }
 
 #[cfg(test)]
@@ -158,7 +164,7 @@ mod tests {
         let model = llama_model::preset("7b").unwrap();
         let targets = TargetModules::Names(vec!["q_proj".to_owned(), "v_proj".to_owned()]);
         let config = LoraConfig { target_modules: Some(targets), ..LoraConfig::default() };
-        assert_eq!(adapter_parameters(&model, &config).unwrap(), 4_194_304);
+        assert_eq!(adapter_parameters(&model, &config, None).unwrap(), 4_194_304);
     }
 
     #[test]

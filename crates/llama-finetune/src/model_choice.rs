@@ -59,6 +59,10 @@ impl ModelChoice<'_> {
         let trained_with = TrainedWith::of(adapter.as_deref())?;
         let (name, revision) = trained_with.base(self.base_model).ok_or(FinetuneError::NoBase)?;
         let base = Base::open_at(name, revision, self.load.unknown_settings)?;
+        let base = match &adapter {
+            Some(dir) => base.with_tokenizer_beside(dir)?,
+            None => base,
+        };
         let quantization = trained_with.quantization(self.load.quantization, base.stored_quantization()?)?;
         Ok(OpenedModel { base, adapter, trained_with, quantization, load: self.load })
     }
@@ -78,7 +82,14 @@ pub fn open_merge_base(
     let mut trained = adapters.iter().map(|adapter| TrainedWith::read(&adapter.dir));
     let first = trained.next().transpose()?.unwrap_or_default();
     let (name, revision) = first.base(base_model).ok_or(FinetuneError::NoBase)?;
-    let base = Base::open_at(name, revision, unknown)?;
+    let mut base = Base::open_at(name, revision, unknown)?;
+    // Of several adapters the first counts whose tokenizer is another.
+    for adapter in adapters {
+        if base.tokenizer_beside(&adapter.dir)?.is_some() {
+            base = base.with_tokenizer_beside(&adapter.dir)?;
+            break;
+        }
+    }
     let stored = base.stored_quantization()?;
     let used = first.quantization(asked, stored)?;
     for other in trained {

@@ -1,5 +1,6 @@
 //! Attaching adapters to a model, and the handle on what was attached.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -187,16 +188,34 @@ impl LoraAdapters {
     /// The errors of [`LoraAdapters::load`]; [`LoraError::Frozen`] for an adapter that does not train; [`LoraError::Initial`] for
     /// one that belongs to another base.
     pub fn restore(&self, dir: &Path) -> Result<(), LoraError> {
-        self.restore_with(dir, UnknownSettings::Refuse)
+        self.take_from(&self.readable(dir, UnknownSettings::Refuse)?.without_base())
     }
 
-    /// Replaces the tensors as [`LoraAdapters::restore`] does, and takes a stance on unknown keys of the configuration.
+    /// Replaces the tensors as [`LoraAdapters::restore`] does, by those of an adapter that peft may have written: it puts copies
+    /// of the base's embedding and head beside the factors. Those are held against `model`, to which these adapters are attached,
+    /// and left out.
     ///
     /// # Errors
-    /// Those of [`LoraAdapters::restore`].
-    pub fn restore_with(&self, dir: &Path, unknown: UnknownSettings) -> Result<(), LoraError> {
-        let parameters = self.parameters();
-        if !parameters.iter().all(|(_, parameter)| parameter.requires_grad()) {
+    /// Those of [`LoraAdapters::restore`]; [`LoraError::OtherBase`] for a copy of another base, of other values or of another
+    /// vocabulary.
+    pub fn start_from(
+        &self,
+        model: &mut dyn VisitLinears,
+        dir: &Path,
+        unknown: UnknownSettings,
+    ) -> Result<(), LoraError> {
+        let mut adapter = self.readable(dir, unknown)?;
+        let own: BTreeSet<String> = self.file_shapes().into_iter().map(|(name, _)| name).collect();
+        self.set_enabled(false);
+        let left_out = adapter.leave_out_copies(&own, model);
+        self.set_enabled(true);
+        left_out?;
+        self.take_from(&adapter)
+    }
+
+    /// Reads an adapter whose values these tensors can take.
+    fn readable(&self, dir: &Path, unknown: UnknownSettings) -> Result<Adapter, LoraError> {
+        if !self.parameters().iter().all(|(_, parameter)| parameter.requires_grad()) {
             return Err(LoraError::Frozen);
         }
         let adapter = Adapter::read_with(dir, unknown)?;
@@ -207,7 +226,11 @@ impl LoraAdapters {
                 reason: "it was trained over what that leaves of the base",
             });
         }
-        let saved = adapter.without_base().take(self.file_shapes())?;
+        Ok(adapter)
+    }
+
+    fn take_from(&self, adapter: &Adapter) -> Result<(), LoraError> {
+        let saved = adapter.take(self.file_shapes())?;
         for ((_, parameter, transposed), saved) in self.entries().into_iter().zip(saved) {
             let saved = if transposed { saved.f_tr().op("tr")? } else { saved };
             tch::no_grad(|| parameter.shallow_clone().f_copy_(&saved)).op("copy_")?;

@@ -163,6 +163,17 @@ pub enum LoraError {
         /// The shape that fits.
         expected: Vec<i64>,
     },
+    /// A copy of a base's weight beside the factors that is not what this base has.
+    #[error(
+        "`{path}` holds `{name}`, which is not the weight of this base: it was trained or resized; keep it with \
+         --modules_to_save, or start over the base that it is of"
+    )]
+    OtherBase {
+        /// The file.
+        path: PathBuf,
+        /// The tensor's name in it.
+        name: String,
+    },
     /// A factor with a value that is no number.
     #[error("`{name}` in `{path}` holds NaN or infinity")]
     NotFinite {

@@ -96,7 +96,7 @@ impl AdapterParts {
             named.extend(layer.file_tensors()?);
         }
         let own = self.replaced.iter().filter(|replaced| replaced.is_written());
-        named.extend(own.map(|replaced| (replaced.file_name(), replaced.values.shallow_clone())));
+        named.extend(own.map(|replaced| (self.name_to_write(replaced), replaced.values.shallow_clone())));
         let named: Vec<(String, &Tensor)> =
             named.iter().map(|(name, tensor)| (name.clone(), tensor)).collect();
         write_safetensors(&dir.join(ADAPTER_WEIGHTS), &named, &pt_metadata())?;
@@ -106,6 +106,17 @@ impl AdapterParts {
             .map_err(|source| LoraError::Parse { path: path.clone(), source })?;
         atomic_write(&path, |file| file.write_all(text.as_bytes()))?;
         Ok(())
+    }
+
+    /// Returns the name that PEFT loads a replacement by: of a module that has factors too, the layer below them.
+    fn name_to_write(&self, replaced: &Replacement) -> String {
+        let (module, part) = replaced.module();
+        let has_factors = self.layers.iter().any(|layer| layer.path.as_str() == module);
+        if has_factors && replaced.rows.is_none() {
+            tensor_name(&format!("{module}.base_layer.{part}"))
+        } else {
+            replaced.file_name()
+        }
     }
 
     /// Returns true when `embedding` and `head`, one tensor in the base, are two behind this adapter.

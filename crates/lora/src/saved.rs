@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-use nn_core::{ModulePath, TorchContext, UnknownSettings};
-use tch::Tensor;
+use nn_core::{ModulePath, NnError, TorchContext, UnknownSettings, VisitLinears};
+use tch::{Kind, Tensor};
 use weights::{TensorStore, check_digests};
 
 use crate::config::{LoraConfig, TokenIndices};
@@ -246,10 +246,43 @@ impl Adapter {
         }
     }
 
-    /// Leaves out what PEFT wrote of the base: an adapter that trains has the base for that.
+    /// Leaves out the weights that PEFT's factors were built around.
     pub(crate) fn without_base(mut self) -> Self {
         self.tensors.retain(|name, _| !self.of_base.contains(name));
         self
+    }
+
+    /// Leaves out what peft wrote of the base (`save_embedding_layers`): an adapter that trains has `model` for that. `own` names
+    /// the tensors of the adapter itself.
+    ///
+    /// # Errors
+    /// [`LoraError::OtherBase`] for a copy that is not what `model` has.
+    pub(crate) fn leave_out_copies(
+        &mut self,
+        own: &BTreeSet<String>,
+        model: &mut dyn VisitLinears,
+    ) -> Result<(), LoraError> {
+        let Self { path, tensors, of_base, .. } = self;
+        let mut other = None;
+        let mut compare = |module: &ModulePath, weight: &dyn Fn() -> Result<Tensor, NnError>| {
+            let name = tensor_name(&format!("{module}.weight"));
+            if own.contains(&name) && !of_base.contains(&name) {
+                return;
+            }
+            let Some(copy) = tensors.remove(&name) else { return };
+            match weight().and_then(|weight| same_but_for_rounding(&weight, &copy)) {
+                Ok(true) => {}
+                Ok(false) => other = Some(LoraError::OtherBase { path: path.clone(), name }),
+                Err(error) => other = Some(error.into()),
+            }
+        };
+        model.visit_linears_mut(&mut |path, slot| {
+            compare(path, &|| slot.get().dense_weight(Kind::Float));
+        });
+        model.visit_embeddings_mut(&mut |path, slot| {
+            compare(path, &|| slot.get().dense_weight(Kind::Float));
+        });
+        other.map_or(Ok(()), Err)
     }
 
     /// Returns the tensors of these names and shapes, in this order, and checks that there are no others.
@@ -297,6 +330,21 @@ impl Adapter {
 /// Returns true for the head, whose rows are the vocabulary.
 fn is_head(path: &ModulePath) -> bool {
     names(path.as_str(), HEAD)
+}
+
+/// Compares a weight of a loaded base, float32, with a copy of it in a file, which may have been kept in another precision.
+fn same_but_for_rounding(weight: &Tensor, copy: &Tensor) -> Result<bool, NnError> {
+    if weight.size() != copy.size() {
+        return Ok(false);
+    }
+    let copy = copy.f_to_device(weight.device()).op("to_device")?;
+    for kind in [Kind::Float, Kind::BFloat16, Kind::Half] {
+        let rounded = |tensor: &Tensor| tensor.f_to_kind(kind).op("to_kind");
+        if rounded(weight)?.f_equal(&rounded(&copy)?).op("equal")? {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// Checks that embedding and head have one vocabulary.

@@ -6,6 +6,7 @@ use super::client::Request;
 use super::kind::RepoKind;
 use super::repo::{is_id, snapshot_in};
 use crate::CheckpointError;
+use crate::tokenizer_files::TOKENIZER_FILES;
 
 /// PEFT's configuration of an adapter.
 const CONFIG: &str = "adapter_config.json";
@@ -42,6 +43,6 @@ fn choose(names: &[String], id: &str) -> Result<Vec<String>, CheckpointError> {
     let weights = WEIGHTS.into_iter().find(|name| has(name)).filter(|_| has(CONFIG)).ok_or_else(|| {
         CheckpointError::NotAnAdapter { id: id.to_owned(), whole_model: has("config.json") }
     })?;
-    let run = Some(RUN).filter(|name| has(name));
-    Ok([weights, CONFIG].into_iter().chain(run).map(str::to_owned).collect())
+    let beside = [RUN].into_iter().chain(TOKENIZER_FILES).filter(|name| has(name));
+    Ok([weights, CONFIG].into_iter().chain(beside).map(str::to_owned).collect())
 }

@@ -4,7 +4,9 @@ use std::fmt::Write as _;
 
 use anyhow::Result;
 use checkpoint::{Base, auto_kind, free_host_bytes};
-use llama_finetune::{DeviceChoice, MemoryPlan, RunShape, adapter_parameters, free_gpu_bytes};
+use llama_finetune::{
+    DeviceChoice, MemoryPlan, RunShape, adapter_parameters, free_gpu_bytes, grown_vocabulary,
+};
 use nn_core::{Dtype, UnknownSettings};
 use tch::Kind;
 
@@ -26,7 +28,13 @@ pub(crate) fn plan(run: &FinetuneConfig, unknown: UnknownSettings) -> Result<Str
     let device = if cuda { tch::Device::Cuda(0) } else { tch::Device::Cpu };
     let kind = if run.full { Some(Kind::Float) } else { run.dtype.kind() };
     let kind = kind.unwrap_or_else(|| auto_kind(device, shape.num_parameters()));
-    let trainable = if run.full { shape.num_parameters() } else { adapter_parameters(shape, &run.lora())? };
+    let (lora, vocab_size) = if run.resize_vocab {
+        grown_vocabulary(shape, base.tokenizer()?.vocab_size() as i64, run.lora())
+    } else {
+        (run.lora(), None)
+    };
+    let trainable =
+        if run.full { shape.num_parameters() } else { adapter_parameters(shape, &lora, vocab_size)? };
     let quantization = run.quantization()?.or(base.stated_quantization()?);
     let planned = RunShape {
         kind,

@@ -8,7 +8,7 @@ use anyhow::{Context, Result};
 use checkpoint::{Base, LoadTimes};
 use llama_finetune::{
     FinetuneError, FullModel, LoraModel, OutputMode, RunInputs, RunSummary, StartingPoint, TrainedWith,
-    TrainingData, base_bytes, chat_template, set_threads, start_changes, write_run_file,
+    TrainingData, base_bytes, chat_template, grown_vocabulary, set_threads, start_changes, write_run_file,
 };
 use lora::LoraConfig;
 use nn_core::{Dtype, Trainable, UnknownSettings};
@@ -114,13 +114,25 @@ impl Job<'_> {
             tracing::info!("linear layers of the base are in {}", quantization.describe());
         }
         model.set_gradient_checkpointing(config.gradient_checkpointing);
-        let (lora, vocab_size) = self.vocabulary(config.lora());
-        let model = LoraModel::attach_resized(model, &lora, config.seed, vocab_size).map_err(|error| {
-            // In one line: a regular expression's error has several.
-            if error.is_usage() { usage(error.to_string()) } else { error.into() }
-        })?;
+        let lora = LoraConfig { revision: self.base.revision(), ..config.lora() };
+        let (lora, vocab_size) = if config.resize_vocab {
+            grown_vocabulary(&self.base.config, self.tokens, lora)
+        } else {
+            (lora, None)
+        };
+        if let Some(tokens) = vocab_size {
+            tracing::info!("extended vocabulary size from {} to {tokens}", self.base.config.vocab_size);
+        } else if config.resize_vocab {
+            let (rows, tokens) = (self.base.config.vocab_size, self.tokens);
+            tracing::info!("resize_vocab: the base has {rows} rows for {tokens} tokens; nothing grows");
+        }
+        let mut model =
+            LoraModel::attach_resized(model, &lora, config.seed, vocab_size).map_err(|error| {
+                // In one line: a regular expression's error has several.
+                if error.is_usage() { usage(error.to_string()) } else { error.into() }
+            })?;
         if let StartingPoint::Weights { dir, .. } = start {
-            self.restore(&model, dir)?;
+            self.restore(&mut model, dir)?;
         }
         let kind = model.model().kind();
         let trainable = model.adapters().num_parameters();
@@ -138,32 +150,8 @@ impl Job<'_> {
         self.finish(&summary, times, bytes)
     }
 
-    /// Returns the adapter's settings and the rows of the vocabulary, where that grows: embedding and head are then saved with
-    /// the adapter, as one where the base has them as one.
-    fn vocabulary(&self, lora: LoraConfig) -> (LoraConfig, Option<i64>) {
-        let (rows, tokens) = (self.base.config.vocab_size, self.tokens);
-        if !self.config.resize_vocab {
-            return (lora, None);
-        }
-        if tokens <= rows {
-            tracing::info!("resize_vocab: the base has {rows} rows for {tokens} tokens; nothing grows");
-            return (lora, None);
-        }
-        tracing::info!("extended vocabulary size from {rows} to {tokens}");
-        let mut saved = lora.modules_to_save.clone().unwrap_or_default();
-        let is_tied = self.base.config.tie_word_embeddings;
-        let names = if is_tied { &["embed_tokens"][..] } else { &["embed_tokens", "lm_head"] };
-        for name in names {
-            if !saved.iter().any(|saved| saved == name) {
-                saved.push((*name).to_owned());
-            }
-        }
-        let lora = LoraConfig { modules_to_save: Some(saved), ensure_weight_tying: is_tied, ..lora };
-        (lora, Some(tokens))
-    }
-
     /// Starts from the saved adapter in `dir`, and tells what this run changes about it.
-    fn restore(&self, model: &LoraModel, dir: &Path) -> Result<()> {
+    fn restore(&self, model: &mut LoraModel, dir: &Path) -> Result<()> {
         let Self { config, base, .. } = self;
         for change in start_changes(dir, model.adapters().config())? {
             tracing::warn!("{change}");
@@ -172,8 +160,13 @@ impl Job<'_> {
         trained_with.template(Some(&config.prompt_template_name))?;
         trained_with.quantization(config.quantization()?.into(), base.stored_quantization()?)?;
         trained_with.base(Some(&config.base_model));
-        let failed = |source| FinetuneError::Adapter { dir: dir.to_owned(), source: Box::new(source) };
-        Ok(model.adapters().restore_with(dir, self.unknown_settings).map_err(failed)?)
+        if base.tokenizer_beside(dir)?.is_some() {
+            let dir = dir.display();
+            tracing::warn!(
+                "the tokenizer beside adapter `{dir}` differs from the base's, which this run uses"
+            );
+        }
+        Ok(model.start_from(dir, self.unknown_settings)?)
     }
 
     /// Trains every parameter.

@@ -61,9 +61,20 @@ pub(super) struct Heap<'a> {
     pub(super) dicts: Vec<Vec<(Value<'a>, Value<'a>)>>,
     pub(super) storages: Vec<Storage<'a>>,
     pub(super) tensors: Vec<TensorView>,
+    /// Items that calls have copied so far.
+    copied: usize,
 }
 
+/// Most items that calls copy: a pickle names one list as often as it likes, at two bytes each time.
+const MAX_COPIED: usize = 1 << 22;
+
 impl<'a> Heap<'a> {
+    /// Counts items that are about to be copied; `Err` says what was expected instead of so many.
+    pub(super) fn copy(&mut self, items: usize) -> Result<(), &'static str> {
+        self.copied = self.copied.saturating_add(items);
+        if self.copied > MAX_COPIED { Err("fewer than 4194304 pairs and sizes in all") } else { Ok(()) }
+    }
+
     pub(super) fn tuple(&mut self, items: Vec<Value<'a>>) -> Value<'a> {
         Value::Tuple(add(&mut self.sequences, items))
     }

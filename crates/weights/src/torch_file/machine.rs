@@ -2,7 +2,7 @@
 //!
 //! Pickle is a stack machine (`CPython`'s `Lib/pickletools.py` describes each instruction). This one builds plain
 //! values, calls nothing but [`Global::call`], and stops at the first instruction it does not know. Each instruction
-//! adds at most one value, and their number is limited, so memory is bounded whatever the bytes are.
+//! adds at most one value, and their number is limited, as is what calls copy, so memory is bounded whatever the bytes are.
 
 use std::collections::HashMap;
 
@@ -321,6 +321,25 @@ mod tests {
 
         let endless = vec![b'N'; MAX_INSTRUCTIONS + 1];
         assert!(matches!(unpickle(&endless), Err(TorchFileError::TooLong { .. })));
+    }
+
+    #[test]
+    fn a_list_named_again_and_again_is_not_copied_without_end() {
+        const TIMES: usize = 10_000;
+        // A list of that many pairs (1), OrderedDict (2), and as many calls of it.
+        let mut pickle = b"\x80\x02NN\x86q\x000]q\x01(".to_vec();
+        pickle.extend(b"h\x00".repeat(TIMES));
+        pickle.extend(b"e0");
+        pickle.extend(b"ccollections\nOrderedDict\nq\x020");
+        pickle.extend(b"h\x02h\x01\x85R0".repeat(TIMES));
+        let message = unpickle(&pickle).unwrap_err().to_string();
+        assert!(message.contains("fewer than 4194304 pairs and sizes in all"), "{message}");
+
+        let mut long = b"\x80\x02ccollections\nOrderedDict\n(".to_vec();
+        long.extend(b"N".repeat(9));
+        long.extend(b"tR.");
+        let message = unpickle(&long).unwrap_err().to_string();
+        assert!(message.contains("a tuple of at most 8 arguments"), "{message}");
     }
 
     proptest! {

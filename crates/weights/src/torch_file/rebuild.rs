@@ -10,10 +10,12 @@ impl Global {
         heap: &mut Heap<'a>,
         arguments: Value<'a>,
     ) -> Result<Value<'a>, &'static str> {
-        let arguments = heap.items(arguments).ok_or("a tuple of arguments")?.to_vec();
+        let arguments = heap.items(arguments).filter(|arguments| arguments.len() <= MAX_ARGUMENTS);
+        let arguments = arguments.ok_or("a tuple of at most 8 arguments")?.to_vec();
         match (self, arguments.as_slice()) {
             (Self::OrderedDict, []) => Ok(heap.dict(Vec::new())),
             (Self::OrderedDict, [Value::List(list)]) => {
+                heap.copy(heap.sequences.get(*list).map_or(0, Vec::len))?;
                 let pair = |value: &Value<'a>| match *value {
                     Value::Tuple(index) | Value::List(index) => match heap.sequences.get(index)?.as_slice() {
                         [key, value] => Some((*key, *value)),
@@ -27,6 +29,7 @@ impl Global {
             }
             (Self::Size, [size @ Value::Tuple(_)]) => Ok(*size),
             (Self::RebuildTensor, [Value::Storage(storage), Value::Int(offset), shape, strides, ..]) => {
+                heap.copy(heap.items(*shape).map_or(0, <[_]>::len))?;
                 let view = TensorView {
                     storage: *storage,
                     offset: u64::try_from(*offset).map_err(|_| "an offset that is not negative")?,
@@ -41,6 +44,8 @@ impl Global {
     }
 }
 
+/// Most arguments of a call; `_rebuild_tensor_v2` has seven.
+const MAX_ARGUMENTS: usize = 8;
 /// Most dimensions a tensor has here; libtorch's own limit for most operations.
 const MAX_DIMS: usize = 64;
 

@@ -2,6 +2,7 @@
 
 use super::TorchFileError;
 use super::heap::{Heap, Storage, Value};
+use crate::limits::MAX_TENSORS;
 use crate::placed::Placed;
 
 /// Keys under which training scripts put the weights beside other things.
@@ -25,7 +26,9 @@ pub(super) fn tensors<'a>(
             (Value::Text(name), Value::Tensor(tensor)) => Some((name, tensor)),
             _ => None,
         });
+        // One more is enough to be told that there are too many.
         let tensors = found
+            .take(MAX_TENSORS + 1)
             .map(|(name, tensor)| Ok((name.to_owned(), place(heap, name, tensor, &mut locate)?)))
             .collect::<Result<Vec<_>, _>>()?;
         if !tensors.is_empty() {

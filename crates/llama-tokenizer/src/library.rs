@@ -5,7 +5,7 @@ use std::any::Any;
 use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
-use std::sync::Once;
+use std::sync::{Arc, Once};
 
 use serde::de::IgnoredAny;
 use tokenizers::{AddedToken, Tokenizer};
@@ -15,7 +15,11 @@ use crate::files::parse;
 
 /// A tokenizer of the library.
 #[derive(Debug, Clone)]
-pub(crate) struct Library(Tokenizer);
+pub(crate) struct Library {
+    tokenizer: Tokenizer,
+    /// The file that it was made of, for messages.
+    path: Arc<Path>,
+}
 
 /// Token ids, and the bytes of the text that each stands for, as (start, end).
 pub(crate) type IdsAndOffsets = (Vec<u32>, Vec<(usize, usize)>);
@@ -25,36 +29,46 @@ impl Library {
     /// texts, which is for those who pad.
     pub(crate) fn new(json: &[u8], path: &Path) -> Result<Self, TokenizerError> {
         parse::<IgnoredAny>(json, path)?;
-        guarded(&format!("read `{}`", path.display()), || {
+        let tokenizer = guarded("read", path, || {
             let mut tokenizer = Tokenizer::from_bytes(json)?;
             tokenizer.with_truncation(None)?;
             tokenizer.with_padding(None);
-            Ok(Self(tokenizer))
-        })
+            Ok(tokenizer)
+        })?;
+        Ok(Self { tokenizer, path: path.into() })
+    }
+
+    /// Calls the library; `what` is the action and its object, up to the file.
+    fn call<T>(
+        &self,
+        what: &str,
+        call: impl FnOnce(&Tokenizer) -> tokenizers::Result<T>,
+    ) -> Result<T, TokenizerError> {
+        guarded(what, &self.path, || call(&self.tokenizer))
     }
 
     /// Returns the contents of its `tokenizer.json`.
     pub(crate) fn to_json(&self) -> Result<String, TokenizerError> {
-        guarded("write the tokenizer", || self.0.to_string(false))
+        self.call("write the tokenizer of", |tokenizer| tokenizer.to_string(false))
     }
 
     /// Returns the ids of `text`, without what a post-processor inserts.
     pub(crate) fn ids(&self, text: &str) -> Result<Vec<u32>, TokenizerError> {
-        guarded("encode a text", || Ok(self.0.encode_fast(text, false)?.get_ids().to_vec()))
+        self.call(ENCODE, |tokenizer| Ok(tokenizer.encode_fast(text, false)?.get_ids().to_vec()))
     }
 
     /// Returns the ids of `text`, and the bytes of it that each stands for.
     pub(crate) fn ids_with_offsets(&self, text: &str) -> Result<IdsAndOffsets, TokenizerError> {
-        guarded("encode a text", || {
-            let encoding = self.0.encode(text, false)?;
+        self.call(ENCODE, |tokenizer| {
+            let encoding = tokenizer.encode(text, false)?;
             Ok((encoding.get_ids().to_vec(), encoding.get_offsets().to_vec()))
         })
     }
 
     /// Returns the ids that the post-processor puts before a text, and those it puts behind it.
     pub(crate) fn inserted(&self) -> Result<(Vec<u32>, Vec<u32>), TokenizerError> {
-        guarded("encode a text", || {
-            let (plain, whole) = (self.0.encode_fast("x", false)?, self.0.encode_fast("x", true)?);
+        self.call(ENCODE, |tokenizer| {
+            let (plain, whole) = (tokenizer.encode_fast("x", false)?, tokenizer.encode_fast("x", true)?);
             let (plain, whole) = (plain.get_ids(), whole.get_ids());
             if plain.is_empty() {
                 return Ok((whole.to_vec(), Vec::new()));
@@ -66,29 +80,29 @@ impl Library {
 
     /// Returns the text of `ids`, special tokens included.
     pub(crate) fn text(&self, ids: &[u32]) -> Result<String, TokenizerError> {
-        guarded("decode ids", || self.0.decode(ids, false))
+        self.call("decode ids by", |tokenizer| tokenizer.decode(ids, false))
     }
 
     /// Returns the token of an id.
     pub(crate) fn token(&self, id: u32) -> Option<String> {
-        guarded("look up an id", || Ok(self.0.id_to_token(id))).ok().flatten()
+        self.call("look up an id in", |tokenizer| Ok(tokenizer.id_to_token(id))).ok().flatten()
     }
 
     /// Returns the id of a token.
     pub(crate) fn id(&self, token: &str) -> Option<u32> {
-        guarded("look up a token", || Ok(self.0.token_to_id(token))).ok().flatten()
+        self.call("look up a token in", |tokenizer| Ok(tokenizer.token_to_id(token))).ok().flatten()
     }
 
     /// Lists the tokens that a text may spell whatever the merges say, by id.
     pub(crate) fn added(&self) -> Vec<(u32, AddedToken)> {
-        let mut added: Vec<_> = self.0.get_added_tokens_decoder().into_iter().collect();
+        let mut added: Vec<_> = self.tokenizer.get_added_tokens_decoder().into_iter().collect();
         added.sort_by_key(|(id, _)| *id);
         added
     }
 
     /// Returns one more than the highest id.
     pub(crate) fn vocab_size(&self) -> usize {
-        self.0.get_vocab(true).into_values().max().map_or(0, |id| id as usize + 1)
+        self.tokenizer.get_vocab(true).into_values().max().map_or(0, |id| id as usize + 1)
     }
 }
 
@@ -97,8 +111,15 @@ thread_local! {
     static IN_CALL: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Calls the library; `what` is the action and its object.
-fn guarded<T>(what: &str, call: impl FnOnce() -> tokenizers::Result<T>) -> Result<T, TokenizerError> {
+/// Action of most calls, up to the file.
+const ENCODE: &str = "encode a text by";
+
+/// Calls the library; `what` is the action and its object, up to the file.
+fn guarded<T>(
+    what: &str,
+    path: &Path,
+    call: impl FnOnce() -> tokenizers::Result<T>,
+) -> Result<T, TokenizerError> {
     static HOOK: Once = Once::new();
     HOOK.call_once(|| {
         // Whoever watches panics hears of all but those that become errors here.
@@ -112,7 +133,8 @@ fn guarded<T>(what: &str, call: impl FnOnce() -> tokenizers::Result<T>) -> Resul
     let before = IN_CALL.replace(true);
     let done = catch_unwind(AssertUnwindSafe(call));
     IN_CALL.set(before);
-    let failed = |reason| TokenizerError::Library { what: format!("cannot {what}"), reason };
+    let failed =
+        |reason| TokenizerError::Library { what: format!("cannot {what} `{}`", path.display()), reason };
     match done {
         Ok(result) => result.map_err(|error| failed(error.to_string())),
         Err(panic) => Err(failed(format!("the tokenizers library gave up: {}", words(&*panic)))),
@@ -131,10 +153,10 @@ mod tests {
 
     #[test]
     fn a_panic_of_the_library_is_an_error_with_its_words() {
-        let panics = |text: &'static str| guarded::<()>("read `x`", move || panic!("{text}"));
+        let panics = |text: &'static str| guarded::<()>("read", Path::new("x"), move || panic!("{text}"));
         let error = panics("no decoder").unwrap_err().to_string();
         assert!(error.contains("cannot read `x`") && error.contains("no decoder"), "{error}");
         // The next call is as good as the first.
-        assert!(guarded("read", || Ok(1)).is_ok());
+        assert!(guarded("read", Path::new("x"), || Ok(1)).is_ok());
     }
 }

@@ -236,15 +236,17 @@ impl LlamaTokenizer {
     /// # Errors
     /// [`TokenizerError::Library`] when an id is negative or cannot be decoded.
     pub fn decode(&self, ids: &[i64], skip_special: bool) -> Result<String, TokenizerError> {
+        let id = |&id: &i64| {
+            u32::try_from(id).map_err(|_| TokenizerError::Library {
+                what: format!("cannot decode `{id}`"),
+                reason: "a token id is from 0 to 4294967295".to_owned(),
+            })
+        };
         let ids = ids
             .iter()
-            .map(|&id| u32::try_from(id))
-            .filter(|id| !skip_special || !id.is_ok_and(|id| self.special.contains(&id)))
-            .collect::<Result<Vec<u32>, _>>()
-            .map_err(|error| TokenizerError::Library {
-                what: "cannot decode ids".to_owned(),
-                reason: error.to_string(),
-            })?;
+            .map(id)
+            .filter(|id| !skip_special || !id.as_ref().is_ok_and(|id| self.special.contains(id)))
+            .collect::<Result<Vec<u32>, _>>()?;
         self.library.text(&ids)
     }
 

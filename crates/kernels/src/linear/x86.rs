@@ -48,11 +48,13 @@ impl Load for f32 {
     #[inline]
     #[target_feature(enable = "avx512f")]
     unsafe fn load16(from: *const Self) -> __m512 {
+        // SAFETY: by the caller, 16 elements are there.
         unsafe { _mm512_loadu_ps(from) }
     }
     #[inline]
     #[target_feature(enable = "avx2")]
     unsafe fn load8(from: *const Self) -> __m256 {
+        // SAFETY: by the caller, 8 elements are there.
         unsafe { _mm256_loadu_ps(from) }
     }
     fn as_f32(self) -> f32 {
@@ -65,6 +67,7 @@ impl Load for bf16 {
     #[inline]
     #[target_feature(enable = "avx512f")]
     unsafe fn load16(from: *const Self) -> __m512 {
+        // SAFETY: by the caller, 16 elements are there.
         unsafe {
             _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(_mm256_loadu_si256(from.cast())), 16))
         }
@@ -72,6 +75,7 @@ impl Load for bf16 {
     #[inline]
     #[target_feature(enable = "avx2")]
     unsafe fn load8(from: *const Self) -> __m256 {
+        // SAFETY: by the caller, 8 elements are there.
         unsafe {
             _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(_mm_loadu_si128(from.cast())), 16))
         }
@@ -85,11 +89,13 @@ impl Load for f16 {
     #[inline]
     #[target_feature(enable = "avx512f")]
     unsafe fn load16(from: *const Self) -> __m512 {
+        // SAFETY: by the caller, 16 elements are there.
         unsafe { _mm512_cvtph_ps(_mm256_loadu_si256(from.cast())) }
     }
     #[inline]
     #[target_feature(enable = "avx2,f16c")]
     unsafe fn load8(from: *const Self) -> __m256 {
+        // SAFETY: by the caller, 8 elements are there.
         unsafe { _mm256_cvtph_ps(_mm_loadu_si128(from.cast())) }
     }
     fn as_f32(self) -> f32 {

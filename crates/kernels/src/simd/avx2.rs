@@ -25,6 +25,7 @@ unsafe fn load_table(table: &[f32; 16]) -> [__m256; 2] {
 /// Decodes `units` times 32 codes; returns how many numbers were written.
 #[target_feature(enable = "avx2,fma,f16c")]
 pub(super) unsafe fn decode(codes: Codes<'_>, units: usize, out: &mut Out<'_>) -> usize {
+    // SAFETY: by the caller, codes, scales and `out` are there for `units` of 32.
     unsafe {
         let table = load_table(codes.table);
         for half in 0..units * 2 {
@@ -47,6 +48,7 @@ pub(super) unsafe fn decode(codes: Codes<'_>, units: usize, out: &mut Out<'_>) -
 #[target_feature(enable = "avx2,fma,f16c")]
 #[inline]
 unsafe fn store(x: __m256, start: usize, out: &mut Out<'_>) {
+    // SAFETY: by the caller, 8 numbers from `start` on are there.
     unsafe {
         match out {
             Out::F32(out) => _mm256_storeu_ps(out.as_mut_ptr().add(start), x),
@@ -93,6 +95,7 @@ pub(super) unsafe fn dot(codes: Codes<'_>, xs: &[f32], len: usize, out: &mut [f3
 
 #[target_feature(enable = "avx2,fma,f16c")]
 unsafe fn dot_rows<const M: usize>(codes: Codes<'_>, xs: &[f32], len: usize, out: &mut [f32]) -> usize {
+    // SAFETY: by the caller, codes and scales are there for `len`, a multiple of 64, and `xs` has `M` rows of it.
     unsafe {
         let table = load_table(codes.table);
         let mut sums = [_mm256_setzero_ps(); M];
@@ -128,6 +131,7 @@ unsafe fn dot_rows<const M: usize>(codes: Codes<'_>, xs: &[f32], len: usize, out
 
 #[target_feature(enable = "avx2,fma,f16c")]
 pub(super) unsafe fn encode(xs: &[f32], inverse: f32, bounds: &[f32; 16], order: &[u8; 16], out: &mut [u8]) {
+    // SAFETY: each chunk has 8 numbers and 4 bytes, and there are 8 indices.
     unsafe {
         let inverse = _mm256_set1_ps(inverse);
         for (xs, out) in xs.chunks_exact(8).zip(out.chunks_exact_mut(4)) {

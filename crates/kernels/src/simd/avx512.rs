@@ -15,6 +15,7 @@ pub(super) const AHEAD: usize = 4096;
 /// Decodes `units` times 32 codes; returns how many numbers were written.
 #[target_feature(enable = "avx512f,avx512bw,avx512vl")]
 pub(super) unsafe fn decode(codes: Codes<'_>, units: usize, out: &mut Out<'_>) -> usize {
+    // SAFETY: by the caller, codes, scales and `out` are there for `units` of 32.
     unsafe {
         let table = _mm512_loadu_ps(codes.table.as_ptr());
         for unit in 0..units {
@@ -32,6 +33,7 @@ pub(super) unsafe fn decode(codes: Codes<'_>, units: usize, out: &mut Out<'_>) -
 /// Writes `even[0], odd[0], even[1], …` at `start`.
 #[target_feature(enable = "avx512f,avx512bw,avx512vl")]
 unsafe fn store_pairs(even: __m512, odd: __m512, start: usize, out: &mut Out<'_>) {
+    // SAFETY: by the caller, 32 numbers from `start` on are there.
     unsafe {
         match out {
             Out::F32(out) => {
@@ -84,6 +86,7 @@ pub(super) unsafe fn dot(codes: Codes<'_>, xs: &[f32], len: usize, out: &mut [f3
 #[target_feature(enable = "avx512f,avx512bw,avx512vl")]
 #[inline]
 pub(super) unsafe fn lane_scales(scales: *const f32, block: usize, chunk: usize) -> __m512 {
+    // SAFETY: by the caller, there is a scale for each block up to the end of `chunk`.
     unsafe {
         match block {
             32 => {
@@ -102,6 +105,7 @@ pub(super) unsafe fn lane_scales(scales: *const f32, block: usize, chunk: usize)
 
 #[target_feature(enable = "avx512f,avx512bw,avx512vl")]
 unsafe fn dot_rows<const M: usize>(codes: Codes<'_>, xs: &[f32], len: usize, out: &mut [f32]) -> usize {
+    // SAFETY: by the caller, codes and scales are there for `len`, a multiple of 128, and `xs` has `M` rows of it; a prefetch reads nothing.
     unsafe {
         let table = _mm512_loadu_ps(codes.table.as_ptr());
         let (packed, scales, xs) = (codes.packed.as_ptr(), codes.scales.as_ptr(), xs.as_ptr());
@@ -143,6 +147,7 @@ unsafe fn dot_rows<const M: usize>(codes: Codes<'_>, xs: &[f32], len: usize, out
 
 #[target_feature(enable = "avx512f,avx512bw,avx512vl")]
 pub(super) unsafe fn absmax(xs: &[f32]) -> f32 {
+    // SAFETY: each chunk has 16 numbers.
     unsafe {
         let mut largest = _mm512_setzero_ps();
         let mut nan = 0u16;
@@ -166,6 +171,7 @@ pub(super) unsafe fn absmax(xs: &[f32]) -> f32 {
 
 #[target_feature(enable = "avx512f,avx512bw,avx512vl")]
 pub(super) unsafe fn encode(xs: &[f32], inverse: f32, bounds: &[f32; 16], order: &[u8; 16], out: &mut [u8]) {
+    // SAFETY: 16 bounds and 16 bytes of order; each chunk has 32 numbers and 16 bytes.
     unsafe {
         let bounds = _mm512_loadu_ps(bounds.as_ptr());
         let order = _mm512_cvtepu8_epi32(_mm_loadu_si128(order.as_ptr().cast()));
@@ -227,6 +233,7 @@ pub(super) unsafe fn dot8(row: &[i8], xs: &[f32], out: &mut [f32]) {
 
 #[target_feature(enable = "avx512f,avx512bw,avx512vl")]
 unsafe fn dot8_rows<const M: usize>(row: &[i8], xs: &[f32], out: &mut [f32]) -> usize {
+    // SAFETY: what is read ends at `whole`, within the row; by the caller, `xs` has `M` rows of that length.
     unsafe {
         let (len, whole) = (row.len(), row.len() / 32 * 32);
         let mut sums = [[_mm512_setzero_ps(); 2]; M];
@@ -250,6 +257,7 @@ unsafe fn dot8_rows<const M: usize>(row: &[i8], xs: &[f32], out: &mut [f32]) -> 
 
 #[target_feature(enable = "avx512f,avx512bw,avx512vl")]
 pub(super) unsafe fn decode8(row: &[i8], scale: f32, out: &mut Out<'_>) -> usize {
+    // SAFETY: what is read and written ends at `whole`, within the row; by the caller, `out` is as long.
     unsafe {
         let whole = row.len() / 16 * 16;
         let scale = _mm512_set1_ps(scale);

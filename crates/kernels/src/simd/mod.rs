@@ -89,16 +89,17 @@ impl Isa {
 /// Writes the numbers that `codes` stand for: `table[code] * scale` in float32, rounded to nearest even.
 pub(crate) fn decode(isa: Isa, codes: Codes<'_>, mut out: Out<'_>) {
     let whole = if codes.skipped.is_multiple_of(UNIT) { out.len() / UNIT } else { 0 };
+    assert!(codes.packed.len() >= whole * UNIT / 2, "fewer codes than numbers");
     let done = match isa {
         Isa::Scalar => 0,
         #[cfg(target_arch = "aarch64")]
-        // SAFETY: every aarch64 processor has NEON.
+        // SAFETY: every aarch64 processor has NEON; lengths are as asserted.
         Isa::Neon => unsafe { neon::decode(codes, whole, &mut out) },
         #[cfg(target_arch = "x86_64")]
-        // SAFETY: `available` has checked the features.
+        // SAFETY: `available` has checked the features; lengths are as asserted.
         Isa::Avx2 => unsafe { avx2::decode(codes, whole, &mut out) },
         #[cfg(target_arch = "x86_64")]
-        // SAFETY: `available` has checked the features.
+        // SAFETY: `available` has checked the features; lengths are as asserted.
         Isa::Avx512 => unsafe { avx512::decode(codes, whole, &mut out) },
     };
     scalar::decode(codes, done, &mut out);
@@ -132,12 +133,12 @@ pub(crate) fn arrange(isa: Isa, xs: &[f32], out: &mut [f32]) {
 
 /// Computes the products of one row of a weight with up to [`MAX_ROWS`] rows of inputs, `xs`: `[rows, len]`, arranged.
 pub(crate) fn dot(isa: Isa, codes: Codes<'_>, xs: &[f32], len: usize, out: &mut [f32]) {
-    debug_assert!(dot_fits(len, codes.block) && codes.skipped == 0 && xs.len() == out.len() * len);
-    debug_assert!(codes.packed.len() * 2 >= len && codes.scales.len() * codes.block >= len);
+    assert!(dot_fits(len, codes.block) && codes.skipped == 0 && xs.len() == out.len() * len);
+    assert!(codes.packed.len() * 2 >= len && codes.scales.len() * codes.block >= len);
     match isa {
         Isa::Scalar => scalar::dot(codes, xs, len, out),
         #[cfg(target_arch = "aarch64")]
-        // SAFETY: every aarch64 processor has NEON.
+        // SAFETY: every aarch64 processor has NEON; lengths are as asserted.
         Isa::Neon => unsafe { neon::dot(codes, xs, len, out) },
         #[cfg(target_arch = "x86_64")]
         // SAFETY: `available` has checked the features; lengths are as asserted.
@@ -195,7 +196,7 @@ pub(crate) fn widen(isa: Isa, format: Format, xs: &[u16], out: &mut [f32]) {
 
 /// Computes the products of one row of 8-bit numbers with up to [`MAX_ROWS`] rows of inputs, `xs`: `[rows, len]`.
 pub(crate) fn dot8(isa: Isa, row: &[i8], xs: &[f32], out: &mut [f32]) {
-    debug_assert!(xs.len() == out.len() * row.len());
+    assert!(xs.len() == out.len() * row.len());
     match isa {
         #[cfg(target_arch = "x86_64")]
         // SAFETY: `available` has checked the features; lengths are as asserted.
@@ -209,9 +210,10 @@ pub(crate) fn dot8(isa: Isa, row: &[i8], xs: &[f32], out: &mut [f32]) {
 
 /// Computes `row * scale` in float32, rounded to nearest even.
 pub(crate) fn decode8(isa: Isa, row: &[i8], scale: f32, mut out: Out<'_>) {
+    assert!(row.len() <= out.len(), "fewer places than numbers");
     let done = match isa {
         #[cfg(target_arch = "x86_64")]
-        // SAFETY: `available` has checked the features.
+        // SAFETY: `available` has checked the features; lengths are as asserted.
         Isa::Avx512 => unsafe { avx512::decode8(row, scale, &mut out) },
         _ => 0,
     };

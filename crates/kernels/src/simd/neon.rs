@@ -28,6 +28,7 @@ unsafe fn load_table(table: &[f32; 16]) -> uint8x16x4_t {
 #[target_feature(enable = "neon")]
 #[inline]
 unsafe fn values(table: uint8x16x4_t, bytes: *const u8) -> [float32x4_t; 4] {
+    // SAFETY: by the caller, 8 bytes are there.
     unsafe {
         let bytes = vld1_u8(bytes);
         let codes = vzipq_u8(
@@ -48,6 +49,7 @@ unsafe fn values(table: uint8x16x4_t, bytes: *const u8) -> [float32x4_t; 4] {
 /// Decodes `units` times 32 codes; returns how many numbers were written.
 #[target_feature(enable = "neon")]
 pub(super) unsafe fn decode(codes: Codes<'_>, units: usize, out: &mut Out<'_>) -> usize {
+    // SAFETY: by the caller, codes, scales and `out` are there for `units` of 32.
     unsafe {
         let table = load_table(codes.table);
         for half in 0..units * 2 {

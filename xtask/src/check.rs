@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use anyhow::{Result, bail};
 
-use crate::{arrows, book, circles};
+use crate::{arrows, book, circles, unsafe_list};
 use xtask::output::{note, say};
 use xtask::process::{self, succeeds};
 use xtask::setup;
@@ -14,14 +14,16 @@ use xtask::workspace::Workspace;
 /// Answers with the reason when it was skipped.
 type Check = fn(&Workspace) -> Result<Option<&'static str>>;
 
-const CHECKS: [(&str, Check); 7] = [
+const CHECKS: [(&str, Check); 9] = [
     ("formatting", formatting),
     ("crate arrows", crate_arrows),
     ("file circles", file_circles),
     ("book", the_book),
+    ("unsafe code", unsafe_code),
     ("clippy", clippy),
     ("documentation", docs),
     ("licences", licences),
+    ("advisories", advisories),
 ];
 
 /// Runs every check, whatever the ones before it said, and reports each.
@@ -70,6 +72,11 @@ fn none_of(found: &[String]) -> Result<Option<&'static str>> {
     if found.is_empty() { Ok(None) } else { bail!("{}", found.join("\n       ")) }
 }
 
+fn unsafe_code(workspace: &Workspace) -> Result<Option<&'static str>> {
+    let found = unsafe_list::check(&workspace.root)?;
+    if found.is_empty() { Ok(None) } else { bail!("{}", found.join("\n       ")) }
+}
+
 fn clippy(workspace: &Workspace) -> Result<Option<&'static str>> {
     process::run(workspace.cargo().args(["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]))
         .map(|()| None)
@@ -82,9 +89,27 @@ fn docs(workspace: &Workspace) -> Result<Option<&'static str>> {
     .map(|()| None)
 }
 
+/// Said where cargo-deny is missing.
+const NO_DENY: &str = "cargo-deny is not installed (`cargo install cargo-deny`)";
+
+fn has_deny(workspace: &Workspace) -> bool {
+    succeeds(workspace.cargo().args(["deny", "--version"]))
+}
+
 fn licences(workspace: &Workspace) -> Result<Option<&'static str>> {
-    if !succeeds(workspace.cargo().args(["deny", "--version"])) {
-        return Ok(Some("cargo-deny is not installed (`cargo install cargo-deny`)"));
+    if !has_deny(workspace) {
+        return Ok(Some(NO_DENY));
     }
     process::run(workspace.cargo().args(["deny", "check", "licenses", "bans", "sources"])).map(|()| None)
+}
+
+/// Holds every dependency against `RustSec`'s database, the one that cargo-audit reads too.
+fn advisories(workspace: &Workspace) -> Result<Option<&'static str>> {
+    if !has_deny(workspace) {
+        return Ok(Some(NO_DENY));
+    }
+    if !succeeds(workspace.cargo().args(["deny", "fetch", "db"])) {
+        return Ok(Some("the database (github.com/RustSec/advisory-db) cannot be fetched"));
+    }
+    process::run(workspace.cargo().args(["deny", "check", "advisories"])).map(|()| None)
 }

@@ -11,12 +11,14 @@ mod demo_report;
 #[cfg(test)]
 mod excerpts;
 mod experiment;
+mod fuzz;
 mod goldens;
 mod kernels;
 mod load;
 mod neon;
 mod test;
 mod tiny_model;
+mod unsafe_list;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -64,6 +66,8 @@ enum Task {
     Experiment(Box<experiment::ExperimentArgs>),
     /// Drive the server with many clients, some of which misbehave: latency, errors, memory
     Load(load::LoadArgs),
+    /// Mutate the inputs of every reader of foreign bytes, and look for panics, endless work and memory without bound
+    Fuzz(fuzz::FuzzArgs),
     /// Remake the golden files of the tests, or check that they can be remade
     Goldens(goldens::GoldensArgs),
 }
@@ -110,6 +114,7 @@ fn run(task: Task) -> anyhow::Result<ExitCode> {
         Task::Faults(args) => done(faults(&workspace, &args)),
         Task::Experiment(args) => experiment::run(&workspace, &args),
         Task::Load(_) => done(load::run(&workspace)),
+        Task::Fuzz(args) => done(fuzz::run(&workspace, &args)),
         Task::Goldens(args) => done(goldens::run(&workspace, &args)),
     }
 }

@@ -9,4 +9,5 @@ mod run;
 mod settings;
 
 pub use args::FinetuneArgs;
+pub use resolve::run_file;
 pub use run::run;

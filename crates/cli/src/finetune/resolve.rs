@@ -27,12 +27,27 @@ pub(crate) fn resolve(args: &FinetuneArgs) -> Result<FinetuneConfig> {
     config.quantize = compute.quantize()?.unwrap_or(config.quantize);
     config.double_quant = compute.double_quant.unwrap_or(config.double_quant);
     config.threads = compute.threads.or(config.threads);
-    // Decided here, so that `run.toml` holds the values that were used.
+    decide_betas(&mut config);
+    config.validate()?;
+    Ok(config)
+}
+
+/// Decides the settings of a run that a run file alone describes; returns the `run.toml` that repeats it.
+///
+/// # Errors
+/// Those of a run whose `--config` this file is.
+pub fn run_file(path: &Path) -> Result<String> {
+    let mut config = overridden(&FinetuneConfig::default(), read_run_file(path)?)?;
+    decide_betas(&mut config);
+    config.validate()?;
+    config.to_toml()
+}
+
+/// Decides what a run leaves to its optimiser, so that `run.toml` holds the values that were used.
+fn decide_betas(config: &mut FinetuneConfig) {
     let (beta1, beta2) = config.optim.default_betas();
     config.adam_beta1.get_or_insert(beta1);
     config.adam_beta2.get_or_insert(beta2);
-    config.validate()?;
-    Ok(config)
 }
 
 fn read_run_file(path: &Path) -> Result<Table> {

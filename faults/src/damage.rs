@@ -38,7 +38,7 @@ fn flip(bytes: &mut [u8], at: usize) {
     bytes[at] ^= 4;
 }
 
-/// The start of the values of a safetensors file.
+/// Returns the start of the values of a safetensors file.
 fn data(bytes: &[u8]) -> usize {
     let header = bytes.first_chunk::<8>().map_or(0, |length| u64::from_le_bytes(*length));
     usize::try_from(header).map_or(0, |header| header.saturating_add(8))
@@ -112,7 +112,7 @@ fn go_on(scene: &Scene, expected: &Results) -> Result<()> {
     Ok(())
 }
 
-/// Every file below a directory, by path.
+/// Lists every file below a directory, by path.
 fn contents(dir: &Path) -> Result<Vec<(String, Vec<u8>)>> {
     let mut found = Vec::new();
     for name in names(dir)? {

@@ -60,12 +60,12 @@ impl Scene {
         command
     }
 
-    /// A short run into `out` that resumes what it finds there.
+    /// Makes a short run into `out` that resumes what it finds there.
     pub(crate) fn finetune(&self, out: &str) -> Command {
         self.finetune_from(out, "latest")
     }
 
-    /// A short run into `out`: ten steps, a checkpoint every second, an evaluation every third.
+    /// Makes a short run into `out`: ten steps, a checkpoint every second, an evaluation every third.
     pub(crate) fn finetune_from(&self, out: &str, checkpoint: &str) -> Command {
         let mut command = self.program("finetune");
         command

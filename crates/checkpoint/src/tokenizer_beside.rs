@@ -91,7 +91,7 @@ impl ModelFiles for WithTokenizer {
         Ok(TokenizerParts::from_dir(&self.dir)?)
     }
 
-    /// The base's, where the tokenizer brings none.
+    /// Returns the base's, where the tokenizer brings none.
     fn chat_template(&self) -> Result<Option<String>, CheckpointError> {
         match template_in_dir(&self.dir)? {
             Some(own) => Ok(Some(own)),

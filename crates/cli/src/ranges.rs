@@ -75,64 +75,35 @@ pub fn check_table(settings: &Table) -> Result<(), Usage> {
 pub fn bounded(command: Command) -> Command {
     command.mut_args(|arg| {
         let (name, of) = (arg.get_id().to_string(), arg.get_value_parser().type_id());
-        if of == TypeId::of::<f64>() {
-            arg.allow_negative_numbers(true)
-        } else if name == SIZE {
-            arg
-        } else if of == TypeId::of::<usize>() {
-            parsed::<usize>(arg, name)
-        } else if of == TypeId::of::<u16>() {
-            parsed::<u16>(arg, name)
-        } else if of == TypeId::of::<u32>() {
-            parsed::<u32>(arg, name)
-        } else if of == TypeId::of::<u64>() {
-            parsed::<u64>(arg, name)
-        } else if of == TypeId::of::<i64>() {
-            parsed::<i64>(arg, name)
-        } else if of == TypeId::of::<NonZeroU32>() {
-            parsed::<NonZero>(arg, name)
-        } else {
-            arg
+        macro_rules! whole {
+            ($($whole:ty: $convert:expr),* $(,)?) => {
+                $(if of == TypeId::of::<$whole>() {
+                    return parsed::<$whole>(arg, name, $convert);
+                })*
+            };
         }
+        if of == TypeId::of::<f64>() {
+            return arg.allow_negative_numbers(true);
+        }
+        if name == SIZE {
+            return arg;
+        }
+        whole!(
+            usize: |number| number.try_into().ok(),
+            u16: |number| number.try_into().ok(),
+            u32: |number| number.try_into().ok(),
+            u64: |number| number.try_into().ok(),
+            i64: |number| number.try_into().ok(),
+            NonZeroU32: |number| u32::try_from(number).ok().and_then(NonZeroU32::new),
+        );
+        arg
     })
 }
 
-/// A type of whole numbers.
-trait Whole: Sized {
-    /// Type of the flag's value.
-    type Value: Clone + Send + Sync + 'static;
-
-    /// Converts a number in range.
-    fn convert(number: i128) -> Option<Self::Value>;
-}
-
-macro_rules! whole {
-    ($($of:ty),*) => {
-        $(impl Whole for $of {
-            type Value = Self;
-
-            fn convert(number: i128) -> Option<Self> {
-                Self::try_from(number).ok()
-            }
-        })*
-    };
-}
-whole!(usize, u16, u32, u64, i64);
-
-/// Stands for [`NonZeroU32`], which is made of an `u32`.
-struct NonZero;
-
-impl Whole for NonZero {
-    type Value = NonZeroU32;
-
-    fn convert(number: i128) -> Option<NonZeroU32> {
-        u32::try_from(number).ok().and_then(NonZeroU32::new)
-    }
-}
-
-fn parsed<T: Whole>(arg: Arg, name: String) -> Arg {
+/// Parses the flag's value by `convert`, once it is in the range of `name`.
+fn parsed<T: Clone + Send + Sync + 'static>(arg: Arg, name: String, convert: fn(i128) -> Option<T>) -> Arg {
     arg.allow_negative_numbers(true).value_parser(move |text: &str| {
         let number = check(&name, &format!("--{name}"), text)?;
-        T::convert(number).ok_or_else(|| Usage(format!("--{name} is {number}; it has to be smaller")))
+        convert(number).ok_or_else(|| Usage(format!("--{name} is {number}; it has to be smaller")))
     })
 }

@@ -77,12 +77,12 @@ impl Interrupt {
         Ok(interrupt)
     }
 
-    /// From here on the first signal is a wish, and no end.
+    /// Makes the first signal from here on a wish, and no end.
     pub(crate) fn begin(&self) {
         self.requested.store(false, Ordering::SeqCst);
     }
 
-    /// From here on a signal ends the process.
+    /// Lets a signal from here on end the process.
     pub(crate) fn end(&self) {
         self.requested.store(true, Ordering::SeqCst);
     }

@@ -34,7 +34,7 @@ pub(crate) fn parse_bool(text: &str) -> Result<bool, String> {
 /// Names in a list: `lm_head,embed_tokens`, or `[lm_head,embed_tokens]` as PEFT's users write it.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
-pub(crate) struct NameList(pub(crate) Vec<String>);
+pub struct NameList(pub(crate) Vec<String>);
 
 /// Parses a list of names; an empty text is an empty list.
 ///

@@ -77,7 +77,7 @@ impl DigestCache {
 }
 
 impl Identity {
-    /// None where the system tells too little.
+    /// Returns none where the system tells too little.
     #[cfg(unix)]
     #[expect(clippy::unnecessary_wraps, reason = "other systems return none")]
     fn of(metadata: &Metadata) -> Option<Self> {

@@ -79,7 +79,7 @@ fn files(dir: &Path) -> Result<Vec<PathBuf>, WeightsError> {
 mod tests {
     use super::*;
 
-    /// A directory with two files and their list.
+    /// Makes a directory with two files and their list.
     fn listed() -> tempfile::TempDir {
         let dir = tempfile::tempdir().unwrap();
         std::fs::write(dir.path().join("adapter_model.safetensors"), [3; 100]).unwrap();

@@ -9,5 +9,6 @@ mod run;
 mod settings;
 
 pub use args::FinetuneArgs;
-pub use resolve::run_file;
+pub use resolve::{resolve, run_file};
 pub use run::run;
+pub use settings::FinetuneConfig;

@@ -25,160 +25,160 @@ use crate::spelling::{NameList, parse_bool, parse_names, parse_optimizer, parse_
 #[serde(deny_unknown_fields, default)]
 #[command(rename_all = "snake_case")]
 #[expect(clippy::struct_excessive_bools, reason = "each is a flag of alpaca-lora or PEFT")]
-pub(crate) struct FinetuneConfig {
+pub struct FinetuneConfig {
     /// Base model: a directory in Hugging Face's layout or Meta's, a GGUF file, or a name on the hub [required]
     #[arg(long, value_name = "MODEL")]
-    pub(crate) base_model: String,
+    pub base_model: String,
     /// Alpaca records, plain texts or conversations: a JSON or JSONL file, a directory of such files, or a data set on the hub
     #[arg(long, value_name = "FILE")]
-    pub(crate) data_path: String,
+    pub data_path: String,
     /// Directory of the results: the adapter, metrics and checkpoints
     #[arg(long, value_name = "DIR")]
-    pub(crate) output_dir: PathBuf,
+    pub output_dir: PathBuf,
     /// Records of one optimiser step
     #[arg(long)]
-    pub(crate) batch_size: u32,
+    pub batch_size: u32,
     /// Records of one forward pass; has to divide batch_size (the rest is gradient accumulation)
     #[arg(long)]
-    pub(crate) micro_batch_size: u32,
+    pub micro_batch_size: u32,
     /// Passes over the training records
     #[arg(long)]
-    pub(crate) num_epochs: NonZeroU32,
+    pub num_epochs: NonZeroU32,
     /// Peak learning rate
     #[arg(long)]
-    pub(crate) learning_rate: f64,
+    pub learning_rate: f64,
     /// Tokens a record is truncated to
     #[arg(long)]
-    pub(crate) cutoff_len: usize,
+    pub cutoff_len: usize,
     /// Records held out for validation, 0 for none
     #[arg(long)]
-    pub(crate) val_set_size: usize,
+    pub val_set_size: usize,
     /// Rank r of the adapter
     #[arg(long)]
-    pub(crate) lora_r: i64,
+    pub lora_r: i64,
     /// Scaling of the adapter: it is multiplied by alpha / r
     #[arg(long)]
-    pub(crate) lora_alpha: f64,
+    pub lora_alpha: f64,
     /// Dropout on the adapter's input
     #[arg(long)]
-    pub(crate) lora_dropout: f64,
+    pub lora_dropout: f64,
     /// Linear layers to adapt: names, `[q_proj,v_proj]`, a regular expression, or all-linear
     #[arg(long, value_name = "NAMES")]
-    pub(crate) lora_target_modules: TargetModules,
+    pub lora_target_modules: TargetModules,
     /// Compute the loss on the prompt's tokens too
     #[arg(long)]
-    pub(crate) train_on_inputs: bool,
+    pub train_on_inputs: bool,
     /// Accepted as alpaca-lora has it; an end token is always learnt unless the record was cut
     #[arg(long)]
-    pub(crate) add_eos_token: bool,
+    pub add_eos_token: bool,
     /// Batch records of similar length together
     #[arg(long)]
-    pub(crate) group_by_length: bool,
+    pub group_by_length: bool,
     /// Resume from a checkpoint directory, or from `latest` or `True`, the last one in output_dir; or start from the weights of
     /// an adapter
     #[arg(long, value_name = "DIR")]
     #[serde(skip_serializing)]
-    pub(crate) resume_from_checkpoint: Option<String>,
+    pub resume_from_checkpoint: Option<String>,
     /// Prompt template: alpaca, alpaca_legacy, alpaca_short, vigogne, or a JSON file
     #[arg(long, value_name = "NAME")]
-    pub(crate) prompt_template_name: String,
+    pub prompt_template_name: String,
 
     /// Steps over which the learning rate rises from 0 (linear warm-up)
     #[arg(long)]
-    pub(crate) warmup_steps: u32,
+    pub warmup_steps: u32,
     /// Steps between two lines of metrics
     #[arg(long)]
-    pub(crate) logging_steps: NonZeroU32,
+    pub logging_steps: NonZeroU32,
     /// Steps between two evaluations of the validation loss
     #[arg(long)]
-    pub(crate) eval_steps: NonZeroU32,
+    pub eval_steps: NonZeroU32,
     /// Steps between two checkpoints
     #[arg(long)]
-    pub(crate) save_steps: NonZeroU32,
+    pub save_steps: NonZeroU32,
     /// Checkpoints to keep; older ones are deleted
     #[arg(long)]
-    pub(crate) save_total_limit: Option<NonZeroU32>,
+    pub save_total_limit: Option<NonZeroU32>,
 
     /// Device of the run
     #[arg(skip)]
-    pub(crate) device: DeviceChoice,
+    pub device: DeviceChoice,
     /// Precision of the base and of the computation
     #[arg(skip)]
-    pub(crate) dtype: Dtype,
+    pub dtype: Dtype,
     /// Quantisation of the base's linear layers
     #[arg(skip)]
-    pub(crate) quantize: QuantizationChoice,
+    pub quantize: QuantizationChoice,
     /// Double quantisation
     #[arg(skip)]
-    pub(crate) double_quant: bool,
+    pub double_quant: bool,
     /// Optimiser
     #[arg(long, value_name = "NAME", value_parser = parse_optimizer())]
-    pub(crate) optim: OptimizerKind,
+    pub optim: OptimizerKind,
     /// CPU threads; all cores when absent
     #[arg(skip)]
-    pub(crate) threads: Option<usize>,
+    pub threads: Option<usize>,
     /// Seed of the split, the order of the records, the fresh adapter and dropout
     #[arg(long)]
-    pub(crate) seed: u64,
+    pub seed: u64,
     /// Optimiser steps of the whole run, instead of num_epochs
     #[arg(long, value_name = "N")]
-    pub(crate) max_steps: Option<NonZeroU32>,
+    pub max_steps: Option<NonZeroU32>,
     /// Learning-rate schedule after warm-up: linear, cosine, constant or constant_with_warmup
     #[arg(long, value_name = "NAME")]
-    pub(crate) lr_scheduler: LrScheduler,
+    pub lr_scheduler: LrScheduler,
     /// Decoupled weight decay
     #[arg(long)]
-    pub(crate) weight_decay: f64,
+    pub weight_decay: f64,
     /// beta1 of the optimiser, the decay of the first moment [default: its own, 0.9 for AdamW]
     #[arg(long, value_name = "X")]
-    pub(crate) adam_beta1: Option<f64>,
+    pub adam_beta1: Option<f64>,
     /// beta2 of the optimiser, the decay of the second moment [default: its own, 0.999 for AdamW]
     #[arg(long, value_name = "X")]
-    pub(crate) adam_beta2: Option<f64>,
+    pub adam_beta2: Option<f64>,
     /// Gradient clipping: the largest global norm of the gradient, 0 for none
     #[arg(long)]
-    pub(crate) max_grad_norm: f64,
+    pub max_grad_norm: f64,
     /// Rank-stabilised LoRA: scale the adapter by alpha / sqrt(r)
     #[arg(long)]
-    pub(crate) use_rslora: bool,
+    pub use_rslora: bool,
     /// Variant of LoRA [default: lora]
     #[arg(long, value_name = "NAME", value_parser = parse_variant())]
     #[serde(skip_serializing_if = "is_default")]
-    pub(crate) lora_variant: VariantName,
+    pub lora_variant: VariantName,
     /// Modules of which the adapter trains and saves a whole copy, as PEFT does: lm_head, embed_tokens, norm, or the end of any
     /// other path [default: none]
     #[arg(long, value_name = "NAMES", value_parser = parse_names)]
     #[serde(skip_serializing_if = "is_default")]
-    pub(crate) modules_to_save: NameList,
+    pub modules_to_save: NameList,
     /// Give the tokens of the tokenizer that the base has no rows for rows of their own, the mean of the others, and train
     /// embedding and head as modules to save [default: false]
     #[arg(long, value_name = "BOOL", action = ArgAction::Set, num_args = 0..=1, default_missing_value = "true", value_parser = parse_bool)]
     #[serde(skip_serializing_if = "is_default")]
-    pub(crate) resize_vocab: bool,
+    pub resize_vocab: bool,
     /// Activation checkpointing: keep only each layer's input and recompute the rest in the backward pass; less memory,
     /// a third more time
     #[arg(long)]
-    pub(crate) gradient_checkpointing: bool,
+    pub gradient_checkpointing: bool,
     /// Validation records, named as data_path, instead of val_set_size
     #[arg(long, value_name = "FILE")]
-    pub(crate) val_data_path: Option<String>,
+    pub val_data_path: Option<String>,
     /// End with the parameters of the lowest validation loss
     #[arg(long)]
-    pub(crate) load_best_model_at_end: bool,
+    pub load_best_model_at_end: bool,
     /// Wait for the GPU after every pass, so that the seconds of each phase in summary.json are exact
     #[arg(long)]
-    pub(crate) time_phases: bool,
+    pub time_phases: bool,
     /// Skip bad records and count them, instead of stopping at the first
     #[arg(long)]
-    pub(crate) skip_bad_records: bool,
+    pub skip_bad_records: bool,
     /// Go on where records fill columns that have no place in the prompt, such as system and history: without those of these
     /// names, or without all [default: false]
     #[arg(long, value_name = "NAMES", num_args = 0..=1, default_missing_value = "true")]
     #[serde(skip_serializing_if = "is_default")]
-    pub(crate) ignore_columns: IgnoredColumns,
+    pub ignore_columns: IgnoredColumns,
     /// Full fine-tuning: train every weight and write a whole model instead of an adapter
     #[arg(long)]
-    pub(crate) full: bool,
+    pub full: bool,
 }
 
 impl Default for FinetuneConfig {
@@ -293,7 +293,7 @@ impl FinetuneConfig {
     }
 
     /// Returns the trainer's settings.
-    pub(crate) fn train(&self) -> TrainConfig {
+    pub fn train(&self) -> TrainConfig {
         TrainConfig {
             micro_batch_size: self.micro_batch_size,
             gradient_accumulation_steps: self.batch_size / self.micro_batch_size.max(1),
@@ -357,7 +357,7 @@ impl FinetuneConfig {
     ///
     /// # Errors
     /// Never in practice: every field is a number, a flag or a string.
-    pub(crate) fn to_toml(&self) -> Result<String> {
+    pub fn to_toml(&self) -> Result<String> {
         toml::to_string_pretty(self).context("cannot write the configuration as TOML")
     }
 }

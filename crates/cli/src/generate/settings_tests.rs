@@ -6,10 +6,6 @@ fn resolved(args: &[&str]) -> Result<Settings> {
     resolve(GenerateArgs::try_parse_from(own.iter().chain(args)).unwrap())
 }
 
-fn refusal(args: &[&str]) -> String {
-    resolved(args).unwrap_err().to_string()
-}
-
 #[test]
 fn defaults_are_those_of_alpaca_loras_evaluate_with_sampling_on() {
     let settings = resolved(&[]).unwrap();
@@ -46,33 +42,6 @@ fn sources_are_named_after_their_files_or_as_given() {
     assert_eq!(names, ["tiny+demo", "base", "b"]);
     assert_eq!(sources[1].adapter, None);
     assert_eq!((sources[2].base.as_deref(), sources[2].adapter.as_deref()), (Some("m"), Some("a/x")));
-}
-
-#[test]
-fn conflicting_flags_are_rejected() {
-    for (args, part) in [
-        (&["--prompt", "a", "--interactive"][..], "prompt and interactive"),
-        (&["--input", "a"], "input belongs to an instruction"),
-        (&["--out", "a"], "give --file too"),
-        (&["--file", "a"], "file needs --out"),
-        (&["--load_8bit", "--load_4bit"], "ask for one of them"),
-        (&["--temperature", "-1"], "temperature is -1"),
-        (&["--temperature", "NaN"], "temperature is NaN"),
-        (&["--top_p", "2"], "top_p"),
-        (&["--num_beams", "0"], "num_beams"),
-        (&["--max_new_tokens", "0"], "max_new_tokens is 0"),
-        (&["--server_name", "no such host"], "server_name is `no such host`"),
-        (&["--compare", "x"], "expected NAME=MODEL"),
-        (&["--prompt_template", "nope"], "nope"),
-        (&["--prompt", "a", "--compare", "b=c"], "compare is for the server"),
-    ] {
-        let text = refusal(args);
-        assert!(text.contains(part), "{args:?}: {text}");
-    }
-    let none = GenerateArgs::try_parse_from(["generate"]).unwrap();
-    if std::env::var_os("BASE_MODEL").is_none() {
-        assert!(resolve(none).unwrap_err().to_string().starts_with("base_model is missing"));
-    }
 }
 
 #[test]

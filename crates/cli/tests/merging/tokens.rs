@@ -134,6 +134,12 @@ fn verify_sees_every_fault_planted_in_a_tokenizer() {
         bytes[at..at + 5].copy_from_slice(b"\"411\"");
     });
     assert!(text.contains("411"), "{text}");
+    let text = said(&chat, "hf", "tokenizer_config.json", |bytes| {
+        let mut json: Value = serde_json::from_slice(bytes).unwrap();
+        assert!(json["added_tokens_decoder"].as_object_mut().unwrap().remove("401").is_some());
+        *bytes = json.to_string().into_bytes();
+    });
+    assert!(text.contains("<|im_start|>"), "{text}");
 
     // `er` and `ra`, which are both in `era`.
     let tiny = open(&workspace().join("datasets/tiny-llama"));

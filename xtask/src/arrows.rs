@@ -53,15 +53,16 @@ fn code_spans(text: &str) -> Vec<String> {
 /// Crates of others that only some of ours may import.
 fn reserved_for(dependency: &str) -> Option<&'static [&'static str]> {
     match dependency {
-        "clap" | "anyhow" => Some(&["cli", "benches", "faults", "xtask", "world"]),
+        "clap" => Some(&["cli", "terminal", "benches", "faults", "xtask", "world"]),
+        "anyhow" => Some(&["cli", "benches", "faults", "xtask", "world"]),
         "tokio" | "axum" => Some(&["serve"]),
         _ => None,
     }
 }
 
 /// Crates that have to be built before there is a libtorch, or need none.
-const WITHOUT_LIBTORCH: [&str; 6] =
-    ["faults", "link-libtorch", "llama-tokenizer", "plain-files", "world", "xtask"];
+const WITHOUT_LIBTORCH: [&str; 7] =
+    ["faults", "link-libtorch", "llama-tokenizer", "plain-files", "terminal", "world", "xtask"];
 
 /// The part of `cargo metadata` that matters: the crates of the workspace, and what each imports, tests and builds included.
 #[derive(Debug, Deserialize)]

@@ -12,9 +12,9 @@ use nn_core::CausalLm;
 use qlora_nf4::Quantization;
 use serde::Serialize;
 use tch::{Device, Tensor};
+use terminal::print;
 
 use checkpoint::{Base, linears};
-use cli::output::print;
 use llama_finetune::{DeviceChoice, QuantizationChoice, peak_device_mib, set_threads};
 
 /// Time the continuation of a prompt, token by token (the peer is `benches/decode.py`).

@@ -7,8 +7,8 @@ use clap::Parser;
 use qlora_nf4::{Quantization, product};
 use serde::Serialize;
 use tch::{Cuda, Device, Kind, Tensor, no_grad_guard};
+use terminal::print;
 
-use cli::output::print;
 use llama_finetune::{DeviceChoice, set_threads};
 
 /// Time dequantising, quantising and products of a few rows in bfloat16. Prints GB/s (10⁹) as JSON.

@@ -5,7 +5,7 @@ use std::time::Instant;
 use anyhow::Result;
 use checkpoint::Base;
 use clap::Parser;
-use cli::output::print;
+use terminal::print;
 
 /// Time the opening of a checkpoint as a model, and the private memory it takes.
 #[derive(Debug, Parser)]

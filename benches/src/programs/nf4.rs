@@ -7,8 +7,8 @@ use clap::Parser;
 use qlora_nf4::{Quantization, product};
 use serde::Serialize;
 use tch::{Device, Kind, Tensor, no_grad_guard};
+use terminal::print;
 
-use cli::output::print;
 use llama_finetune::set_threads;
 
 /// Time products with 4-bit and 8-bit weights. Prints milliseconds as JSON.

@@ -8,10 +8,10 @@ use anyhow::{Context, Result, bail};
 use clap::Parser;
 use lora::{LoraAdapters, LoraConfig, TargetModules};
 use serde::Serialize;
+use terminal::print;
 use trainer::{Optimizer, StepOutcome, StepSettings, StopFlag, TrainConfig, optimizer_step};
 
 use checkpoint::Base;
-use cli::output::print;
 use llama_finetune::{DeviceChoice, LoraModel, set_threads};
 use nn_core::{Dataset, Trainable};
 

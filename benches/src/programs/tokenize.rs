@@ -7,8 +7,8 @@ use alpaca_data::{BadRecords, PromptTemplate, TokenizeConfig, load_records, toke
 use anyhow::Result;
 use checkpoint::Base;
 use clap::Parser;
-use cli::output::print;
 use llama_finetune::set_threads;
+use terminal::print;
 
 /// Time the tokenising of a file of records.
 #[derive(Debug, Parser)]

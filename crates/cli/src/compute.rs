@@ -12,7 +12,7 @@ use crate::spelling::parse_bool;
 /// The flags of every program that loads a model to compute with.
 #[derive(Debug, Default, Args)]
 #[command(next_help_heading = "Machine", rename_all = "snake_case")]
-pub(crate) struct ComputeArgs {
+pub struct ComputeArgs {
     /// Device: auto (the first GPU if there is one), cpu, cuda or cuda:N [default: auto]
     #[arg(long)]
     pub(crate) device: Option<DeviceChoice>,
@@ -39,10 +39,11 @@ pub(crate) struct ComputeArgs {
 
 /// The flags, decided.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(crate) struct Compute {
+pub struct Compute {
     pub(crate) device: DeviceChoice,
     pub(crate) dtype: Dtype,
-    pub(crate) quantization: AskedQuantization,
+    /// Quantisation that was asked for.
+    pub quantization: AskedQuantization,
     pub(crate) threads: Option<usize>,
     pub(crate) unknown_settings: UnknownSettings,
 }
@@ -50,7 +51,7 @@ pub(crate) struct Compute {
 /// The flag of every program that reads configurations of others.
 #[derive(Debug, Default, Clone, Copy, Args)]
 #[command(rename_all = "snake_case")]
-pub(crate) struct UnknownSettingsArgs {
+pub struct UnknownSettingsArgs {
     /// Read a model or an adapter whose configuration has keys that are unknown here and could change the result, as if
     /// they were missing [default: false]
     #[arg(long, value_name = "BOOL", action = ArgAction::Set, num_args = 0..=1, default_missing_value = "true", default_value = "false", hide_default_value = true, value_parser = parse_bool, help_heading = "Machine")]
@@ -83,7 +84,7 @@ impl ComputeArgs {
     ///
     /// # Errors
     /// When double quantisation is asked for and there are no blocks, and as [`Self::quantize`].
-    pub(crate) fn resolve(self, default_dtype: Dtype) -> Result<Compute> {
+    pub fn resolve(self, default_dtype: Dtype) -> Result<Compute> {
         let quantization = AskedQuantization { scheme: self.quantize()?, double_quant: self.double_quant };
         if let Some(scheme) = quantization.scheme {
             scheme.with_double_quant(self.double_quant.unwrap_or_default())?;
@@ -107,57 +108,5 @@ impl Compute {
         set_threads(self.threads)?;
         let Self { device, dtype, quantization, unknown_settings, .. } = *self;
         Ok(LoadConfig { device: device.start()?, dtype, quantization, unknown_settings })
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use clap::Parser;
-
-    use super::*;
-
-    #[derive(Debug, Parser)]
-    struct Program {
-        #[command(flatten)]
-        compute: ComputeArgs,
-    }
-
-    fn resolved(args: &[&str]) -> Result<Compute> {
-        let args = [&["program"], args].concat();
-        Program::try_parse_from(args)?.compute.resolve(Dtype::Auto)
-    }
-
-    #[test]
-    fn every_spelling_of_a_quantisation_means_the_same() {
-        for (spellings, expected) in [
-            (&["--quantize=nf4", "--load_in_4bit", "--load_4bit", "--load_4bit=True"][..], "nf4"),
-            (&["--quantize=int8", "--load_in_8bit", "--load_8bit"], "int8"),
-            (&["--quantize=none", "--load_in_8bit=False", "--load_4bit=false"], "none"),
-        ] {
-            for spelling in spellings {
-                let asked = resolved(&[spelling]).unwrap().quantization.scheme.unwrap_or_default();
-                assert_eq!(asked.to_string(), expected, "{spelling}");
-            }
-        }
-        let both = resolved(&["--quantize", "fp4", "--load_in_4bit", "--double_quant"]).unwrap();
-        let expected = AskedQuantization { scheme: Some("fp4".parse().unwrap()), double_quant: Some(true) };
-        assert_eq!(both.quantization, expected);
-    }
-
-    #[test]
-    fn conflicting_and_unknown_values_are_rejected() {
-        for (args, part) in [
-            (&["--load_8bit", "--load_4bit"][..], "ask for one of them"),
-            (
-                &["--quantize", "int8", "--double_quant"],
-                "double_quant is for nf4 and fp4; quantize is `int8`",
-            ),
-            (&["--quantize", "int4"], "quantize is `int4`; expected nf4, fp4, int8 or none"),
-            (&["--device", "tpu"], "device is `tpu`; expected auto, cpu, cuda or cuda:N"),
-            (&["--dtype", "int7"], "dtype is `int7`; expected auto"),
-        ] {
-            let error = resolved(args).unwrap_err().to_string();
-            assert!(error.contains(part), "{args:?}: {error}");
-        }
     }
 }

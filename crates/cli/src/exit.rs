@@ -10,14 +10,11 @@ use clap::Parser;
 use clap::error::ErrorKind;
 use llama_finetune::FinetuneError;
 use nn_core::UnknownDtype;
+use terminal::{Messages, OutputError, normalised, say, survive_file_size_limit, trimmed};
 use trainer::TrainError;
 
 use crate::advice::advice;
-use crate::output::{Messages, ReaderGone, say};
-use crate::paths::trimmed;
 use crate::ranges::bounded;
-use crate::signals::survive_file_size_limit;
-use crate::spelling::normalised;
 use crate::usage::Usage;
 
 /// Makes a [`Usage`] error from a sentence.
@@ -48,7 +45,7 @@ pub fn main_with<Args: Parser>(run: impl FnOnce(Args) -> anyhow::Result<()>) -> 
     }
     match run(args) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) if error.is::<ReaderGone>() => ExitCode::SUCCESS,
+        Err(error) if matches!(error.downcast_ref(), Some(OutputError::ReaderGone)) => ExitCode::SUCCESS,
         Err(error) => {
             let advice = advice(&error, &command).map_or_else(String::new, |advice| format!("; {advice}"));
             say(&format!("error: {error:#}{advice}"));

@@ -61,7 +61,7 @@ fn check(name: &str, shown: &str, text: &str) -> Result<i128, Usage> {
 /// Checks the whole numbers of a run file.
 ///
 /// # Errors
-/// [`Usage`] for the first that is out of its range.
+/// For the first that is out of its range.
 pub fn check_table(settings: &Table) -> Result<(), Usage> {
     for (name, value) in settings {
         if let Value::Integer(number) = value {

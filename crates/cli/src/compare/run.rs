@@ -6,10 +6,11 @@ use llama_finetune::{
     AskedQuantization, FinetuneError, LoadConfig, ModelChoice, compare_models, read_records,
 };
 use nn_core::Dtype;
+use terminal::print_result;
 
 use super::args::CompareArgs;
 use super::report::table;
-use crate::output::{print_result, write_json};
+use crate::files::write_json;
 
 /// Runs the program.
 ///
@@ -40,7 +41,7 @@ pub fn run(args: CompareArgs) -> Result<()> {
     )
     .map_err(with_advice)?;
     write_json(args.json.as_deref(), &comparison)?;
-    print_result(&table(&comparison))
+    Ok(print_result(&table(&comparison))?)
 }
 
 fn with_advice(error: FinetuneError) -> anyhow::Error {

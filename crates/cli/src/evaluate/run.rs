@@ -9,10 +9,11 @@ use llama_finetune::{
     ModelChoice, answer_perplexity, evaluate, peak_device_mib, peak_host_mib, read_records, write_logits,
 };
 use nn_core::Dtype;
+use terminal::print_result;
 
 use super::args::EvaluateArgs;
 use super::report::{Report, Resources};
-use crate::output::{print_result, write_json};
+use crate::files::write_json;
 
 /// Runs the program.
 ///
@@ -57,5 +58,5 @@ pub fn run(args: EvaluateArgs) -> Result<()> {
         Resources { load_s, peak_host_mib: peak_host_mib(), peak_device_mib: peak_device_mib(load.device)? };
     let report = Report::new(evaluation, perplexity, &resources);
     write_json(args.json.as_deref(), &report)?;
-    print_result(&report.table(args.show))
+    Ok(print_result(&report.table(args.show))?)
 }

@@ -9,9 +9,9 @@ use llama_finetune::{
 };
 use nn_core::{Dtype, UnknownSettings};
 use tch::Kind;
+use terminal::{bytes, count};
 
 use super::settings::FinetuneConfig;
-use crate::output::{bytes, count};
 
 /// Returns the text of the plan.
 ///

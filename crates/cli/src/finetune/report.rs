@@ -5,10 +5,10 @@ use std::path::Path;
 use llama_finetune::{DeviceChoice, StartingPoint};
 use llama_model::Llama;
 use nn_core::Dtype;
+use terminal::{count, print};
 use trainer::Summary;
 
 use super::settings::FinetuneConfig;
-use crate::output::{count, print};
 
 /// Reports a starting point that one might not expect.
 pub(crate) fn start(start: &StartingPoint, output_dir: &Path) {

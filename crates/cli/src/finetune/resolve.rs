@@ -9,7 +9,7 @@ use super::args::FinetuneArgs;
 use super::recipe::Recipe;
 use super::settings::FinetuneConfig;
 use crate::exit::usage;
-use crate::output::MAX_TEXT_BYTES;
+use crate::files::MAX_TEXT_BYTES;
 
 /// Decides every setting of a run.
 ///

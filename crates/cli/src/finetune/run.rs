@@ -13,6 +13,7 @@ use llama_finetune::{
 use lora::LoraConfig;
 use nn_core::{Dtype, Trainable, UnknownSettings};
 use tch::{Device, Kind};
+use terminal::{count, print};
 use trainer::{Outcome, ProgressReporter, Summary, Trainer};
 use weights::DirLock;
 
@@ -22,8 +23,7 @@ use super::report;
 use super::resolve::resolve;
 use super::settings::FinetuneConfig;
 use crate::exit::usage;
-use crate::output::{count, print};
-use crate::signals::stop_on_signals;
+use crate::stop::stop_on_signals;
 
 /// Runs the program. What is wrong with flags, files or data shows before anything is written.
 ///

@@ -5,11 +5,10 @@ use std::io::{BufRead, IsTerminal, Write};
 use anyhow::Result;
 use infer::GenerateConfig;
 use llama_finetune::Prompt;
+use terminal::{Interrupt, print_result, say};
 
 use super::once::{answer, figures, tokens};
 use super::source::Loaded;
-use crate::output::{print_result, say};
-use crate::signals::Interrupt;
 
 /// Reads instructions, each ended by an empty line, and answers them until the input ends.
 pub(crate) fn run(source: &Loaded, show_tokens: bool, sampling: &GenerateConfig) -> Result<()> {

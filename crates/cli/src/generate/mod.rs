@@ -10,12 +10,12 @@ mod source;
 mod web;
 
 pub use args::GenerateArgs;
+pub use settings::{Mode, Settings, SourceSpec, resolve};
 
 use anyhow::Result;
 use llama_finetune::PromptFile;
 
 use crate::exit::usage;
-use settings::Mode;
 use source::Loader;
 
 /// Runs the program.
@@ -23,7 +23,7 @@ use source::Loader;
 /// # Errors
 /// With what the user can do about it.
 pub fn run(args: GenerateArgs) -> Result<()> {
-    let settings = settings::resolve(args)?;
+    let settings = resolve(args)?;
     let loader = Loader { config: settings.compute.start()?, template: settings.template };
     let mut sources = settings.sources.into_iter();
     let first = sources.next().ok_or_else(|| usage("there is no source"))?;

@@ -6,11 +6,10 @@ use std::ops::ControlFlow;
 use anyhow::Result;
 use infer::{FinishReason, GenerateConfig};
 use llama_finetune::{Answer, Prompt, TokenPiece};
+use terminal::{Interrupt, print_result};
 
 use super::source::Loaded;
 use crate::exit::usage;
-use crate::output::print_result;
-use crate::signals::Interrupt;
 
 /// Answers `prompt`; with `stream`, text is shown while it is written.
 pub(crate) fn run(

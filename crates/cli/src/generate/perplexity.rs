@@ -5,10 +5,11 @@ use std::path::Path;
 use alpaca_data::{ReadConfig, load_records};
 use anyhow::Result;
 use llama_finetune::{TextModel, answer_perplexity, text_perplexity};
+use terminal::print_result;
 
 use super::source::Loaded;
 use crate::exit::usage;
-use crate::output::{MAX_TEXT_BYTES, print_result};
+use crate::files::MAX_TEXT_BYTES;
 
 /// Prints the perplexity of a file: the answers of Alpaca records when its name ends in `.json` or `.jsonl`, a text
 /// otherwise, read in windows of the model's context that overlap by half.
@@ -26,8 +27,8 @@ pub(crate) fn run(source: &Loaded, path: &Path, read: &ReadConfig) -> Result<()>
         let result = text_perplexity(model, tokenizer, &file)?;
         (result, format!("a text, in windows of {context} tokens"))
     };
-    print_result(&format!(
+    Ok(print_result(&format!(
         "perplexity {:.4} ({:.5} nats a token, {} tokens: {what})\n",
         result.perplexity, result.mean_nll, result.tokens
-    ))
+    ))?)
 }

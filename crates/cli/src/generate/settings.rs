@@ -17,36 +17,63 @@ use crate::exit::usage;
 
 /// The program, fully decided.
 #[derive(Debug)]
-pub(crate) struct Settings {
-    pub(crate) sources: Vec<SourceSpec>,
+pub struct Settings {
+    /// Models to load; the first answers where one is enough.
+    pub sources: Vec<SourceSpec>,
     /// Name or file of the prompt template, where one is asked for.
-    pub(crate) template: Option<String>,
-    pub(crate) mode: Mode,
+    pub template: Option<String>,
+    /// What to do with them.
+    pub mode: Mode,
     /// Show ids and pieces of tokens beside texts.
-    pub(crate) show_tokens: bool,
+    pub show_tokens: bool,
     /// Settings of decoding; the end tokens are the source's.
-    pub(crate) sampling: GenerateConfig,
+    pub sampling: GenerateConfig,
     /// Device, precision and quantisation.
-    pub(crate) compute: Compute,
+    pub compute: Compute,
 }
 
 /// A model to load, and its name.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct SourceSpec {
-    pub(crate) name: String,
+pub struct SourceSpec {
+    /// Name, for people and for the API.
+    pub name: String,
     /// Path or name of the base, unless the adapter is to name it.
-    pub(crate) base: Option<String>,
+    pub base: Option<String>,
     /// Directory or name of the adapter.
-    pub(crate) adapter: Option<String>,
+    pub adapter: Option<String>,
 }
 
 /// The task of the program.
 #[derive(Debug)]
-pub(crate) enum Mode {
-    Once { prompt: Prompt, stream: bool },
+pub enum Mode {
+    /// One answer.
+    Once {
+        /// What is asked.
+        prompt: Prompt,
+        /// Show text while it is written.
+        stream: bool,
+    },
+    /// Instructions as they are typed.
     Interactive,
-    File { input: PathBuf, output: PathBuf, rows: usize, ignored: IgnoredColumns },
-    Perplexity { path: PathBuf, read: ReadConfig },
+    /// Answers to a file of prompts.
+    File {
+        /// The prompts.
+        input: PathBuf,
+        /// The answers.
+        output: PathBuf,
+        /// Prompts at once.
+        rows: usize,
+        /// Columns that may be filled and do not count.
+        ignored: IgnoredColumns,
+    },
+    /// The perplexity of a file.
+    Perplexity {
+        /// Records or a text.
+        path: PathBuf,
+        /// Treatment of records.
+        read: ReadConfig,
+    },
+    /// The server.
     Web(ServeConfig),
 }
 
@@ -57,7 +84,7 @@ const SEED: u64 = 42;
 ///
 /// # Errors
 /// When two flags exclude each other or a value cannot be.
-pub(crate) fn resolve(args: GenerateArgs) -> Result<Settings> {
+pub fn resolve(args: GenerateArgs) -> Result<Settings> {
     let mode = mode(&args)?;
     let sampling = sampling(&args)?;
     // Every field by name: a new flag does not compile until it is used somewhere.
@@ -260,7 +287,3 @@ fn parse_source(text: &str) -> Result<SourceSpec> {
     };
     Ok(SourceSpec { name: name.trim().to_owned(), base: Some(base.trim().to_owned()), adapter })
 }
-
-#[cfg(test)]
-#[path = "settings_tests.rs"]
-mod tests;

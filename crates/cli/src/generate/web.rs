@@ -10,11 +10,10 @@ use llama_finetune::{TextModel, free_gpu_bytes, kv_cache_bytes, rows_that_fit};
 use llama_tokenizer::LlamaTokenizer;
 use nn_core::CausalLm;
 use serve::{Limits, ServeConfig, Server, Source, SourceText};
+use terminal::{bytes, on_first_signal, say};
 
 use super::source::Loaded;
 use crate::exit::usage;
-use crate::output::{bytes, say};
-use crate::signals::on_first_signal;
 
 /// Serves until Ctrl-C.
 pub(crate) fn run(sources: Vec<Loaded>, mut config: ServeConfig) -> Result<()> {

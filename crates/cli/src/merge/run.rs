@@ -5,11 +5,11 @@ use std::time::Instant;
 use anyhow::Result;
 use checkpoint::{MergeConfig, MergePlan};
 use llama_finetune::{open_merge_base, set_threads, verify_merge, write_merge_report};
+use terminal::print;
 
 use super::args::MergeArgs;
 use super::report;
 use super::settings::{Settings, resolve};
-use crate::output::print;
 
 /// Runs the program. Errors in flags, base or adapters show before anything is written; where the proof does not hold,
 /// nothing is left behind.

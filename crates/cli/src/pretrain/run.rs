@@ -9,14 +9,15 @@ use llama_finetune::{FullModel, fresh_config, set_threads, write_random_model};
 use llama_model::LlamaConfig;
 use llama_tokenizer::LlamaTokenizer;
 use tch::{Device, Kind};
+use terminal::print;
 use trainer::{Outcome, ProgressReporter, Trainer, find_last_checkpoint};
 use weights::DirLock;
 
 use super::args::PretrainArgs;
 use super::settings::{PretrainConfig, resolve};
 use crate::exit::usage;
-use crate::output::{MAX_TEXT_BYTES, print};
-use crate::signals::stop_on_signals;
+use crate::files::MAX_TEXT_BYTES;
+use crate::stop::stop_on_signals;
 
 /// Runs the program.
 ///

@@ -7,7 +7,7 @@ use trainer::TrainConfig;
 
 use super::args::PretrainArgs;
 use crate::exit::usage;
-use crate::output::MAX_TEXT_BYTES;
+use crate::files::MAX_TEXT_BYTES;
 
 /// The run file.
 #[derive(Debug, Clone, Serialize, Deserialize)]

@@ -3,12 +3,12 @@
 use anyhow::Result;
 use checkpoint::Base;
 use llama_finetune::{ExtractedAdapter, set_threads};
+use terminal::print;
 use weights::AtomicDir;
 
 use super::args::UnmergeArgs;
 use super::report;
 use crate::exit::usage;
-use crate::output::print;
 
 /// Runs the program.
 ///

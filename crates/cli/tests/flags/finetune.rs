@@ -1,7 +1,7 @@
 //! Settings of `finetune`: flags over the run file over a recipe over the defaults.
 
 use anyhow::Result;
-use clap::Parser;
+use clap::{CommandFactory, Parser};
 use cli::finetune::{FinetuneArgs, FinetuneConfig, resolve};
 
 /// Settles flags over a run file of this text.
@@ -131,4 +131,39 @@ fn a_wrong_setting_is_rejected_by_name() {
         let error = resolved(&[], &format!("base_model = 'a'\n{setting}")).unwrap_err().to_string();
         assert!(error.contains(named), "{setting}: {error}");
     }
+}
+
+#[test]
+fn every_setting_of_a_run_has_its_flag() {
+    let config = FinetuneConfig {
+        base_model: "a".to_owned(),
+        resume_from_checkpoint: Some("b".to_owned()),
+        threads: Some(1),
+        max_steps: std::num::NonZeroU32::new(1),
+        adam_beta1: Some(0.8),
+        adam_beta2: Some(0.9),
+        val_data_path: Some("c".to_owned()),
+        ..FinetuneConfig::default()
+    };
+    let command = FinetuneArgs::command();
+    let flags: Vec<&str> = command.get_arguments().filter_map(|arg| arg.get_long()).collect();
+    for (field, _) in toml::Table::try_from(&config).unwrap() {
+        assert!(flags.contains(&field.as_str()), "{field}");
+    }
+    assert!(flags.contains(&"resume_from_checkpoint"));
+}
+
+#[test]
+fn a_switch_stands_alone_or_carries_pythons_spelling() {
+    let parse = |args: &[&str]| {
+        let [on, off] = [true, false].map(|default| {
+            let file = format!("base_model = 'a'\ntrain_on_inputs = {default}");
+            resolved(args, &file).unwrap().train_on_inputs
+        });
+        (on == off).then_some(on)
+    };
+    assert_eq!(parse(&[]), None);
+    assert_eq!(parse(&["--train_on_inputs"]), Some(true));
+    assert_eq!(parse(&["--train_on_inputs", "False"]), Some(false));
+    assert_eq!(parse(&["--train_on_inputs=False", "--lora_r", "4"]), Some(false));
 }

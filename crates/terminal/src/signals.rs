@@ -4,16 +4,12 @@
 //! happens on a thread that reads the pipe, so that a message that nobody reads, or a lock that the interrupted code
 //! holds, keeps no second signal waiting.
 
-use std::io::{PipeWriter, Read};
+use std::io::{PipeWriter, Read, Result};
 use std::os::fd::AsRawFd;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use anyhow::{Context, Result};
 use libc::{c_int, sighandler_t};
-use trainer::StopFlag;
-
-use crate::output::say;
 
 /// Exit code of a program that a signal ended.
 const INTERRUPTED: c_int = 130;
@@ -24,44 +20,27 @@ static REQUESTED: AtomicBool = AtomicBool::new(false);
 /// Wakes the thread that acts on the first signal.
 static WAKE: OnceLock<PipeWriter> = OnceLock::new();
 
-/// Returns a switch that the first signal turns on.
-///
-/// # Errors
-/// When the handler cannot be installed.
-pub(crate) fn stop_on_signals() -> Result<StopFlag> {
-    let flag = StopFlag::new();
-    let switch = flag.clone();
-    on_first_signal(move || {
-        switch.request();
-        say("stopping: saving a checkpoint (press Ctrl-C again to end at once)");
-    })?;
-    Ok(flag)
-}
-
 /// Calls `act` on a thread of its own when the first signal comes.
 ///
 /// # Errors
 /// When the handler cannot be installed.
-pub(crate) fn on_first_signal(act: impl FnOnce() + Send + 'static) -> Result<()> {
-    let begin = || {
-        let (mut reader, writer) = std::io::pipe()?;
-        if WAKE.set(writer).is_err() {
-            return Err(std::io::Error::other("signals are handled already"));
+pub fn on_first_signal(act: impl FnOnce() + Send + 'static) -> Result<()> {
+    let (mut reader, writer) = std::io::pipe()?;
+    if WAKE.set(writer).is_err() {
+        return Err(std::io::Error::other("cannot listen for Ctrl-C: it is listened for already"));
+    }
+    std::thread::Builder::new().name("signals".into()).spawn(move || {
+        if reader.read_exact(&mut [0]).is_ok() {
+            act();
         }
-        std::thread::Builder::new().name("signals".into()).spawn(move || {
-            if reader.read_exact(&mut [0]).is_ok() {
-                act();
-            }
-        })?;
-        install()
-    };
-    begin().context("cannot listen for Ctrl-C")
+    })?;
+    install()
 }
 
 /// A wish to end that can be made again and again: by a signal while something [is asked for](Interrupt::begin); at other
 /// times a signal ends the process.
 #[derive(Debug)]
-pub(crate) struct Interrupt {
+pub struct Interrupt {
     requested: &'static AtomicBool,
 }
 
@@ -70,25 +49,25 @@ impl Interrupt {
     ///
     /// # Errors
     /// When the handler cannot be installed.
-    pub(crate) fn listen() -> Result<Self> {
+    pub fn listen() -> Result<Self> {
         let interrupt = Self { requested: &REQUESTED };
         interrupt.end();
-        install().context("cannot listen for Ctrl-C")?;
+        install()?;
         Ok(interrupt)
     }
 
     /// Makes the first signal from here on a wish, and no end.
-    pub(crate) fn begin(&self) {
+    pub fn begin(&self) {
         self.requested.store(false, Ordering::SeqCst);
     }
 
     /// Lets a signal from here on end the process.
-    pub(crate) fn end(&self) {
+    pub fn end(&self) {
         self.requested.store(true, Ordering::SeqCst);
     }
 
     /// Checks for the wish.
-    pub(crate) fn is_asked(&self) -> bool {
+    pub fn is_asked(&self) -> bool {
         self.requested.load(Ordering::SeqCst)
     }
 }
@@ -96,7 +75,7 @@ impl Interrupt {
 /// Makes a write beyond the largest size of a file (`ulimit -f`) fail, as one to a full disk does, instead of ending the
 /// process.
 #[expect(unsafe_code, reason = "no safe way in the standard library")]
-pub(crate) fn survive_file_size_limit() {
+pub fn survive_file_size_limit() {
     // SAFETY: ignoring a signal installs no code.
     unsafe { libc::signal(libc::SIGXFSZ, libc::SIG_IGN) };
 }
@@ -124,12 +103,13 @@ fn end_at_once() -> ! {
     unsafe { libc::_exit(INTERRUPTED) }
 }
 
-fn install() -> std::io::Result<()> {
-    [libc::SIGINT, libc::SIGTERM, libc::SIGHUP].into_iter().try_for_each(listen_for)
+fn install() -> Result<()> {
+    let all = [libc::SIGINT, libc::SIGTERM, libc::SIGHUP].into_iter().try_for_each(listen_for);
+    all.map_err(|error| std::io::Error::new(error.kind(), format!("cannot listen for Ctrl-C: {error}")))
 }
 
 #[expect(unsafe_code, reason = "no safe way in the standard library")]
-fn listen_for(signal: c_int) -> std::io::Result<()> {
+fn listen_for(signal: c_int) -> Result<()> {
     // SAFETY: the structures are plain data of which zero is a value, and `handle` is async-signal-safe.
     unsafe {
         let mut now: libc::sigaction = std::mem::zeroed();

@@ -1,5 +1,9 @@
-use super::*;
+//! Settings of `generate`.
+
+use anyhow::Result;
 use clap::Parser;
+use cli::generate::{GenerateArgs, Mode, Settings, resolve};
+use infer::SamplingConfig;
 
 fn resolved(args: &[&str]) -> Result<Settings> {
     let own = ["generate", "--base_model", "models/tiny"];

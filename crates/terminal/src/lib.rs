@@ -1,0 +1,19 @@
+//! The ground that a program on the command line stands on, whatever it does: flags in both spellings, results and messages
+//! that nobody may be reading, an end in order.
+//!
+//! - [`normalised`], [`trimmed`]: the command line as it was meant;
+//! - [`print_result`], [`print()`], [`say`], [`Messages`]: writing that neither panics nor hides a lost result;
+//! - [`on_first_signal`], [`Interrupt`]: the first Ctrl-C asks, the second ends; [`survive_file_size_limit`].
+
+// A message must never end the work: `eprintln!` panics where nobody reads.
+#![warn(clippy::print_stderr)]
+
+mod output;
+mod paths;
+mod signals;
+mod spelling;
+
+pub use output::{Messages, OutputError, bytes, count, print, print_result, say};
+pub use paths::{is_path, trimmed};
+pub use signals::{Interrupt, on_first_signal, survive_file_size_limit};
+pub use spelling::normalised;

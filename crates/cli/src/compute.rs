@@ -83,7 +83,7 @@ impl ComputeArgs {
     /// Decides what was left open.
     ///
     /// # Errors
-    /// When double quantisation is asked for and there are no blocks, and as [`Self::quantize`].
+    /// When double quantisation is asked for and there are no blocks, or both 4 and 8 bits are.
     pub fn resolve(self, default_dtype: Dtype) -> Result<Compute> {
         let quantization = AskedQuantization { scheme: self.quantize()?, double_quant: self.double_quant };
         if let Some(scheme) = quantization.scheme {

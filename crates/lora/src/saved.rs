@@ -7,7 +7,7 @@ use nn_core::{ModulePath, NnError, TorchContext, UnknownSettings, VisitLinears};
 use tch::{Kind, Tensor};
 use weights::{TensorStore, check_digests};
 
-use crate::config::{LoraConfig, TokenIndices};
+use crate::config::{ADAPTER_CONFIG, LoraConfig, TokenIndices};
 use crate::error::LoraError;
 use crate::folder::{ADAPTER_WEIGHTS, find_adapter};
 use crate::initial::Initial;
@@ -50,7 +50,7 @@ impl Adapter {
     pub fn read_with(dir: &Path, unknown: UnknownSettings) -> Result<Self, LoraError> {
         let dir = find_adapter(dir)?;
         // A checkpoint of a run has the digests of its files beside them.
-        check_digests(&dir)?;
+        check_digests(&dir, &[ADAPTER_CONFIG])?;
         let config = LoraConfig::from_dir_with(&dir, unknown)?;
         let safetensors = dir.join(ADAPTER_WEIGHTS);
         let bin = dir.join(ADAPTER_WEIGHTS_BIN);

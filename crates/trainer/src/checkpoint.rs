@@ -71,7 +71,7 @@ pub(crate) fn save(
 
 /// Holds every file of a checkpoint against its digest, then reads its counters: nothing is taken from one that is damaged.
 pub(crate) fn load_state(checkpoint: &Path) -> Result<TrainerState, TrainError> {
-    let listed = check_digests(checkpoint).map_err(|source| damaged(checkpoint, source))?;
+    let listed = check_digests(checkpoint, &[STATE_FILE]).map_err(|source| damaged(checkpoint, source))?;
     let state = TrainerState::load(checkpoint)?;
     if !listed && !state.inputs.is_empty() {
         return Err(damaged(checkpoint, WeightsError::NoDigestList { path: checkpoint.join(DIGEST_LIST) }));
@@ -83,7 +83,8 @@ pub(crate) fn load_state(checkpoint: &Path) -> Result<TrainerState, TrainError> 
 fn damaged(checkpoint: &Path, source: WeightsError) -> TrainError {
     let beside = checkpoint.parent().and_then(|dir| list(dir).ok()).unwrap_or_default();
     let name = checkpoint.file_name();
-    let intact = |path: &PathBuf| path.file_name() != name && check_digests(path).is_ok_and(|listed| listed);
+    let is_whole = |path: &Path| check_digests(path, &[STATE_FILE]).is_ok_and(|listed| listed);
+    let intact = |path: &PathBuf| path.file_name() != name && is_whole(path);
     let intact = beside.into_iter().rev().map(|(_, path)| path).find(intact);
     TrainError::DamagedCheckpoint { path: checkpoint.to_owned(), intact, source: Box::new(source) }
 }

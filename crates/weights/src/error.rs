@@ -255,6 +255,14 @@ pub enum WeightsError {
         /// The list.
         path: PathBuf,
     },
+    /// A list of digests that does not name a file beside it.
+    #[error("the list of digests `{path}` is damaged: `{file}` is not in it")]
+    NotListed {
+        /// The list.
+        path: PathBuf,
+        /// The file's name.
+        file: String,
+    },
     /// A list of digests that is not one.
     #[error("the list of digests `{path}` is damaged in line {line}")]
     DigestList {

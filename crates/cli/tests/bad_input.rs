@@ -122,7 +122,7 @@ fn weights_that_cannot_be_read_are_refused_with_the_reason() {
 fn an_unknown_setting_of_a_base_is_refused_unless_it_is_to_be_ignored() {
     let scene = Scene::new();
     edit(&scene.path("model/config.json"), "use_magic", true);
-    refused(&scene, &["--plan"], FAILED, &["`use_magic` is true", "--ignore_unknown_settings"]);
+    refused(&scene, &["--plan"], FAILED, &["`use_magic` (true)", "--ignore_unknown_settings"]);
     let done = run(&mut scene.finetune("out", &["--plan", "--ignore_unknown_settings"])).ok();
     assert!(done.stderr.contains("`use_magic` is true: an unknown setting, ignored"), "{}", done.stderr);
 }

@@ -5,9 +5,6 @@ use terminal::{on_first_signal, say};
 use trainer::StopFlag;
 
 /// Returns a switch that the first signal turns on.
-///
-/// # Errors
-/// When the handler cannot be installed.
 pub(crate) fn stop_on_signals() -> Result<StopFlag> {
     let flag = StopFlag::new();
     let switch = flag.clone();

@@ -75,6 +75,7 @@ fn alpaca_loras_command_line_writes_a_peft_adapter() {
         "adapter_config.json",
         "adapter_model.safetensors",
         "checkpoint-93",
+        "inputs.json",
         "metrics.jsonl",
         "run.toml",
         "runs",

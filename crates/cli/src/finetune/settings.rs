@@ -26,7 +26,8 @@ use crate::spelling::{NameList, parse_bool, parse_names, parse_optimizer, parse_
 #[command(rename_all = "snake_case")]
 #[expect(clippy::struct_excessive_bools, reason = "each is a flag of alpaca-lora or PEFT")]
 pub struct FinetuneConfig {
-    /// Base model: a directory in Hugging Face's layout or Meta's, a GGUF file, or a name on the hub; required
+    /// Base model: a directory in Hugging Face's layout or Meta's, a GGUF file, or a name on the hub [required]
+    #[allow(rustdoc::broken_intra_doc_links, reason = "no link, but what clap shows")]
     #[arg(long, value_name = "MODEL")]
     pub base_model: String,
     /// Alpaca records, plain texts or conversations: a JSON or JSONL file, a directory of such files, or a data set on the hub

@@ -1,7 +1,7 @@
 //! Kills and failing calls of `merge` and of `generate --file`.
 
 use std::fs;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
@@ -25,10 +25,9 @@ pub(crate) fn merges(scene: &Scene, rounds: u64, seed: u64, report: &mut Report)
     let is_expected = || anyhow::Ok(fs::read(scene.path("m/out/model.safetensors"))? == expected);
     let mut dice = Dice::new(seed ^ 1);
     for round in 0..rounds {
-        let mut kind = String::new();
-        let mut outcome = || {
+        report.round("merge", (round, seed), |kind| {
             let (name, ended) = disturb(scene, merge("m/out"), whole, 30, &mut dice)?;
-            kind = name;
+            *kind = name;
             ended.says_so()?;
             if scene.path("m/out").exists() {
                 ensure!(is_expected()?, "half a model has its name");
@@ -43,9 +42,7 @@ pub(crate) fn merges(scene: &Scene, rounds: u64, seed: u64, report: &mut Report)
             let left = names(&scene.path("m"))?;
             ensure!(ended.code.is_none() || left == ["out"], "half-done work is left: {left:?}");
             Ok(())
-        };
-        let outcome = outcome().with_context(|| format!("round {round} of seed {seed}"));
-        report.add("merge", &kind, outcome);
+        });
         let _ = fs::remove_dir_all(scene.path("m"));
     }
     Ok(())
@@ -64,20 +61,17 @@ pub(crate) fn answers(scene: &Scene, rounds: u64, seed: u64, report: &mut Report
     };
     let begun = Instant::now();
     run(&mut generate("answers.jsonl"))?.ok()?;
-    let (whole, expected): (Duration, _) = (begun.elapsed(), lines(scene, "answers.jsonl")?);
+    let (whole, expected) = (begun.elapsed(), lines(scene, "answers.jsonl")?);
     let mut dice = Dice::new(seed ^ 2);
     for round in 0..rounds {
-        let mut kind = String::new();
-        let mut outcome = || {
+        report.round("generate --file", (round, seed), |kind| {
             let (name, ended) = disturb(scene, generate("again.jsonl"), whole, 7, &mut dice)?;
-            kind = name;
+            *kind = name;
             ended.says_so()?;
             run(&mut generate("again.jsonl"))?.ok()?;
             ensure!(lines(scene, "again.jsonl")? == expected, "other answers");
             Ok(())
-        };
-        let outcome = outcome().with_context(|| format!("round {round} of seed {seed}"));
-        report.add("generate --file", &kind, outcome);
+        });
         let _ = fs::remove_file(scene.path("again.jsonl"));
     }
     Ok(())

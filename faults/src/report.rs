@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 use xtask::output::{note, say};
 
 /// Faults by program and kind.
@@ -20,6 +20,18 @@ impl Report {
             *broken += 1;
             note(&format!("BROKEN {program}, {kind}: {error:#}"));
         }
+    }
+
+    /// Runs one round of a program, which writes the kind of its fault down as soon as it is drawn, and counts it.
+    pub(crate) fn round(
+        &mut self,
+        program: &'static str,
+        (round, seed): (u64, u64),
+        body: impl FnOnce(&mut String) -> Result<()>,
+    ) {
+        let mut kind = String::new();
+        let outcome = body(&mut kind).with_context(|| format!("round {round} of seed {seed}"));
+        self.add(program, &kind, outcome);
     }
 
     /// Prints the table.

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 
 use crate::dice::Dice;
 use crate::disturb::disturb;
@@ -24,10 +24,10 @@ pub(crate) fn run_all(scene: &Scene, rounds: u64, seed: u64, report: &mut Report
     let mut dice = Dice::new(seed);
     for round in 0..rounds {
         let out = format!("round{round}");
-        let mut kind = String::new();
-        let outcome =
-            disturbed(scene, &out, whole, &mut dice, &mut kind).and_then(|()| resume(scene, &out, &expected));
-        report.add("finetune", &kind, outcome.with_context(|| format!("round {round} of seed {seed}")));
+        report.round("finetune", (round, seed), |kind| {
+            disturbed(scene, &out, whole, &mut dice, kind)?;
+            resume(scene, &out, &expected)
+        });
         let _ = std::fs::remove_dir_all(scene.path(&out));
     }
     Ok(expected)

@@ -73,7 +73,6 @@ pub fn run(args: FinetuneArgs) -> Result<()> {
     if config.optim.is_paged() && !device.is_cuda() {
         tracing::info!("optim: nothing is paged on a CPU, the state stays where the weights are");
     }
-    let unknown_settings = args.compute.unknown_settings.stance();
     let tokens = tokenizer.vocab_size() as i64;
     let job = Job {
         config: &config,

@@ -22,7 +22,7 @@ pub struct Settings {
     pub sources: Vec<SourceSpec>,
     /// Name or file of the prompt template, where one is asked for.
     pub template: Option<String>,
-    /// What to do with them.
+    /// Task of the program.
     pub mode: Mode,
     /// Show ids and pieces of tokens beside texts.
     pub show_tokens: bool,
@@ -48,7 +48,7 @@ pub struct SourceSpec {
 pub enum Mode {
     /// One answer.
     Once {
-        /// What is asked.
+        /// Prompt to answer.
         prompt: Prompt,
         /// Show text while it is written.
         stream: bool,

@@ -1,6 +1,6 @@
 //! `metrics.jsonl`: one JSON object for each logged step and each evaluation.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{File, OpenOptions};
 use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
@@ -76,6 +76,9 @@ impl KeepUpTo {
     }
 }
 
+/// Longest file of metrics that is read: a line for each of some five million steps.
+const MOST_BYTES: u64 = 1 << 30;
+
 /// The open `metrics.jsonl`. Every line is handed to the system at once, so a killed process loses at most half a line.
 #[derive(Debug)]
 pub(crate) struct MetricsFile {
@@ -88,7 +91,7 @@ impl MetricsFile {
     /// reads as if the run had never been interrupted. Returns the number of lines left out because they cannot be read;
     /// the last one does not count, which a process may have been writing when it was killed.
     pub(crate) fn open(path: PathBuf, keep: Option<KeepUpTo>) -> Result<(Self, usize), TrainError> {
-        let old = match fs::read(&path) {
+        let old = match plain_files::read_bytes(&path, MOST_BYTES) {
             Ok(bytes) => bytes,
             Err(error) if error.kind() == ErrorKind::NotFound => Vec::new(),
             Err(error) => return Err(error).at("read", &path),
@@ -120,5 +123,20 @@ impl MetricsFile {
     /// Returns the path of `metrics.jsonl`.
     pub(crate) fn path_in(output_dir: &Path) -> PathBuf {
         output_dir.join("metrics.jsonl")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_named_pipe_in_place_of_the_file_is_named_and_not_waited_for() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = MetricsFile::path_in(dir.path());
+        assert!(std::process::Command::new("mkfifo").arg(&path).status().unwrap().success());
+        let error = MetricsFile::open(path, None).unwrap_err();
+        let cause = std::error::Error::source(&error).unwrap().to_string();
+        assert!(cause.contains("a named pipe"), "{cause}");
     }
 }

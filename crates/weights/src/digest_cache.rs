@@ -33,6 +33,9 @@ struct Identity {
     device: u64,
 }
 
+/// Longest cache that is read: some hundred thousand files.
+const MOST_BYTES: u64 = 64 << 20;
+
 /// A change that follows another within the clock's tick leaves the same time: a digest is kept only where the last change
 /// is older than this.
 const SETTLED: Duration = Duration::from_secs(2);
@@ -40,7 +43,9 @@ const SETTLED: Duration = Duration::from_secs(2);
 impl DigestCache {
     /// Reads the cache in the file `path`. One that is absent or cannot be understood is empty.
     pub fn read(path: &Path) -> Self {
-        let entries = std::fs::read(path).ok().and_then(|text| serde_json::from_slice(&text).ok());
+        let entries = plain_files::read_bytes(path, MOST_BYTES)
+            .ok()
+            .and_then(|text| serde_json::from_slice(&text).ok());
         Self { entries: entries.unwrap_or_default() }
     }
 

@@ -21,6 +21,9 @@ pub(crate) struct Library {
     path: Arc<Path>,
 }
 
+/// Ids without a token that a small vocabulary may have; a large one may have one for each of its tokens.
+const UNUSED_IDS: usize = 1 << 16;
+
 /// Token ids, and the bytes of the text that each stands for, as (start, end).
 pub(crate) type IdsAndOffsets = (Vec<u32>, Vec<(usize, usize)>);
 
@@ -35,7 +38,24 @@ impl Library {
             tokenizer.with_padding(None);
             Ok(tokenizer)
         })?;
-        Ok(Self { tokenizer, path: path.into() })
+        let library = Self { tokenizer, path: path.into() };
+        library.check_ids()?;
+        Ok(library)
+    }
+
+    /// Refuses ids far beyond the number of tokens, since tables have a place for each id.
+    fn check_ids(&self) -> Result<(), TokenizerError> {
+        let most = 2 * self.tokenizer.get_vocab_size(true) + UNUSED_IDS;
+        let size = self.vocab_size();
+        if size <= most {
+            return Ok(());
+        }
+        Err(TokenizerError::Parts {
+            path: self.path.to_path_buf(),
+            what: "a token with the id",
+            actual: (size - 1).to_string(),
+            expected: format!("less than {most}, for so few tokens"),
+        })
     }
 
     /// Calls the library; `what` is the action and its object, up to the file.

@@ -90,3 +90,21 @@ fn llama_3s_own_form_is_named() {
     let text = LlamaTokenizer::from_dir(dir.path()).unwrap_err().to_string();
     assert!(text.contains("tiktoken") && text.contains("tokenizer.json"), "{text}");
 }
+
+/// Tables have a place for each id, and the library names each id that no token has.
+#[test]
+fn an_id_far_beyond_the_number_of_tokens_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let json = |id: u32| {
+        format!(
+            r#"{{"version": "1.0", "added_tokens": [], "model": {{"type": "BPE", "vocab": {{"<s>": 0, "</s>": 1, "a": {id}}}, "merges": []}}}}"#
+        )
+    };
+    let open = |id| {
+        std::fs::write(dir.path().join("tokenizer.json"), json(id)).unwrap();
+        LlamaTokenizer::from_dir(dir.path())
+    };
+    assert!(open(70_000 - 4_500).is_ok());
+    let text = open(309_999_997).unwrap_err().to_string();
+    assert!(text.contains("a token with the id 309999997; expected less than 65542"), "{text}");
+}

@@ -1,5 +1,4 @@
 //! The sum `W + ΔW` of some rows and its statistics, in one pass.
-#![expect(unsafe_code, reason = "instructions that the processor was asked for")]
 #![expect(clippy::inline_always, reason = "the loops are to take on the instructions of their caller")]
 
 use std::any::TypeId;
@@ -10,6 +9,7 @@ use tch::{Device, Kind, TchError, Tensor};
 
 use crate::element::{Float, LANES};
 use crate::memory::{Chunks, elements, elements_mut, share_out};
+use crate::simd::widest;
 
 /// Elements of one task: their squares are summed in float32.
 const BLOCK: usize = 2048;
@@ -99,42 +99,9 @@ fn pass<B: Float, O: Float>(
     Ok((output, seen))
 }
 
+widest! {
+/// Adds in plain loops over lanes, which the compiler turns into whatever vectors it may use.
 fn add_block<B: Float, O: Float>(
-    base: &[B],
-    product: &[f32],
-    scale: f32,
-    out: &mut [O],
-    seen: &mut DeltaSums,
-) {
-    #[cfg(target_arch = "x86_64")]
-    {
-        #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
-        fn by_512<B: Float, O: Float>(b: &[B], p: &[f32], scale: f32, out: &mut [O], seen: &mut DeltaSums) {
-            add_elements(b, p, scale, out, seen);
-        }
-        #[target_feature(enable = "avx2")]
-        fn by_256<B: Float, O: Float>(b: &[B], p: &[f32], scale: f32, out: &mut [O], seen: &mut DeltaSums) {
-            add_elements(b, p, scale, out, seen);
-        }
-        if is_x86_feature_detected!("avx512f")
-            && is_x86_feature_detected!("avx512bw")
-            && is_x86_feature_detected!("avx512dq")
-            && is_x86_feature_detected!("avx512vl")
-        {
-            // SAFETY: the instructions are there.
-            return unsafe { by_512(base, product, scale, out, seen) };
-        }
-        if is_x86_feature_detected!("avx2") {
-            // SAFETY: the instructions are there.
-            return unsafe { by_256(base, product, scale, out, seen) };
-        }
-    }
-    add_elements(base, product, scale, out, seen);
-}
-
-/// Adds in plain loops over lanes, which the compiler turns into whatever vectors its caller may use.
-#[inline(always)]
-fn add_elements<B: Float, O: Float>(
     base: &[B],
     product: &[f32],
     scale: f32,
@@ -160,6 +127,7 @@ fn add_elements<B: Float, O: Float>(
     seen.base += lanes.base.into_iter().map(f64::from).sum::<f64>();
     seen.changed += lanes.changed.into_iter().map(u64::from).sum::<u64>();
     seen.finite &= lanes.largest.into_iter().all(|bits| bits < f32::INFINITY.to_bits());
+}
 }
 
 /// [`DeltaSums`] of a block, by lane: additions that need not wait for each other.

@@ -11,6 +11,29 @@ use tch::Kind;
 /// Numbers that are worked on at once.
 pub(crate) const LANES: usize = 16;
 
+/// Multiplies lanes.
+#[inline(always)]
+pub(crate) fn times(xs: &[f32; LANES], ys: &[f32; LANES]) -> [f32; LANES] {
+    let mut products = *xs;
+    for (product, y) in products.iter_mut().zip(ys) {
+        *product *= y;
+    }
+    products
+}
+
+/// Adds lanes up in pairs.
+#[inline(always)]
+pub(crate) fn sum_of_lanes(mut lanes: [f32; LANES]) -> f32 {
+    let mut half = LANES / 2;
+    while half > 0 {
+        for lane in 0..half {
+            lanes[lane] += lanes[lane + half];
+        }
+        half /= 2;
+    }
+    lanes[0]
+}
+
 /// A type of numbers as it lies in a tensor's memory.
 pub(crate) trait Element: Copy + Default + Send + Sync + 'static {
     /// The kind of such a tensor.

@@ -1,7 +1,9 @@
 //! Loops over the elements of tensors, where libtorch's own are slower than memory or do not exist.
 //!
 //! - [`linear`]: a dense layer whose few rows are as fast as memory;
-//! - [`rms_norm`], [`rotate_half`]: the operations of a decoding step between two products, in one pass each;
+//! - [`rms_norm`], [`rotate_half`], [`swiglu`], [`add_low_rank`], [`Dropout`]: the operations between two products, forward and
+//!   backward in one pass each;
+//! - [`causal_attention`]: attention within short texts;
 //! - [`Blocks4`]: blocks of 4-bit codes, bit for bit those of bitsandbytes on the CPU, and products with them;
 //! - [`Rows8`]: rows of 8-bit codes, as `LLM.int8()` has them, and products with them;
 //! - [`dynamic8`]: blocks of 8-bit codes with a dynamic exponent, as bitsandbytes keeps optimiser states and block scales;
@@ -30,6 +32,8 @@ mod simd;
 
 pub use data::{Blocks4, Rows8, Scales};
 pub use delta::{DeltaSums, add_delta};
-pub use fused::{rms_norm, rotate_half};
+pub use fused::{
+    Dropout, LONGEST_TEXT, LowRank, add_low_rank, causal_attention, rms_norm, rotate_half, swiglu,
+};
 pub use linear::linear;
 pub use simd::CodeTable;

@@ -1,7 +1,7 @@
 //! Operations whose two passes are closures.
 
 use std::error::Error;
-use std::ffi::c_void;
+use std::ffi::{c_int, c_void};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use tch::Tensor;
@@ -10,49 +10,99 @@ use torch_sys::C_tensor;
 use crate::ExtError;
 use crate::error::{own, set_last_error};
 
-type Pass = Box<dyn Fn(&Tensor) -> Result<Tensor, Box<dyn Error + Send + Sync>> + Send>;
+type BoxError = Box<dyn Error + Send + Sync>;
+type Forward = Box<dyn Fn(&[Tensor]) -> Result<Tensor, BoxError> + Send>;
+type Backward = Box<dyn Fn(&Tensor, &[Tensor], &[bool]) -> Result<Vec<Option<Tensor>>, BoxError> + Send>;
 
 struct Passes {
-    forward: Pass,
-    backward: Pass,
+    forward: Forward,
+    backward: Backward,
 }
 
-type Call = extern "C" fn(*mut c_void, *const C_tensor) -> *mut C_tensor;
+type Inputs = *const *const C_tensor;
+type ForwardCall = extern "C" fn(*mut c_void, Inputs, i64) -> *mut C_tensor;
+type BackwardCall =
+    extern "C" fn(*mut c_void, *const C_tensor, Inputs, i64, *const bool, i64, *mut *mut C_tensor) -> c_int;
 
 unsafe extern "C" {
     fn torch_ext_custom(
-        xs: *const C_tensor,
-        forward: Call,
-        backward: Call,
+        inputs: Inputs,
+        keeps: *const bool,
+        count: i64,
+        forward: ForwardCall,
+        backward: BackwardCall,
         drop: extern "C" fn(*mut c_void),
         user: *mut c_void,
     ) -> *mut C_tensor;
 }
 
-fn call(pass: &Pass, xs: *const C_tensor) -> *mut C_tensor {
-    // SAFETY: a borrowed tensor of the C++ side; this takes a reference of its own.
-    let xs = unsafe { Tensor::clone_from_ptr(xs.cast_mut()) };
-    match catch_unwind(AssertUnwindSafe(|| pass(&xs))) {
-        Ok(Ok(ys)) => return std::mem::ManuallyDrop::new(ys).as_mut_ptr(),
+/// Runs a closure for the C++ side, which is told of a failure.
+fn guarded<T>(pass: impl FnOnce() -> Result<T, BoxError>) -> Option<T> {
+    match catch_unwind(AssertUnwindSafe(pass)) {
+        Ok(Ok(value)) => return Some(value),
         Ok(Err(error)) => set_last_error(&error.to_string()),
         Err(_) => set_last_error("the closure of a custom operation panicked"),
     }
-    std::ptr::null_mut()
+    None
 }
 
-extern "C" fn forward(user: *mut c_void, xs: *const C_tensor) -> *mut C_tensor {
-    // SAFETY: `user` is the box made in `custom`, alive until `release`.
-    call(unsafe { &(*user.cast::<Passes>()).forward }, xs)
+/// Takes references of one's own to tensors of the C++ side.
+///
+/// # Safety
+/// `inputs` is an array of `count` living tensors.
+unsafe fn borrowed(inputs: Inputs, count: usize) -> Vec<Tensor> {
+    // SAFETY: the caller's promise.
+    (0..count).map(|index| unsafe { Tensor::clone_from_ptr((*inputs.add(index)).cast_mut()) }).collect()
 }
 
-extern "C" fn backward(user: *mut c_void, grad: *const C_tensor) -> *mut C_tensor {
-    // SAFETY: as in `forward`.
-    call(unsafe { &(*user.cast::<Passes>()).backward }, grad)
+fn given_away(tensor: Tensor) -> *mut C_tensor {
+    std::mem::ManuallyDrop::new(tensor).as_mut_ptr()
+}
+
+extern "C" fn forward(user: *mut c_void, inputs: Inputs, count: i64) -> *mut C_tensor {
+    // SAFETY: `user` is the box made in `apply`, alive until `release`; the C++ side hands over its list.
+    let (passes, inputs) = unsafe { (&*user.cast::<Passes>(), borrowed(inputs, count as usize)) };
+    guarded(|| (passes.forward)(&inputs)).map_or(std::ptr::null_mut(), given_away)
+}
+
+extern "C" fn backward(
+    user: *mut c_void,
+    grad: *const C_tensor,
+    inputs: Inputs,
+    kept: i64,
+    wanted: *const bool,
+    count: i64,
+    grads: *mut *mut C_tensor,
+) -> c_int {
+    // SAFETY: as in `forward`; `wanted` and `grads` have `count` elements.
+    let (passes, grad, inputs, wanted, grads) = unsafe {
+        let grad = Tensor::clone_from_ptr(grad.cast_mut());
+        let wanted = std::slice::from_raw_parts(wanted, count as usize);
+        let grads = std::slice::from_raw_parts_mut(grads, count as usize);
+        (&*user.cast::<Passes>(), grad, borrowed(inputs, kept as usize), wanted, grads)
+    };
+    let Some(written) = guarded(|| (passes.backward)(&grad, &inputs, wanted)) else { return 0 };
+    for (slot, tensor) in grads.iter_mut().zip(written) {
+        *slot = tensor.map_or(std::ptr::null_mut(), given_away);
+    }
+    1
 }
 
 extern "C" fn release(user: *mut c_void) {
     // SAFETY: `user` came from `Box::into_raw`, and the C++ side releases it once.
     drop(unsafe { Box::from_raw(user.cast::<Passes>()) });
+}
+
+/// `inputs`: each with whether it is kept for the backward pass.
+fn apply(inputs: &[(&Tensor, bool)], passes: Passes) -> Result<Tensor, ExtError> {
+    let user = Box::into_raw(Box::new(passes)).cast::<c_void>();
+    let keeps: Vec<bool> = inputs.iter().map(|(_, keep)| *keep).collect();
+    let inputs: Vec<*const C_tensor> = inputs.iter().map(|(input, _)| input.as_ptr()).collect();
+    // SAFETY: the inputs are alive for the call, and both lists have `count` elements; `user` is given away.
+    own("custom", unsafe {
+        let count = inputs.len() as i64;
+        torch_ext_custom(inputs.as_ptr(), keeps.as_ptr(), count, forward, backward, release, user)
+    })
 }
 
 /// Runs an operation with passes of its own: `forward` maps `xs` to the result without recording its inside, `backward` maps
@@ -69,12 +119,36 @@ where
     B: Fn(&Tensor) -> Result<Tensor, E> + Send + 'static,
 {
     let passes = Passes {
-        forward: Box::new(move |xs| forward(xs).map_err(Into::into)),
-        backward: Box::new(move |grad| backward(grad).map_err(Into::into)),
+        forward: Box::new(move |inputs| forward(&inputs[0]).map_err(Into::into)),
+        backward: Box::new(move |grad, _, _| Ok(vec![Some(backward(grad)?)])),
     };
-    let user = Box::into_raw(Box::new(passes)).cast::<c_void>();
-    // SAFETY: `xs` is alive for the call; `user` is given away.
-    own("custom", unsafe { torch_ext_custom(xs.as_ptr(), self::forward, self::backward, release, user) })
+    apply(&[(xs, false)], passes)
+}
+
+/// Runs an operation of several inputs with passes of its own. `forward` maps the inputs to the result without recording its
+/// inside; `backward` gets the gradient of the result, those inputs that are marked to be kept for it, and which gradients
+/// are wanted.
+///
+/// # Errors
+/// Those of [`custom`].
+pub fn custom_of<const N: usize, E, F, B>(
+    inputs: [(&Tensor, bool); N],
+    forward: F,
+    backward: B,
+) -> Result<Tensor, ExtError>
+where
+    E: Error + Send + Sync + 'static,
+    F: Fn(&[Tensor]) -> Result<Tensor, E> + Send + 'static,
+    B: Fn(&Tensor, &[Tensor], [bool; N]) -> Result<[Option<Tensor>; N], E> + Send + 'static,
+{
+    let passes = Passes {
+        forward: Box::new(move |inputs| forward(inputs).map_err(Into::into)),
+        backward: Box::new(move |grad, inputs, wanted| {
+            let wanted = std::array::from_fn(|index| wanted.get(index).copied().unwrap_or(false));
+            Ok(backward(grad, inputs, wanted)?.into())
+        }),
+    };
+    apply(&inputs, passes)
 }
 
 #[cfg(test)]
@@ -95,6 +169,41 @@ mod tests {
             custom(&xs, move |xs| xs.f_matmul(&ahead.f_tr()?), move |grad| grad.f_matmul(&back)).unwrap();
         ys.square().sum(Kind::Float).backward();
         assert_eq!(xs.grad(), expected);
+    }
+
+    /// `x · y²`, of which `y` may be frozen.
+    #[test]
+    fn gradients_of_several_inputs_equal_libtorchs_and_frozen_ones_are_not_asked_for() {
+        for trains in [[true, true], [true, false], [false, true]] {
+            let inputs =
+                trains.map(|trains| Tensor::randn([5], (Kind::Float, Device::Cpu)).set_requires_grad(trains));
+            let [x, y] = &inputs;
+            let gradients = || -> Vec<Option<Tensor>> {
+                let taken = |xs: &Tensor| xs.requires_grad().then(|| xs.grad().copy());
+                let all = inputs.iter().map(taken).collect();
+                inputs.iter().filter(|xs| xs.requires_grad()).for_each(|xs| _ = xs.grad().zero_());
+                all
+            };
+            (x * y.square()).sum(Kind::Float).backward();
+            let expected = gradients();
+            let ours = custom_of(
+                [(x, true), (y, true)],
+                |inputs| inputs[0].f_mul(&inputs[1].f_square()?),
+                move |grad, inputs, wanted| {
+                    assert_eq!(wanted, trains);
+                    let [x, y] = [&inputs[0], &inputs[1]];
+                    let of_x = wanted[0].then(|| grad.f_mul(&y.f_square()?)).transpose()?;
+                    let of_y = wanted[1].then(|| grad.f_mul(&(x * y * 2.0))).transpose()?;
+                    Ok::<_, TchError>([of_x, of_y])
+                },
+            )
+            .unwrap();
+            ours.sum(Kind::Float).backward();
+            for (ours, expected) in gradients().iter().zip(&expected) {
+                let pair = ours.as_ref().zip(expected.as_ref());
+                assert!(pair.is_none_or(|(ours, expected)| ours.allclose(expected, 1e-6, 1e-6, false)));
+            }
+        }
     }
 
     #[test]

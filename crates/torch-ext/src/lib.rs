@@ -24,7 +24,7 @@ mod storage;
 
 pub use checkpoint::checkpoint;
 pub use cross_entropy::linear_cross_entropy;
-pub use custom::custom;
+pub use custom::{custom, custom_of};
 pub use error::ExtError;
 pub use generator::Generator;
 pub use graph::{CudaGraph, is_recording};

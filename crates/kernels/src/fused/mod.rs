@@ -1,11 +1,22 @@
-//! Small operations of a decoding step in one pass each.
+//! Small operations between two products, forward and backward in one pass each.
 //!
-//! A step of one token works on a few thousand numbers between two products. As tensor operations that is nine calls for
-//! each rotation and seven for each norm, and a call costs more than its numbers do.
+//! As tensor operations a norm is seven calls and a rotation nine. For the few thousand numbers of a decoding step the calls cost
+//! more than the numbers; for the millions of a training step every call is one more way through memory.
 
+mod attention;
+mod dropout;
+mod exponential;
+mod gradient;
+mod low_rank;
 mod outputs;
+mod rank;
 mod rms_norm;
 mod rotate_half;
+mod swiglu;
 
+pub use attention::{LONGEST_TEXT, causal_attention};
+pub use dropout::Dropout;
+pub use low_rank::{LowRank, add_low_rank};
 pub use rms_norm::rms_norm;
 pub use rotate_half::rotate_half;
+pub use swiglu::swiglu;

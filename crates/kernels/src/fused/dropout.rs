@@ -1,0 +1,189 @@
+//! Dropout whose mask is a function of a seed and of places.
+
+use tch::{Device, TchError, Tensor};
+use torch_ext::{Generator, custom};
+
+use super::gradient::as_torch;
+use super::outputs::{filled, plain};
+use crate::element::{Float, LANES, for_kind, times};
+use crate::memory::elements;
+use crate::simd::widest;
+
+/// Dropout in training (Srivastava et al., 2014, "Dropout", JMLR 15): each number becomes zero with the probability `p`, and is
+/// divided by `1 - p` otherwise.
+///
+/// On a CPU what is dropped depends on the seed, the row and the column alone, so that no mask is kept for the backward
+/// pass and any number of threads drop the same; elsewhere libtorch's generator draws it.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Dropout {
+    /// Probability of a zero, in `0 .. 1`.
+    pub p: f64,
+    /// Seed of this pass through this layer.
+    pub seed: u64,
+}
+
+impl Dropout {
+    /// Applies it to `xs`, `[.., C]`. Gradients flow to `xs`.
+    ///
+    /// # Errors
+    /// libtorch's, when memory is short.
+    pub fn apply(self, xs: &Tensor) -> Result<Tensor, TchError> {
+        if xs.device() != Device::Cpu {
+            return Generator::new(xs.device(), self.seed >> 1)?.dropout(xs, self.p);
+        }
+        let xs = xs.f_contiguous()?;
+        if !plain(&[&xs]) || xs.dim() == 0 {
+            return Err(TchError::Torch(format!("dropout of {:?}", xs.size())));
+        }
+        if !xs.requires_grad() {
+            return masked(&xs, self);
+        }
+        custom(&xs, move |xs| masked(xs, self), move |grad| masked(&grad.f_contiguous()?, self))
+            .map_err(as_torch)
+    }
+
+    /// Returns the factors of one row.
+    pub(super) fn row(self, row: usize) -> RowMask {
+        // splitmix64, as `nn_core::mix_seed`.
+        let mut z = self.seed ^ (row as u64 + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        z ^= z >> 31;
+        RowMask {
+            keys: [z as u32, (z >> 32) as u32],
+            threshold: (self.p * 2f64.powi(32)) as u32,
+            kept: (1.0 / (1.0 - self.p)) as f32,
+        }
+    }
+}
+
+/// The factors of one row: zero, or `1 / (1 - p)`.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct RowMask {
+    keys: [u32; 2],
+    threshold: u32,
+    kept: f32,
+}
+
+impl RowMask {
+    /// Returns the factors of the columns from `column` on.
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "compiled for each width of vectors")]
+    pub(super) fn lanes(&self, column: usize) -> [f32; LANES] {
+        let mut factors = [0f32; LANES];
+        for (lane, factor) in factors.iter_mut().enumerate() {
+            let random = mixed(mixed((column + lane) as u32 ^ self.keys[0]) ^ self.keys[1]);
+            *factor = if random < self.threshold { 0.0 } else { self.kept };
+        }
+        factors
+    }
+}
+
+/// Maps 32 bits one to one to bits that look random: Wellons' `lowbias32` (github.com/skeeto/hash-prospector).
+#[inline(always)]
+#[expect(clippy::inline_always, reason = "compiled for each width of vectors")]
+fn mixed(mut x: u32) -> u32 {
+    x = (x ^ (x >> 16)).wrapping_mul(0x7feb_352d);
+    x = (x ^ (x >> 15)).wrapping_mul(0x846c_a68b);
+    x ^ (x >> 16)
+}
+
+fn masked(xs: &Tensor, dropout: Dropout) -> Result<Tensor, TchError> {
+    let other = || Err(TchError::Kind(format!("dropout of {:?}", xs.kind())));
+    for_kind!(xs.kind(), masked_rows(xs, dropout), other())
+}
+
+fn masked_rows<T: Float>(xs: &Tensor, dropout: Dropout) -> Result<Tensor, TchError> {
+    let width = xs.size().last().map_or(1, |&width| width as usize);
+    let inputs = elements::<T>(xs);
+    filled::<T>(xs, width, |place, out| {
+        mask_rows(&inputs[place..place + out.len()], width, dropout, place / width, out);
+    })
+}
+
+widest! {
+fn mask_rows<T: Float>(inputs: &[T], width: usize, dropout: Dropout, first: usize, out: &mut [T]) {
+    let rows = inputs.chunks_exact(width).zip(out.chunks_exact_mut(width));
+    for (index, (row, out)) in rows.enumerate() {
+        mask_row(row, &dropout.row(first + index), out);
+    }
+}
+}
+
+#[inline(always)]
+#[expect(clippy::inline_always, reason = "compiled for each width of vectors")]
+fn mask_row<T: Float>(row: &[T], mask: &RowMask, out: &mut [T]) {
+    let whole = row.len() / LANES * LANES;
+    let (rows, rest) = row.as_chunks::<LANES>();
+    let (outs, out_rest) = out.as_chunks_mut::<LANES>();
+    for (index, (x, y)) in rows.iter().zip(outs).enumerate() {
+        let (x, factors) = (T::widen_lanes(x), mask.lanes(index * LANES));
+        *y = T::narrow_lanes(&times(&x, &factors));
+    }
+    let factors = mask.lanes(whole);
+    for ((x, y), factor) in rest.iter().zip(out_rest).zip(factors) {
+        *y = T::narrow(x.widen() * factor);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tch::Kind;
+
+    fn dropped(rows: i64, width: i64, p: f64, seed: u64) -> Tensor {
+        let ones = Tensor::ones([rows, width], (Kind::Float, Device::Cpu));
+        Dropout { p, seed }.apply(&ones).unwrap()
+    }
+
+    fn share_of_zeros(xs: &Tensor) -> Tensor {
+        xs.eq(0.0).to_kind(Kind::Double)
+    }
+
+    /// Within five standard deviations, over all, by row and by column.
+    #[test]
+    fn the_share_of_zeros_is_the_probability_and_the_rest_is_scaled() {
+        let (rows, width) = (700, 501);
+        for (p, seed) in [(0.05, 1), (0.5, 2), (0.9, u64::MAX), (0.0, 3)] {
+            let xs = dropped(rows, width, p, seed);
+            let zeros = share_of_zeros(&xs);
+            let near = |share: Tensor, count: i64| {
+                let worst = (share - p).abs().max().double_value(&[]);
+                assert!(worst <= 5.0 * (p * (1.0 - p) / count as f64).sqrt(), "{p} {seed}: {worst}");
+            };
+            near(zeros.mean(Kind::Double), rows * width);
+            near(zeros.mean_dim(0i64, false, Kind::Double), rows);
+            near(zeros.mean_dim(1i64, false, Kind::Double), width);
+            let kept = xs.masked_select(&xs.ne(0.0));
+            assert!((kept * (1.0 - p) - 1.0).abs().max().double_value(&[]) < 1e-6);
+        }
+    }
+
+    /// Neighbouring rows, columns and seeds are independent: two of them are zero together with the probability `p²`.
+    #[test]
+    fn zeros_of_neighbours_are_independent() {
+        let p = 0.3;
+        let zeros = |seed| share_of_zeros(&dropped(500, 512, p, seed));
+        let (here, other) = (zeros(7), zeros(8));
+        let pairs = [
+            (here.narrow(0, 0, 499), here.narrow(0, 1, 499)),
+            (here.narrow(1, 0, 511), here.narrow(1, 1, 511)),
+            (here.narrow(1, 0, 496), here.narrow(1, 16, 496)),
+            (here.shallow_clone(), other),
+        ];
+        for (a, b) in pairs {
+            let both = (a * b).mean(Kind::Double).double_value(&[]);
+            assert!((both - p * p).abs() < 5.0 * (p * p * (1.0 - p * p) / 250_000.0).sqrt(), "{both}");
+        }
+    }
+
+    #[test]
+    fn the_gradient_has_the_zeros_and_the_scale_of_the_pass() {
+        for kind in [Kind::Float, Kind::BFloat16] {
+            let xs = Tensor::ones([40, 3, 21], (kind, Device::Cpu)).set_requires_grad(true);
+            let ys = Dropout { p: 0.25, seed: 5 }.apply(&xs).unwrap();
+            ys.sum(Kind::Float).backward();
+            assert_eq!(xs.grad(), ys.detach());
+        }
+    }
+}

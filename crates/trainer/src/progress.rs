@@ -1,5 +1,6 @@
 //! Progress on stderr.
 
+use std::collections::VecDeque;
 use std::io::{IsTerminal, Write, stderr};
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -13,8 +14,7 @@ use crate::report::{Reporter, RunInfo, StepProgress};
 #[derive(Debug)]
 pub struct ProgressReporter {
     bar: Option<ProgressBar>,
-    started: Instant,
-    first_step: u64,
+    pace: Pace,
     total_steps: u64,
 }
 
@@ -22,7 +22,7 @@ impl ProgressReporter {
     /// Creates a reporter for a run that is about to start.
     pub fn new() -> Self {
         let bar = stderr().is_terminal().then(|| ProgressBar::new(0));
-        Self { bar, started: Instant::now(), first_step: 0, total_steps: 0 }
+        Self { bar, pace: Pace::default(), total_steps: 0 }
     }
 
     fn line(&self, text: &str) {
@@ -32,10 +32,8 @@ impl ProgressReporter {
         }
     }
 
-    /// Estimates the time left from the steps of this process.
     fn time_left(&self, step: u64) -> Duration {
-        let done = step.saturating_sub(self.first_step).max(1);
-        self.started.elapsed().mul_f64(self.total_steps.saturating_sub(step) as f64 / done as f64)
+        self.pace.time_of(self.total_steps.saturating_sub(step))
     }
 }
 
@@ -47,8 +45,9 @@ impl Default for ProgressReporter {
 
 impl Reporter for ProgressReporter {
     fn started(&mut self, info: &RunInfo) {
-        self.started = Instant::now();
-        (self.first_step, self.total_steps) = (info.step, info.total_steps);
+        self.total_steps = info.total_steps;
+        self.pace = Pace::default();
+        self.pace.step(Instant::now());
         if let Some(bar) = &self.bar {
             let style = ProgressStyle::with_template("{bar:24} {pos}/{len}  {msg}");
             bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
@@ -58,6 +57,7 @@ impl Reporter for ProgressReporter {
     }
 
     fn stepped(&mut self, progress: &StepProgress) {
+        self.pace.step(Instant::now());
         if let Some(bar) = &self.bar {
             let StepProgress { step, loss, learning_rate, tokens_per_s, memory_mib, .. } = *progress;
             bar.set_message(figures(loss, learning_rate, tokens_per_s, self.time_left(step), memory_mib));
@@ -99,6 +99,32 @@ impl Reporter for ProgressReporter {
     }
 }
 
+/// The ends of the last steps, so that an estimate follows a machine that others begin, or cease, to use.
+#[derive(Debug, Default)]
+struct Pace(VecDeque<Instant>);
+
+impl Pace {
+    /// Steps whose mean is the estimate.
+    const STEPS: usize = 32;
+
+    fn step(&mut self, now: Instant) {
+        self.0.push_back(now);
+        if self.0.len() > Self::STEPS + 1 {
+            self.0.pop_front();
+        }
+    }
+
+    /// Estimates the time of `steps` steps, with what comes between them.
+    fn time_of(&self, steps: u64) -> Duration {
+        match (self.0.front(), self.0.back()) {
+            (Some(first), Some(last)) if self.0.len() > 1 => {
+                last.duration_since(*first).mul_f64(steps as f64 / (self.0.len() - 1) as f64)
+            }
+            _ => Duration::ZERO,
+        }
+    }
+}
+
 /// Writes a line to stderr. A message that finds no reader is lost; it never ends a run.
 fn print_line(text: &str) {
     let _ = stderr().lock().write_all(format!("{text}\n").as_bytes());
@@ -122,9 +148,22 @@ fn figures(
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
+    use super::*;
 
-    use super::figures;
+    #[test]
+    fn the_time_left_follows_the_last_steps() {
+        let (mut pace, mut now) = (Pace::default(), Instant::now());
+        pace.step(now);
+        assert_eq!(pace.time_of(5), Duration::ZERO);
+        for step in 0..100 {
+            now += Duration::from_secs(if step < 60 { 10 } else { 1 });
+            pace.step(now);
+            if step == 0 {
+                assert_eq!(pace.time_of(5), Duration::from_secs(50));
+            }
+        }
+        assert_eq!(pace.time_of(7), Duration::from_secs(7));
+    }
 
     #[test]
     fn figures_are_readable() {

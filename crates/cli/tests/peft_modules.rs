@@ -256,8 +256,8 @@ fn a_run_starts_from_an_adapter_with_copies_of_its_base_and_of_no_other() {
 #[test]
 fn losses_of_training_heads_embeddings_and_saved_modules_equal_those_of_peft() {
     const LEARNING_RATE: f64 = 0.3;
-    // Steps of that size make three times as much of a rounding each.
-    const AFTER_STEPS: f64 = 1e-3;
+    // A rounding before the first step; steps of that size make three to five times as much of it each.
+    const ROUNDING: f64 = 2e-6;
     for name in ["head", "saved"] {
         let golden = golden(name);
         let mut model = load(&base(&golden));
@@ -275,7 +275,8 @@ fn losses_of_training_heads_embeddings_and_saved_modules_equal_those_of_peft() {
                 let _ = gradient.zero_();
             }
             let loss = loss.double_value(&[]);
-            assert!((loss - expected).abs() < AFTER_STEPS, "{name}, step {seed}: {loss}, PEFT {expected}");
+            let tolerance = ROUNDING * 4f64.powi(seed as i32);
+            assert!((loss - expected).abs() < tolerance, "{name}, step {seed}: {loss}, PEFT {expected}");
         }
         assert_eq!(golden.losses.len(), 8);
     }

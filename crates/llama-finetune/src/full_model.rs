@@ -4,8 +4,8 @@ use std::path::Path;
 
 use llama_model::{Llama, LlamaConfig};
 use nn_core::{
-    BoxError, CausalLm, DecodeSession, Dtype, LinearSource, Mode, NnError, TokenBatch, TorchContext,
-    Trainable, all_finite,
+    BoxError, CausalLm, DecodeSession, Dtype, LinearSource, Mode, NnError, SharedLeaves, SharedLoss,
+    TokenBatch, TorchContext, Trainable, all_finite,
 };
 use tch::{Kind, Tensor};
 use weights::{TensorStore, WeightsError, atomic_write, pt_metadata, write_safetensors};
@@ -81,6 +81,11 @@ impl Trainable for FullModel {
 
     fn loss_sum(&self, batch: &TokenBatch, mode: Mode) -> Result<Tensor, BoxError> {
         Ok(self.model.loss_sum(batch, mode)?)
+    }
+
+    fn share(&self, leaves: &SharedLeaves) -> Option<SharedLoss> {
+        let model = self.model.share(leaves);
+        Some(Box::new(move |batch, mode| Ok(model.loss_sum(batch, mode)?)))
     }
 
     fn save(&self, dir: &Path) -> Result<(), BoxError> {

@@ -4,7 +4,10 @@ use std::path::Path;
 
 use llama_model::Llama;
 use lora::{LoraAdapters, LoraConfig};
-use nn_core::{BoxError, CausalLm, DecodeSession, Mode, NnError, TokenBatch, Trainable, UnknownSettings};
+use nn_core::{
+    BoxError, CausalLm, DecodeSession, Mode, NnError, SharedLeaves, SharedLoss, TokenBatch, Trainable,
+    UnknownSettings,
+};
 use tch::Tensor;
 use trainer::TrainConfig;
 
@@ -122,6 +125,11 @@ impl Trainable for LoraModel {
 
     fn loss_sum(&self, batch: &TokenBatch, mode: Mode) -> Result<Tensor, BoxError> {
         Ok(self.model.loss_sum(batch, mode)?)
+    }
+
+    fn share(&self, leaves: &SharedLeaves) -> Option<SharedLoss> {
+        let model = self.model.share(leaves);
+        Some(Box::new(move |batch, mode| Ok(model.loss_sum(batch, mode)?)))
     }
 
     fn frozen_not_finite(&self) -> Result<Vec<String>, BoxError> {

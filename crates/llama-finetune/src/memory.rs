@@ -67,11 +67,19 @@ impl MemoryPlan {
         let tokens = f64::from(run.micro_batch_size) * run.cutoff_len as f64;
         let (c, f) = (model.hidden_size as f64, model.intermediate_size as f64);
         let heads = ((model.num_attention_heads + model.num_key_value_heads) * model.head_dim) as f64;
-        // Kept for the backward pass of one layer and token: the inputs of the two norms in float32, their outputs where
-        // an adapter or a weight reads them, q, k, v and the output of attention, and gate, silu(gate) and up.
-        let layer = 2.0 * c * 4.0 + 2.0 * c * bytes + 2.0 * heads * bytes + 3.0 * f * bytes;
-        // Dropout keeps its own input and mask.
-        let layer = if run.full || run.lora_dropout == 0.0 { layer } else { layer + 2.0 * 2.0 * c * 4.0 };
+        // Kept for the backward pass of one layer and token: the inputs of the two norms, their outputs where an adapter or a
+        // weight reads them, q, k, v and the output of attention, and gate and up.
+        let layer = 4.0 * c * bytes + 2.0 * heads * bytes + 2.0 * f * bytes;
+        let layer = match (cuda, run.full) {
+            (false, false) => layer,
+            // What the last product of the layer reads.
+            (false, true) => layer + f * bytes,
+            // As tensor operations: norms in float32, silu(gate), and each dropout's input and mask.
+            (true, full) => {
+                let dropout = if full || run.lora_dropout == 0.0 { 0.0 } else { 2.0 * 2.0 * c * 4.0 };
+                layer + 2.0 * c * (4.0 - bytes) + f * bytes + dropout
+            }
+        };
         let layers = model.num_hidden_layers as f64;
         let activations =
             if run.gradient_checkpointing { layers * c * bytes + layer } else { layers * layer };
@@ -203,7 +211,9 @@ mod tests {
         let run = RunShape { trainable: 159_907_840, optimizer, ..run() };
         // Both moments and two temporaries of 2^22 elements.
         let page = 4.0 * 4.0 * f64::from(1 << 22);
-        let [kept, paged] = [false, true].map(|cuda| MemoryPlan::estimate(&model, &run, cuda));
+        let paged = MemoryPlan::estimate(&model, &run, true);
+        let kept = MemoryPlan { page: None, ..paged };
+        assert_eq!(MemoryPlan::estimate(&model, &run, false).page, None);
         let saved = kept.total() - paged.total();
         assert!((saved - (159_907_840.0 * 8.0 - page)).abs() < 1.0, "{saved}");
     }

@@ -1,6 +1,6 @@
 //! Self-attention with grouped key and value heads.
 
-use nn_core::{LinearSlot, LinearSource, Mode, ModulePath, NnError, TorchContext};
+use nn_core::{LinearSlot, LinearSource, Mode, ModulePath, NnError, SharedLeaves, TorchContext};
 use tch::Tensor;
 
 use crate::load::load_linear;
@@ -44,6 +44,15 @@ impl Attention {
             k_norm: norm(k_norm)?,
             head_dim: config.head_dim,
         })
+    }
+
+    /// Makes another handle on the weights, for another thread.
+    pub(crate) fn share(&self, leaves: &SharedLeaves) -> Self {
+        let [q_proj, k_proj, v_proj, o_proj] =
+            [&self.q_proj, &self.k_proj, &self.v_proj, &self.o_proj].map(|slot| slot.share(leaves));
+        let [q_norm, k_norm] =
+            [&self.q_norm, &self.k_norm].map(|norm| norm.as_ref().map(|norm| norm.share(leaves)));
+        Self { q_proj, k_proj, v_proj, o_proj, q_norm, k_norm, head_dim: self.head_dim }
     }
 
     /// Maps `[N, C]` to `[N, C]`. `attend` gets rotated `q` `[N, H, D]`, rotated `k` and `v` `[N, K, D]` and returns

@@ -1,6 +1,6 @@
 //! One decoder layer.
 
-use nn_core::{LinearSlot, LinearSource, Mode, ModulePath, NnError, TorchContext};
+use nn_core::{LinearSlot, LinearSource, Mode, ModulePath, NnError, SharedLeaves, TorchContext};
 use tch::Tensor;
 
 use crate::attention::Attention;
@@ -35,6 +35,17 @@ impl DecoderLayer {
             mlp: Mlp::load(&path, config, source)?,
             path,
         })
+    }
+
+    /// Makes another handle on the weights, for another thread.
+    pub(crate) fn share(&self, leaves: &SharedLeaves) -> Self {
+        Self {
+            path: self.path.clone(),
+            input_layernorm: self.input_layernorm.share(leaves),
+            self_attn: self.self_attn.share(leaves),
+            post_attention_layernorm: self.post_attention_layernorm.share(leaves),
+            mlp: self.mlp.share(leaves),
+        }
     }
 
     /// Maps `[N, C]` to `[N, C]`; `attend` as in [`Attention::forward`].

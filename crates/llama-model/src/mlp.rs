@@ -1,13 +1,13 @@
 //! The feed-forward block.
 
-use nn_core::{LinearSlot, LinearSource, Mode, ModulePath, NnError, TorchContext};
+use nn_core::{LinearSlot, LinearSource, Mode, ModulePath, NnError, SharedLeaves, TorchContext};
 use tch::Tensor;
 
 use crate::LlamaConfig;
 use crate::load::load_linear;
 use crate::modules::LINEARS;
 
-/// `SwiGLU` (Shazeer, 2020, arXiv 2002.05202): `down(silu(gate(x)) · up(x))`.
+/// `down(silu(gate(x)) · up(x))`, see [`kernels::swiglu`].
 #[derive(Debug)]
 #[expect(clippy::struct_field_names, reason = "the names of the checkpoint")]
 pub(crate) struct Mlp {
@@ -28,10 +28,17 @@ impl Mlp {
         Ok(Self { gate_proj: slot(gate)?, up_proj: slot(up)?, down_proj: slot(down)? })
     }
 
+    /// Makes another handle on the weights, for another thread.
+    pub(crate) fn share(&self, leaves: &SharedLeaves) -> Self {
+        let [gate_proj, up_proj, down_proj] =
+            [&self.gate_proj, &self.up_proj, &self.down_proj].map(|slot| slot.share(leaves));
+        Self { gate_proj, up_proj, down_proj }
+    }
+
     /// Maps `[.., C]` to `[.., C]`.
     pub(crate) fn forward(&self, xs: &Tensor, mode: Mode) -> Result<Tensor, NnError> {
-        let gate = self.gate_proj.get().forward(xs, mode)?.f_silu().op("silu")?; // [.., F]
+        let gate = self.gate_proj.get().forward(xs, mode)?; // [.., F]
         let up = self.up_proj.get().forward(xs, mode)?; // [.., F]
-        self.down_proj.get().forward(&gate.f_mul(&up).op("mul")?, mode)
+        self.down_proj.get().forward(&kernels::swiglu(&gate, &up).op("swiglu")?, mode)
     }
 }

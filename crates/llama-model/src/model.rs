@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use nn_core::{
     DenseEmbedding, DenseLinear, EmbeddingSlot, LinearSlot, LinearSource, Mode, ModulePath, NnError,
-    TokenBatch, TorchContext, VisitLinears,
+    SharedLeaves, TokenBatch, TorchContext, VisitLinears,
 };
 use tch::{Device, Kind, Tensor};
 use torch_ext::checkpoint;
@@ -67,6 +67,21 @@ impl Llama {
             gradient_checkpointing: false,
             is_quantized: source.is_quantized(),
         })
+    }
+
+    /// Makes another handle on the same weights, for another thread; of those that train, on their leaf in `leaves`.
+    #[must_use]
+    pub fn share(&self, leaves: &SharedLeaves) -> Self {
+        let layer = |layer: &Arc<Mutex<DecoderLayer>>| Arc::new(Mutex::new(lock(layer).share(leaves)));
+        Self {
+            config: self.config.clone(),
+            embed_tokens: self.embed_tokens.share(leaves),
+            layers: self.layers.iter().map(layer).collect(),
+            norm: self.norm.share(leaves),
+            lm_head: Head::new(lock(&self.lm_head.0).share(leaves)),
+            rotary: self.rotary.clone(),
+            ..*self
+        }
     }
 
     /// Returns the shape of the model.

@@ -1,6 +1,6 @@
 //! Root-mean-square norm.
 
-use nn_core::{LinearSource, ModulePath, NnError, TorchContext};
+use nn_core::{LinearSource, ModulePath, NnError, SharedLeaves, TorchContext};
 use tch::Tensor;
 
 use crate::{LlamaConfig, Width};
@@ -22,6 +22,11 @@ impl RmsNorm {
     ) -> Result<Self, NnError> {
         let weight = source.tensor(&format!("{path}.weight"), &[config.width(width)])?;
         Ok(Self { weight, eps: config.rms_norm_eps })
+    }
+
+    /// Makes another handle on the weight, for another thread.
+    pub(crate) fn share(&self, leaves: &SharedLeaves) -> Self {
+        Self { weight: leaves.share(&self.weight), eps: self.eps }
     }
 
     pub(crate) fn weight(&self) -> &Tensor {

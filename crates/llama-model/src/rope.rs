@@ -37,7 +37,7 @@ impl Rotation {
 }
 
 /// The frequencies of a model.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct RotaryEmbedding {
     config: LlamaConfig,
     device: Device,

@@ -20,17 +20,18 @@ impl Sequences {
             let size = q.size();
             return Ok(q.f_reshape([size[0], size[1] * size[2]]).op("reshape")?);
         };
+        if let Some(attended) = kernels::causal_attention(q, k, v, &self.0).op("causal_attention")? {
+            return Ok(attended);
+        }
         if self.0.iter().all(|&len| len == first) {
             return causal(q, k, v, self.0.len() as i64, first);
         }
-        let mut start = 0;
-        let mut outputs = Vec::with_capacity(self.0.len());
-        for &len in &self.0 {
-            let part = |xs: &Tensor| xs.f_narrow(0, start, len).op("narrow");
-            outputs.push(causal(&part(q)?, &part(k)?, &part(v)?, 1, len)?);
-            start += len;
-        }
-        Ok(Tensor::f_cat(&outputs, 0).op("cat")?)
+        // One split has one gradient; that of a part taken by itself would be as long as the whole.
+        let parts = |xs: &Tensor| xs.f_split_with_sizes(&self.0, 0).op("split");
+        let (q, k, v) = (parts(q)?, parts(k)?, parts(v)?);
+        let texts = q.iter().zip(&k).zip(&v).zip(&self.0);
+        let outputs = texts.map(|(((q, k), v), &len)| causal(q, k, v, 1, len));
+        Ok(Tensor::f_cat(&outputs.collect::<Result<Vec<_>, _>>()?, 0).op("cat")?)
     }
 }
 

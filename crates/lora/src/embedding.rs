@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use nn_core::{EmbeddingOp, NnError, TorchContext};
+use nn_core::{EmbeddingOp, NnError, SharedLeaves, TorchContext};
 use tch::{Device, Kind, Tensor};
 
 use crate::layer::AdapterLayer;
@@ -39,6 +39,11 @@ impl EmbeddingOp for AdaptedEmbedding {
         let delta = low.f_matmul(self.layer.a()).op("lora_embedding")?; // [N, C]
         let delta = delta.f_mul_scalar(self.layer.scale()).op("mul_scalar")?;
         Ok(base_out.f_add(&delta.f_to_kind(base_out.kind()).op("to_kind")?).op("add")?)
+    }
+
+    fn share(&self, leaves: &SharedLeaves) -> Box<dyn EmbeddingOp> {
+        let (base, layer) = (self.base.share(leaves), self.layer.share(leaves));
+        Box::new(Self { base, layer, enabled: Arc::clone(&self.enabled) })
     }
 
     fn dense_weight(&self, kind: Kind) -> Result<Tensor, NnError> {

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use nn_core::{ModulePath, NnError, TorchContext};
+use nn_core::{ModulePath, NnError, SharedLeaves, TorchContext};
 use tch::{Kind, Tensor};
 
 use crate::error::LoraError;
@@ -175,6 +175,13 @@ impl AdapterLayer {
     #[must_use]
     pub fn shallow_clone(&self) -> Self {
         self.with_scale(self.scale())
+    }
+
+    /// Makes another handle on the tensors, for another thread.
+    pub(crate) fn share(&self, leaves: &SharedLeaves) -> Self {
+        let mut layer = self.shallow_clone();
+        layer.tensors.tensors.iter_mut().for_each(|tensor| *tensor = leaves.share(tensor));
+        layer
     }
 
     /// Copies the layer to `device` in float32, frozen.

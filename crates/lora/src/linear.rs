@@ -3,9 +3,9 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use nn_core::{LinearOp, Mode, NnError, TorchContext, mix_seed};
+use kernels::Dropout;
+use nn_core::{LinearOp, Mode, NnError, SharedLeaves, mix_seed};
 use tch::{Device, Kind, Tensor};
-use torch_ext::Generator;
 
 use crate::layer::AdapterLayer;
 use crate::variant::{Pass, WeightCache};
@@ -23,16 +23,13 @@ pub(crate) struct AdaptedLinear {
 }
 
 impl AdaptedLinear {
-    /// Drops features from a seed that the pass and the layer determine, so that a repeated pass drops the same ones;
-    /// tells whether it did.
-    fn dropped(&self, xs: Tensor, mode: Mode) -> Result<(Tensor, bool), NnError> {
+    /// Returns the dropout of a pass, with a seed that the pass and the layer determine, so that a repeated pass drops the same.
+    fn dropout_of(&self, mode: Mode) -> Option<Dropout> {
         match mode {
             Mode::Train { seed } if self.dropout > 0.0 => {
-                let seed = mix_seed(seed, self.stream) >> 1;
-                let mut generator = Generator::new(xs.device(), seed).op("generator")?;
-                Ok((generator.dropout(&xs, self.dropout).op("dropout")?, true))
+                Some(Dropout { p: self.dropout, seed: mix_seed(seed, self.stream) })
             }
-            _ => Ok((xs, false)),
+            _ => None,
         }
     }
 }
@@ -55,10 +52,20 @@ impl LinearOp for AdaptedLinear {
         if !self.enabled.load(Ordering::Relaxed) {
             return Ok(base_out);
         }
-        let xs = xs.f_to_kind(self.layer.a().kind()).op("to_kind")?;
-        let (xs, dropped) = self.dropped(xs, mode)?;
-        let pass = Pass { base_out, xs, dropped, base: self.base.as_ref(), cache: &self.cache };
+        let dropout = self.dropout_of(mode);
+        let pass = Pass { base_out, xs, dropout, base: self.base.as_ref(), cache: &self.cache };
         self.layer.variant.forward(&self.layer.tensors, pass)
+    }
+
+    fn share(&self, leaves: &SharedLeaves) -> Box<dyn LinearOp> {
+        Box::new(Self {
+            base: self.base.share(leaves),
+            layer: self.layer.share(leaves),
+            dropout: self.dropout,
+            stream: self.stream,
+            enabled: Arc::clone(&self.enabled),
+            cache: WeightCache::default(),
+        })
     }
 
     fn dense_weight(&self, kind: Kind) -> Result<Tensor, NnError> {

@@ -4,7 +4,7 @@ use std::cell::OnceCell;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use nn_core::{DenseLinear, EmbeddingOp, LinearOp, Mode, NnError, TorchContext};
+use nn_core::{DenseLinear, EmbeddingOp, LinearOp, Mode, NnError, SharedLeaves, TorchContext};
 use tch::{Device, Kind, Tensor};
 
 /// A linear layer with another weight, another bias, or both. A tensor that trains is float32, whatever the base is in.
@@ -41,8 +41,13 @@ impl OwnLinear {
     }
 
     pub(crate) fn shallow_clone(&self) -> Self {
-        let bias = self.bias.as_ref().map(|(new, old)| (new.shallow_clone(), old.shallow_clone()));
-        Self { weight: self.weight.as_ref().map(Tensor::shallow_clone), bias }
+        self.with(Tensor::shallow_clone)
+    }
+
+    /// Makes other handles on the tensors.
+    fn with(&self, handle: impl Fn(&Tensor) -> Tensor) -> Self {
+        let bias = self.bias.as_ref().map(|(new, old)| (handle(new), handle(old)));
+        Self { weight: self.weight.as_ref().map(&handle), bias }
     }
 }
 
@@ -78,6 +83,15 @@ impl LinearOp for ReplacedLinear {
         let Some((new, old)) = &self.own.bias else { return Ok(out) };
         let shift = new.f_sub(old).op("sub")?.f_to_kind(kind).op("to_kind")?;
         Ok(out.f_add(&shift).op("add")?)
+    }
+
+    fn share(&self, leaves: &SharedLeaves) -> Box<dyn LinearOp> {
+        Box::new(Self {
+            base: self.base.share(leaves),
+            own: self.own.with(|tensor| leaves.share(tensor)),
+            enabled: Arc::clone(&self.enabled),
+            frozen: OnceCell::new(),
+        })
     }
 
     fn dense_weight(&self, kind: Kind) -> Result<Tensor, NnError> {
@@ -122,6 +136,11 @@ impl EmbeddingOp for ReplacedEmbedding {
             return self.base.forward(ids);
         }
         Ok(Tensor::f_embedding(&self.table, ids, -1, false, false).op("embedding")?)
+    }
+
+    fn share(&self, leaves: &SharedLeaves) -> Box<dyn EmbeddingOp> {
+        let (base, table) = (self.base.share(leaves), leaves.share(&self.table));
+        Box::new(Self { base, table, enabled: Arc::clone(&self.enabled) })
     }
 
     fn dense_weight(&self, kind: Kind) -> Result<Tensor, NnError> {

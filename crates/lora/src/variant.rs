@@ -3,6 +3,7 @@
 use std::fmt;
 use std::ops::Range;
 
+use kernels::Dropout;
 use nn_core::{LinearOp, NnError, TorchContext};
 use tch::{Device, Tensor};
 
@@ -156,10 +157,10 @@ impl LayerTensors {
 pub(crate) struct Pass<'a> {
     /// The base's output, `[.., out]`.
     pub(crate) base_out: Tensor,
-    /// The layer's input after dropout, `[.., in]`, in the kind of `lora_A`.
-    pub(crate) xs: Tensor,
-    /// Set when dropout changed `xs`.
-    pub(crate) dropped: bool,
+    /// The layer's input, `[.., in]`, before dropout.
+    pub(crate) xs: &'a Tensor,
+    /// Dropout of the adapter's input.
+    pub(crate) dropout: Option<Dropout>,
     /// The adapted layer without its adapter.
     pub(crate) base: &'a dyn LinearOp,
     /// Holds a tensor that depends on the weights alone.

@@ -3,7 +3,9 @@
 
 use std::error::Error;
 
-use nn_core::{IGNORE_INDEX, LinearOp, LinearSlot, LinearSource, Mode, ModulePath, NnError, TokenBatch};
+use nn_core::{
+    IGNORE_INDEX, LinearOp, LinearSlot, LinearSource, Mode, ModulePath, NnError, SharedLeaves, TokenBatch,
+};
 use tch::{Device, Kind, Tensor};
 
 // ANCHOR: readme
@@ -54,5 +56,9 @@ impl LinearOp for Doubled {
 
     fn dense_weight(&self, kind: Kind) -> Result<Tensor, NnError> {
         Ok(self.0.dense_weight(kind)? * 2.0)
+    }
+
+    fn share(&self, leaves: &SharedLeaves) -> Box<dyn LinearOp> {
+        Box::new(Self(self.0.share(leaves)))
     }
 }

@@ -32,6 +32,20 @@ impl TokenBatch {
         batch
     }
 
+    /// Returns the batch of some of its sequences.
+    #[must_use]
+    pub fn select(&self, sequences: &[usize]) -> Self {
+        let ends = self.seq_lens.iter().scan(0, |end, len| {
+            *end += len;
+            Some(*end)
+        });
+        let ends: Vec<usize> = ends.collect();
+        let tokens = |&index: &usize| ends[index] - self.seq_lens[index]..ends[index];
+        Self::from_sequences(
+            sequences.iter().map(tokens).map(|part| (&self.input_ids[part.clone()], &self.labels[part])),
+        )
+    }
+
     /// Returns the number of tokens `N`.
     pub fn num_tokens(&self) -> usize {
         self.input_ids.len()
@@ -93,6 +107,14 @@ mod tests {
         assert_eq!(batch.targets(), (vec![1, 3], vec![6, 7]));
         assert_eq!(batch.positions(), [0, 1, 2, 0, 1]);
         assert!(batch.validate().is_ok());
+    }
+
+    #[test]
+    fn some_sequences_of_a_batch_are_those_of_the_whole() {
+        let sequences: [(&[i64], &[i64]); 3] = [(&[1, 2], &[3, 4]), (&[5], &[6]), (&[7, 8, 9], &[7, 8, 9])];
+        let batch = TokenBatch::from_sequences(sequences);
+        assert_eq!(batch.select(&[2, 0]), TokenBatch::from_sequences([sequences[2], sequences[0]]));
+        assert_eq!(batch.select(&[]), TokenBatch::default());
     }
 
     #[test]

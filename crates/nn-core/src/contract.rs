@@ -5,10 +5,13 @@ use std::path::Path;
 
 use tch::Tensor;
 
-use crate::{Mode, TokenBatch};
+use crate::{Mode, SharedLeaves, TokenBatch};
 
 /// Any failure of an implementation of one of these contracts.
 pub type BoxError = Box<dyn Error + Send + Sync>;
+
+/// The loss of a batch, computed on any thread, see [`Trainable::share`].
+pub type SharedLoss = Box<dyn Fn(&TokenBatch, Mode) -> Result<Tensor, BoxError> + Send>;
 
 /// Parameters with a loss: an adapter on a frozen model, or a whole model.
 pub trait Trainable {
@@ -22,6 +25,12 @@ pub trait Trainable {
     /// # Errors
     /// Whatever stops a forward pass.
     fn loss_sum(&self, batch: &TokenBatch, mode: Mode) -> Result<Tensor, BoxError>;
+
+    /// Returns [`Trainable::loss_sum`] for another thread, with the gradients going to `leaves` of its parameters; `None` where it
+    /// cannot be computed on several threads at the same time.
+    fn share(&self, _leaves: &SharedLeaves) -> Option<SharedLoss> {
+        None
+    }
 
     /// Names what [`Trainable::loss_sum`] computes with, beside the parameters, and holds NaN or infinity: weights of a frozen
     /// model. Asked once a loss is neither, since it may read every weight.

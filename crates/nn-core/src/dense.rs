@@ -2,7 +2,7 @@
 
 use tch::{Device, Kind, Tensor};
 
-use crate::{LinearOp, Mode, NnError, TorchContext};
+use crate::{LinearOp, Mode, NnError, SharedLeaves, TorchContext};
 
 /// A dense layer `x Wᵀ + b`. Whether it trains is a property of the tensors it is given.
 #[derive(Debug)]
@@ -37,5 +37,10 @@ impl LinearOp for DenseLinear {
 
     fn dense_weight(&self, kind: Kind) -> Result<Tensor, NnError> {
         Ok(self.weight.f_to_kind(kind).op("to_kind")?)
+    }
+
+    fn share(&self, leaves: &SharedLeaves) -> Box<dyn LinearOp> {
+        let bias = self.bias.as_ref().map(|bias| leaves.share(bias));
+        Box::new(Self { weight: leaves.share(&self.weight), bias })
     }
 }

@@ -4,7 +4,7 @@ use std::fmt;
 
 use tch::{Device, Kind, Tensor};
 
-use crate::{NnError, TorchContext};
+use crate::{NnError, SharedLeaves, TorchContext};
 
 /// Anything that maps token ids to rows of a table, `[V, C]`.
 pub trait EmbeddingOp: fmt::Debug + Send {
@@ -28,6 +28,9 @@ pub trait EmbeddingOp: fmt::Debug + Send {
     /// # Errors
     /// [`NnError::Torch`] when libtorch cannot allocate it.
     fn dense_weight(&self, kind: Kind) -> Result<Tensor, NnError>;
+
+    /// Makes another handle on the same table, for another thread; of what trains, on its leaf in `leaves`.
+    fn share(&self, leaves: &SharedLeaves) -> Box<dyn EmbeddingOp>;
 }
 
 /// The ordinary embedding: a table, `[V, C]`.
@@ -53,5 +56,9 @@ impl EmbeddingOp for DenseEmbedding {
 
     fn dense_weight(&self, kind: Kind) -> Result<Tensor, NnError> {
         Ok(self.0.f_to_kind(kind).op("to_kind")?)
+    }
+
+    fn share(&self, leaves: &SharedLeaves) -> Box<dyn EmbeddingOp> {
+        Box::new(Self(leaves.share(&self.0)))
     }
 }

@@ -4,7 +4,7 @@ use std::fmt;
 
 use tch::{Device, Kind, Tensor};
 
-use crate::{Mode, NnError};
+use crate::{Mode, NnError, SharedLeaves};
 
 /// Anything that maps `[.., in_features]` to `[.., out_features]`.
 ///
@@ -30,4 +30,7 @@ pub trait LinearOp: fmt::Debug + Send {
     /// # Errors
     /// [`NnError::Torch`] when libtorch cannot allocate it.
     fn dense_weight(&self, kind: Kind) -> Result<Tensor, NnError>;
+
+    /// Makes another handle on the same weights, for another thread; of those that train, on their leaf in `leaves`.
+    fn share(&self, leaves: &SharedLeaves) -> Box<dyn LinearOp>;
 }

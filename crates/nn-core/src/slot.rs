@@ -1,6 +1,6 @@
 //! Replaceable places in a model.
 
-use crate::{EmbeddingOp, LinearOp, ModulePath};
+use crate::{EmbeddingOp, LinearOp, ModulePath, SharedLeaves};
 use tch::Tensor;
 
 /// A replaceable place in a model: a layer, and whether something was built around it.
@@ -15,6 +15,22 @@ pub type LinearSlot = Slot<dyn LinearOp>;
 
 /// Place of an embedding.
 pub type EmbeddingSlot = Slot<dyn EmbeddingOp>;
+
+impl Slot<dyn LinearOp> {
+    /// Makes another handle, as [`LinearOp::share`] does.
+    #[must_use]
+    pub fn share(&self, leaves: &SharedLeaves) -> Self {
+        Self { op: Some(self.get().share(leaves)), wrapped: self.wrapped }
+    }
+}
+
+impl Slot<dyn EmbeddingOp> {
+    /// Makes another handle, as [`EmbeddingOp::share`] does.
+    #[must_use]
+    pub fn share(&self, leaves: &SharedLeaves) -> Self {
+        Self { op: Some(self.get().share(leaves)), wrapped: self.wrapped }
+    }
+}
 
 impl<Op: ?Sized> Slot<Op> {
     /// Creates a slot with a layer in it.

@@ -1,6 +1,6 @@
 //! Linear layers with a quantised weight.
 
-use nn_core::{LinearOp, Mode, NnError, TorchContext};
+use nn_core::{LinearOp, Mode, NnError, SharedLeaves, TorchContext};
 use tch::{Device, Kind, Tensor};
 
 use crate::QuantWeight;
@@ -55,6 +55,11 @@ impl LinearOp for QuantLinear {
                 Ok(ys.f_add(&bias).op("add")?)
             }
         }
+    }
+
+    fn share(&self, leaves: &SharedLeaves) -> Box<dyn LinearOp> {
+        let bias = self.bias.as_ref().map(|bias| leaves.share(bias));
+        Box::new(Self { weight: self.weight.share(), bias })
     }
 
     fn dense_weight(&self, kind: Kind) -> Result<Tensor, NnError> {

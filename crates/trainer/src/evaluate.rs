@@ -1,10 +1,10 @@
 //! Validation loss.
 
-use nn_core::{Dataset, Mode, Trainable};
+use nn_core::{Dataset, Mode, TokenBatch, Trainable};
 use tch::no_grad_guard;
 
 use crate::TrainError;
-use crate::step::{loss_sum, to_host, to_number};
+use crate::pass::{loss_sum, to_host, to_number};
 use crate::stop::StopFlag;
 
 /// Computes the mean cross-entropy over all targets of `dataset`, or `None` when a stop was requested before the end.
@@ -32,7 +32,8 @@ pub(crate) fn evaluate(
         let batch = dataset.batch(indices);
         let count = batch.num_targets();
         if count > 0 {
-            sums.push(to_number(&loss_sum(trainable, &batch, Mode::Eval)?)?);
+            let loss = |batch: &TokenBatch, mode| trainable.loss_sum(batch, mode);
+            sums.push(to_number(&loss_sum(&loss, &batch, Mode::Eval)?)?);
             targets += count;
         }
         done += indices.len();

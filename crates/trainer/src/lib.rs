@@ -33,6 +33,8 @@ mod inputs;
 mod metrics;
 mod optim;
 mod outcome;
+mod parts;
+mod pass;
 mod phases;
 mod plan;
 mod progress;

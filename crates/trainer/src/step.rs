@@ -1,11 +1,13 @@
 //! One optimiser step.
 
 use nn_core::{Mode, TokenBatch, TorchContext, Trainable, all_finite, mix_seed};
-use tch::{Device, Kind, Tensor};
+use tch::Device;
 
 use crate::TrainError;
 use crate::diagnosis::BadNumbers;
 use crate::optim::Optimizer;
+use crate::parts::Parts;
+use crate::pass::{backward, loss_sum, to_host, to_number};
 use crate::phases::{Phases, Stopwatch};
 use crate::stop::StopFlag;
 
@@ -86,12 +88,18 @@ pub fn optimizer_step(
         if stop.is_requested() {
             return Ok(StepOutcome::Interrupted);
         }
-        let mode = Mode::Train { seed: mix_seed(settings.seed, index as u64) };
-        let loss_sum = loss_sum(trainable, batch, mode)?;
-        phases.forward_s += watch.lap();
-        loss_sum.f_div_scalar(targets as f64).op("div")?.f_backward().op("backward")?;
+        let seed = mix_seed(settings.seed, index as u64);
+        let sum = if let Some(parts) = Parts::of(batch, trainable, optimizer.parameters()) {
+            parts.backward(trainable, optimizer.parameters(), seed, targets)?
+        } else {
+            let loss = |batch: &TokenBatch, mode| trainable.loss_sum(batch, mode);
+            let loss_sum = loss_sum(&loss, batch, Mode::Train { seed })?;
+            phases.forward_s += watch.lap();
+            backward(&loss_sum, targets)?;
+            to_number(&loss_sum)?
+        };
         phases.backward_s += watch.lap();
-        numbers.push(to_number(&loss_sum)?);
+        numbers.push(sum);
         used.push(index);
         tokens += batch.num_tokens();
     }
@@ -148,27 +156,4 @@ fn find_bad_numbers(
 /// Names the frozen weights that are not finite.
 pub(crate) fn frozen_not_finite(trainable: &dyn Trainable) -> Result<Vec<String>, TrainError> {
     trainable.frozen_not_finite().map_err(TrainError::Search)
-}
-
-/// Computes the loss of a batch after checking that its parts fit.
-pub(crate) fn loss_sum(
-    trainable: &dyn Trainable,
-    batch: &TokenBatch,
-    mode: Mode,
-) -> Result<Tensor, TrainError> {
-    batch.validate()?;
-    let (sequences, tokens) = (batch.seq_lens.len(), batch.num_tokens());
-    trainable.loss_sum(batch, mode).map_err(|source| TrainError::Loss { sequences, tokens, source })
-}
-
-/// Converts a tensor of one element to float64 `[1]`, outside the graph, on its device.
-pub(crate) fn to_number(tensor: &Tensor) -> Result<Tensor, TrainError> {
-    let number = tensor.f_detach().op("detach")?.f_to_kind(Kind::Double).op("to_kind")?;
-    Ok(number.f_reshape([1]).op("reshape")?)
-}
-
-/// Waits for the device and copies numbers of shape `[1]` to the host.
-pub(crate) fn to_host(numbers: &[Tensor]) -> Result<Vec<f64>, TrainError> {
-    let all = Tensor::f_cat(numbers, 0).op("cat")?.f_to_device(Device::Cpu).op("to_device")?;
-    Ok(Vec::try_from(&all).op("to_vec")?)
 }

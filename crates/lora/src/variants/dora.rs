@@ -38,8 +38,11 @@ impl Variant for Dora {
 
     /// Computes `base(x) + (m/‖·‖ - 1) · W x + m/‖·‖ · s B A x`, where dropout, if it is on, comes before both `x`.
     fn forward(&self, layer: &LayerTensors, pass: Pass<'_>) -> Result<Tensor, NnError> {
-        let Pass { base_out, xs, dropped, base, cache } = pass;
+        let Pass { base_out, xs, dropout, base, cache } = pass;
         let kind = base_out.kind();
+        let xs = xs.f_to_kind(layer.a().kind()).op("to_kind")?;
+        let xs =
+            dropout.map_or_else(|| Ok(xs.shallow_clone()), |dropout| dropout.apply(&xs)).op("dropout")?;
         // Norms of the rows and the base's bias, `[2, out]`.
         let constants = cache.get(layer, || {
             no_grad(|| {
@@ -51,7 +54,7 @@ impl Variant for Dora {
             })
         })?;
         let factor = layer.tensors[2].f_div(&constants.f_get(0).op("get")?).op("div")?; // [out]
-        let unbiased = if dropped {
+        let unbiased = if dropout.is_some() {
             base.forward(&xs.f_to_kind(kind).op("to_kind")?, Mode::Eval)?
         } else {
             base_out.shallow_clone()

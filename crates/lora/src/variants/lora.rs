@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 
+use kernels::LowRank;
 use nn_core::{NnError, TorchContext};
 use tch::{Device, Kind, Tensor};
 use torch_ext::Generator;
@@ -38,15 +39,8 @@ impl Variant for Lora {
     }
 
     fn forward(&self, layer: &LayerTensors, pass: Pass<'_>) -> Result<Tensor, NnError> {
-        let base = pass.base_out;
-        let low = pass.xs.f_linear(layer.a(), None::<&Tensor>).op("lora_A")?; // [.., r]
-        let low = low.f_mul_scalar(layer.scale).op("mul_scalar")?;
-        if base.kind() == low.kind() && base.dim() == 2 {
-            let b = layer.b().f_tr().op("tr")?;
-            return Ok(base.f_addmm(&low, &b).op("lora_B")?);
-        }
-        let delta = low.f_linear(layer.b(), None::<&Tensor>).op("lora_B")?; // [.., out]
-        Ok(base.f_add(&delta.f_to_kind(base.kind()).op("to_kind")?).op("add")?)
+        let factors = LowRank { a: layer.a(), b: layer.b(), scale: layer.scale };
+        Ok(kernels::add_low_rank(&pass.base_out, pass.xs, factors, pass.dropout).op("add_low_rank")?)
     }
 
     fn delta_rows(&self, layer: &LayerTensors, _: &Tensor, rows: Range<i64>) -> Result<RowsDelta, NnError> {

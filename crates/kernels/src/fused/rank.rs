@@ -2,11 +2,11 @@
 #![expect(clippy::inline_always, reason = "compiled for each width of vectors")]
 
 use super::dropout::Dropout;
-use crate::element::{Float, LANES, sum_of_lanes, times};
+use crate::element::{Float, LANES, times};
 use crate::simd::widest;
 
-/// Rows of a factor whose products with a row are summed up at the same time.
-const GROUP: usize = 4;
+/// Rows whose products with a factor are summed up at the same time.
+const GROUP: usize = 8;
 
 /// Returns the width of a row that is filled up with zeros to whole lanes.
 pub(super) fn padded(width: usize) -> usize {
@@ -60,6 +60,8 @@ impl Matrix {
 /// The few rows of a factor.
 pub(super) struct Factor {
     rows: Matrix,
+    /// The same turned, `[rank / LANES, width, LANES]`, filled up with zeros.
+    turned: Vec<f32>,
     pub(super) rank: usize,
     pub(super) width: usize,
 }
@@ -68,7 +70,7 @@ impl Factor {
     /// Takes `[rank, width]`.
     pub(super) fn of_rows(from: &[f32], rank: usize) -> Self {
         let width = from.len() / rank.max(1);
-        Self { rows: Matrix::widened(from, width, None, 0), rank, width }
+        Self::new(Matrix::widened(from, width, None, 0), rank)
     }
 
     /// Takes `[width, rank]`, turned.
@@ -77,14 +79,26 @@ impl Factor {
         for (column, row) in from.chunks_exact(rank.max(1)).enumerate() {
             row.iter().enumerate().for_each(|(r, &value)| numbers[r * padded(width) + column] = value);
         }
-        Self { rows: Matrix { numbers, width }, rank, width }
+        Self::new(Matrix { numbers, width }, rank)
+    }
+
+    fn new(rows: Matrix, rank: usize) -> Self {
+        let width = rows.width;
+        let mut turned = vec![0f32; padded(rank) * width];
+        for (r, row) in rows.numbers.chunks_exact(padded(width)).enumerate() {
+            let block = &mut turned[r / LANES * LANES * width..][..LANES * width];
+            for (lanes, &value) in block.as_chunks_mut::<LANES>().0.iter_mut().zip(row) {
+                lanes[r % LANES] = value;
+            }
+        }
+        Self { rows, turned, rank, width }
     }
 
     /// Multiplies rows `[rows, width]` with the factor: `scale · rows · factorᵀ`, `[rows, rank]`.
     pub(super) fn products(&self, rows: &Matrix, scale: f32) -> Vec<f32> {
         let width = padded(self.width);
         let mut products = vec![0f32; rows.numbers.len() / width * self.rank];
-        multiply(&rows.numbers, width, &self.rows.numbers, scale, &mut products);
+        multiply(&rows.numbers, width, &self.turned, scale, &mut products, self.rank);
         products
     }
 
@@ -136,19 +150,26 @@ fn add_outer(rows: &[f32], width: usize, coefficients: &[f32], sums: &mut [f32])
 }
 
 widest! {
-fn multiply(rows: &[f32], width: usize, factor: &[f32], scale: f32, products: &mut [f32]) {
-    let rank = factor.len() / width;
-    for (row, products) in rows.chunks_exact(width).zip(products.chunks_exact_mut(rank)) {
-        for (factor, products) in factor.chunks(GROUP * width).zip(products.chunks_mut(GROUP)) {
-            if let Ok(products) = <&mut [f32; GROUP]>::try_from(&mut *products) {
-                dots(row, factor, products);
+fn multiply(rows: &[f32], width: usize, turned: &[f32], scale: f32, products: &mut [f32], rank: usize) {
+    let block = turned.len() / padded(rank) * LANES;
+    for (rows, products) in rows.chunks(GROUP * width).zip(products.chunks_mut(GROUP * rank)) {
+        for (index, block) in turned.chunks_exact(block).enumerate() {
+            let factor = block.as_chunks::<LANES>().0;
+            let sums = if rows.len() == GROUP * width {
+                sums_of_group(rows, width, factor)
             } else {
-                for (factor, product) in factor.chunks_exact(width).zip(&mut *products) {
-                    dots(row, factor, std::array::from_mut(product));
+                let mut sums = [[0f32; LANES]; GROUP];
+                for (sums, row) in sums.iter_mut().zip(rows.chunks_exact(width)) {
+                    for (factor, x) in factor.iter().zip(row) {
+                        add_lanes(sums, *x, factor);
+                    }
                 }
-            }
-            for product in products {
-                *product *= scale;
+                sums
+            };
+            for (products, sums) in products.chunks_exact_mut(rank).zip(sums) {
+                for (product, sum) in products[index * LANES..].iter_mut().zip(sums) {
+                    *product = scale * sum;
+                }
             }
         }
     }
@@ -180,22 +201,23 @@ fn add_lanes(sums: &mut [f32; LANES], factor: f32, lanes: &[f32; LANES]) {
     }
 }
 
-/// Computes the products of one row with `N` rows of a factor.
+/// Sums up the products of a whole group of rows with lanes of a factor, in as many registers.
 #[inline(always)]
-fn dots<const N: usize>(row: &[f32], factor: &[f32], products: &mut [f32; N]) {
-    let mut sums = [[0f32; LANES]; N];
-    let factors: [&[f32]; N] = std::array::from_fn(|n| &factor[n * row.len()..(n + 1) * row.len()]);
-    for (index, lanes) in row.as_chunks::<LANES>().0.iter().enumerate() {
-        for (sums, factor) in sums.iter_mut().zip(factors) {
-            let factor = lanes_at(factor, index);
-            for ((sum, x), y) in sums.iter_mut().zip(lanes).zip(factor) {
-                *sum += x * y;
+fn sums_of_group(rows: &[f32], width: usize, factor: &[[f32; LANES]]) -> [[f32; LANES]; GROUP] {
+    let mut sums = [[0f32; LANES]; GROUP];
+    let mut group = [&rows[..0]; GROUP];
+    for (row, all) in group.iter_mut().zip(rows.chunks_exact(width)) {
+        *row = &all[..factor.len()];
+    }
+    for column in 0..factor.len() {
+        for index in 0..GROUP {
+            let x = group[index][column];
+            for lane in 0..LANES {
+                sums[index][lane] += x * factor[column][lane];
             }
         }
     }
-    for (product, sums) in products.iter_mut().zip(sums) {
-        *product = sum_of_lanes(sums);
-    }
+    sums
 }
 
 #[inline(always)]

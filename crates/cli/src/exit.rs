@@ -17,8 +17,7 @@ use crate::advice::advice;
 use crate::ranges::bounded;
 use crate::usage::Usage;
 
-/// Every program's allocator, libtorch's tensors included: the C library's leaves holes between the tensors of steps of
-/// different lengths, a third more memory than they take.
+/// Allocates libtorch's tensors too. The C library's heap keeps holes between those of steps of different lengths.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
@@ -59,8 +58,7 @@ pub fn main_with<Args: Parser>(run: impl FnOnce(Args) -> anyhow::Result<()>) -> 
     }
 }
 
-/// Reports a command line that cannot be parsed. A value that one of our types refuses is told in its words, which name
-/// the setting, as a wrong value in a run file is.
+/// Reports a command line that cannot be parsed; a value that a type of ours refuses in that type's words, as in a run file.
 fn refuse(error: &clap::Error) -> ExitCode {
     match error.source() {
         Some(source) if error.kind() == ErrorKind::ValueValidation && is_usage(source) => {

@@ -9,7 +9,7 @@ use tch::{Device, Kind, TchError, Tensor};
 
 use crate::element::{Float, LANES};
 use crate::memory::{Chunks, elements, elements_mut, share_out};
-use crate::simd::widest;
+use crate::widest::widest;
 
 /// Elements of one task: their squares are summed in float32.
 const BLOCK: usize = 2048;

@@ -29,6 +29,7 @@ mod reference;
 mod rows;
 mod rows8;
 mod simd;
+mod widest;
 
 pub use data::{Blocks4, Rows8, Scales};
 pub use delta::{DeltaSums, add_delta};

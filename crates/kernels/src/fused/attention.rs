@@ -8,7 +8,7 @@ use super::gradient::as_torch;
 use super::outputs::plain;
 use crate::element::{LANES, sum_of_lanes, times};
 use crate::memory::{Chunks, elements, elements_mut, share};
-use crate::simd::widest;
+use crate::widest::widest;
 
 /// The longest text whose scores, one for each head and pair of tokens, are worth the memory.
 pub const LONGEST_TEXT: i64 = 512;

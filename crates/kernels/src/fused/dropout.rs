@@ -7,7 +7,7 @@ use super::gradient::as_torch;
 use super::outputs::{filled, plain};
 use crate::element::{Float, LANES, for_kind, times};
 use crate::memory::elements;
-use crate::simd::widest;
+use crate::widest::widest;
 
 /// Dropout in training (Srivastava et al., 2014, "Dropout", JMLR 15): each number becomes zero with the probability `p`, and is
 /// divided by `1 - p` otherwise.

@@ -3,7 +3,7 @@
 
 use super::dropout::Dropout;
 use crate::element::{Float, LANES, times};
-use crate::simd::widest;
+use crate::widest::widest;
 
 /// Rows whose products with a factor are summed up at the same time.
 const GROUP: usize = 8;

@@ -7,7 +7,7 @@ use super::gradient::as_torch;
 use super::outputs::{filled, plain};
 use crate::element::{Float, LANES, for_kind, sum_of_lanes, times};
 use crate::memory::elements;
-use crate::simd::widest;
+use crate::widest::widest;
 
 /// Applies `RMSNorm` (Zhang and Sennrich, 2019, arXiv 1910.07467): `x / sqrt(mean(x²) + eps) · weight`, `xs` `[.., C]` and `weight`
 /// `[C]` to `[.., C]`. The norm in float32, rounded to the kind of `xs` before it meets the weight, as transformers'

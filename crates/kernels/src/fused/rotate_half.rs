@@ -7,7 +7,7 @@ use super::gradient::as_torch;
 use super::outputs::{filled, plain};
 use crate::element::{Float, LANES, for_kind, times};
 use crate::memory::elements;
-use crate::simd::widest;
+use crate::widest::widest;
 
 /// Rotates heads by their positions (`RoFormer`, arXiv 2104.09864, §3.4.2; the half-split form of transformers'
 /// `rotate_half`, so that Hugging Face weights fit): feature `i` and `i + D/2` are a pair.

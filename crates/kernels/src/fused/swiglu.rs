@@ -9,7 +9,7 @@ use super::gradient::as_torch;
 use super::outputs::{both_filled, filled, plain};
 use crate::element::{Float, LANES, for_kind};
 use crate::memory::elements;
-use crate::simd::widest;
+use crate::widest::widest;
 
 /// Computes `silu(gate) · up` (`SwiGLU`, Shazeer, 2020, arXiv 2002.05202), with `silu(x) = x / (1 + exp(-x))` rounded to the kind
 /// of `gate` before it meets `up`, as transformers' `LlamaMLP` has it. Both of one shape, which is that of the result.

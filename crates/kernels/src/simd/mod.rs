@@ -21,16 +21,12 @@ mod scalar;
 mod table;
 #[cfg(test)]
 mod tests;
-mod widest;
 
 use std::sync::OnceLock;
 
 pub(crate) use codes::{Codes, Out, UNIT};
 pub(crate) use float::Format;
 pub use table::CodeTable;
-#[cfg(target_arch = "x86_64")]
-pub(crate) use widest::Vectors;
-pub(crate) use widest::widest;
 
 /// The most rows of inputs that one pass over a weight serves.
 pub(crate) const MAX_ROWS: usize = 8;

@@ -22,12 +22,12 @@ macro_rules! widest {
                 fn by_256 $(<$($type: $bound),+>)? ($($arg: $of),*) $(-> $ret)? {
                     plain($($arg),*)
                 }
-                match $crate::simd::Vectors::here() {
+                match $crate::widest::Vectors::here() {
                     // SAFETY: the instructions are there.
-                    $crate::simd::Vectors::Of512 => return unsafe { by_512($($arg),*) },
+                    $crate::widest::Vectors::Of512 => return unsafe { by_512($($arg),*) },
                     // SAFETY: the instructions are there.
-                    $crate::simd::Vectors::Of256 => return unsafe { by_256($($arg),*) },
-                    $crate::simd::Vectors::Least => {}
+                    $crate::widest::Vectors::Of256 => return unsafe { by_256($($arg),*) },
+                    $crate::widest::Vectors::Least => {}
                 }
             }
             plain($($arg),*)

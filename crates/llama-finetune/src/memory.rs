@@ -72,9 +72,9 @@ impl MemoryPlan {
         let layer = 4.0 * c * bytes + 2.0 * heads * bytes + 2.0 * f * bytes;
         let layer = match (cuda, run.full) {
             (false, false) => layer,
-            // What the last product of the layer reads.
+            // The input of `down_proj`, whose weight trains.
             (false, true) => layer + f * bytes,
-            // As tensor operations: norms in float32, silu(gate), and each dropout's input and mask.
+            // A GPU runs tensor operations, which keep more: norms in float32, silu(gate), and each dropout's input and mask.
             (true, full) => {
                 let dropout = if full || run.lora_dropout == 0.0 { 0.0 } else { 2.0 * 2.0 * c * 4.0 };
                 layer + 2.0 * c * (4.0 - bytes) + f * bytes + dropout

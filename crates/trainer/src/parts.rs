@@ -18,14 +18,14 @@ const LEAST_BUSY: f64 = 0.9;
 
 /// The parts of a micro-batch, at least two.
 pub(crate) struct Parts {
-    /// What this thread computes.
+    /// Sequences of the calling thread.
     first: TokenBatch,
     others: Vec<Other>,
     /// Threads of each part.
     threads: i32,
 }
 
-/// What another thread computes.
+/// Sequences of another thread, and its handle on the model.
 struct Other {
     batch: TokenBatch,
     loss: SharedLoss,

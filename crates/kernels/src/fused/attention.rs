@@ -141,8 +141,8 @@ fn forward([q, k, v]: [&Tensor; 3], lens: &[i64]) -> Result<Tensor, TchError> {
     out.f_view([out.size()[0], -1])
 }
 
-/// With the weights `P`: of `v` `Pᵀ grad`, of `P` `grad vᵀ`, of the scores `S` what the softmax makes of it, of `q` `S k`, of `k`
-/// `Sᵀ q`.
+/// Computes the gradients of `q`, `k` and `v`. With the weights `P` and the scores `S`: `dv = Pᵀ grad`, `dP = grad vᵀ`, `dS` from `dP`
+/// through the softmax, `dq = dS k`, `dk = dSᵀ q`.
 fn gradients(grad: &Tensor, [q, k, v]: [&Tensor; 3], lens: &[i64]) -> Result<[Tensor; 3], TchError> {
     let [of_q, of_k, of_v] = [q.f_empty_like()?, k.f_empty_like()?, v.f_empty_like()?];
     let grad = grad.f_contiguous()?.f_view_as(q)?;

@@ -142,7 +142,8 @@ fn added<T: Float>(
     Ok(ys)
 }
 
-/// With `d = scale · grad B` and `x = dropout(xs)`: of `xs` `dropout'(d A)`, of `A` `dᵀ x`, of `B` `scale · gradᵀ (x Aᵀ)`.
+/// Computes the gradients of `xs`, `A` and `B`. With `d = scale · grad B` and `x = dropout(xs)`: `d A` through the same dropout, `dᵀ x`,
+/// `scale · gradᵀ (x Aᵀ)`.
 fn gradients<T: Float>(
     grad: &Tensor,
     xs: &Tensor,

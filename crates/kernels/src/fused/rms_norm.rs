@@ -70,7 +70,7 @@ fn norm_rows<T: Float>(inputs: &[T], weight: &[T], eps: f32, out: &mut [T]) {
 }
 }
 
-/// With `g = grad · weight` and `s = 1 / sqrt(mean(x²) + eps)`: `s · (g - x · s² · mean(g · x))`, in float32.
+/// Computes the gradient of `xs` in float32. With `g = grad · weight` and `s = 1 / sqrt(mean(x²) + eps)`: `s · (g - x · s² · mean(g · x))`.
 fn gradient<T: Float>(grad: &Tensor, xs: &Tensor, weight: &Tensor, eps: f64) -> Result<Tensor, TchError> {
     let (grads, inputs, weight) = (elements::<T>(grad), elements::<T>(xs), elements::<T>(weight));
     filled::<T>(xs, weight.len(), |place, out| {
@@ -175,7 +175,7 @@ mod tests {
                 let ours = rms_norm(&xs, &weight, 1e-5).unwrap();
                 let reference = by_operations(&xs, &weight, 1e-5).unwrap();
                 assert_eq!((ours.size(), ours.kind()), (reference.size(), kind));
-                // Of one rounding more or less.
+                // The two may differ by one rounding.
                 assert!(worst(&ours, &reference) <= tolerance, "{kind:?} {rows}x{width}");
             }
         }

@@ -101,7 +101,7 @@ fn gate_lanes<T: Float>(gate: &[T; LANES], up: &[T; LANES]) -> [T; LANES] {
     T::narrow_lanes(&out)
 }
 
-/// With `σ = sigmoid(gate)`: `grad · up · σ · (1 + gate · (1 - σ))` and `grad · gate · σ`.
+/// Computes the gradients of `gate` and `up`. With `σ = sigmoid(gate)`: `grad · up · σ · (1 + gate · (1 - σ))` and `grad · gate · σ`.
 #[inline(always)]
 fn gradient_lanes<T: Float>(grad: &[T; LANES], gate: &[T; LANES], up: &[T; LANES]) -> [[T; LANES]; 2] {
     let (grad, gate, up) = (T::widen_lanes(grad), T::widen_lanes(gate), T::widen_lanes(up));

@@ -15,7 +15,7 @@ use crate::report::Report;
 use crate::scene::Scene;
 
 /// Clients at once.
-const CLIENTS: usize = 4;
+const CLIENTS: u16 = 4;
 const PROMPT: &str = "Hugo is at";
 /// Time for an answer, and for an end in order.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -26,7 +26,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 pub(crate) fn serving(scene: &Scene, rounds: u64, seed: u64, report: &mut Report) -> Result<()> {
     let expected = {
         let server = Running::start(scene, 0, None)?;
-        complete(server.server.address, PROMPT, PATIENCE)?
+        complete(server.server.address, 0, PROMPT, PATIENCE)?
     };
     let mut dice = Dice::new(seed ^ 3);
     for round in 0..rounds {
@@ -53,9 +53,9 @@ fn disturbed(
     let over = AtomicBool::new(false);
     let harmless = fault.is_none_or(|fault| fault.effect != "ECONNRESET");
     std::thread::scope(|scope| {
-        let ask = || {
+        let ask = |number| {
             while !over.load(Ordering::SeqCst) {
-                match complete(address, PROMPT, PATIENCE) {
+                match complete(address, number, PROMPT, PATIENCE) {
                     Ok(answer) if answer == expected => {}
                     Ok(answer) => bail!("the answer `{answer}` instead of `{expected}`"),
                     // Nothing is owed once the signal is sent.
@@ -65,7 +65,7 @@ fn disturbed(
             }
             Ok(())
         };
-        let clients: Vec<_> = (0..CLIENTS).map(|_| scope.spawn(ask)).collect();
+        let clients: Vec<_> = (0..CLIENTS).map(|number| scope.spawn(move || ask(number))).collect();
         sleep(moment);
         over.store(true, Ordering::SeqCst);
         send(running.server.process(), signal);
@@ -77,7 +77,7 @@ fn disturbed(
     ensure!(!running.messages().contains("panicked"), "panicked: {}", running.messages());
     drop(running);
     let next = Running::start(scene, address.port(), None).context("the next server")?;
-    let answer = complete(address, PROMPT, PATIENCE)?;
+    let answer = complete(address, 0, PROMPT, PATIENCE)?;
     ensure!(answer == expected, "the next server answers `{answer}` instead of `{expected}`");
     drop(next);
     Ok(())

@@ -1,7 +1,7 @@
 //! Clients that misbehave. Each does it once, and gives its connection up when the run is over.
 
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::TcpStream;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use serde_json::json;
 
 use xtask::serving::post;
 
-type Kind = fn(SocketAddr, &AtomicBool) -> Result<()>;
+type Kind = fn(TcpStream, &AtomicBool) -> Result<()>;
 
 /// Every kind of misbehaviour.
 pub(crate) const KINDS: [Kind; 6] =
@@ -18,13 +18,6 @@ pub(crate) const KINDS: [Kind; 6] =
 
 /// Time between two bytes of a slow client.
 const PAUSE: Duration = Duration::from_millis(200);
-
-fn connect(server: SocketAddr) -> Result<TcpStream> {
-    let stream = TcpStream::connect(server)?;
-    stream.set_read_timeout(Some(PAUSE))?;
-    stream.set_write_timeout(Some(PAUSE))?;
-    Ok(stream)
-}
 
 /// Holds a connection until the server closes it or the run is over; `drip` is sent now and then.
 fn hold(mut stream: TcpStream, over: &AtomicBool, drip: &[u8]) -> Result<()> {
@@ -44,11 +37,8 @@ fn hold(mut stream: TcpStream, over: &AtomicBool, drip: &[u8]) -> Result<()> {
 }
 
 /// Asks for a long stream and takes nothing of it.
-fn never_reads(server: SocketAddr, over: &AtomicBool) -> Result<()> {
-    let body =
-        json!({ "prompt": "Hugo", "max_tokens": 200, "temperature": 1, "stream": true, "user": "deaf" })
-            .to_string();
-    let mut stream = connect(server)?;
+fn never_reads(mut stream: TcpStream, over: &AtomicBool) -> Result<()> {
+    let body = json!({ "prompt": "Hugo", "max_tokens": 200, "temperature": 1, "stream": true }).to_string();
     stream.write_all(&post(&body, body.len()))?;
     for _ in 0..50 {
         if over.load(Ordering::Relaxed) {
@@ -60,31 +50,28 @@ fn never_reads(server: SocketAddr, over: &AtomicBool) -> Result<()> {
 }
 
 /// Asks, and goes away before the answer.
-fn disconnects(server: SocketAddr, _: &AtomicBool) -> Result<()> {
-    let body = json!({ "prompt": "Hugo", "max_tokens": 200, "temperature": 1, "user": "gone" }).to_string();
-    connect(server)?.write_all(&post(&body, body.len()))?;
+fn disconnects(mut stream: TcpStream, _: &AtomicBool) -> Result<()> {
+    let body = json!({ "prompt": "Hugo", "max_tokens": 200, "temperature": 1 }).to_string();
+    stream.write_all(&post(&body, body.len()))?;
     std::thread::sleep(PAUSE / 10);
     Ok(())
 }
 
 /// Sends a head byte by byte and never ends it.
-fn half_head(server: SocketAddr, over: &AtomicBool) -> Result<()> {
-    let mut stream = connect(server)?;
+fn half_head(mut stream: TcpStream, over: &AtomicBool) -> Result<()> {
     stream.write_all(b"GET /health HTTP/1.1\r\nX: ")?;
     hold(stream, over, b"x")
 }
 
 /// Sends a part of a body.
-fn half_body(server: SocketAddr, over: &AtomicBool) -> Result<()> {
-    let mut stream = connect(server)?;
+fn half_body(mut stream: TcpStream, over: &AtomicBool) -> Result<()> {
     stream.write_all(&post("{\"prompt\": \"", 100_000))?;
     hold(stream, over, b"x")
 }
 
 /// Sends a prompt far beyond the context, and does not wait.
-fn oversized_prompt(server: SocketAddr, _: &AtomicBool) -> Result<()> {
-    let body = json!({ "prompt": "a ".repeat(500_000), "max_tokens": 1, "user": "large" }).to_string();
-    let mut stream = connect(server)?;
+fn oversized_prompt(mut stream: TcpStream, _: &AtomicBool) -> Result<()> {
+    let body = json!({ "prompt": "a ".repeat(500_000), "max_tokens": 1 }).to_string();
     stream.write_all(&post(&body, body.len()))?;
     let _ = stream.read(&mut [0; 64]);
     std::thread::sleep(PAUSE);
@@ -92,10 +79,8 @@ fn oversized_prompt(server: SocketAddr, _: &AtomicBool) -> Result<()> {
 }
 
 /// Asks for as many answers at once as a request may.
-fn many_answers(server: SocketAddr, _: &AtomicBool) -> Result<()> {
-    let body =
-        json!({ "prompt": "Hugo", "n": 64, "max_tokens": 4, "temperature": 1, "user": "greedy" }).to_string();
-    let mut stream = connect(server)?;
+fn many_answers(mut stream: TcpStream, _: &AtomicBool) -> Result<()> {
+    let body = json!({ "prompt": "Hugo", "n": 64, "max_tokens": 4, "temperature": 1 }).to_string();
     stream.write_all(&post(&body, body.len()))?;
     stream.set_read_timeout(Some(50 * PAUSE))?;
     let _ = stream.read(&mut [0; 64]);

@@ -12,7 +12,7 @@ use clap::Parser;
 use self::args::LoadArgs;
 use xtask::measure::median;
 use xtask::output::{note, say};
-use xtask::serving::{Server, complete};
+use xtask::serving::{Server, complete, connect};
 use xtask::workspace::Workspace;
 
 /// Prompts of the honest clients.
@@ -37,11 +37,15 @@ pub fn run(args: &ServerLoadArgs) -> Result<()> {
     if args.clients == 0 || args.requests == 0 {
         bail!("clients and requests have to be at least 1");
     }
+    if args.clients.saturating_add(hostile::KINDS.len().saturating_mul(args.hostile)) > usize::from(u16::MAX)
+    {
+        bail!("clients and 6 times hostile are more than the 65535 addresses that there are for them");
+    }
     let mut command = workspace.command(workspace.release_binaries()?.join("generate"));
     command.arg("--base_model").arg(&args.model).args(["--server_port", "0"]);
     let server = Server::start(&mut command, note)?;
     // What each prompt is answered with when nobody else asks, which also warms the server up.
-    let expected = PROMPTS.map(|prompt| complete(server.address, prompt, PATIENCE));
+    let expected = PROMPTS.map(|prompt| complete(server.address, 0, prompt, PATIENCE));
     let expected: Vec<String> = expected.into_iter().collect::<Result<_>>()?;
 
     say(&format!("{:<28}{:>9}{:>11}{:>11}{:>9}{:>12}", "", "requests", "median", "99 %", "errors", "memory"));
@@ -51,12 +55,13 @@ pub fn run(args: &ServerLoadArgs) -> Result<()> {
     let attempts = AtomicUsize::new(0);
     let (address, stop, begun) = (server.address, &over, &attempts);
     let beside = std::thread::scope(|scope| {
-        for kind in hostile::KINDS {
-            for _ in 0..args.hostile {
+        for (kind, first) in hostile::KINDS.into_iter().zip((args.clients..).step_by(args.hostile.max(1))) {
+            for number in first..first + args.hostile {
+                let number = number as u16;
                 scope.spawn(move || {
                     while !stop.load(Ordering::Relaxed) {
                         // Refused or cut off is what it should be.
-                        let _ = kind(address, stop);
+                        let _ = connect(address, number).and_then(|stream| kind(stream, stop));
                         begun.fetch_add(1, Ordering::Relaxed);
                     }
                 });
@@ -90,7 +95,7 @@ struct Figures {
 /// Sends the honest clients' requests, and checks their answers.
 fn honest(server: &Server, args: &LoadArgs, expected: &[String]) -> Figures {
     let next = AtomicUsize::new(0);
-    let client = || {
+    let client = |client| {
         let mut figures = Figures { seconds: Vec::new(), errors: 0 };
         loop {
             let number = next.fetch_add(1, Ordering::Relaxed);
@@ -99,14 +104,15 @@ fn honest(server: &Server, args: &LoadArgs, expected: &[String]) -> Figures {
             }
             let which = number % PROMPTS.len();
             let begun = Instant::now();
-            let answer = complete(server.address, PROMPTS[which], PATIENCE);
+            let answer = complete(server.address, client, PROMPTS[which], PATIENCE);
             figures.seconds.push(begun.elapsed().as_secs_f64());
             figures.errors += usize::from(!answer.is_ok_and(|answer| answer == expected[which]));
         }
     };
     let mut all = Figures { seconds: Vec::new(), errors: 0 };
     std::thread::scope(|scope| {
-        let clients: Vec<_> = (0..args.clients).map(|_| scope.spawn(client)).collect();
+        let clients: Vec<_> =
+            (0..args.clients as u16).map(|number| scope.spawn(move || client(number))).collect();
         for client in clients {
             match client.join() {
                 Ok(figures) => {

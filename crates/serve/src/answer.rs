@@ -10,11 +10,13 @@ use std::time::{Duration, Instant};
 use infer::{GenerateConfig, TokenLogprob};
 use tokio::sync::Notify;
 
+use crate::fair_queue::Client;
 use crate::lock::lock;
 
 /// Prompt and settings of one answer.
 #[derive(Debug)]
 pub(crate) struct SubmitRequest {
+    pub(crate) client: Client,
     pub(crate) prompt: Vec<i64>,
     pub(crate) config: GenerateConfig,
 }

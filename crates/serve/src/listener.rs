@@ -13,8 +13,8 @@ use tokio::time::sleep;
 use crate::Limits;
 use crate::activity::Activity;
 use crate::connection::Connection;
+use crate::fair_queue::Client;
 use crate::places::{Admission, Places, network};
-use crate::request_queue::Client;
 
 /// Time between two attempts to take a connection when there is no place, or the operating system gives none.
 const RETRY: Duration = Duration::from_millis(50);

@@ -8,20 +8,23 @@ use std::thread::JoinHandle;
 
 use tokio::sync::oneshot;
 
-use crate::fair_queue::FairQueue;
+use crate::fair_queue::{Client, FairQueue};
 use crate::lock::lock;
-use crate::request_queue::{Client, Refusal};
+use crate::request_queue::Refusal;
 
 /// Threads that prepare prompts.
 const THREADS: usize = 2;
+/// A prompt costs a client as much as its bytes and this many more.
+const LEAST_BYTES: usize = 1024;
 
 struct Job {
+    bytes: usize,
     cancelled: Arc<AtomicBool>,
     work: Box<dyn FnOnce() + Send>,
 }
 
 struct State {
-    queue: FairQueue<Client, Job>,
+    queue: FairQueue<Job>,
     stopping: bool,
 }
 
@@ -62,16 +65,18 @@ impl Preparer {
         Ok((preparer, threads))
     }
 
-    /// Does `work` when it is the client's turn. `None` when it panicked. Dropping the future cancels work that has not
-    /// begun.
+    /// Does `work` on a prompt of so many bytes when it is the client's turn. `None` when it panicked. Dropping the future
+    /// cancels work that has not begun.
     pub(crate) async fn run<T: Send + 'static>(
         &self,
-        client: Client,
+        client: &Client,
+        bytes: usize,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Result<Option<T>, Refusal> {
         let (sender, receiver) = oneshot::channel();
         let waiting = Waiting(Arc::default());
         let job = Job {
+            bytes,
             cancelled: waiting.0.clone(),
             work: Box::new(move || {
                 let _ = sender.send(work());
@@ -82,7 +87,7 @@ impl Preparer {
             if state.stopping {
                 return Err(Refusal::Stopping);
             }
-            if state.queue.push(client.clone(), job).is_err_and(|job| {
+            if state.queue.push(client, job).is_err_and(|job| {
                 state.queue.extract(Job::is_cancelled);
                 state.queue.push(client, job).is_err()
             }) {
@@ -117,7 +122,8 @@ impl Preparer {
             if state.stopping {
                 return None;
             }
-            if let Some(job) = state.queue.pop() {
+            if let Some((client, job)) = state.queue.pop() {
+                state.queue.charge(&client, (LEAST_BYTES + job.bytes) as u64);
                 return Some(job);
             }
             state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);

@@ -1,18 +1,14 @@
 //! Queue of one source's requests, between the connections and the worker thread.
 
-use std::net::IpAddr;
 use std::sync::atomic::Ordering;
 use std::sync::{Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
 use crate::Limits;
 use crate::answer::{AnswerReceiver, Failure, PendingAnswer, SubmitRequest, channel};
-use crate::fair_queue::FairQueue;
+use crate::fair_queue::{Client, FairQueue};
 use crate::lock::lock;
 use crate::metrics::{RequestEnd, SourceMetrics};
-
-/// Address of a client, and the user that its request names, if any.
-pub(crate) type Client = (IpAddr, String);
 
 /// Cause of a request that is not queued.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,7 +21,7 @@ pub(crate) enum Refusal {
 
 #[derive(Debug)]
 struct State {
-    queue: FairQueue<Client, PendingAnswer>,
+    queue: FairQueue<PendingAnswer>,
     stopping: bool,
     /// Moving average of the seconds that an answer takes.
     answer_s: f64,
@@ -47,33 +43,47 @@ impl RequestQueue {
         Self { state, changed: Condvar::new(), limits: limits.clone(), metrics: SourceMetrics::new(source) }
     }
 
-    /// Queues a request.
-    pub(crate) fn submit(&self, client: Client, request: SubmitRequest) -> Result<AnswerReceiver, Refusal> {
-        let (answer, receiver) = channel(request);
+    /// Queues the requests of one client: all, or none.
+    pub(crate) fn submit(&self, requests: Vec<SubmitRequest>) -> Result<Vec<AnswerReceiver>, Refusal> {
         let mut state = lock(&self.state);
         if state.stopping {
             return Err(Refusal::Stopping);
         }
-        if state.queue.len() >= self.limits.queue_len {
+        if state.queue.len() + requests.len() > self.limits.queue_len {
             self.drop_cancelled(&mut state.queue);
         }
-        if state.queue.len() >= self.limits.queue_len
-            && let Some(displaced) = state.queue.make_room(&client)
-        {
-            self.metrics.count(RequestEnd::Refused);
-            displaced.end(Err(Failure::Displaced));
-        }
-        if state.queue.push(client, answer).is_err() {
-            self.metrics.count(RequestEnd::Refused);
-            let rounds = state.queue.len().div_ceil(self.limits.rows.max(1)) as f64;
-            return Err(Refusal::Full {
-                retry_after_s: (rounds * state.answer_s).ceil().clamp(1.0, 60.0) as u64,
-            });
+        let mut receivers = Vec::with_capacity(requests.len());
+        for request in requests {
+            let client = request.client.clone();
+            let (answer, receiver) = channel(request);
+            if state.queue.len() >= self.limits.queue_len
+                && let Some(displaced) = state.queue.make_room(&client)
+            {
+                self.metrics.count(RequestEnd::Refused);
+                displaced.end(Err(Failure::Displaced));
+            }
+            if state.queue.push(&client, answer).is_err() {
+                // Those before it are cancelled with their receivers.
+                drop(receivers);
+                self.drop_cancelled(&mut state.queue);
+                self.metrics.count(RequestEnd::Refused);
+                let rounds = state.queue.len().div_ceil(self.limits.rows.max(1)) as f64;
+                return Err(Refusal::Full {
+                    retry_after_s: (rounds * state.answer_s).ceil().clamp(1.0, 60.0) as u64,
+                });
+            }
+            receivers.push(receiver);
         }
         self.metrics.queue_depth.store(state.queue.len() as u64, Ordering::Relaxed);
         drop(state);
         self.changed.notify_one();
-        Ok(receiver)
+        Ok(receivers)
+    }
+
+    /// Charges clients for rows of one step of the model.
+    pub(crate) fn charge<'a>(&self, rows: impl Iterator<Item = (&'a Client, usize)>) {
+        let mut state = lock(&self.state);
+        rows.for_each(|(client, rows)| state.queue.charge(client, rows as u64));
     }
 
     /// Stops the worker: requests that wait or are being answered fail as [`Failure::Stopping`].
@@ -110,7 +120,10 @@ impl RequestQueue {
                 break;
             }
             free -= needed;
-            taken.extend(state.queue.pop());
+            if let Some((client, answer)) = state.queue.pop() {
+                state.queue.charge(&client, answer.request.prompt.len() as u64);
+                taken.push(answer);
+            }
         }
         self.metrics.queue_depth.store(state.queue.len() as u64, Ordering::Relaxed);
         Some(taken)
@@ -123,7 +136,7 @@ impl RequestQueue {
             if state.stopping {
                 return None;
             }
-            if let Some(answer) = state.queue.pop() {
+            if let Some((_, answer)) = state.queue.pop() {
                 return Some(answer);
             }
             state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
@@ -143,7 +156,7 @@ impl RequestQueue {
         state.answer_s = 0.8 * state.answer_s + 0.2 * time.as_secs_f64();
     }
 
-    fn drop_cancelled(&self, queue: &mut FairQueue<Client, PendingAnswer>) {
+    fn drop_cancelled(&self, queue: &mut FairQueue<PendingAnswer>) {
         for _ in queue.extract(PendingAnswer::is_cancelled) {
             self.metrics.count(RequestEnd::Cancelled);
         }

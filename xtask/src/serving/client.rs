@@ -1,19 +1,34 @@
-//! An honest client: one request, one answer.
+//! Clients of the server, each at an address of its own where the operating system has more than one for this machine.
 
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use serde_json::{Value, json};
+use socket2::{Domain, Socket, Type};
 
-/// Continues a prompt by a few tokens, greedily; returns the text.
+/// Connects as client `number`, from an address of its own on Linux: the server is fair between addresses.
+///
+/// # Errors
+/// When the server does not take the connection.
+pub fn connect(server: SocketAddr, number: u16) -> Result<TcpStream> {
+    let socket = Socket::new(Domain::for_address(server), Type::STREAM, None)?;
+    if cfg!(target_os = "linux") && server.ip().is_loopback() && server.is_ipv4() {
+        let [high, low] = number.to_be_bytes();
+        socket.bind(&SocketAddr::from((Ipv4Addr::new(127, 1, high, low), 0)).into())?;
+    }
+    socket.connect(&server.into()).context("cannot connect")?;
+    Ok(socket.into())
+}
+
+/// Continues a prompt by a few tokens, greedily, as client `number`; returns the text.
 ///
 /// # Errors
 /// When there is no answer within `patience`, or it is no completion.
-pub fn complete(server: SocketAddr, prompt: &str, patience: Duration) -> Result<String> {
-    let body = json!({ "prompt": prompt, "max_tokens": 8, "temperature": 0, "user": "honest" });
-    let mut stream = TcpStream::connect(server).context("cannot connect")?;
+pub fn complete(server: SocketAddr, number: u16, prompt: &str, patience: Duration) -> Result<String> {
+    let body = json!({ "prompt": prompt, "max_tokens": 8, "temperature": 0 });
+    let mut stream = connect(server, number)?;
     stream.set_read_timeout(Some(patience))?;
     stream.write_all(&post(&body.to_string(), body.to_string().len()))?;
     let mut response = Vec::new();

@@ -3,5 +3,5 @@
 mod client;
 mod server;
 
-pub use client::{complete, post};
+pub use client::{complete, connect, post};
 pub use server::Server;

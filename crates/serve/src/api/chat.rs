@@ -17,6 +17,7 @@ use super::prompt::Prompt;
 use super::sampling::SamplingFields;
 use super::state::{App, RunningSource, unique_number, unix_s};
 use super::stream::{EventStream, stream};
+use super::submit::Submitted;
 use crate::answer::{Failure, Outcome, Piece};
 use crate::listener::Peer;
 
@@ -110,19 +111,16 @@ pub(crate) async fn create(
     };
     let max_tokens = request.max_completion_tokens.or(request.max_tokens);
     let client = peer.client(request.user.as_deref());
-    let mut prompt = Prompt::Chat { messages, add_generation_prompt: true };
-    let (mut answers, mut choices, mut prompt_tokens) = (Vec::new(), Vec::new(), 0);
-    for index in 0..n {
-        let mut config = config.clone();
-        config.sampling = config.sampling.of_answer(index);
-        let wants_logprobs = config.logprobs.is_some();
-        let submitted = app.submit(&source, &client, prompt, config, max_tokens).await?;
-        prompt_tokens = submitted.prompt.len();
-        let texts = wants_logprobs.then(|| TokenTexts::new(submitted.prompt.last().copied(), 0));
-        choices.push(Choice { source: source.clone(), index, texts });
-        answers.push(submitted.answer);
-        prompt = Prompt::Ids(submitted.prompt);
-    }
+    let prompt = Prompt::Chat { messages, add_generation_prompt: true };
+    let wants_logprobs = config.logprobs.is_some();
+    let Submitted { answers, prompt } =
+        app.submit(&source, &client, prompt, config, max_tokens, 0..n).await?;
+    let prompt_tokens = prompt.len();
+    let choice = |index| {
+        let texts = wants_logprobs.then(|| TokenTexts::new(prompt.last().copied(), 0));
+        Choice { source: source.clone(), index, texts }
+    };
+    let mut choices: Vec<_> = (0..n).map(choice).collect();
     let id = format!("chatcmpl-{:016x}", unique_number());
     let (created, model) = (unix_s(), source.name.clone());
     if request.stream == Some(true) {

@@ -104,18 +104,14 @@ pub(crate) async fn create(
     let (mut answers, mut choices, mut prompt_tokens) = (Vec::new(), Vec::new(), 0);
     for prompt in prompts {
         let text = if let Prompt::Text { text, .. } = &prompt { Some(text.clone()) } else { None };
-        let mut prompt = Some(prompt);
-        let mut ids = Vec::new();
-        for _ in 0..n {
-            let mut config = config.clone();
-            config.sampling = config.sampling.of_answer(answers.len());
-            let prompt = prompt.take().unwrap_or_else(|| Prompt::Ids(ids.clone()));
-            let submitted = app.submit(&source, &client, prompt, config.clone(), max_tokens).await?;
-            ids = submitted.prompt;
-            answers.push(submitted.answer);
-            choices.push(Choice::new(&source, choices.len(), &ids, text.clone(), echo, &config)?);
+        let numbers = choices.len()..choices.len() + n;
+        let submitted =
+            app.submit(&source, &client, prompt, config.clone(), max_tokens, numbers.clone()).await?;
+        for number in numbers {
+            choices.push(Choice::new(&source, number, &submitted.prompt, text.clone(), echo, &config)?);
         }
-        prompt_tokens += ids.len();
+        answers.extend(submitted.answers);
+        prompt_tokens += submitted.prompt.len();
     }
     let id = format!("cmpl-{:016x}", unique_number());
     let envelope = Envelope { id, created: unix_s(), model: source.name.clone() };

@@ -2,9 +2,10 @@
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::extract::{ConnectInfo, Request, State};
-use axum::http::{HeaderValue, header};
+use axum::http::{HeaderValue, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
@@ -16,6 +17,18 @@ use crate::listener::Peer;
 pub(crate) async fn busy(ConnectInfo(peer): ConnectInfo<Peer>, request: Request, next: Next) -> Response {
     let _busy = peer.activity.begin();
     next.run(request).await
+}
+
+/// Pause before "too many requests" is said. Whoever asks again at once would otherwise cost more than whoever waits.
+const REFUSAL_PAUSE: Duration = Duration::from_millis(250);
+
+/// Delays the answer to a request for which there was no room.
+pub(crate) async fn refused(request: Request, next: Next) -> Response {
+    let response = next.run(request).await;
+    if response.status() == StatusCode::TOO_MANY_REQUESTS {
+        tokio::time::sleep(REFUSAL_PAUSE).await;
+    }
+    response
 }
 
 /// Checks the key, where there is one.

@@ -46,6 +46,7 @@ pub(crate) fn router(app: Arc<App>) -> Router {
         })
         .method_not_allowed_fallback(|| async { ApiError::method_not_allowed() })
         .layer(from_fn_with_state(app.clone(), guard::host))
+        .layer(from_fn(guard::refused))
         .layer(from_fn(guard::busy))
         .with_state(app)
 }

@@ -76,10 +76,11 @@ pub(crate) async fn generate(
     let config = request.sampling.resolve(defaults.temperature)?;
     let max_new_tokens = request.max_new_tokens.unwrap_or(defaults.max_new_tokens);
     let prompt = Prompt::Text { text, add_bos: true };
-    let submitted = app.submit(&source, &peer.client(None), prompt, config, Some(max_new_tokens)).await?;
+    let submitted =
+        app.submit(&source, &peer.client(None), prompt, config, Some(max_new_tokens), 0..1).await?;
     let stream_text = request.stream.unwrap_or(defaults.stream);
     let events = PageEvents { prompt_tokens: submitted.prompt.len(), stream_text, text: String::new() };
-    Ok(stream(events, vec![submitted.answer], &peer))
+    Ok(stream(events, submitted.answers, &peer))
 }
 
 struct PageEvents {

@@ -8,7 +8,7 @@ use alpaca_data::Message;
 
 use super::error::ApiError;
 use super::state::{App, RunningSource};
-use crate::request_queue::Client;
+use crate::fair_queue::Client;
 
 /// Time that a chat template has. It bounds itself to less; this is for what it cannot bound.
 const RENDER_TIME: Duration = Duration::from_secs(10);
@@ -51,14 +51,15 @@ impl App {
             );
             ApiError::too_large("context_length_exceeded", message)
         };
-        if prompt.bytes() > limit {
-            return Err(refused(prompt.bytes()));
+        let bytes = prompt.bytes();
+        if bytes > limit {
+            return Err(refused(bytes));
         }
         if let Prompt::Ids(ids) = prompt {
             return source.check_ids(&ids).map(|()| ids);
         }
         let source = source.clone();
-        let prepared = self.preparer.run(client.clone(), move || {
+        let prepared = self.preparer.run(client, bytes, move || {
             let (text, add_bos) = source.text_of(prompt)?;
             if text.len() > limit {
                 return Err(refused(text.len()));

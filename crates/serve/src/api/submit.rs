@@ -1,5 +1,6 @@
 //! A request on its way into a source's queue.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use infer::GenerateConfig;
@@ -8,17 +9,17 @@ use super::error::ApiError;
 use super::prompt::Prompt;
 use super::state::{App, RunningSource};
 use crate::answer::{AnswerReceiver, SubmitRequest};
-use crate::request_queue::Client;
+use crate::fair_queue::Client;
 
-/// A queued request, as its handler sees it.
+/// Queued answers to one prompt, as their handler sees them.
 #[derive(Debug)]
 pub(crate) struct Submitted {
-    pub(crate) answer: AnswerReceiver,
+    pub(crate) answers: Vec<AnswerReceiver>,
     pub(crate) prompt: Vec<i64>,
 }
 
 impl App {
-    /// Checks a request's settings and its prompt against the limits, and queues it.
+    /// Checks a request's settings and its prompt against the limits, and queues the answers of these numbers to it.
     pub(crate) async fn submit(
         &self,
         source: &Arc<RunningSource>,
@@ -26,6 +27,7 @@ impl App {
         prompt: Prompt,
         mut config: GenerateConfig,
         max_tokens: Option<usize>,
+        answers: Range<usize>,
     ) -> Result<Submitted, ApiError> {
         let limits = &self.config.limits;
         if let Some(tokens) = max_tokens.filter(|&tokens| tokens > limits.new_tokens) {
@@ -36,6 +38,10 @@ impl App {
             let (beams, rows) = (config.sampling.num_beams, limits.rows);
             let message = format!("num_beams is {beams}; this server follows at most {rows}");
             return Err(ApiError::invalid("num_beams", message));
+        }
+        if answers.len() > limits.queue_len {
+            let message = format!("n is {}; at most {} answers wait here", answers.len(), limits.queue_len);
+            return Err(ApiError::invalid("n", message));
         }
         config.validate().map_err(|error| ApiError::malformed(error.to_string()))?;
         let ids = self.ids(source, client, prompt).await?;
@@ -58,8 +64,12 @@ impl App {
         }
         config.max_new_tokens = max_tokens.unwrap_or(room.min(limits.new_tokens));
         config.eos_ids.clone_from(&source.eos_ids);
-        let request = SubmitRequest { prompt: ids.clone(), config };
-        let answer = source.queue.submit(client.clone(), request)?;
-        Ok(Submitted { answer, prompt: ids })
+        let request = |answer| {
+            let mut config = config.clone();
+            config.sampling = config.sampling.of_answer(answer);
+            SubmitRequest { client: client.clone(), prompt: ids.clone(), config }
+        };
+        let answers = source.queue.submit(answers.map(request).collect())?;
+        Ok(Submitted { answers, prompt: ids })
     }
 }

@@ -91,8 +91,10 @@ pub(crate) async fn detokenize(
 ) -> Result<Json<Value>, ApiError> {
     let source = app.source(request.model.as_deref())?;
     source.check_ids(&request.tokens)?;
-    let decoded =
-        app.preparer.run(peer.client(None), move || source.text.0.decode_all(&request.tokens)).await?;
+    let decoded = app
+        .preparer
+        .run(&peer.client(None), request.tokens.len(), move || source.text.0.decode_all(&request.tokens))
+        .await?;
     let cannot = |reason: String| ApiError::malformed(format!("the tokens have no text: {reason}"));
     let text = decoded.ok_or_else(|| cannot("the tokenizer panicked".to_owned()))?;
     let text = text.map_err(|error| cannot(error.to_string()))?;

@@ -1,19 +1,12 @@
 //! `cargo xtask kernels`: compiles every CUDA kernel, which needs NVIDIA's compiler but no GPU.
 
-use std::path::PathBuf;
-
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 
 use xtask::output::say;
-use xtask::process::{capture, run_to_stderr};
-use xtask::python::PYTHON;
-use xtask::setup;
+use xtask::process::capture;
 use xtask::workspace::Workspace;
+use xtask::{nvrtc, setup};
 
-/// The version that PyTorch's own CUDA packages ask for.
-const PACKAGE: &str = "nvidia-cuda-nvrtc==13.0.88";
-/// Path inside that package, from the directory it is installed to.
-const LIBRARY: &str = "nvidia/cu13/lib/libnvrtc.so.13";
 /// The test that compiles; it prints a line that begins with the second for each kernel file and generation of GPUs.
 const TEST: &str = "every_kernel_compiles_for_every_generation";
 const COMPILED: &str = "compiled ";
@@ -21,7 +14,7 @@ const COMPILED: &str = "compiled ";
 /// Installs the compiler into the target directory, where it is not yet, and has the test compile with it.
 pub(crate) fn run(workspace: &Workspace) -> Result<()> {
     setup::ensure(workspace)?;
-    let library = library(workspace)?;
+    let library = nvrtc::library(workspace)?;
     // The libraries' tests of the whole workspace: what `cargo xtask test` has built is not built again.
     let mut test = workspace.cargo();
     test.args(["test", "--workspace", "--lib", "--", "--nocapture", TEST]);
@@ -34,26 +27,6 @@ pub(crate) fn run(workspace: &Workspace) -> Result<()> {
         say(line);
     }
     Ok(())
-}
-
-fn library(workspace: &Workspace) -> Result<PathBuf> {
-    let home = workspace.target_dir()?.join("nvrtc");
-    let library = home.join(LIBRARY);
-    if !library.exists() {
-        let mut pip = workspace.command(PYTHON);
-        pip.args(["-m", "pip", "install", "--quiet", "--upgrade", "--no-deps", PACKAGE, "--target"])
-            .arg(&home);
-        run_to_stderr(&mut pip).with_context(|| {
-            format!(
-                "cannot install {PACKAGE} with pip; compiling the kernels needs the package index (90 MB)"
-            )
-        })?;
-    }
-    if library.exists() {
-        Ok(library)
-    } else {
-        bail!("pip succeeded, but `{}` does not exist", library.display())
-    }
 }
 
 /// Lists the kernels that the test says it compiled. The test runner writes `test NAME ... ` before the first of its lines.

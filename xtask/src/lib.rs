@@ -6,6 +6,7 @@
 pub mod flag_page;
 pub mod libtorch;
 pub mod measure;
+pub mod nvrtc;
 pub mod output;
 pub mod process;
 mod programs;

@@ -61,7 +61,10 @@ enum Task {
     Bench(BenchArgs),
     /// Kill and disturb the programs at random moments, damage checkpoints, and check that nothing is lost
     #[command(disable_help_flag = true)]
-    Faults(FaultsArgs),
+    Faults(HarnessArgs),
+    /// Run every program on a make-believe CUDA device, and compare with the CPU; needs no GPU
+    #[command(name = "fake-cuda", disable_help_flag = true)]
+    FakeCuda(HarnessArgs),
     /// Compare ways of merging, or LoRA with QLoRA, and write a report
     Experiment(Box<experiment::ExperimentArgs>),
     /// Drive the server with many clients, some of which misbehave: latency, errors, memory
@@ -80,10 +83,10 @@ struct BenchArgs {
     args: Vec<OsString>,
 }
 
-/// Arguments of `faults`, a program of its own.
+/// Arguments of `faults` and `fake-cuda`, programs of their own.
 #[derive(Debug, Args)]
-struct FaultsArgs {
-    /// `--kills N` (12 at first; 200 by hand), `--seed N`
+struct HarnessArgs {
+    /// Its flags, which `--help` lists
     #[arg(value_name = "ARGS", trailing_var_arg = true, allow_hyphen_values = true)]
     args: Vec<OsString>,
 }
@@ -111,7 +114,8 @@ fn run(task: Task) -> anyhow::Result<ExitCode> {
         Task::Neon => done(neon::run(&workspace)),
         Task::TinyModel => done(tiny_model::run(&workspace)),
         Task::Bench(args) => done(bench(&workspace, &args)),
-        Task::Faults(args) => done(faults(&workspace, &args)),
+        Task::Faults(args) => done(harness(&workspace, "faults", &args)),
+        Task::FakeCuda(args) => done(harness(&workspace, "fake-cuda", &args)),
         Task::Experiment(args) => experiment::run(&workspace, &args),
         Task::Load(_) => done(load::run(&workspace)),
         Task::Fuzz(args) => done(fuzz::run(&workspace, &args)),
@@ -125,16 +129,16 @@ fn bench(workspace: &Workspace, args: &BenchArgs) -> anyhow::Result<()> {
     process::run(workspace.command(program).args(&args.args))
 }
 
-/// Runs the harness on the programs that the tests use; on those of a prebuilt directory where `BIN` names one.
-fn faults(workspace: &Workspace, args: &FaultsArgs) -> anyhow::Result<()> {
+/// Runs a harness on the programs that the tests use; on those of a prebuilt directory where `BIN` names one.
+fn harness(workspace: &Workspace, name: &str, args: &HarnessArgs) -> anyhow::Result<()> {
     setup::ensure(workspace)?;
     let target = workspace.target_dir()?.join("debug");
     let bin = std::env::var_os("BIN").map(std::path::PathBuf::from);
     if bin.is_none() {
         process::run_to_stderr(workspace.cargo().args(["build", "--package", "cli", "--bins"]))?;
     }
-    process::run_to_stderr(workspace.cargo().args(["build", "--package", "faults"]))?;
-    let mut command = workspace.command(target.join("faults"));
+    process::run_to_stderr(workspace.cargo().args(["build", "--package", name]))?;
+    let mut command = workspace.command(target.join(name));
     process::run(command.arg("--bin").arg(bin.unwrap_or(target)).args(&args.args))
 }
 

@@ -11,7 +11,7 @@ const PAGE: &str = "docs/security.md";
 const HEADING: &str = "## Unsafe code";
 
 /// Folders with code.
-const FOLDERS: [&str; 7] = ["benches", "crates", "datasets", "faults", "fuzz", "lab", "xtask"];
+const FOLDERS: [&str; 8] = ["benches", "crates", "datasets", "fake-cuda", "faults", "fuzz", "lab", "xtask"];
 
 /// Unsafe blocks and implementations of each file.
 type Counts = BTreeMap<String, usize>;

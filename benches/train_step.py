@@ -1,7 +1,7 @@
 """Times training steps of transformers and peft: forward, backward, clip, update. The peer of `bench-step`.
 
-Same model, batches, dtype, threads and LoRA as there; the batch is padded on the right to a multiple of 8, and the
-optimiser is the one that transformers' Trainer takes by default.
+Same model, batches, dtype, threads and LoRA as there; the batch is padded on the right to a multiple of 8 (but not with
+--group_by_length, where padding is to cost nothing), and the optimiser is the one that transformers' Trainer takes by default.
 
     python train_step.py --base_model DIR --data_path FILE --steps 10 [--json FILE]
 """
@@ -32,6 +32,8 @@ def arguments():
     parser.add_argument("--lora_target_modules", nargs="+", default=["q_proj", "v_proj"])
     parser.add_argument("--learning_rate", type=float, default=1e-3)
     parser.add_argument("--dtype", choices=DTYPES, default="float32")
+    parser.add_argument("--seq_len", type=int, help="records of so many tokens, cut from those of the file in a row")
+    parser.add_argument("--group_by_length", action="store_true", help="batches of nearly equal lengths, around the median")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--threads", type=int)
     parser.add_argument("--gradient_checkpointing", action="store_true")
@@ -47,6 +49,14 @@ def main():
     tokenizer = load_tokenizer(args.base_model)
     tokenizer.padding_side = "right"
     examples = load_examples(args.data_path, tokenizer, args.cutoff_len)
+    if args.seq_len:
+        ids = [token for example in examples for token in example["input_ids"]]
+        pieces = [ids[at : at + args.seq_len] for at in range(0, len(ids) - args.seq_len + 1, args.seq_len)]
+        examples = [{"input_ids": ids, "attention_mask": [1] * len(ids), "labels": list(ids)} for ids in pieces]
+    if args.group_by_length:
+        examples.sort(key=lambda example: len(example["input_ids"]))
+        first = max(0, len(examples) - (WARM_UP + args.steps) * args.batch_size) // 2
+        examples = examples[first:] + examples[:first]
     model = load_model(
         args.base_model,
         DTYPES[args.dtype],
@@ -61,7 +71,8 @@ def main():
     model.train()
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
     optimizer = torch.optim.AdamW(parameters, lr=args.learning_rate, weight_decay=0.0, fused=True)
-    collate = DataCollatorForSeq2Seq(tokenizer, pad_to_multiple_of=8, return_tensors="pt", padding=True)
+    multiple = None if args.group_by_length else 8
+    collate = DataCollatorForSeq2Seq(tokenizer, pad_to_multiple_of=multiple, return_tensors="pt", padding=True)
     cuda = args.device.startswith("cuda")
 
     result = {"seconds_per_step": [], "tokens_per_step": [], "loss": []}

@@ -1,7 +1,6 @@
 //! `cargo xtask bench decode`: tokens a second beside Python's transformers, and beside what memory allows.
 
-use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result, bail};
@@ -10,47 +9,57 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::bars::{Bar, report_bars};
+use super::llama_cpp::LlamaCpp;
 use super::side_by_side::interleaved;
 use super::stats::Pairs;
+use super::workbench::{Workbench, ask};
 use xtask::measure::{cpu_name, median};
 use xtask::output::{note, say};
+use xtask::python;
 use xtask::workspace::Workspace;
-use xtask::{process, python, setup};
 
 #[derive(Debug, Clone, Args)]
 pub(crate) struct DecodeArgs {
     /// Python with torch 2.11.0 and transformers
     #[arg(long, value_name = "PATH", default_value = "python3")]
     python: String,
-    /// Rounds, in each of which both sides run as processes of their own
+    /// Python with llama-cpp-python, which takes the place of --python: decoding, and a prompt of 256 tokens, beside llama.cpp
+    #[arg(long = "llama_cpp", alias = "llama-cpp", value_name = "PATH")]
+    llama_cpp: Option<String>,
+    /// Rounds, in each of which all sides run as processes of their own
     #[arg(long, value_name = "N", default_value_t = 3)]
-    rounds: usize,
-    /// New tokens after a prompt of five; the 1.1B gets a quarter
+    pub(super) rounds: usize,
+    /// New tokens after a prompt of five (beside llama.cpp, of 256); the 1.1B gets a quarter
     #[arg(long = "new_tokens", alias = "new-tokens", value_name = "N", default_value_t = 128)]
     new_tokens: usize,
-    /// CPU threads of both sides [default: all cores]
+    /// CPU threads of all sides [default: all cores]
     #[arg(long, value_name = "N")]
     threads: Option<usize>,
-    /// These models only: stories15m, smollm2-135m, tinyllama-1.1b
+    /// These models only: stories15m; random weights of smollm2-135m, tinyllama-1.1b; or any model's path
     #[arg(long, value_name = "NAME", value_delimiter = ',')]
     only: Vec<String>,
 }
 
-/// Output of `bench-decode` and `decode.py`.
+/// Output of `bench-decode`, `decode.py` and `decode_llama_cpp.py`.
 #[derive(Debug, Deserialize)]
-struct Decoded {
-    first_token_s: Vec<f64>,
-    token_s: Vec<f64>,
-    ids: Vec<i64>,
-    weight_bytes: Option<u64>,
-    peak_host_mib: u64,
+pub(super) struct Decoded {
+    pub(super) first_token_s: Vec<f64>,
+    pub(super) token_s: Vec<f64>,
+    pub(super) ids: Vec<i64>,
+    pub(super) weight_bytes: Option<u64>,
+    pub(super) peak_host_mib: u64,
     private_kib: Option<[u64; 2]>,
     read_gb_per_s: Option<f64>,
+    /// Kinds of memory that llama.cpp's weights lie in.
+    #[serde(default)]
+    pub(super) buffers: Vec<String>,
 }
 
 /// A model of the bench and what is asked of it.
-struct Model {
-    name: &'static str,
+#[derive(Clone, Copy)]
+pub(super) struct Model<'a> {
+    /// Its name, or its path.
+    pub(super) name: &'a str,
     /// Times faster than transformers, at least.
     ratio: Option<f64>,
     /// Part of the bound set by memory that bfloat16 reaches, at least.
@@ -61,96 +70,112 @@ struct Model {
     part: usize,
 }
 
-const MODELS: [Model; 3] = [
+const MODELS: [Model<'_>; 3] = [
     Model { name: "stories15m", ratio: None, of_bound: None, nf4: None, part: 1 },
     Model { name: "smollm2-135m", ratio: Some(2.0), of_bound: None, nf4: None, part: 1 },
     Model { name: "tinyllama-1.1b", ratio: Some(1.3), of_bound: Some(0.55), nf4: Some(2.0), part: 4 },
 ];
-const STORIES: &str = "../shared/data/models/stories15M-hf";
+const STORIES: &str = "models/stories15M-hf";
 /// Tokens over which memory must not grow, and by how much it may move, in KiB: the allocator keeps some of what is freed.
 const STEADY_TOKENS: usize = 10_000;
 const STEADY_KIB: u64 = 2048;
 
-struct Setting<'a> {
-    workspace: &'a Workspace,
-    args: &'a DecodeArgs,
-    bin: PathBuf,
-    out: PathBuf,
-    threads: String,
+pub(super) struct Setting<'a> {
+    pub(super) bench: Workbench<'a>,
+    pub(super) args: &'a DecodeArgs,
 }
 
 pub(crate) fn run(workspace: &Workspace, args: &DecodeArgs) -> Result<()> {
     if args.rounds == 0 || args.new_tokens < 8 {
         bail!("rounds has to be at least 1 and new_tokens at least 8");
     }
-    if let Some(unknown) = args.only.iter().find(|name| MODELS.iter().all(|model| model.name != **name)) {
-        bail!("no model `{unknown}`; expected stories15m, smollm2-135m or tinyllama-1.1b");
+    let models = chosen(&args.only)?;
+    let llama_cpp = args.llama_cpp.as_deref().map(|python| LlamaCpp::find(workspace, python)).transpose()?;
+    if llama_cpp.is_none() {
+        python::check(&args.python, &["torch", "transformers"])?;
     }
-    python::check(&args.python, &["torch", "transformers"])?;
-    setup::ensure(workspace)?;
-    let out = workspace.path("target/bench");
-    fs::create_dir_all(&out).with_context(|| format!("cannot create `{}`", out.display()))?;
-    let threads = args.threads.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from));
-    let bin = workspace.release_binaries()?;
-    let setting = Setting { workspace, args, bin, out, threads: threads.to_string() };
-    say(&format!("{threads} threads, {}", cpu_name()));
-    let (mut bars, mut models) = (Vec::new(), Vec::new());
-    for model in
-        MODELS.iter().filter(|model| args.only.is_empty() || args.only.iter().any(|n| n == model.name))
-    {
-        let Some(dir) = setting.weights(model)? else {
-            note(&format!("\n[{}] skipped: no `{STORIES}`", model.name));
+    let setting = Setting { bench: Workbench::new(workspace, args.threads)?, args };
+    let (mut bars, mut measured) = (Vec::new(), Vec::new());
+    for model in &models {
+        let Some(path) = setting.weights(model)? else {
+            note(&format!("\n[{}] skipped: `{STORIES}` is not at hand", model.name));
             continue;
         };
+        if let Some(llama_cpp) = &llama_cpp {
+            measured.push(llama_cpp.compare(&setting, model, &path, &mut bars)?);
+            continue;
+        }
         for dtype in ["float32", "bfloat16"] {
             note(&format!("\n[{} {dtype}]", model.name));
-            models.push(setting.compare(model, &dir, dtype, &mut bars)?);
+            measured.push(setting.compare(model, &path, dtype, &mut bars)?);
         }
         if let Some(least) = model.nf4 {
             note(&format!("\n[{} nf4]", model.name));
-            models.push(setting.compare_nf4(model, &dir, least, &mut bars)?);
+            measured.push(setting.compare_nf4(model, &path, least, &mut bars)?);
         }
         if model.name == "smollm2-135m" {
-            setting.steady(&dir, &mut bars)?;
+            setting.steady(&path, &mut bars)?;
         }
     }
-    let report = json!({ "machine": { "cpu": cpu_name(), "threads": threads }, "models": models });
-    report_bars(&setting.out.join("decode.json"), &report, &bars)
+    let machine = json!({ "cpu": cpu_name(), "threads": setting.bench.threads });
+    let mut report = json!({ "machine": machine, "models": measured });
+    let mut file = "decode.json";
+    if let Some(llama_cpp) = &llama_cpp {
+        (report["llama_cpp"], file) = (json!(llama_cpp.system), "decode-llama_cpp.json");
+    }
+    report_bars(&setting.bench.out.join(file), &report, &bars)
+}
+
+/// Finds the models that `names` asks for; all where there are none.
+fn chosen(names: &[String]) -> Result<Vec<Model<'_>>> {
+    if names.is_empty() {
+        return Ok(MODELS.to_vec());
+    }
+    let find = |name| match MODELS.iter().find(|model| model.name == name) {
+        Some(model) => Ok(*model),
+        None if PathBuf::from(name).exists() => {
+            Ok(Model { name, ratio: None, of_bound: None, nf4: None, part: 1 })
+        }
+        None => bail!("no model `{name}`; expected a path, stories15m, smollm2-135m or tinyllama-1.1b"),
+    };
+    names.iter().map(|name| find(name.as_str())).collect()
 }
 
 impl Setting<'_> {
-    /// Returns the directory of a model, which is made where it can be.
-    fn weights(&self, model: &Model) -> Result<Option<PathBuf>> {
-        if model.name == "stories15m" {
-            let dir = self.workspace.path(STORIES);
-            return Ok(dir.exists().then_some(dir));
+    /// Returns the path of a model, which is made where it can be.
+    fn weights(&self, model: &Model<'_>) -> Result<Option<PathBuf>> {
+        match model.name {
+            "stories15m" => Ok(self.bench.shared(STORIES)),
+            name if MODELS.iter().any(|model| model.name == name) => self.bench.random_model(name).map(Some),
+            path => Ok(Some(std::path::absolute(path).context("cannot resolve a path")?)),
         }
-        let dir = self.out.join(model.name);
-        if !dir.join("config.json").exists() {
-            let mut make = self.workspace.command(self.bin.join("pretrain"));
-            make.args(["--init_only", "--preset", model.name, "--dtype", "bfloat16", "--device", "cpu"]);
-            process::run_to_stderr(make.arg("--output_dir").arg(&dir))?;
-        }
-        Ok(Some(dir))
     }
 
-    fn ask(&self, command: &mut Command, dir: &PathBuf, dtype: &str, tokens: usize) -> Result<Decoded> {
-        command.arg("--base_model").arg(dir).args(["--dtype", dtype, "--threads", &self.threads]);
-        let text = process::capture(command.args(["--new_tokens", &tokens.to_string(), "--repeats", "3"]))?;
-        serde_json::from_str(&text).context("cannot read what a side of the bench printed")
+    /// Returns the number of new tokens that a model is asked for.
+    pub(super) fn new_tokens(&self, model: &Model<'_>) -> usize {
+        self.args.new_tokens / model.part
     }
 
-    fn compare(&self, model: &Model, dir: &PathBuf, dtype: &str, bars: &mut Vec<Bar>) -> Result<Value> {
-        let tokens = self.args.new_tokens / model.part;
+    /// Runs one side; `bench-decode` and `decode.py` take the same flags.
+    pub(super) fn ask(
+        &self,
+        command: &mut Command,
+        path: &Path,
+        dtype: &str,
+        tokens: usize,
+    ) -> Result<Decoded> {
+        command.arg("--base_model").arg(path).args(["--dtype", dtype]);
+        command.args(["--threads", &self.bench.threads.to_string()]);
+        ask(command.args(["--new_tokens", &tokens.to_string(), "--repeats", "3"]))
+    }
+
+    fn compare(&self, model: &Model<'_>, dir: &Path, dtype: &str, bars: &mut Vec<Bar>) -> Result<Value> {
+        let tokens = self.new_tokens(model);
         let rust = || {
-            let mut command = self.workspace.command(self.bin.join("bench-decode"));
+            let mut command = self.bench.program("bench-decode");
             self.ask(command.args(["--read_mib", "512"]), dir, dtype, tokens)
         };
-        let python = || {
-            let mut command = self.workspace.command(&self.args.python);
-            command.arg(self.workspace.path("benches/decode.py")).env("HF_HUB_OFFLINE", "1");
-            self.ask(&mut command, dir, dtype, tokens)
-        };
+        let python = || self.ask(&mut self.bench.script(&self.args.python, "decode.py"), dir, dtype, tokens);
         let (mut steps, mut firsts) = (Pairs::default(), Pairs::default());
         let sides = interleaved(self.args.rounds, rust, python, |_, rust, python| {
             steps.push(median(&rust.token_s), median(&python.token_s));
@@ -201,10 +226,10 @@ impl Setting<'_> {
     }
 
     /// Compares NF4 with bfloat16, both ours.
-    fn compare_nf4(&self, model: &Model, dir: &PathBuf, least: f64, bars: &mut Vec<Bar>) -> Result<Value> {
-        let tokens = self.args.new_tokens / model.part;
+    fn compare_nf4(&self, model: &Model<'_>, dir: &Path, least: f64, bars: &mut Vec<Bar>) -> Result<Value> {
+        let tokens = self.new_tokens(model);
         let side = |quantize: &str| {
-            let mut command = self.workspace.command(self.bin.join("bench-decode"));
+            let mut command = self.bench.program("bench-decode");
             self.ask(command.args(["--read_mib", "512", "--quantize", quantize]), dir, "bfloat16", tokens)
         };
         let mut steps = Pairs::default();
@@ -234,8 +259,8 @@ impl Setting<'_> {
     }
 
     /// Measures memory over many tokens, in three sessions: what the later ones take must be what the first left.
-    fn steady(&self, dir: &PathBuf, bars: &mut Vec<Bar>) -> Result<()> {
-        let mut command = self.workspace.command(self.bin.join("bench-decode"));
+    fn steady(&self, dir: &Path, bars: &mut Vec<Bar>) -> Result<()> {
+        let mut command = self.bench.program("bench-decode");
         let decoded = self.ask(&mut command, dir, "bfloat16", STEADY_TOKENS.div_ceil(3))?;
         let [early, late] = decoded.private_kib.context("`bench-decode` gives private_kib")?;
         let grown = late.saturating_sub(early);

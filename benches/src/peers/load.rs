@@ -1,14 +1,14 @@
 //! Loading a model of the shape of LLaMA-7B.
 
-use std::fs;
 use std::path::Path;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 use serde::Deserialize;
 use serde_json::json;
 
 use super::bars::Bar;
 use super::setting::{Measured, Setting};
+use super::workbench::{ask, remove};
 use xtask::output::{note, say};
 use xtask::process;
 
@@ -33,19 +33,15 @@ pub(crate) fn run(setting: &Setting<'_>) -> Result<Option<Measured>> {
         note("skipped: it writes 13.5 GB first (--with_7b)");
         return Ok(None);
     }
-    let dir = setting.out.join("7b");
-    if !dir.join("config.json").exists() {
-        refuse_small_disk(setting, &setting.out)?;
-        let mut make = setting.program("pretrain");
-        make.args(["--init_only", "--preset", "7b", "--dtype", "bfloat16", "--device", "cpu"]);
-        process::run_to_stderr(make.arg("--output_dir").arg(&dir))?;
+    if !setting.bench.out.join("7b/config.json").exists() {
+        refuse_small_disk(setting, &setting.bench.out)?;
     }
-    let text = process::capture(setting.program("bench-load").arg("--base_model").arg(&dir));
+    let dir = setting.bench.random_model("7b")?;
+    let loaded = ask(setting.bench.program("bench-load").arg("--base_model").arg(&dir));
     if !setting.args.keep {
-        fs::remove_dir_all(&dir).with_context(|| format!("cannot remove `{}`", dir.display()))?;
+        remove(&dir)?;
     }
-    let Loaded { load_s, private_mib, private_before_mib, parameters } =
-        serde_json::from_str(&text?).context("cannot read what `bench-load` printed")?;
+    let Loaded { load_s, private_mib, private_before_mib, parameters } = loaded?;
     say(&format!(
         "loading: {parameters} parameters in {load_s:.3} s; private memory {private_mib} MiB, {private_before_mib} MiB before"
     ));
@@ -70,7 +66,7 @@ pub(crate) fn run(setting: &Setting<'_>) -> Result<Option<Measured>> {
 }
 
 fn refuse_small_disk(setting: &Setting<'_>, dir: &Path) -> Result<()> {
-    let text = process::capture(setting.workspace.command("df").arg("-Pk").arg(dir))?;
+    let text = process::capture(setting.bench.workspace.command("df").arg("-Pk").arg(dir))?;
     match free_kib(&text) {
         Some(free) if free < NEEDED_KIB => {
             bail!(

@@ -2,7 +2,7 @@
 
 use std::fs::{self, File};
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -13,11 +13,12 @@ use serde_json::{Value, json};
 use super::bars::{Bar, report_bars};
 use super::side_by_side::interleaved;
 use super::stats::Pairs;
+use super::workbench::{Workbench, remove};
 use xtask::measure::median;
 use xtask::output::{note, say};
 use xtask::process;
+use xtask::python;
 use xtask::workspace::Workspace;
-use xtask::{python, setup};
 
 #[derive(Debug, Clone, Args)]
 pub(crate) struct MergeArgs {
@@ -69,10 +70,7 @@ pub(crate) fn run(workspace: &Workspace, args: &MergeArgs) -> Result<()> {
         bail!("rounds and rounds_7b have to be at least 1");
     }
     python::check(&args.python, &["torch", "transformers", "peft"])?;
-    setup::ensure(workspace)?;
-    let out = workspace.path("target/bench");
-    fs::create_dir_all(&out).with_context(|| format!("cannot create `{}`", out.display()))?;
-    let bench = MergeBench { workspace, args, bin: workspace.release_binaries()?, out };
+    let bench = MergeBench { bench: Workbench::new(workspace, None)?, args };
     let mut shapes = vec![Shape { name: "1.1B", preset: "tinyllama-1.1b", rounds: args.rounds }];
     if args.with_7b {
         shapes.push(Shape { name: "7B", preset: "7b", rounds: args.rounds_7b });
@@ -84,27 +82,20 @@ pub(crate) fn run(workspace: &Workspace, args: &MergeArgs) -> Result<()> {
         let measured = bench.shape(shape, &mut bars)?;
         report.insert(shape.name.to_owned(), measured);
     }
-    report_bars(&bench.out.join("merge.json"), &Value::Object(report), &bars)
+    report_bars(&bench.bench.out.join("merge.json"), &Value::Object(report), &bars)
 }
 
 struct MergeBench<'a> {
-    workspace: &'a Workspace,
+    bench: Workbench<'a>,
     args: &'a MergeArgs,
-    bin: PathBuf,
-    out: PathBuf,
 }
 
 impl MergeBench<'_> {
     /// Measures one shape; its model and adapter are made first and removed again.
     fn shape(&self, shape: &Shape, bars: &mut Vec<Bar>) -> Result<Value> {
         note(&format!("\n[{}]", shape.name));
-        let (base, adapter) =
-            (self.out.join(shape.preset), self.out.join(format!("{}-adapter", shape.preset)));
-        if !base.join("config.json").exists() {
-            let mut make = self.workspace.command(self.bin.join("pretrain"));
-            make.args(["--init_only", "--preset", shape.preset, "--dtype", "bfloat16", "--device", "cpu"]);
-            process::run_to_stderr(make.arg("--output_dir").arg(&base))?;
-        }
+        let base = self.bench.random_model(shape.preset)?;
+        let adapter = self.bench.out.join(format!("{}-adapter", shape.preset));
         process::run_to_stderr(self.script().arg("adapter").arg(&base).arg(&adapter))?;
         let measured = self.rounds(shape, &base, &adapter, bars);
         if !self.args.keep {
@@ -183,13 +174,13 @@ impl MergeBench<'_> {
 
     /// Times a copy, then a merge.
     fn ours(&self, base: &Path, adapter: &Path, weights: &Path) -> Result<Ours> {
-        let (copy, out) = (self.out.join("copy"), self.out.join("merged"));
+        let (copy, out) = (self.bench.out.join("copy"), self.bench.out.join("merged"));
         remove(&copy)?;
         remove(&out)?;
         let copy_s =
             copy_synced(weights, &copy).with_context(|| format!("cannot copy `{}`", weights.display()))?;
         remove(&copy)?;
-        let mut merge = self.workspace.command(self.bin.join("merge"));
+        let mut merge = self.bench.program("merge");
         merge.arg("--base_model").arg(base).arg("--lora_weights").arg(adapter);
         merge.arg("--output_dir").arg(&out).args(["--max_shard_size", "100GB"]).stdout(Stdio::null());
         let started = Instant::now();
@@ -202,7 +193,7 @@ impl MergeBench<'_> {
 
     /// Times the whole process of the peer, as ours is timed.
     fn theirs(&self, base: &Path, adapter: &Path) -> Result<(f64, f64)> {
-        let out = self.out.join("merged-python");
+        let out = self.bench.out.join("merged-python");
         remove(&out)?;
         let mut script = self.script();
         script.arg("merge").arg(base).arg(adapter).arg(&out).stdout(Stdio::null());
@@ -214,9 +205,7 @@ impl MergeBench<'_> {
     }
 
     fn script(&self) -> Command {
-        let mut command = self.workspace.command(&self.args.python);
-        command.arg(self.workspace.path("benches/merge.py")).env("HF_HUB_OFFLINE", "1");
-        command
+        self.bench.script(&self.args.python, "merge.py")
     }
 }
 
@@ -250,17 +239,6 @@ fn copy_synced(from: &Path, to: &Path) -> io::Result<f64> {
     fs::copy(from, to)?;
     File::open(to)?.sync_all()?;
     Ok(started.elapsed().as_secs_f64())
-}
-
-fn remove(path: &Path) -> Result<()> {
-    let removed = if path.is_dir() {
-        fs::remove_dir_all(path)
-    } else if path.exists() {
-        fs::remove_file(path)
-    } else {
-        return Ok(());
-    };
-    removed.with_context(|| format!("cannot remove `{}`", path.display()))
 }
 
 #[cfg(test)]

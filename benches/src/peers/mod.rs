@@ -2,8 +2,11 @@
 
 mod bars;
 mod decode;
+mod growth;
+mod llama_cpp;
 mod load;
 mod merge;
+mod models;
 mod nf4;
 mod setting;
 mod side_by_side;
@@ -12,6 +15,7 @@ mod step;
 mod tokenize;
 mod train;
 mod whole;
+mod workbench;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
@@ -31,7 +35,7 @@ pub struct BenchArgs {
 enum Bench {
     /// Training on a CPU beside Python's transformers and peft, tokenising, and the loading of a 7B
     Train(setting::TrainArgs),
-    /// Decoding on a CPU beside Python's transformers, and beside what memory allows
+    /// Decoding on a CPU beside Python's transformers or llama.cpp, and beside what memory allows
     Decode(decode::DecodeArgs),
     /// Merging beside Python's `merge_and_unload` and a copy of the same bytes: time and private memory
     Merge(merge::MergeArgs),

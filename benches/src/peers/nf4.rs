@@ -6,10 +6,10 @@ use anyhow::{Context, Result, bail};
 use clap::Args;
 use serde_json::Value;
 
+use super::workbench::{Workbench, ask};
 use xtask::output::{note, say};
-use xtask::process::capture;
 use xtask::workspace::Workspace;
-use xtask::{python, setup};
+use xtask::{measure, python};
 
 #[derive(Debug, Args)]
 pub(crate) struct Nf4Args {
@@ -40,15 +40,13 @@ type Samples = BTreeMap<String, Vec<f64>>;
 
 pub(crate) fn run(workspace: &Workspace, args: &Nf4Args) -> Result<()> {
     python::check(&args.python, &["torch", "bitsandbytes"])?;
-    setup::ensure(workspace)?;
-    let program = workspace.release_binaries()?.join("bench-nf4");
+    let bench = Workbench::new(workspace, Some(args.threads))?;
     let threads = args.threads.to_string();
     let (mut ours, mut theirs) = (Samples::new(), Samples::new());
     for round in 0..args.rounds {
         note(&format!("round {} of {}", round + 1, args.rounds));
-        collect(&capture(workspace.command(&program).args(["--threads", &threads]))?, &mut ours)?;
-        let mut peer = workspace.command(&args.python);
-        collect(&capture(peer.arg("benches/nf4.py").args(["--threads", &threads]))?, &mut theirs)?;
+        collect(&ask(bench.program("bench-nf4").args(["--threads", &threads]))?, &mut ours)?;
+        collect(&ask(bench.script(&args.python, "nf4.py").args(["--threads", &threads]))?, &mut theirs)?;
     }
     say(&format!("{:<44}{:>10}{:>10}{:>8}{:>8}", "median ms", "ours", "theirs", "ratio", "bar"));
     let mut missed = Vec::new();
@@ -68,8 +66,7 @@ pub(crate) fn run(workspace: &Workspace, args: &Nf4Args) -> Result<()> {
     if missed.is_empty() { Ok(()) } else { bail!("{}", missed.join("\n       ")) }
 }
 
-fn collect(json: &str, samples: &mut Samples) -> Result<()> {
-    let value: Value = serde_json::from_str(json).context("cannot read what a bench printed")?;
+fn collect(value: &Value, samples: &mut Samples) -> Result<()> {
     for (name, value) in value.as_object().context("a bench printed no JSON object")? {
         let numbers = match value {
             Value::Array(all) => all.iter().filter_map(Value::as_f64).collect(),
@@ -81,8 +78,6 @@ fn collect(json: &str, samples: &mut Samples) -> Result<()> {
 }
 
 fn median(samples: &Samples, name: &str) -> Result<f64> {
-    let mut all =
-        samples.get(name).filter(|all| !all.is_empty()).context("a bench left a figure out")?.clone();
-    all.sort_by(f64::total_cmp);
-    Ok(all[all.len() / 2])
+    let all = samples.get(name).filter(|all| !all.is_empty()).context("a bench left a figure out")?;
+    Ok(measure::median(all))
 }

@@ -1,15 +1,13 @@
 //! The settings of `cargo xtask bench train`, and what its parts share.
 
 use std::path::PathBuf;
+use std::process::Command;
 
 use clap::{Args, ValueEnum};
 use serde_json::Value;
-use xtask::workspace::Workspace;
 
 use super::bars::Bar;
-
-/// Large models and data that are not committed lie here, where somebody has put them.
-pub(super) const SHARED: &str = "../shared/data";
+use super::workbench::Workbench;
 
 #[derive(Debug, Clone, Args)]
 pub(crate) struct TrainArgs {
@@ -37,6 +35,18 @@ pub(crate) struct TrainArgs {
     /// CPU threads of both sides [default: all cores]
     #[arg(long, value_name = "N")]
     pub(crate) threads: Option<usize>,
+    /// Models of the part `models`: directories in Hugging Face's layout, or published shapes, which get random weights
+    #[arg(long, value_name = "MODEL", value_delimiter = ',', default_values = ["smollm2-135m", "tinyllama-1.1b"])]
+    pub(crate) models: Vec<String>,
+    /// Rounds of the part `models`
+    #[arg(long = "model_rounds", alias = "model-rounds", value_name = "N", default_value_t = 2)]
+    pub(crate) model_rounds: usize,
+    /// Timed steps of its processes
+    #[arg(long = "model_steps", alias = "model-steps", value_name = "N", default_value_t = 3)]
+    pub(crate) model_steps: usize,
+    /// Measure too how the step of these models grows with tokens, rank and layers
+    #[arg(long)]
+    pub(crate) growth: bool,
     /// Run these parts only
     #[arg(long, value_name = "PART", value_delimiter = ',')]
     pub(crate) only: Vec<Part>,
@@ -53,6 +63,10 @@ pub(crate) struct TrainArgs {
 pub(crate) enum Part {
     /// One training step, beside Python's.
     Step,
+    /// A step of the models that people train, in three precisions, beside Python's.
+    Models,
+    /// The growth of that step, with the flag for it.
+    Growth,
     /// A whole fine-tuning process, beside Python's.
     Whole,
     /// Tokenising.
@@ -64,37 +78,23 @@ pub(crate) enum Part {
 /// Settings that every part shares.
 #[derive(Debug)]
 pub(crate) struct Setting<'a> {
-    pub(crate) workspace: &'a Workspace,
+    pub(crate) bench: Workbench<'a>,
     pub(crate) args: &'a TrainArgs,
-    /// Directory of our programs.
-    pub(crate) bin: PathBuf,
     pub(crate) base_model: PathBuf,
     pub(crate) data_path: PathBuf,
-    /// Directory of the results.
-    pub(crate) out: PathBuf,
-    pub(crate) threads: usize,
 }
 
 /// Measurements of a part, for the file, and its bars.
 pub(crate) type Measured = (Value, Vec<Bar>);
 
 impl Setting<'_> {
-    /// Makes a command of one of our programs.
-    pub(crate) fn program(&self, name: &str) -> std::process::Command {
-        self.workspace.command(self.bin.join(name))
-    }
-
-    /// Makes a command of a committed script in the user's Python, which contacts no hub.
-    pub(crate) fn script(&self, name: &str) -> std::process::Command {
-        let mut command = self.workspace.command(&self.args.python);
-        command.arg(self.workspace.path("benches").join(name));
-        command.env("HF_HUB_OFFLINE", "1").env("TOKENIZERS_PARALLELISM", "false");
-        command
+    /// Makes a command of a committed script in the user's Python.
+    pub(crate) fn script(&self, name: &str) -> Command {
+        self.bench.script(&self.args.python, name)
     }
 
     /// Returns the records to tokenise: many, where they are at hand.
     pub(crate) fn many_records(&self) -> Option<PathBuf> {
-        let shared = self.workspace.path(SHARED).join("alpaca/alpaca_data.json");
-        self.args.tokenize_path.clone().or_else(|| shared.exists().then_some(shared))
+        self.args.tokenize_path.clone().or_else(|| self.bench.shared("alpaca/alpaca_data.json"))
     }
 }

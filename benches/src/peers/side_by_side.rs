@@ -1,4 +1,4 @@
-//! Rounds in which both sides run, one after the other.
+//! Rounds in which all sides run, one after the other.
 
 use anyhow::Result;
 
@@ -24,6 +24,26 @@ pub(crate) fn interleaved<T>(
     Ok(pairs)
 }
 
+/// Runs `rounds` rounds of any number of `sides` and returns the results of each, a value for each round. Every other round
+/// goes through the sides backwards.
+pub(crate) fn in_turns<S, T>(
+    rounds: usize,
+    sides: &[S],
+    mut run: impl FnMut(&S) -> Result<T>,
+) -> Result<Vec<Vec<T>>> {
+    let mut results: Vec<Vec<T>> = sides.iter().map(|_| Vec::new()).collect();
+    for round in 0..rounds {
+        let mut turns: Vec<_> = results.iter_mut().zip(sides).collect();
+        if round % 2 == 1 {
+            turns.reverse();
+        }
+        for (results, side) in turns {
+            results.push(run(side)?);
+        }
+    }
+    Ok(results)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -42,5 +62,16 @@ mod tests {
         let pairs = interleaved(3, side("r"), side("p"), |_, _, _| {}).unwrap();
         assert_eq!(*order.borrow(), "prrppr");
         assert_eq!(pairs, [("r", "p"); 3]);
+    }
+
+    #[test]
+    fn every_other_round_goes_backwards() {
+        let mut order = String::new();
+        let results = in_turns(3, &["a", "b", "c"], |side| {
+            order.push_str(side);
+            Ok(order.len())
+        });
+        assert_eq!(results.unwrap(), [[1, 6, 7], [2, 5, 8], [3, 4, 9]]);
+        assert_eq!(order, "abccbaabc");
     }
 }

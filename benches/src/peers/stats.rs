@@ -46,13 +46,28 @@ impl Pairs {
     }
 }
 
+impl Comparison {
+    /// Shows the ratio and its range.
+    pub(crate) fn ratios(&self) -> String {
+        format!("{:.2} ({:.2} to {:.2})", self.ratio, self.lowest_ratio, self.highest_ratio)
+    }
+}
+
 impl std::fmt::Display for Comparison {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(
-            formatter,
-            "rust {:.3} s, python {:.3} s, ratio {:.2} (single rounds {:.2} to {:.2})",
-            self.rust_s, self.python_s, self.ratio, self.lowest_ratio, self.highest_ratio
-        )
+        let ratios = self.ratios().replace('(', "(single rounds ");
+        write!(formatter, "rust {:.3} s, python {:.3} s, ratio {ratios}", self.rust_s, self.python_s)
+    }
+}
+
+/// Shows the median of the rounds, and the lowest and highest where there are several.
+pub(crate) fn spread(values: &[f64], digits: usize) -> String {
+    let median = median(values);
+    let lowest = values.iter().copied().fold(f64::INFINITY, f64::min);
+    let highest = values.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    match values.len() {
+        0 | 1 => format!("{median:.digits$}"),
+        _ => format!("{median:.digits$} ({lowest:.digits$} to {highest:.digits$})"),
     }
 }
 

@@ -1,10 +1,9 @@
 //! One training step: forward, backward, clip, update, on the same batches.
 
-use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -12,25 +11,30 @@ use super::bars::Bar;
 use super::setting::{Measured, Setting};
 use super::side_by_side::interleaved;
 use super::stats::Pairs;
+use super::workbench::ask;
 use xtask::measure::median;
 use xtask::output::{note, say};
-use xtask::process;
 
 /// Output of `bench-step` and `train_step.py`.
 #[derive(Debug, Deserialize)]
-struct Steps {
-    seconds_per_step: Vec<f64>,
-    tokens_per_step: Vec<usize>,
-    loss: Vec<f64>,
-    peak_host_mib: u64,
+pub(super) struct Steps {
+    pub(super) seconds_per_step: Vec<f64>,
+    pub(super) tokens_per_step: Vec<usize>,
+    pub(super) loss: Vec<f64>,
+    pub(super) peak_host_mib: u64,
+    /// Operations of a step, in 10⁹, and a second of libtorch's products; `bench-step` counts and measures them.
+    #[serde(default)]
+    pub(super) gflop_per_step: Vec<f64>,
+    pub(super) product_gflop_per_s: Option<f64>,
 }
 
 /// Without dropout both sides do the same arithmetic, so the losses have to agree; with it, the default is timed.
 const DROPOUTS: [f64; 2] = [0.0, 0.05];
 
 /// Losses of the same work may differ by this much, relative. The two sides start from other random factors, and the
-/// first steps hardly feel it.
+/// first steps hardly feel it. Dropout is drawn from other random numbers.
 const LOSS_TOLERANCE: f64 = 0.02;
+const LOSS_TOLERANCE_WITH_DROPOUT: f64 = 0.1;
 
 pub(crate) fn run(setting: &Setting<'_>) -> Result<Option<Measured>> {
     let mut measured = serde_json::Map::new();
@@ -44,8 +48,14 @@ pub(crate) fn run(setting: &Setting<'_>) -> Result<Option<Measured>> {
 }
 
 fn with_dropout(setting: &Setting<'_>, dropout: f64) -> Result<(Value, Bar)> {
-    let rust = || time(setting, setting.program("bench-step"), dropout, "step-rust.json");
-    let python = || time(setting, setting.script("train_step.py"), dropout, "step-python.json");
+    let time = |mut command: Command| -> Result<Steps> {
+        let steps = setting.args.steps.to_string();
+        command.args(["--batch_size", "8", "--dtype", "float32", "--steps", &steps]);
+        ask(with_flags(&mut command, setting, &setting.base_model)
+            .args(["--lora_dropout", &dropout.to_string()]))
+    };
+    let rust = || time(setting.bench.program("bench-step"));
+    let python = || time(setting.script("train_step.py"));
     let mut pairs = Pairs::default();
     let runs = interleaved(setting.args.rounds, rust, python, |round, rust, python| {
         let (ours, theirs) = (median(&rust.seconds_per_step), median(&python.seconds_per_step));
@@ -74,24 +84,19 @@ fn with_dropout(setting: &Setting<'_>, dropout: f64) -> Result<(Value, Bar)> {
     Ok((value, Bar { what, met: compared.ratio >= 1.0 }))
 }
 
-fn time(setting: &Setting<'_>, mut command: Command, dropout: f64, json: &str) -> Result<Steps> {
-    let json = setting.out.join(json);
-    let _ = fs::remove_file(&json);
-    command.arg("--base_model").arg(&setting.base_model).arg("--data_path").arg(&setting.data_path);
-    command.args(["--batch_size", "8", "--cutoff_len", "256", "--lora_r", "8", "--lora_alpha", "16"]);
-    command.args(["--dtype", "float32", "--lora_dropout", &dropout.to_string()]);
-    command.args(["--steps", &setting.args.steps.to_string(), "--threads", &setting.threads.to_string()]);
-    process::run_to_stderr(command.arg("--json").arg(&json))?;
-    read(&json)
-}
-
-fn read(json: &Path) -> Result<Steps> {
-    let text = fs::read_to_string(json).with_context(|| format!("cannot read `{}`", json.display()))?;
-    serde_json::from_str(&text).with_context(|| format!("cannot read `{}`", json.display()))
+/// Adds the flags that the two sides of every step share.
+pub(super) fn with_flags<'a>(
+    command: &'a mut Command,
+    setting: &Setting<'_>,
+    base_model: &Path,
+) -> &'a mut Command {
+    command.arg("--base_model").arg(base_model).arg("--data_path").arg(&setting.data_path);
+    command.args(["--cutoff_len", "256", "--lora_alpha", "16"]);
+    command.args(["--threads", &setting.bench.threads.to_string()])
 }
 
 /// Refuses a comparison of unequal work.
-fn same_work(rust: &Steps, python: &Steps, dropout: f64) -> Result<()> {
+pub(super) fn same_work(rust: &Steps, python: &Steps, dropout: f64) -> Result<()> {
     if rust.tokens_per_step != python.tokens_per_step {
         bail!(
             "the sides read other tokens: rust {:?}, python {:?}",
@@ -102,8 +107,8 @@ fn same_work(rust: &Steps, python: &Steps, dropout: f64) -> Result<()> {
     let (Some(ours), Some(theirs)) = (rust.loss.first(), python.loss.first()) else {
         bail!("no step was timed")
     };
-    // Dropout is drawn from other random numbers.
-    if dropout == 0.0 && (ours / theirs - 1.0).abs() > LOSS_TOLERANCE {
+    let tolerance = if dropout == 0.0 { LOSS_TOLERANCE } else { LOSS_TOLERANCE_WITH_DROPOUT };
+    if (ours / theirs - 1.0).abs() > tolerance {
         bail!("the sides do other work: the first timed loss is {ours} in Rust, {theirs} in Python");
     }
     Ok(())
@@ -124,6 +129,8 @@ mod tests {
             tokens_per_step: vec![tokens],
             loss: vec![loss],
             peak_host_mib: 1,
+            gflop_per_step: Vec::new(),
+            product_gflop_per_s: None,
         }
     }
 
@@ -133,5 +140,6 @@ mod tests {
         assert!(same_work(&steps(100, 2.0), &steps(104, 2.0), 0.0).is_err());
         assert!(same_work(&steps(100, 2.0), &steps(100, 2.2), 0.0).is_err());
         assert!(same_work(&steps(100, 2.0), &steps(100, 2.2), 0.05).is_ok());
+        assert!(same_work(&steps(100, 2.0), &steps(100, 3.0), 0.05).is_err());
     }
 }

@@ -1,13 +1,13 @@
 //! Tokenising all of the large Alpaca file.
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use serde::Deserialize;
 use serde_json::json;
 
 use super::bars::Bar;
 use super::setting::{Measured, Setting};
+use super::workbench::ask;
 use xtask::output::{note, say};
-use xtask::process;
 
 /// Output of `bench-tokenize`.
 #[derive(Debug, Deserialize)]
@@ -26,11 +26,10 @@ pub(crate) fn run(setting: &Setting<'_>) -> Result<Option<Measured>> {
         note("skipped: alpaca_data.json is not at hand (name a file with --tokenize_path)");
         return Ok(None);
     };
-    let mut command = setting.program("bench-tokenize");
+    let mut command = setting.bench.program("bench-tokenize");
     command.arg("--base_model").arg(&setting.base_model).arg("--data_path").arg(&records);
-    let text = process::capture(command.args(["--threads", &setting.threads.to_string()]))?;
     let Tokenized { records, tokens, read_s, seconds } =
-        serde_json::from_str(&text).context("cannot read what `bench-tokenize` printed")?;
+        ask(command.args(["--threads", &setting.bench.threads.to_string()]))?;
     say(&format!(
         "tokenising: {records} records, {tokens} tokens in {seconds:.2} s ({read_s:.2} s to read the file)"
     ));

@@ -14,6 +14,7 @@ use super::bars::Bar;
 use super::setting::{Measured, Setting};
 use super::side_by_side::interleaved;
 use super::stats::Pairs;
+use super::workbench::remove;
 use xtask::output::{note, say};
 use xtask::process;
 
@@ -49,9 +50,10 @@ const FLAGS: [&str; 20] = [
 ];
 
 pub(crate) fn run(setting: &Setting<'_>) -> Result<Option<Measured>> {
-    let (rust_dir, python_dir) = (setting.out.join("whole-rust"), setting.out.join("whole-python"));
+    let (rust_dir, python_dir) =
+        (setting.bench.out.join("whole-rust"), setting.bench.out.join("whole-python"));
     let rust = || {
-        let mut command = setting.program("finetune");
+        let mut command = setting.bench.program("finetune");
         command.args(["--dtype", "float32", "--device", "cpu"]);
         time(setting, command, &rust_dir)
     };
@@ -74,12 +76,9 @@ pub(crate) fn run(setting: &Setting<'_>) -> Result<Option<Measured>> {
 }
 
 fn time(setting: &Setting<'_>, mut command: Command, output_dir: &Path) -> Result<f64> {
-    if output_dir.exists() {
-        fs::remove_dir_all(output_dir)
-            .with_context(|| format!("cannot remove `{}`", output_dir.display()))?;
-    }
+    remove(output_dir)?;
     command.arg("--base_model").arg(&setting.base_model).arg("--data_path").arg(&setting.data_path);
-    command.args(FLAGS).args(["--threads", &setting.threads.to_string()]);
+    command.args(FLAGS).args(["--threads", &setting.bench.threads.to_string()]);
     let start = Instant::now();
     process::run_to_stderr(command.arg("--output_dir").arg(output_dir))?;
     Ok(start.elapsed().as_secs_f64())

@@ -4,5 +4,6 @@ pub mod decode;
 pub mod kernels;
 pub mod load;
 pub mod nf4;
+mod products;
 pub mod step;
 pub mod tokenize;

@@ -61,8 +61,16 @@ fn reserved_for(dependency: &str) -> Option<&'static [&'static str]> {
 }
 
 /// Crates that have to be built before there is a libtorch, or need none.
-const WITHOUT_LIBTORCH: [&str; 7] =
-    ["faults", "link-libtorch", "llama-tokenizer", "plain-files", "terminal", "world", "xtask"];
+const WITHOUT_LIBTORCH: [&str; 8] = [
+    "faults",
+    "get-libtorch",
+    "link-libtorch",
+    "llama-tokenizer",
+    "plain-files",
+    "terminal",
+    "world",
+    "xtask",
+];
 
 /// The part of `cargo metadata` that matters: the crates of the workspace, and what each imports, tests and builds included.
 #[derive(Debug, Deserialize)]

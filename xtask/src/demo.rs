@@ -26,7 +26,7 @@ const EXAMPLES: usize = 6;
 
 pub(crate) fn run(workspace: &Workspace) -> Result<()> {
     setup::ensure(workspace)?;
-    let bin = workspace.release_binaries()?;
+    let bin = workspace.release_programs(&["finetune", "evaluate"])?;
     let work = workspace.path("target/demo");
     fs::create_dir_all(&work).with_context(|| format!("cannot create `{}`", work.display()))?;
 

@@ -26,7 +26,7 @@ pub fn check(python: &str, modules: &[&str]) -> Result<()> {
         "make one outside the repository and name it with --python:\n         \
          python3 -m venv ~/peers && ~/peers/bin/pip install torch=={} transformers==4.57.1 peft==0.17.1 bitsandbytes==0.50.2 accelerate\n         \
          cargo xtask … --python ~/peers/bin/python",
-        crate::libtorch::VERSION
+        get_libtorch::VERSION
     );
     match probe(Command::new(python).args(["-c", &script])) {
         None => bail!("`{python}` cannot be started; expected a Python with {}: {how}", modules.join(", ")),
@@ -36,10 +36,10 @@ pub fn check(python: &str, modules: &[&str]) -> Result<()> {
         }
         Some((true, text)) => {
             let version = version(&text);
-            if version.split('+').next() == Some(crate::libtorch::VERSION) {
+            if version.split('+').next() == Some(get_libtorch::VERSION) {
                 return Ok(());
             }
-            bail!("`{python}` has PyTorch {version}; expected {}: {how}", crate::libtorch::VERSION)
+            bail!("`{python}` has PyTorch {version}; expected {}: {how}", get_libtorch::VERSION)
         }
     }
 }

@@ -1,127 +1,111 @@
 //! `cargo xtask setup`: libtorch 2.11.0 in `.libtorch/`.
 
-use std::fs::{self, File};
-use std::path::Path;
-use std::process::Command;
-use std::time::Instant;
+use std::io::{IsTerminal, Write};
+use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 use clap::Args;
+use get_libtorch::{Build, Env, Gpus, Indexes, Installer, PYTORCH, VERSION, Wanted};
 
-use crate::libtorch::{self, VERSION};
+use crate::fetching::Fetching;
 use crate::output::note;
-use crate::process::{run_to_stderr, succeeds};
 use crate::programs;
-use crate::python::PYTHON;
 use crate::workspace::Workspace;
-
-/// Packages that `libtorch_cpu.so` needs besides its own files, even where no GPU is used.
-const CPU_SET: [&str; 2] = ["nvidia-cuda-runtime==13.0.96", "nvidia-cuda-cupti==13.0.85"];
 
 /// Arguments of `cargo xtask setup`.
 #[derive(Debug, Args)]
 pub struct SetupArgs {
-    /// Install the full set with every CUDA library (2.7 GB to fetch instead of 0.5); the default where an NVIDIA GPU is
-    #[arg(long)]
-    cuda: bool,
+    /// Fetch a build with CUDA, as without this flag where an NVIDIA driver is: the one for its GPUs, or the one named (cpu, cu126, cu128, cu130)
+    #[arg(long, value_name = "BUILD")]
+    #[expect(clippy::option_option, reason = "clap's form of a flag whose value may be left out")]
+    cuda: Option<Option<Build>>,
+    /// Use the PyTorch 2.11.0 in this directory (`…/site-packages/torch`) and fetch nothing
+    #[arg(long, value_name = "DIR", conflicts_with = "cuda")]
+    torch: Option<PathBuf>,
 }
 
-/// Which packages are wanted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Set {
-    /// Serves a CPU.
-    Small,
-    /// Serves a GPU too.
-    Full,
-}
-
-/// Installs libtorch, or checks the one that `LIBTORCH` names.
+/// Sets up libtorch, or checks the one that `LIBTORCH` names.
 ///
 /// # Errors
-/// When programs are missing or the installation fails.
+/// When programs are missing or libtorch cannot be had.
 pub fn run(workspace: &Workspace, args: &SetupArgs) -> Result<()> {
-    let set = if args.cuda || nvidia_gpu() { Set::Full } else { Set::Small };
-    install_if_needed(workspace, set)
+    let wanted = match args.cuda {
+        None => Wanted::ForThisMachine,
+        Some(None) => Wanted::Cuda,
+        Some(Some(build)) => Wanted::Exactly(build),
+    };
+    set_up(workspace, wanted, args.torch.as_deref())
 }
 
-/// Sets up libtorch for another task, unless that is done. Either set of packages will do then.
+/// Sets up libtorch for another task, unless that is done. Any build will do then.
 ///
 /// # Errors
 /// As [`run`].
 pub fn ensure(workspace: &Workspace) -> Result<()> {
-    let ready = workspace.users_libtorch().is_none() && libtorch::check(&workspace.own_libtorch()).is_ok();
-    if ready && programs::missing(false).is_empty() {
-        return Ok(());
-    }
-    run(workspace, &SetupArgs { cuda: false })
+    let ready =
+        workspace.users_libtorch().is_none() && get_libtorch::check(&workspace.own_libtorch()).is_ok();
+    if ready && programs::has_cxx() { Ok(()) } else { set_up(workspace, Wanted::Any, None) }
 }
 
-fn install_if_needed(workspace: &Workspace, set: Set) -> Result<()> {
+fn set_up(workspace: &Workspace, wanted: Wanted, torch: Option<&Path>) -> Result<()> {
     if let Some(dir) = workspace.users_libtorch() {
         return check_users(&dir);
     }
-    // Two tasks at the same time: the second waits, and then finds all done.
-    let lock_path = workspace.path(".libtorch.lock");
-    let lock =
-        File::create(&lock_path).with_context(|| format!("cannot create `{}`", lock_path.display()))?;
-    lock.lock().with_context(|| format!("cannot lock `{}`", lock_path.display()))?;
-
+    programs::check()?;
     let home = workspace.path(".libtorch");
-    let state = libtorch::check(&workspace.own_libtorch());
-    let present =
-        state.is_ok() && (set == Set::Small || !full_is_apart() || libtorch::has_cuda_packages(&home));
-    refuse_missing(!present)?;
-    if let (true, Ok(version)) = (present, &state) {
+    // Two tasks at the same time: the second waits, and then finds all done.
+    let _lock = get_libtorch::lock(&home)?;
+    if let Some(torch) = torch {
+        let version = Installer::new(&home)?.link(torch)?;
+        note(&format!("libtorch {version} of `{}` is ready in .libtorch", torch.display()));
+        return Ok(());
+    }
+    let gpus = Gpus::of_this_machine();
+    if let Some(version) = wanted.is_met_by(&home, gpus.as_ref()) {
         note(&format!("libtorch {version} is ready in .libtorch"));
         return Ok(());
     }
-    match &state {
-        Err(libtorch::Unfit::Absent { .. }) => {}
-        Err(unfit) => note(&format!("{unfit}: installing anew")),
-        Ok(version) => {
-            note(&format!("libtorch {version} in .libtorch has no CUDA libraries: installing the full set"));
-        }
+    let env = Env::of_process();
+    let installer = Installer::new(&home)?;
+    let choice = wanted.choice(gpus.as_ref());
+    if !matches!(wanted, Wanted::Exactly(_)) && offers_active(&installer, &env, choice.build)? {
+        return Ok(());
     }
-    install(workspace, &home, set)
-}
-
-/// Installs beside the final place and renames, so that an interrupted set-up is not taken for a whole one.
-fn install(workspace: &Workspace, home: &Path, set: Set) -> Result<()> {
-    let start = Instant::now();
-    let (partial, old) = (workspace.path(".libtorch.partial"), workspace.path(".libtorch.old"));
-    for stale in [&partial, &old] {
-        remove(stale)?;
-    }
-    run_to_stderr(workspace.command(PYTHON).args(["-m", "pip", "install"]).args(pip_args(set)).arg("--target").arg(&partial))
-        .with_context(|| {
-            format!("cannot install PyTorch {VERSION} with pip; it needs the package index and some free disk: 1.2 GB, \
-                     or 4.7 GB with CUDA")
-        })?;
-    let version = libtorch::check(&partial.join("torch"))
-        .map_err(|unfit| anyhow::anyhow!("pip succeeded, but {unfit}"))?;
-    if home.exists() {
-        fs::rename(home, &old).with_context(|| format!("cannot move `{}` away", home.display()))?;
-    }
-    fs::rename(&partial, home).with_context(|| format!("cannot move libtorch to `{}`", home.display()))?;
-    remove(&old)?;
-    note(&format!("libtorch {version} is installed in .libtorch ({:.0} s)", start.elapsed().as_secs_f64()));
+    note(&format!("build {}: {}", choice.build, choice.reason));
+    let indexes = Indexes::of_pip(&env, PYTORCH)?;
+    let version = installer.install(choice.build, &indexes, &mut Fetching::default())?;
+    note(&format!("libtorch {version} is installed in .libtorch"));
     Ok(())
 }
 
-fn pip_args(set: Set) -> Vec<String> {
-    let torch = format!("torch=={VERSION}");
-    if set == Set::Full || !full_is_apart() {
-        // Without the CUDA packages there is little else that pip would fetch.
-        return vec![torch];
+/// Offers the PyTorch of an active environment; tells if it is taken. Where nobody can answer, its place is said.
+fn offers_active(installer: &Installer, env: &Env, build: Build) -> Result<bool> {
+    let Some((torch, version)) = get_libtorch::active(env) else { return Ok(false) };
+    let (shown, active) = (torch.display(), get_libtorch::build_of(&version));
+    if build != Build::Cpu && active != build {
+        note(&format!(
+            "PyTorch {version} in `{shown}` is not the build {build}, which this machine's GPUs want; `--torch {shown}` uses it all the same"
+        ));
+        return Ok(false);
     }
-    let mut args = vec!["--no-deps".to_owned(), torch];
-    args.extend(CPU_SET.map(str::to_owned));
-    args
-}
-
-/// Returns true where PyTorch's package comes with CUDA packages here, which the small set leaves out.
-fn full_is_apart() -> bool {
-    cfg!(target_os = "linux")
+    if !(std::io::stdin().is_terminal() && std::io::stderr().is_terminal()) {
+        note(&format!(
+            "PyTorch {version} is there already; `cargo xtask setup --torch {shown}` uses it and fetches nothing"
+        ));
+        return Ok(false);
+    }
+    let _ = write!(
+        std::io::stderr(),
+        "PyTorch {version} is there already, in `{shown}`. Use it and fetch nothing? [Y/n] "
+    );
+    let mut answer = String::new();
+    let read = std::io::stdin().read_line(&mut answer).unwrap_or(0);
+    if read == 0 || !matches!(answer.trim().to_lowercase().as_str(), "" | "y" | "yes") {
+        return Ok(false);
+    }
+    installer.link(&torch)?;
+    note(&format!("libtorch {version} of `{shown}` is ready in .libtorch"));
+    Ok(true)
 }
 
 fn check_users(dir: &Path) -> Result<()> {
@@ -132,45 +116,16 @@ fn check_users(dir: &Path) -> Result<()> {
     if !dir.is_absolute() {
         bail!("LIBTORCH is `{}`; expected an absolute path: {remedy}", dir.display());
     }
-    let version = libtorch::check(dir)
+    let version = get_libtorch::check(dir)
         .map_err(|unfit| anyhow::anyhow!("LIBTORCH does not serve: {unfit}; {remedy}"))?;
-    refuse_missing(false)?;
+    programs::check()?;
     note(&format!("libtorch {version} of LIBTORCH, `{}`, is ready", dir.display()));
     Ok(())
-}
-
-fn refuse_missing(needs_pip: bool) -> Result<()> {
-    let missing = programs::missing(needs_pip);
-    if missing.is_empty() { Ok(()) } else { bail!("{}", missing.join("\n       ")) }
-}
-
-/// Returns true when this machine has an NVIDIA GPU with its driver.
-pub fn nvidia_gpu() -> bool {
-    Path::new("/proc/driver/nvidia").exists() || succeeds(Command::new("nvidia-smi").arg("-L"))
-}
-
-fn remove(dir: &Path) -> Result<()> {
-    match fs::remove_dir_all(dir) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-            Err(error).with_context(|| format!("cannot remove `{}`", dir.display()))
-        }
-        _ => Ok(()),
-    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn every_package_is_pinned() {
-        for set in [Set::Small, Set::Full] {
-            let args = pip_args(set);
-            assert!(args.contains(&"torch==2.11.0".to_owned()));
-            assert!(args.iter().all(|arg| arg.starts_with("--") || arg.contains("==")), "{args:?}");
-        }
-        assert_eq!(pip_args(Set::Full), ["torch==2.11.0"]);
-    }
 
     #[test]
     fn a_users_libtorch_that_does_not_serve_is_refused_with_the_remedy() {

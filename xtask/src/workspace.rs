@@ -74,6 +74,20 @@ impl Workspace {
         Ok(self.target_dir()?.join("release"))
     }
 
+    /// Returns the directory of release binaries with these programs of `cli` in it, which alone are built; a prebuilt directory
+    /// where `BIN` names one.
+    ///
+    /// # Errors
+    /// When they cannot be built.
+    pub fn release_programs(&self, programs: &[&str]) -> Result<PathBuf> {
+        if std::env::var_os("BIN").is_none() {
+            let mut build = self.cargo();
+            build.args(["build", "--release", "--package", "cli"]);
+            run_to_stderr(build.args(programs.iter().flat_map(|program| ["--bin", program])))?;
+        }
+        self.prebuilt_binaries()
+    }
+
     /// Returns the directory of release binaries that were built before; builds nothing.
     ///
     /// # Errors

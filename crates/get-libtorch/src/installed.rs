@@ -3,6 +3,8 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
+use crate::cuda::Build;
+
 /// The one version that the binding `tch` is made for.
 pub const VERSION: &str = "2.11.0";
 
@@ -88,10 +90,16 @@ fn parse_version_py(text: &str) -> Option<String> {
     Some(value.trim().trim_matches(['\'', '"']).to_owned())
 }
 
-/// Checks that a pip directory holds the CUDA libraries that PyTorch needs on a GPU, cuDNN among them. The small set lacks them,
-/// though its PyTorch is the same.
-pub fn has_cuda_packages(pip_dir: &Path) -> bool {
-    let Ok(entries) = std::fs::read_dir(pip_dir) else { return false };
+/// Returns the build that a version names: `2.11.0+cu130`. Without a name it is that of a system without CUDA packages.
+pub fn build_of(version: &str) -> Build {
+    let local = version.split_once('+').map(|(_, local)| local);
+    local.and_then(|local| local.parse().ok()).unwrap_or(Build::Cpu)
+}
+
+/// Checks that a directory of packages holds the CUDA libraries that PyTorch needs on a GPU, cuDNN among them. The small set lacks
+/// them, though its PyTorch is the same.
+pub fn has_cuda_packages(home: &Path) -> bool {
+    let Ok(entries) = std::fs::read_dir(home) else { return false };
     entries.flatten().any(|entry| entry.file_name().to_string_lossy().starts_with("nvidia_cudnn"))
 }
 
@@ -100,55 +108,56 @@ mod tests {
     use super::*;
     use std::fs;
 
-    /// A directory that goes when the test ends.
-    struct Scratch(PathBuf);
+    struct Scratch(tempfile::TempDir);
 
     impl Scratch {
-        fn new(name: &str) -> Self {
-            let dir = std::env::temp_dir().join(format!("xtask-{}-{name}", std::process::id()));
-            fs::create_dir_all(dir.join("lib")).unwrap();
+        fn new() -> Self {
+            let dir = tempfile::tempdir().unwrap();
+            fs::create_dir_all(dir.path().join("lib")).unwrap();
             Self(dir)
         }
 
-        fn write(&self, name: &str, text: &str) {
-            fs::write(self.0.join(name), text).unwrap();
+        fn path(&self) -> PathBuf {
+            self.0.path().to_owned()
         }
-    }
 
-    impl Drop for Scratch {
-        fn drop(&mut self) {
-            let _ = fs::remove_dir_all(&self.0);
+        fn write(&self, name: &str, text: &str) {
+            fs::write(self.0.path().join(name), text).unwrap();
         }
     }
 
     #[test]
     fn either_kind_of_directory_states_its_version() {
         let library = format!("lib/libtorch_cpu.{}", std::env::consts::DLL_EXTENSION);
-        let package = Scratch::new("package");
+        let package = Scratch::new();
         package.write(
             "version.py",
             "from typing import Optional\n\n__all__ = ['__version__']\n__version__ = '2.11.0+cu130'\n",
         );
         package.write(&library, "");
-        assert_eq!(check(&package.0), Ok("2.11.0+cu130".to_owned()));
-        let archive = Scratch::new("archive");
+        assert_eq!(check(&package.path()), Ok("2.11.0+cu130".to_owned()));
+        let archive = Scratch::new();
         archive.write("build-version", "2.11.0+cpu\n");
         archive.write(&library, "");
-        assert_eq!(check(&archive.0), Ok("2.11.0+cpu".to_owned()));
+        assert_eq!(check(&archive.path()), Ok("2.11.0+cpu".to_owned()));
+        assert_eq!(
+            ["2.11.0+cu130", "2.11.0+cpu", "2.11.0"].map(build_of),
+            [Build::Cu130, Build::Cpu, Build::Cpu]
+        );
     }
 
     #[test]
     fn anything_else_is_refused_with_what_it_is() {
-        let dir = Scratch::new("other");
-        let missing = dir.0.join("nowhere");
+        let dir = Scratch::new();
+        let missing = dir.path().join("nowhere");
         assert_eq!(check(&missing), Err(Unfit::Absent { dir: missing.clone() }));
-        assert_eq!(check(&dir.0), Err(Unfit::NoVersion { dir: dir.0.clone() }));
+        assert_eq!(check(&dir.path()), Err(Unfit::NoVersion { dir: dir.path() }));
         for actual in ["2.11.1", "2.11.0a0+git1", "2.1"] {
             dir.write("version.py", &format!("__version__ = '{actual}'\n"));
-            let error = check(&dir.0).unwrap_err();
+            let error = check(&dir.path()).unwrap_err();
             assert_eq!(
                 error,
-                Unfit::OtherVersion { file: dir.0.join("version.py"), actual: actual.to_owned() }
+                Unfit::OtherVersion { file: dir.path().join("version.py"), actual: actual.to_owned() }
             );
             assert!(
                 error.to_string().contains(actual) && error.to_string().contains("expected 2.11.0"),
@@ -156,15 +165,15 @@ mod tests {
             );
         }
         dir.write("version.py", "__version__ = '2.11.0'\n");
-        assert!(matches!(check(&dir.0), Err(Unfit::NoLibrary { .. })));
+        assert!(matches!(check(&dir.path()), Err(Unfit::NoLibrary { .. })));
     }
 
     #[test]
     fn the_small_set_is_told_from_the_full_one() {
-        let dir = Scratch::new("sets");
-        fs::create_dir(dir.0.join("nvidia_cuda_runtime-13.0.96.dist-info")).unwrap();
-        assert!(!has_cuda_packages(&dir.0));
-        fs::create_dir(dir.0.join("nvidia_cudnn_cu13-9.15.1.9.dist-info")).unwrap();
-        assert!(has_cuda_packages(&dir.0));
+        let dir = Scratch::new();
+        fs::create_dir(dir.path().join("nvidia_cuda_runtime-13.0.96.dist-info")).unwrap();
+        assert!(!has_cuda_packages(&dir.path()));
+        fs::create_dir(dir.path().join("nvidia_cudnn_cu13-9.15.1.9.dist-info")).unwrap();
+        assert!(has_cuda_packages(&dir.path()));
     }
 }

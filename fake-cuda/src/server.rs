@@ -30,7 +30,7 @@ fn answers(scene: &Scene, machine: Machine, device: &str) -> Result<Vec<String>>
     let address = server.address;
     std::thread::scope(|scope| {
         let clients: Vec<_> =
-            (0..3).map(|_| scope.spawn(move || complete(address, PROMPT, PATIENCE))).collect();
+            (0..3).map(|number| scope.spawn(move || complete(address, number, PROMPT, PATIENCE))).collect();
         clients.into_iter().map(|client| client.join().expect("a client panicked")).collect()
     })
 }

@@ -79,7 +79,7 @@ fn shallow_model(model: &Path, config: &Value, layers: u64, dir: &Path) -> Resul
     fs::write(dir.join("config.json"), serde_json::to_string_pretty(&config)?)?;
     for entry in fs::read_dir(model)? {
         let entry = entry?;
-        if entry.file_name() != "config.json" && entry.file_type()?.is_file() {
+        if entry.file_name() != "config.json" && entry.path().is_file() {
             std::os::unix::fs::symlink(entry.path(), dir.join(entry.file_name()))?;
         }
     }

@@ -5,10 +5,12 @@ mod common;
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use checkpoint::Base;
 use common::{Scene, run, shared_data, workspace};
 use infer::{GenerateConfig, greedy};
+use llama_model::preset;
 use nn_core::Dtype;
 use tch::Device;
 
@@ -170,4 +172,19 @@ fn damaged_models_are_rejected_by_name() {
         run(&mut scene.finetune("out", &["--base_model", base])).refused(code, &parts);
         assert!(!scene.path("out").exists(), "{base}");
     }
+}
+
+#[test]
+fn random_weights_of_a_published_shape_open_as_a_model() {
+    let scene = Scene::new();
+    let dir = scene.path("random");
+    let mut pretrain = Command::new(env!("CARGO_BIN_EXE_pretrain"));
+    pretrain.args(["--init_only", "--preset", "tiny", "--dtype", "bfloat16", "--device", "cpu"]);
+    pretrain.arg("--output_dir").arg(&dir).env("OMP_NUM_THREADS", "1");
+    let output = pretrain.output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let model = open(&dir).load(Device::Cpu, Dtype::BFloat16).unwrap();
+    assert_eq!(model.config().num_parameters(), preset("tiny").unwrap().num_parameters());
+    // What is there is not written over.
+    assert!(!pretrain.output().unwrap().status.success());
 }

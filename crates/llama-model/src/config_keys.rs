@@ -69,6 +69,8 @@ pub const CONFIG_KEYS: &SettingTable = &[
     // What counts in training alone, and is not done here.
     ("attention_dropout", Noted("no dropout is applied to attention")),
     // About programs, files and training, and the settings of text generation of old files.
+    // transformers keeps a GGUF file's general.name under this key (`modeling_gguf_pytorch_utils.py`).
+    ("_model_name_or_path", Harmless),
     ("_name_or_path", Harmless),
     ("name_or_path", Harmless),
     ("_commit_hash", Harmless),

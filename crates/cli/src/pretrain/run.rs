@@ -31,7 +31,6 @@ pub fn run(args: PretrainArgs) -> Result<()> {
     let kind = config.dtype.kind().unwrap_or(Kind::Float);
     let tokenizer = args.tokenizer.as_deref().map(LlamaTokenizer::open).transpose()?;
     let shape = fresh_config(&config.preset, tokenizer.as_ref())?;
-    let lock = DirLock::acquire(&args.output_dir)?;
     if args.init_only {
         write_random_model(&shape, config.train.seed, kind, &args.output_dir)?;
     } else {
@@ -40,6 +39,7 @@ pub fn run(args: PretrainArgs) -> Result<()> {
                 "pre-training needs --corpus and --tokenizer (or --init_only for random weights)",
             ));
         };
+        let lock = DirLock::acquire(&args.output_dir)?;
         let model = train(&args, &config, &shape, tokenizer, corpus, device, &lock)?;
         model.export(&args.output_dir, kind)?;
     }

@@ -27,9 +27,10 @@ fn main() {
         .file("cpp/cuda.cpp")
         .file("cpp/generator.cpp")
         .file("cpp/graph.cpp")
+        .file("cpp/scalar_errors.cpp")
         .compile("torch_ext_cpp");
     println!("cargo:rustc-link-search=native={}", lib.display());
     println!("cargo:rustc-link-lib=torch_cpu");
     println!("cargo:rustc-link-lib=c10");
-    println!("cargo:rustc-link-arg=-Wl,-rpath,{}", lib.display());
+    link_libtorch::rpath();
 }

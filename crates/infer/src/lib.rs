@@ -33,3 +33,6 @@ pub use nn_core::BoxError;
 pub use perplexity::{Perplexity, perplexity, windows};
 pub use request::{Request, RequestId};
 pub use text::{TextStream, TokenText};
+
+#[cfg(test)]
+torch_ext::load_cuda_first!();

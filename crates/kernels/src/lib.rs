@@ -38,3 +38,6 @@ pub use fused::{
 };
 pub use linear::linear;
 pub use simd::CodeTable;
+
+#[cfg(test)]
+torch_ext::load_cuda_first!();

@@ -7,7 +7,8 @@
 use std::env;
 use std::path::Path;
 
-/// Tells the linker to write libtorch's directory into the programs of the crate whose build script calls this.
+/// Tells the linker to write libtorch's directory into the programs of the crate whose build script calls this, and to put
+/// torch-ext's functions in the place of two of torch-sys's that lose errors (`scalar_errors.cpp` there).
 ///
 /// The directory is the one that torch-sys found (`links = "tch"`; cargo names it to direct dependents), or that
 /// llama-finetune passed on. A program that is moved finds a libtorch beside it, in `../libtorch/lib`.
@@ -18,6 +19,12 @@ pub fn rpath() {
     if let Some(lib) = named.into_iter().find_map(|name| env::var(name).ok()) {
         println!("cargo:rustc-link-arg=-Wl,-rpath,{lib}");
         println!("cargo:rustc-link-arg=-Wl,-rpath,$ORIGIN/../libtorch/lib");
+        if env::var("CARGO_CFG_TARGET_OS").is_ok_and(|os| os == "linux") {
+            // Named as undefined, since what needs it comes behind the archive that has it.
+            println!(
+                "cargo:rustc-link-arg=-Wl,--wrap=ats_free,--wrap=get_and_reset_last_err,-u,__wrap_ats_free"
+            );
+        }
     }
 }
 

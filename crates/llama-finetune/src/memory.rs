@@ -8,8 +8,8 @@ use trainer::OptimizerKind;
 
 use crate::FinetuneError;
 
-/// Bytes of the logits that the fused head and loss hold at one time, twice for the temporaries.
-const LOGITS_BYTES: f64 = 2.0 * 4.0 * (4 << 20) as f64;
+/// Logits that the fused head and loss hold at one time on a CPU, with its temporaries.
+const LOGITS_ON_CPU: f64 = (4 << 20) as f64;
 
 /// Part of the free memory that keys and values may take.
 const CACHE_PART: f64 = 0.6;
@@ -83,6 +83,11 @@ impl MemoryPlan {
         let layers = model.num_hidden_layers as f64;
         let activations =
             if run.gradient_checkpointing { layers * c * bytes + layer } else { layers * layer };
+        let logits = if cuda {
+            (tokens * model.vocab_size as f64).min(torch_ext::logits_at_once(tch::Device::Cuda(0)) as f64)
+        } else {
+            LOGITS_ON_CPU
+        };
         let tile = if run.quantization.is_some() { TILE_BYTES } else { 0.0 };
         Self {
             weights: base_bytes(model, run.kind, run.quantization) + tile,
@@ -91,7 +96,7 @@ impl MemoryPlan {
             optimizer: run.optimizer.state_bytes(trainable),
             page: (cuda && run.optimizer.is_paged()).then(|| run.optimizer.page_bytes()),
             activations: tokens * activations,
-            logits: LOGITS_BYTES,
+            logits: 2.0 * 4.0 * logits,
         }
     }
 

@@ -4,12 +4,9 @@ use std::sync::{Arc, Mutex};
 
 use nn_core::{LinearSlot, Mode, NnError, TorchContext, mix_seed};
 use tch::{Kind, Reduction, Tensor};
-use torch_ext::{checkpoint, linear_cross_entropy};
+use torch_ext::{checkpoint, linear_cross_entropy, logits_at_once};
 
 use crate::lock::lock;
-
-/// Logits of an adapted head that a loss holds at once: 2 Mi elements, as `linear_cross_entropy` has it.
-const LOGITS_AT_ONCE: i64 = 2 << 20;
 
 /// The linear layer from hidden states to logits.
 // Shared with the closures that activation checkpointing runs in the backward pass, on whichever thread that is.
@@ -36,7 +33,7 @@ impl Head {
             return linear_cross_entropy(hidden, &weight, labels)
                 .map_err(|error| NnError::Extension(error.into()));
         }
-        let rows = (LOGITS_AT_ONCE / slot.get().out_features().max(1)).max(1);
+        let rows = (logits_at_once(hidden.device()) / slot.get().out_features().max(1)).max(1);
         drop(slot);
         let mut sum = Tensor::f_zeros([1i64; 0], (Kind::Float, hidden.device())).op("zeros")?;
         let count = hidden.size()[0];

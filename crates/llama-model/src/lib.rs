@@ -54,3 +54,6 @@ pub use random::RandomSource;
 pub use rope_scaling::RopeScaling;
 pub use spec::DecoderSpec;
 pub use token_ids::TokenIds;
+
+#[cfg(test)]
+torch_ext::load_cuda_first!();

@@ -6,7 +6,9 @@
 #include <c10/core/impl/VirtualGuardImpl.h>
 #include <dlfcn.h>
 #include <cstddef>
+#include <map>
 #include <memory>
+#include <mutex>
 #include <new>
 #include <utility>
 #include "guard.h"
@@ -85,6 +87,20 @@ struct Graph {
 
 typedef int (*run_fn)(void* user);
 
+// The stream of all recordings on a device: cuBLAS keeps a workspace for each stream (32 MiB on Hopper) until the process ends.
+// Called under `recording_lock`.
+c10::Stream recording_stream(const c10::impl::VirtualGuardImpl& guard, c10::Device device) {
+  static std::map<c10::DeviceIndex, c10::Stream> streams;
+  auto found = streams.find(device.index());
+  if (found == streams.end()) found = streams.emplace(device.index(), guard.getStreamFromGlobalPool(device)).first;
+  return found->second;
+}
+
+std::mutex& recording_lock() {
+  static std::mutex one;
+  return one;
+}
+
 void call(run_fn run, void* user) {
   if (run(user) == 0) throw std::runtime_error("the recorded closure failed");
 }
@@ -99,7 +115,8 @@ extern "C" Graph* torch_ext_graph_capture(int index, run_fn run, void* user) {
   TORCH_EXT_GUARD(
       nullptr, const c10::Device device(c10::kCUDA, static_cast<c10::DeviceIndex>(index)); const OnDevice on(device);
       auto graph = std::make_unique<Graph>(device); on.guard.getStream(device).synchronize();
-      const OnStream side(on.guard, on.guard.getStreamFromGlobalPool(device)); call(run, user);
+      const std::lock_guard<std::mutex> alone(recording_lock());
+      const OnStream side(on.guard, recording_stream(on.guard, device)); call(run, user);
       const c10::Stream stream = on.guard.getStream(device); stream.synchronize();
       members().begin(graph->object, Pool(0, 0), THREAD_LOCAL);
       try { call(run, user); } catch (...) {

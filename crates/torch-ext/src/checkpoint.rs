@@ -8,7 +8,7 @@ use tch::Tensor;
 use torch_sys::C_tensor;
 
 use crate::ExtError;
-use crate::error::{own, set_last_error};
+use crate::error::{own, set_last_error, with_causes};
 
 type Forward = Box<dyn Fn(&Tensor) -> Result<Tensor, Box<dyn Error + Send + Sync>> + Send>;
 
@@ -28,7 +28,7 @@ extern "C" fn call(user: *mut c_void, xs: *const C_tensor) -> *mut C_tensor {
     let xs = unsafe { Tensor::clone_from_ptr(xs.cast_mut()) };
     let message = match catch_unwind(AssertUnwindSafe(|| forward(&xs))) {
         Ok(Ok(ys)) => return std::mem::ManuallyDrop::new(ys).as_mut_ptr(),
-        Ok(Err(error)) => error.to_string(),
+        Ok(Err(error)) => with_causes(&*error),
         Err(_) => "the checkpointed closure panicked".to_owned(),
     };
     set_last_error(&message);

@@ -8,7 +8,7 @@ use tch::Tensor;
 use torch_sys::C_tensor;
 
 use crate::ExtError;
-use crate::error::{own, set_last_error};
+use crate::error::{own, set_last_error, with_causes};
 
 type BoxError = Box<dyn Error + Send + Sync>;
 type Forward = Box<dyn Fn(&[Tensor]) -> Result<Tensor, BoxError> + Send>;
@@ -40,7 +40,7 @@ unsafe extern "C" {
 fn guarded<T>(pass: impl FnOnce() -> Result<T, BoxError>) -> Option<T> {
     match catch_unwind(AssertUnwindSafe(pass)) {
         Ok(Ok(value)) => return Some(value),
-        Ok(Err(error)) => set_last_error(&error.to_string()),
+        Ok(Err(error)) => set_last_error(&with_causes(&*error)),
         Err(_) => set_last_error("the closure of a custom operation panicked"),
     }
     None

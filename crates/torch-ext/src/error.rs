@@ -1,5 +1,6 @@
 //! Failures on the C++ side.
 
+use std::error::Error;
 use std::ffi::{CStr, c_char};
 
 use tch::Tensor;
@@ -59,6 +60,17 @@ pub(crate) fn last_error(op: &'static str) -> ExtError {
     // SAFETY: the C++ side returns a NUL-terminated string that lives until its next failure on this thread.
     let text = unsafe { CStr::from_ptr(torch_ext_last_error()) }.to_string_lossy();
     ExtError::Torch { op, message: text.lines().next().unwrap_or_default().to_owned() }
+}
+
+/// Writes an error with all its causes: the C++ side carries text alone.
+pub(crate) fn with_causes(error: &(dyn Error + 'static)) -> String {
+    let (mut text, mut next) = (error.to_string(), error.source());
+    while let Some(cause) = next {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        next = cause.source();
+    }
+    text
 }
 
 /// Leaves `text` for the C++ side, as the reason why a closure failed.

@@ -171,7 +171,7 @@ mod tests {
         assert!(generator.dropout(&numbers, 1.5).is_err());
         assert!(generator.uniform_(&mut Tensor::from(1i64), 0.0, 1.0).is_err());
         assert!(Generator::new(Device::Mps, 1).is_err());
-        if !tch::Cuda::is_available() {
+        if !crate::cuda::is_available() {
             assert!(Generator::new(Device::Cuda(0), 1).is_err());
         }
     }

@@ -3,10 +3,11 @@
 use std::cell::Cell;
 use std::error::Error;
 use std::ffi::{c_int, c_void};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr::NonNull;
 
 use crate::ExtError;
-use crate::error::last_error;
+use crate::error::{last_error, with_causes};
 
 unsafe extern "C" {
     #[cfg(test)]
@@ -30,6 +31,22 @@ pub fn is_recording() -> bool {
     RECORDING.get()
 }
 
+/// Marks this thread as recording for as long as it lives.
+struct Recording;
+
+impl Recording {
+    fn begin() -> Self {
+        RECORDING.set(true);
+        Self
+    }
+}
+
+impl Drop for Recording {
+    fn drop(&mut self) {
+        RECORDING.set(false);
+    }
+}
+
 /// Recorded work, with the memory it needs.
 #[derive(Debug)]
 pub struct CudaGraph(NonNull<c_void>);
@@ -48,9 +65,11 @@ struct Call<'a, T> {
 extern "C" fn run<T>(user: *mut c_void) -> c_int {
     // SAFETY: `user` is the call that `capture` borrows for as long as it lasts, and on one thread.
     let call = unsafe { &mut *user.cast::<Call<'_, T>>() };
-    RECORDING.set(true);
-    let result = (call.body)();
-    RECORDING.set(false);
+    let recording = Recording::begin();
+    // A panic may not go through the C++ side.
+    let result = catch_unwind(AssertUnwindSafe(|| (call.body)()))
+        .unwrap_or_else(|_| Err("the recorded closure panicked".into()));
+    drop(recording);
     let done = result.is_ok();
     call.result = Some(result);
     c_int::from(done)
@@ -71,7 +90,7 @@ impl CudaGraph {
         // SAFETY: `call` outlives the call, which is done on this thread.
         let graph = unsafe { torch_ext_graph_capture(index as c_int, run::<T>, user) };
         match (NonNull::new(graph).map(Self), call.result) {
-            (_, Some(Err(error))) => Err(ExtError::Torch { op: "graph", message: error.to_string() }),
+            (_, Some(Err(error))) => Err(ExtError::Torch { op: "graph", message: with_causes(&*error) }),
             (Some(graph), Some(Ok(result))) => Ok((graph, result)),
             _ => Err(last_error("graph")),
         }
@@ -104,7 +123,7 @@ mod tests {
     use std::ffi::CStr;
     use std::io::{BufRead, BufReader};
     use std::process::{Command, Stdio};
-    use tch::{Cuda, Device, Kind, Tensor};
+    use tch::{Device, Kind, Tensor};
 
     #[test]
     fn libtorch_exports_every_symbol_that_graphs_need() {
@@ -139,7 +158,7 @@ mod tests {
 
     #[test]
     fn without_cuda_a_capture_is_an_error() {
-        if Cuda::is_available() {
+        if crate::cuda::is_available() {
             eprintln!("skipped: without_cuda_a_capture_is_an_error needs no GPU");
             return;
         }
@@ -159,6 +178,10 @@ mod tests {
         let mut xs = Tensor::ones([4], (Kind::Float, Device::Cuda(0)));
         let mut body = || -> Recorded<Tensor> { Ok(xs.f_mul_scalar(3.0)?.f_add_scalar(1.0)?) };
         let (graph, ys) = CudaGraph::capture(0, &mut body).unwrap();
+        // cuBLAS keeps a workspace for each stream: all recordings take one.
+        let mut stream = || -> Recorded<usize> { Ok(crate::cuda::stream(0)?.addr()) };
+        let [one, other] = [0, 1].map(|_| CudaGraph::capture(0, &mut stream).unwrap().1);
+        assert_eq!(one, other);
         for value in [2.0, -5.0] {
             let _ = xs.fill_(value);
             graph.replay().unwrap();
@@ -167,9 +190,11 @@ mod tests {
                 [value as f32 * 3.0 + 1.0; 4]
             );
         }
-        // A copy to the host cannot be recorded, and what comes after goes on.
+        // A copy to the host cannot be recorded, nor can a panic, and what comes after goes on.
         let mut body = || -> Recorded<f64> { Ok(xs.f_double_value(&[0])?) };
         assert!(CudaGraph::capture(0, &mut body).is_err());
+        let mut body = || -> Recorded<()> { panic!("in a recording") };
+        assert!(CudaGraph::capture(0, &mut body).is_err() && !is_recording());
         assert!((xs.double_value(&[0]) + 5.0).abs() < 1e-9);
     }
 }

@@ -22,8 +22,25 @@ mod memory;
 mod parallel;
 mod storage;
 
+/// Loads CUDA before `main` and before any test of a program, where there is one: once in the root file of a test program with tests
+/// for a GPU. Tests run in any order, and libtorch keeps its first answer to who asks for CUDA, sets a seed or runs a
+/// backward pass.
+#[macro_export]
+macro_rules! load_cuda_first {
+    () => {
+        #[cfg(target_os = "linux")]
+        #[allow(unsafe_code, reason = "a constructor")]
+        #[used]
+        #[unsafe(link_section = ".init_array")]
+        static LOAD_CUDA_FIRST: extern "C" fn() = $crate::cuda::load_first;
+    };
+}
+
+#[cfg(test)]
+load_cuda_first!();
+
 pub use checkpoint::checkpoint;
-pub use cross_entropy::linear_cross_entropy;
+pub use cross_entropy::{linear_cross_entropy, logits_at_once};
 pub use custom::{custom, custom_of};
 pub use error::ExtError;
 pub use generator::Generator;

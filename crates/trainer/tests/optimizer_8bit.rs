@@ -8,6 +8,8 @@ use tch::{Device, Kind, Tensor};
 use trainer::{OPTIMIZERS, Optimizer, TrainConfig};
 use weights::TensorStore;
 
+torch_ext::load_cuda_first!();
+
 #[derive(Deserialize)]
 struct Golden {
     steps: u32,

@@ -236,7 +236,7 @@ mod tests {
 
     #[test]
     fn without_a_gpu_a_launch_is_an_error_and_no_crash() {
-        if tch::Cuda::is_available() {
+        if torch_ext::cuda::is_available() {
             eprintln!(
                 "skipped: without_a_gpu_a_launch_is_an_error_and_no_crash needs a machine without a GPU"
             );

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use nn_core::{CausalLm, DecodeSession, NnError, TorchContext};
 use tch::Tensor;
+use torch_ext::cuda::upload;
 
 use crate::greedy::Best;
 use crate::logprobs::{POSITIONS, logprobs};
@@ -319,8 +320,7 @@ impl Pass {
             self.logits.f_narrow(0, place as i64, 1).op("narrow")?
         } else {
             let places: Vec<i64> = places.iter().map(|&place| place as i64).collect();
-            let places = Tensor::f_from_slice(&places).op("from_slice")?;
-            let places = places.f_to(self.logits.device()).op("to")?;
+            let places = upload(&places, self.logits.device()).op("upload")?;
             self.logits.f_index_select(0, &places).op("index_select")?
         };
         Ok((logits, best))

@@ -3,6 +3,7 @@
 
 use nn_core::{NnError, TorchContext};
 use tch::{Kind, Tensor};
+use torch_ext::cuda::upload;
 
 use crate::SamplingConfig;
 use crate::process::is_one;
@@ -49,7 +50,7 @@ fn penalised(scores: &Tensor, text: &[i64], penalty: f64) -> Result<Tensor, NnEr
     let mut seen: Vec<i64> = text.iter().copied().filter(|id| (0..scores.size()[0]).contains(id)).collect();
     seen.sort_unstable();
     seen.dedup();
-    let seen = Tensor::f_from_slice(&seen).op("from_slice")?.f_to(scores.device()).op("to")?;
+    let seen = upload(&seen, scores.device()).op("upload")?;
     let old = scores.f_index_select(0, &seen).op("index_select")?;
     let (more, less) = (old.f_mul_scalar(penalty).op("mul")?, old.f_div_scalar(penalty).op("div")?);
     let new = more.f_where_self(&old.f_lt(0.0).op("lt")?, &less).op("where")?;

@@ -2,6 +2,7 @@
 
 use nn_core::{NnError, TorchContext};
 use tch::{Kind, Tensor};
+use torch_ext::cuda::upload;
 
 /// Log-probability of a token, and the most probable tokens in its place.
 #[derive(Debug, Clone, PartialEq)]
@@ -20,7 +21,7 @@ pub(crate) const POSITIONS: usize = 64;
 /// Returns the log-probabilities of `ids`, one for each row of `logits` `[n, V]`, with the `top` most probable.
 pub(crate) fn logprobs(logits: &Tensor, ids: &[i64], top: usize) -> Result<Vec<TokenLogprob>, NnError> {
     let scores = logits.f_log_softmax(-1, Kind::Float).op("log_softmax")?; // [n, V]
-    let chosen = Tensor::f_from_slice(ids).op("from_slice")?.f_to(scores.device()).op("to")?;
+    let chosen = upload(ids, scores.device()).op("upload")?;
     let chosen = scores.f_gather(1, &chosen.f_unsqueeze(1).op("unsqueeze")?, false).op("gather")?;
     let chosen = Vec::<f32>::try_from(&chosen.f_reshape([-1i64]).op("reshape")?).op("read")?;
     let top = top.min(scores.size()[1] as usize);

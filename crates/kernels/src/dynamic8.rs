@@ -7,6 +7,7 @@
 use std::sync::OnceLock;
 
 use tch::{Device, Kind, TchError, Tensor};
+use torch_ext::cuda::upload;
 
 use crate::memory::{Chunks, elements, elements_mut, share};
 
@@ -144,7 +145,7 @@ fn quantize_with_ops(values: &Tensor, signed: bool) -> Result<Blocks, TchError> 
     let rows = padded.f_view([-1, BLOCK as i64])?;
     let absmax = rows.f_abs()?.f_amax([1i64].as_slice(), true)?;
     let scaled = rows.f_mul(&absmax.f_clamp_min(1e-38)?.f_reciprocal()?)?;
-    let bounds = Tensor::f_from_slice(&midpoints(map(signed)))?.f_to(values.device())?;
+    let bounds = upload(&midpoints(map(signed)), values.device())?;
     let codes = scaled.f_bucketize(&bounds, true, false)?.f_to_kind(Kind::Uint8)?;
     Ok(Blocks { codes: codes.f_view([-1i64])?.f_narrow(0, 0, len)?, absmax: absmax.f_view([-1i64])? })
 }
@@ -157,7 +158,7 @@ fn padding(len: i64) -> i64 {
 /// Dequantises as [`dequantize`] does, in plain tensor operations, on any device: its reference.
 fn dequantize_with_ops(blocks: &Blocks, signed: bool) -> Result<Tensor, TchError> {
     let len = blocks.codes.numel() as i64;
-    let map = Tensor::f_from_slice(map(signed))?.f_to(blocks.codes.device())?;
+    let map = upload(map(signed), blocks.codes.device())?;
     let values = map.f_index_select(0, &blocks.codes.f_to_kind(Kind::Int64)?)?;
     let padded = values.f_constant_pad_nd([0, padding(len)])?.f_view([-1, BLOCK as i64])?;
     padded.f_mul(&blocks.absmax.f_unsqueeze(1)?)?.f_view([-1i64])?.f_narrow(0, 0, len)

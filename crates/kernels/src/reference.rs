@@ -1,6 +1,9 @@
 //! The same in plain tensor operations, on any device: the reference that loops and kernels are compared with.
 
-use tch::{Kind, TchError, Tensor};
+use std::sync::{Mutex, PoisonError};
+
+use tch::{Device, Kind, TchError, Tensor};
+use torch_ext::cuda::upload;
 
 use crate::data::{Blocks4, Rows8, Scales};
 use crate::dynamic8;
@@ -57,14 +60,30 @@ pub(crate) fn scales(scales: &Scales) -> Result<Tensor, TchError> {
 /// Computes the numbers of [`Blocks4::dequantize`].
 pub(crate) fn dequantize4(blocks: &Blocks4, kind: Kind) -> Result<Tensor, TchError> {
     let (len, block) = (blocks.shape().iter().product::<i64>(), blocks.block_size() as i64);
-    let packed = blocks.packed().f_reshape([-1i64])?.f_to_kind(Kind::Int64)?;
+    let packed = blocks.packed().f_reshape([-1i64])?.f_to_kind(Kind::Int)?;
     let first = packed.f_bitwise_right_shift_tensor_scalar(4)?;
     let codes = Tensor::f_stack(&[first, packed.f_bitwise_and(15)?], 1)?.f_view([-1i64])?;
-    let table = Tensor::f_from_slice(blocks.table().values())?.f_to(blocks.device())?;
-    let values = table.f_index_select(0, &codes.f_narrow(0, 0, len)?)?;
+    let values =
+        values_on(blocks.device(), blocks.table())?.f_index_select(0, &codes.f_narrow(0, 0, len)?)?;
     let scales = scales(blocks.scales())?.f_repeat_interleave_self_int(block, 0, None)?;
     let values = values.f_mul(&scales.f_narrow(0, 0, len)?)?;
     values.f_view(blocks.shape())?.f_to_kind(kind)
+}
+
+/// Returns the values of a table on `device`, float32 `[16]`. On a GPU they are kept: a copy from the host for each product would
+/// wait for the work before it, and could not be recorded.
+fn values_on(device: Device, table: &'static CodeTable) -> Result<Tensor, TchError> {
+    static KEPT: Mutex<Vec<(Device, &CodeTable, Tensor)>> = Mutex::new(Vec::new());
+    if device == Device::Cpu {
+        return Tensor::f_from_slice(table.values());
+    }
+    let mut kept = KEPT.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some((_, _, values)) = kept.iter().find(|(at, of, _)| *at == device && std::ptr::eq(*of, table)) {
+        return Ok(values.shallow_clone());
+    }
+    let values = upload(table.values(), device)?;
+    kept.push((device, table, values.shallow_clone()));
+    Ok(values)
 }
 
 /// Computes codes and scales of [`Rows8::quantize`].

@@ -2,6 +2,7 @@
 
 use nn_core::{Mode, NnError, TorchContext};
 use tch::{Kind, Tensor};
+use torch_ext::cuda::upload;
 
 use crate::Llama;
 use crate::cache::{LayerCache, StepPlaces};
@@ -35,7 +36,7 @@ impl FixedStep {
 
     /// Sets the next tokens and their positions, one for each row.
     pub(crate) fn set(&mut self, ids: &[i64], positions: &[i64]) -> Result<(), NnError> {
-        let both = Tensor::f_from_slice(&[ids, positions].concat()).op("from_slice")?;
+        let both = upload(&[ids, positions].concat(), self.inputs.device()).op("upload")?;
         self.inputs.f_copy_(&both.f_view([2, -1]).op("view")?).op("copy_")?;
         Ok(())
     }

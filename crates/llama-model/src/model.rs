@@ -8,6 +8,7 @@ use nn_core::{
 };
 use tch::{Device, Kind, Tensor};
 use torch_ext::checkpoint;
+use torch_ext::cuda::upload;
 
 use crate::head::Head;
 use crate::layer::DecoderLayer;
@@ -143,7 +144,7 @@ impl Llama {
     }
 
     pub(crate) fn indices(&self, values: &[i64]) -> Result<Tensor, NnError> {
-        Ok(Tensor::f_from_slice(values).op("from_slice")?.f_to(self.device()).op("to")?)
+        Ok(upload(values, self.device()).op("upload")?)
     }
 
     /// Makes the rotation of every token of whole texts, one after another.

@@ -2,6 +2,7 @@
 
 use nn_core::{NnError, TorchContext};
 use tch::{Device, Kind, Tensor};
+use torch_ext::cuda::upload;
 
 use crate::{LlamaConfig, RopeScaling};
 
@@ -69,19 +70,17 @@ impl RotaryEmbedding {
             let frequencies = self.config.inverse_frequencies_at(position + 1).into_iter();
             frequencies.map(move |frequency| position as f32 * frequency as f32)
         });
-        let stretched = Tensor::f_from_slice(&stretched.collect::<Vec<f32>>()).op("from_slice")?;
+        let stretched = upload(&stretched.collect::<Vec<f32>>(), self.device).op("upload")?;
         let stretched = stretched.f_view([-1, self.config.head_dim / 2]).op("view")?;
-        let stretched = stretched.f_to(self.device).op("to")?;
         self.rotation(&Tensor::f_cat(&[angles, stretched], 0).op("cat")?, kind)
     }
 
     /// Multiplies positions by the frequencies in a text of `len` tokens: `[N, D/2]`.
     fn angles(&self, positions: &[i64], len: usize) -> Result<Tensor, NnError> {
-        let to = |xs: Tensor| xs.f_to(self.device).op("to");
         let frequencies: Vec<f32> =
             self.config.inverse_frequencies_at(len).into_iter().map(|f| f as f32).collect();
-        let frequencies = to(Tensor::f_from_slice(&frequencies).op("from_slice")?)?;
-        let positions = to(Tensor::f_from_slice(positions).op("from_slice")?)?;
+        let frequencies = upload(&frequencies, self.device).op("upload")?;
+        let positions = upload(positions, self.device).op("upload")?;
         let positions = positions.f_to_kind(Kind::Float).op("to_kind")?.f_unsqueeze(1).op("unsqueeze")?;
         Ok(positions.f_mul(&frequencies).op("mul")?)
     }

@@ -86,7 +86,7 @@ pub(super) fn fill_buckets(
             let len = sizes.iter().sum();
             let zeros = |&StateTensor { signed, .. }: &StateTensor| {
                 if paged && device.is_cuda() {
-                    Stored::zeros(len, Device::Cpu, eight_bit, signed)?.pinned(device)
+                    Stored::zeros(len, Device::Cpu, eight_bit, signed)?.pinned()
                 } else {
                     Stored::zeros(len, device, eight_bit, signed)
                 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use nn_core::{TorchContext, all_finite};
-use tch::{Kind, Tensor, no_grad_guard};
+use tch::{Cuda, Device, Kind, Tensor, no_grad_guard};
 use weights::TensorStore;
 
 use super::bucket::{Bucket, fill_buckets};
@@ -145,6 +145,12 @@ impl Optimizer {
             for (stored, values) in bucket.state.iter_mut().zip(state) {
                 stored.store(values)?;
             }
+        }
+        // The host may read a paged state from here on: buckets are copied one behind another, and waited for once.
+        if self.kind.is_paged()
+            && let Some(Bucket { device: Device::Cuda(index), .. }) = self.buckets.first()
+        {
+            Cuda::synchronize(*index as i64);
         }
         Ok(())
     }

@@ -3,6 +3,7 @@
 use kernels::dynamic8::{self, Blocks};
 use nn_core::TorchContext;
 use tch::{Device, Kind, Tensor};
+use torch_ext::cuda::{copy_in_order, pinned};
 
 use crate::TrainError;
 
@@ -36,9 +37,9 @@ impl Stored {
         Ok(Self::EightBit { blocks: dynamic8::quantize(&zeros, signed).op("quantize")?, signed })
     }
 
-    /// Moves the tensor to pinned host memory, which `device` reads and writes without an intermediate copy.
-    pub(super) fn pinned(self, device: Device) -> Result<Self, TrainError> {
-        let pin = |xs: Tensor| xs.f_pin_memory(device).op("pin_memory");
+    /// Moves the tensor to pinned host memory, which a GPU reads and writes without an intermediate copy.
+    pub(super) fn pinned(self) -> Result<Self, TrainError> {
+        let pin = |xs: Tensor| pinned(&xs).op("pin_memory");
         Ok(match self {
             Self::Float(values) => Self::Float(pin(values)?),
             Self::EightBit { blocks: Blocks { codes, absmax }, signed } => {
@@ -49,7 +50,8 @@ impl Stored {
 
     /// Returns the values in float32 on `device`: the stored tensor itself, or a copy.
     pub(super) fn values(&self, device: Device) -> Result<Tensor, TrainError> {
-        let fetch = |xs: &Tensor| xs.f_to(device).op("to");
+        // From pinned memory the host does not wait.
+        let fetch = |xs: &Tensor| xs.f_to_device_(device, xs.kind(), true, false).op("to");
         Ok(match self {
             Self::Float(values) => fetch(values)?,
             Self::EightBit { blocks: Blocks { codes, absmax }, signed } => {
@@ -72,12 +74,12 @@ impl Stored {
     }
 }
 
-/// Replaces `kept` by `new`, or copies the values of `new` into it when it lies elsewhere.
+/// Replaces `kept` by `new`, or copies the values of `new` into it when it lies in the host's pinned memory, for which nobody waits.
 fn replace(kept: &mut Tensor, new: Tensor) -> Result<(), TrainError> {
     if kept.device() == new.device() {
         *kept = new;
     } else {
-        kept.f_copy_(&new).op("copy_")?;
+        copy_in_order(kept, &new).op("copy_")?;
     }
     Ok(())
 }

@@ -2,7 +2,7 @@
 //! takes longer than they do.
 
 use std::error::Error;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use nn_core::{NnError, TorchContext};
 use tch::{Device, Tensor};
@@ -15,21 +15,26 @@ use crate::rope::Rotation;
 
 /// Ordinary steps of a shape before it is recorded: a short answer does not repay it.
 const PATIENCE: usize = 4;
-/// The most rows of a recorded step; with more, launching is not what takes the time.
-const MAX_ROWS: usize = 16;
+/// The most rows of a recorded step: the batch of `evaluate`, and more than a server's.
+const MAX_ROWS: usize = 64;
 /// The most shapes that are recorded for one session; each keeps the memory of a step.
 const MAX_GRAPHS: usize = 16;
 /// Largest accepted difference between the logits of a recorded and of an ordinary step, relative to the largest. In bfloat16 another
 /// order of sums moves them by a few steps of 1/256; a mistake, by much more.
 const TOLERANCE: f64 = 0.05;
 
-/// A graph that failed, or gave something else: none is used in this process any more.
-static REFUSED: AtomicBool = AtomicBool::new(false);
+/// Recordings that may fail before none is tried in this process any more: a lack of memory passes.
+const MAX_FAILURES: usize = 3;
+
+/// Recordings that failed; all that may, where one gave something else.
+static FAILURES: AtomicUsize = AtomicUsize::new(0);
 
 /// The recorded steps of one session.
 #[derive(Debug)]
 pub(crate) struct Graphs {
     capacity: usize,
+    /// True after a failure: this session goes on without.
+    refused: bool,
     shapes: Vec<Shape>,
 }
 
@@ -51,12 +56,20 @@ struct Recorded {
     logits: Tensor,
 }
 
+/// A recorded step that computes something else than an ordinary one.
+#[derive(Debug, thiserror::Error)]
+#[error("its logits are off by {off:.3} where the largest is {size:.3}")]
+struct Differs {
+    off: f64,
+    size: f64,
+}
+
 type Failure = Box<dyn Error + Send + Sync>;
 
 impl Graphs {
     /// Creates the graph cache of a session with `capacity` positions.
     pub(crate) fn new(capacity: usize) -> Self {
-        Self { capacity, shapes: Vec::new() }
+        Self { capacity, refused: false, shapes: Vec::new() }
     }
 
     /// Shapes that are recorded.
@@ -71,8 +84,8 @@ impl Graphs {
         let recorded = shape.recorded.as_mut()?;
         match recorded.replay(ids, positions) {
             Ok(logits) => Some(logits),
-            Err(error) => {
-                refuse(&*error);
+            Err(failure) => {
+                self.refuse(&failure);
                 None
             }
         }
@@ -101,13 +114,23 @@ impl Graphs {
             });
         match recorded {
             Ok(recorded) => shape.recorded = Some(recorded),
-            Err(error) => refuse(&*error),
+            Err(failure) => self.refuse(&failure),
         }
+    }
+
+    fn refuse(&mut self, failure: &Failure) {
+        self.refused = true;
+        let counts = if failure.is::<Differs>() { MAX_FAILURES } else { 1 };
+        let left = FAILURES.fetch_add(counts, Ordering::Relaxed) + counts < MAX_FAILURES;
+        let for_how_long = if left { "of this batch" } else { "of this process" };
+        tracing::warn!(
+            "decoding steps {for_how_long} are launched one by one, since a recorded one cannot be used: {failure}"
+        );
     }
 
     /// Returns the record of steps with as many rows and this span.
     fn shape(&mut self, positions: &[i64]) -> Option<&mut Shape> {
-        if REFUSED.load(Ordering::Relaxed) || positions.len() > MAX_ROWS {
+        if self.refused || FAILURES.load(Ordering::Relaxed) >= MAX_FAILURES || positions.len() > MAX_ROWS {
             return None;
         }
         let seen = positions.iter().copied().max()? as usize + 1;
@@ -140,7 +163,7 @@ impl Recorded {
         if off <= TOLERANCE * size {
             return Ok(recorded);
         }
-        Err(format!("its logits are off by {off:.3} where the largest is {size:.3}").into())
+        Err(Differs { off, size }.into())
     }
 
     fn replay(&mut self, ids: &[i64], positions: &[i64]) -> Result<Tensor, Failure> {
@@ -149,9 +172,4 @@ impl Recorded {
         // The next replay writes where this one did.
         Ok(self.logits.f_detach_copy().op("detach_copy").map_err(NnError::from)?)
     }
-}
-
-fn refuse(error: &(dyn Error + 'static)) {
-    REFUSED.store(true, Ordering::Relaxed);
-    tracing::warn!("decoding steps are launched one by one, since a recorded one cannot be used: {error}");
 }

@@ -27,8 +27,9 @@ pub struct LowRank<'a> {
 }
 
 /// Computes `base + scale · (dropout(x) Aᵀ) Bᵀ` (`LoRA`, Hu et al., 2021, arXiv 2106.09685, §4.1): `base` `[.., out]` and `xs`
-/// `[.., in]` to `[.., out]`, in the kind of `base`. The factors' products are in float32 whatever the kind of `xs`, as with
-/// PEFT's `autocast_adapter_dtype`.
+/// `[.., in]` to `[.., out]`, in the kind of `base`. On a CPU the factors' products are in float32 whatever the kind of `xs`, as with
+/// PEFT's `autocast_adapter_dtype`; on a GPU in the kind of `xs`, as under PyTorch's autocast: products in float32 would keep a copy of
+/// `xs` for each layer, and run on no tensor core.
 ///
 /// On a CPU in one pass over the rows, and all gradients in another; of `xs` nothing is kept but itself. Equal to libtorch's
 /// operations up to the order of the sums.
@@ -90,15 +91,17 @@ fn by_operations(
     LowRank { a, b, scale }: LowRank<'_>,
     dropout: Option<Dropout>,
 ) -> Result<Tensor, TchError> {
-    let mut xs = xs.f_to_kind(a.kind())?;
+    // The factors are small, and their gradients are in float32 either way.
+    let kind = if xs.device() == Device::Cpu { a.kind() } else { xs.kind() };
+    let (a, b, mut xs) = (a.f_to_kind(kind)?, b.f_to_kind(kind)?, xs.f_to_kind(kind)?);
     if let Some(dropout) = dropout {
         xs = dropout.apply(&xs)?;
     }
-    let low = xs.f_linear(a, None::<&Tensor>)?.f_mul_scalar(scale)?; // [.., r]
+    let low = xs.f_linear(&a, None::<&Tensor>)?.f_mul_scalar(scale)?; // [.., r]
     if base.kind() == low.kind() && base.dim() == 2 {
         return base.f_addmm(&low, &b.f_tr()?);
     }
-    base.f_add(&low.f_linear(b, None::<&Tensor>)?.f_to_kind(base.kind())?)
+    base.f_add(&low.f_linear(&b, None::<&Tensor>)?.f_to_kind(base.kind())?)
 }
 
 /// Factors as the loops read them.

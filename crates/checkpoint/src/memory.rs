@@ -3,12 +3,16 @@
 use sysinfo::{MemoryRefreshKind, RefreshKind, System};
 use tch::{Device, Kind};
 
-/// Chooses the precision of frozen weights that the user left open: bfloat16 on a GPU. On a CPU float32, which is the
-/// fastest there, where the model then takes at most half of the free memory; otherwise bfloat16, which needs no copy
-/// of a checkpoint in that precision.
+/// The least compute capability with bfloat16 in hardware (Ampere).
+const LEAST_BFLOAT16: u32 = 80;
+
+/// Chooses the precision of frozen weights that the user left open: bfloat16 on a GPU, float16 on one that has no units for
+/// bfloat16 (before Ampere). On a CPU float32, which is the fastest there, where the model then takes at most half of the free
+/// memory; otherwise bfloat16, which needs no copy of a checkpoint in that precision.
 pub fn auto_kind(device: Device, num_parameters: i64) -> Kind {
-    if device.is_cuda() {
-        return Kind::BFloat16;
+    if let Device::Cuda(index) = device {
+        let old = torch_ext::cuda::capability(index).is_some_and(|capability| capability < LEAST_BFLOAT16);
+        return if old { Kind::Half } else { Kind::BFloat16 };
     }
     let fits = free_host_bytes().is_none_or(|free| num_parameters as u64 * 4 <= free / 2);
     if fits { Kind::Float } else { Kind::BFloat16 }

@@ -15,9 +15,22 @@ struct WayOut {
 
 /// Returns what to do about `error` in the program `command`: a flag is named only where the program has it.
 pub(crate) fn advice(error: &anyhow::Error, command: &Command) -> Option<&'static str> {
-    let WayOut { flag, with, without } = error.chain().find_map(way_out)?;
+    let of_memory = || error.chain().any(is_lack_of_memory).then_some(MEMORY);
+    let WayOut { flag, with, without } = error.chain().find_map(way_out).or_else(of_memory)?;
     let has = command.get_arguments().any(|arg| arg.get_long() == Some(flag));
     Some(if has { with } else { without })
+}
+
+/// The way out of a GPU that is too small.
+const MEMORY: WayOut = WayOut {
+    flag: "micro_batch_size",
+    with: "lower --micro_batch_size or --cutoff_len, or take --gradient_checkpointing or --quantize nf4 (--plan estimates the memory)",
+    without: "take fewer rows at a time, shorter texts, or --quantize nf4",
+};
+
+/// Checks for libtorch's words.
+fn is_lack_of_memory(error: &(dyn Error + 'static)) -> bool {
+    error.to_string().contains("CUDA out of memory")
 }
 
 fn way_out(error: &(dyn Error + 'static)) -> Option<WayOut> {
@@ -62,5 +75,13 @@ mod tests {
         let advice = |command: &Command| advice(&error, command).unwrap();
         assert!(advice(&FinetuneArgs::command()).contains("--skip_bad_records"));
         assert_eq!(advice(&CompareArgs::command()), "correct it");
+    }
+
+    #[test]
+    fn a_gpu_that_is_too_small_has_a_way_out() {
+        let error = anyhow::anyhow!("CUDA out of memory. Tried to allocate 2 GiB").context("step 3");
+        assert!(advice(&error, &FinetuneArgs::command()).unwrap().contains("--micro_batch_size"));
+        assert!(advice(&error, &CompareArgs::command()).unwrap().contains("--quantize"));
+        assert_eq!(advice(&anyhow::anyhow!("out of cheese"), &FinetuneArgs::command()), None);
     }
 }

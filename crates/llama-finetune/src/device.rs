@@ -5,9 +5,10 @@ use std::str::FromStr;
 
 use rayon::ThreadPoolBuilder;
 use serde::{Deserialize, Serialize};
-use tch::{Cuda, Device};
+use tch::Device;
 
 use crate::FinetuneError;
+use crate::nvidia_smi::{self, too_old};
 
 /// A device as it is asked for: `auto`, `cpu`, `cuda` or `cuda:N`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -33,18 +34,39 @@ impl DeviceChoice {
             Self::Auto => 0,
             Self::Cuda(index) => index.unwrap_or(0),
         };
-        if let Err(reason) = torch_ext::cuda::load() {
-            return if self == Self::Auto { Ok(Device::Cpu) } else { Err(FinetuneError::NoCuda(reason)) };
+        match (self.cuda(index), self) {
+            (Err(reason), Self::Auto) => {
+                if !nvidia_smi::cards().is_empty() {
+                    tracing::warn!("this machine has an NVIDIA GPU, but the CPU computes: {reason}");
+                }
+                Ok(Device::Cpu)
+            }
+            (result, _) => result,
         }
-        let count = Cuda::device_count();
-        if Cuda::is_available() && (index as i64) < count {
+    }
+
+    /// Checks that CUDA device `index` can be used.
+    fn cuda(self, index: usize) -> Result<Device, FinetuneError> {
+        let count = torch_ext::cuda::device_count().map_err(FinetuneError::NoCuda)?;
+        if index < count {
             return Ok(Device::Cuda(index));
         }
-        if self == Self::Auto {
-            return Ok(Device::Cpu);
-        }
-        Err(FinetuneError::NoDevice { device: self.to_string(), count })
+        let cards = nvidia_smi::cards();
+        let old = cards.first().zip(libtorch_cuda()).and_then(|(card, cuda)| too_old(&card.driver, &cuda));
+        let reason = old.unwrap_or_else(|| match count {
+            0 if cards.is_empty() => "`nvidia-smi` shows no GPU: is the driver installed?".to_owned(),
+            0 => "`nvidia-smi` shows a GPU that CUDA does not: is CUDA_VISIBLE_DEVICES set?".to_owned(),
+            _ => format!("the last is cuda:{}", count - 1),
+        });
+        Err(FinetuneError::NoDevice { device: self.to_string(), count, reason })
     }
+}
+
+/// Reads the version of CUDA that the libtorch in use is built with, such as 13.0.
+fn libtorch_cuda() -> Option<String> {
+    let version = std::fs::read_to_string(torch_ext::cuda::torch_dir()?.join("version.py")).ok()?;
+    let line = version.lines().find(|line| line.starts_with("cuda:"))?;
+    Some(line.split('\'').nth(1)?.to_owned())
 }
 
 impl FromStr for DeviceChoice {
@@ -118,14 +140,11 @@ pub fn peak_host_mib() -> u64 {
     torch_ext::process_memory().peak_bytes >> 20
 }
 
-/// Reads the free memory of the first NVIDIA GPU, in bytes; `None` without a GPU or its driver's tools.
-pub fn free_gpu_bytes() -> Option<f64> {
-    let output = std::process::Command::new("nvidia-smi")
-        .args(["--query-gpu=memory.free", "--format=csv,noheader,nounits"])
-        .output()
-        .ok()?;
-    let text = String::from_utf8(output.stdout).ok()?;
-    Some(text.lines().next()?.trim().parse::<f64>().ok()? * f64::from(1 << 20))
+/// Reads the free memory of CUDA device `index` from NVIDIA's tool, in bytes; `None` without such a GPU or the tool. CUDA is not
+/// loaded.
+pub fn free_gpu_bytes(index: usize) -> Option<f64> {
+    let visible = std::env::var("CUDA_VISIBLE_DEVICES").ok();
+    nvidia_smi::visible(&nvidia_smi::cards(), visible.as_deref(), index).map(|card| card.free)
 }
 
 /// The most threads that are started.

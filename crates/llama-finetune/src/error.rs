@@ -20,18 +20,18 @@ use weights::WeightsError;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum FinetuneError {
-    /// CUDA was asked for by name, and libtorch has none.
-    #[error(
-        "CUDA was asked for, but the libtorch in use has none (`cargo xtask setup --cuda` installs one that has)"
-    )]
+    /// libtorch has no CUDA, or it cannot be loaded.
+    #[error("the libtorch in use cannot use CUDA (`cargo xtask setup --cuda` installs one that can)")]
     NoCuda(#[source] ExtError),
     /// A CUDA device that the machine does not have.
-    #[error("device is `{device}`, but this machine shows {count} CUDA devices (is the driver installed?)")]
+    #[error("device is `{device}`, but this machine shows {count} CUDA devices: {reason}")]
     NoDevice {
         /// The device as it was asked for.
         device: String,
         /// CUDA devices of this machine.
-        count: i64,
+        count: usize,
+        /// Why, or which there are.
+        reason: String,
     },
     /// A value that a setting cannot have.
     #[error("{name} is `{actual}`; expected {expected}")]

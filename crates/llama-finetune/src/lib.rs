@@ -66,6 +66,7 @@ mod memory;
 mod merge_order;
 mod merge_report;
 mod model_choice;
+mod nvidia_smi;
 mod output_dir;
 mod perplexity;
 mod prompt;

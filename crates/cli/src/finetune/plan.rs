@@ -20,12 +20,13 @@ use super::settings::FinetuneConfig;
 pub(crate) fn plan(run: &FinetuneConfig, unknown: UnknownSettings) -> Result<String> {
     let base = Base::open_with(&run.base_model, unknown)?;
     let shape = &base.config;
-    let cuda = match run.device {
-        DeviceChoice::Cpu => false,
-        DeviceChoice::Cuda(_) => true,
-        DeviceChoice::Auto => free_gpu_bytes().is_some(),
+    // A GPU that was named is planned for wherever the run will be; `auto` is what this machine can use.
+    let device = match run.device {
+        DeviceChoice::Cuda(index) => tch::Device::Cuda(index.unwrap_or(0)),
+        other => other.start()?,
     };
-    let device = if cuda { tch::Device::Cuda(0) } else { tch::Device::Cpu };
+    let gpu = if let tch::Device::Cuda(index) = device { Some(index) } else { None };
+    let cuda = gpu.is_some();
     let kind = if run.full { Some(Kind::Float) } else { run.dtype.kind() };
     let kind = kind.unwrap_or_else(|| auto_kind(device, shape.num_parameters()));
     let (lora, vocab_size) = if run.resize_vocab {
@@ -78,7 +79,7 @@ pub(crate) fn plan(run: &FinetuneConfig, unknown: UnknownSettings) -> Result<Str
     line("  activations", bytes(memory.activations));
     line("  logits", bytes(memory.logits));
     line("  total", bytes(memory.total()));
-    let available = if cuda { free_gpu_bytes() } else { free_host_bytes().map(|bytes| bytes as f64) };
+    let available = gpu.map_or_else(|| free_host_bytes().map(|bytes| bytes as f64), free_gpu_bytes);
     let fits = match available {
         None => "unknown: this machine does not say how much memory the device has".to_owned(),
         Some(free) if memory.total() <= free => format!("yes: {} free", bytes(free)),

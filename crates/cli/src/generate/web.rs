@@ -49,8 +49,11 @@ fn fit_rows(sources: &[Loaded], limits: &mut Limits) {
     let row_bytes: f64 = models()
         .map(|model| kv_cache_bytes(model.config(), model.kind(), model.max_len().min(longest)))
         .sum();
-    let cuda = models().any(|model| model.device().is_cuda());
-    let free = if cuda { free_gpu_bytes() } else { free_host_bytes().map(|bytes| bytes as f64) };
+    let gpu = models().find_map(|model| match model.device() {
+        tch::Device::Cuda(index) => Some(index),
+        _ => None,
+    });
+    let free = gpu.map_or_else(|| free_host_bytes().map(|bytes| bytes as f64), free_gpu_bytes);
     let Some(free) = free else { return };
     let rows = rows_that_fit(row_bytes, free).min(limits.rows);
     if rows < limits.rows {

@@ -19,7 +19,7 @@ using at::Tensor;
 using c10::IValue;
 using torch::jit::Stack;
 
-// Operations that check devices themselves: those of TensorIterator, which take a CPU's scalar (from native_functions.yaml).
+// Operations that check devices themselves: those of TensorIterator, which take a CPU's scalar.
 const std::set<std::string>& unchecked() {
   static const auto* all = new std::set<std::string>{
 #include "unchecked.inc"

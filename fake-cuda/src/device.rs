@@ -79,7 +79,6 @@ impl Build<'_> {
             fs::create_dir_all(dir)?;
         }
         self.link_libtorch(&lib)?;
-        fs::write(self.home.join("objects/unchecked.inc"), self.unchecked()?)?;
         self.compile_all()?;
         let objects = LIBRARY.iter().map(|name| self.object(name));
         let mut link = self.compiler();
@@ -104,23 +103,14 @@ impl Build<'_> {
                 symlink(entry.path(), lib.join(entry.file_name()))?;
             }
         }
-        symlink(self.libtorch.join("version.py"), self.home.join("torch/version.py"))?;
+        // The programs read for which CUDA a libtorch is.
+        fs::write(self.home.join("torch/version.py"), "cuda: Optional[str] = '13.0'\n")?;
         // NVRTC is looked for beside torch.
         let nvidia = self.libtorch.join("../nvidia");
         if nvidia.exists() {
             symlink(nvidia, self.home.join("nvidia"))?;
         }
         Ok(())
-    }
-
-    /// Lists the operators that check devices themselves, from what PyTorch's package says of each.
-    fn unchecked(&self) -> Result<String> {
-        let path = self.libtorch.join("../torchgen/packaged/ATen/native/native_functions.yaml");
-        let text = fs::read_to_string(&path)
-            .with_context(|| format!("no `{}`; PyTorch's package from pip has it", path.display()))?;
-        let names = unchecked(&text);
-        ensure!(!names.is_empty(), "`{}` has no operator with `device_check: NoCheck`", path.display());
-        Ok(names)
     }
 
     /// Compiles as many sources at a time as there are cores.
@@ -183,30 +173,5 @@ fn run(command: &mut Command) -> Result<()> {
         Some((true, _)) => Ok(()),
         Some((false, text)) => bail!("the C++ compiler `{}` failed: {text}", program.display()),
         None => bail!("cannot run the C++ compiler `{}`", program.display()),
-    }
-}
-
-/// Lists, as strings of C++, the operators of `native_functions.yaml` whose `device_check` is `NoCheck`.
-fn unchecked(yaml: &str) -> String {
-    let (mut name, mut list) = ("", String::new());
-    for line in yaml.lines() {
-        if let Some(rest) = line.strip_prefix("- func: ") {
-            name = rest.split('(').next().unwrap_or_default();
-        } else if line.trim_start().starts_with("device_check: NoCheck") {
-            let _ = writeln!(list, "\"aten::{name}\",");
-        }
-    }
-    list
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn operators_without_a_check_of_devices_are_listed() {
-        let yaml = "- func: add.Tensor(Tensor self) -> Tensor\n  device_check: NoCheck   # TensorIterator\n\
-                    - func: mm(Tensor self) -> Tensor\n  dispatch:\n    CPU: mm\n";
-        assert_eq!(unchecked(yaml), "\"aten::add.Tensor\",\n");
     }
 }

@@ -16,7 +16,7 @@ use crate::scene::{Machine, Scene};
 const PREFIX: &str = "on_a_gpu_";
 /// A crate whose kernels take minutes in the emulator, in the shapes of its tests: with `long` only.
 const SLOW: &str = "kernels";
-/// A library whose tests ask for CUDA, make graphs and set seeds in one process: all of them run, in any order.
+/// A library whose tests set seeds, run backward passes, ask for CUDA and make graphs, in this order in one process.
 const WHOLE: &str = "torch-ext";
 
 /// The tests of one target.
@@ -48,7 +48,7 @@ pub(crate) fn run_all(workspace: &Workspace, scene: &Scene, long: bool, report: 
             report.add(&format!("{name} ({package})"), || run(scene, path, &["--exact", test], machine));
         }
         if package == WHOLE {
-            report.add(all, || run(scene, path, &[], Machine::Gpus(1)));
+            report.add(all, || run(scene, path, &["--test-threads", "1"], Machine::Gpus(1)));
         }
     }
     Ok(())

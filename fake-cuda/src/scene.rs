@@ -149,10 +149,11 @@ impl Scene {
 }
 
 impl Ended {
-    /// Checks for a good end, without a panic on any thread.
+    /// Checks for a good end, without a panic on any thread and without libtorch's own warnings.
     pub(crate) fn ok(self) -> Result<Self> {
         ensure!(self.code == Some(0), "ended with {:?}: {}", self.code, self.stderr);
         ensure!(!self.stderr.contains("panicked"), "panicked: {}", self.stderr);
+        ensure!(!self.stderr.contains("[W"), "libtorch warns: {}", self.stderr);
         Ok(self)
     }
 

@@ -18,8 +18,9 @@ use crate::wheel::{Platform, WheelName};
 
 /// Packages that PyPI's `libtorch_cpu.so` for Linux is linked to, even where no GPU is used.
 const CPU_SET: [&str; 2] = ["nvidia-cuda-runtime==13.0.96", "nvidia-cuda-cupti==13.0.85"];
-/// Unpacked bytes for each byte of a wheel, rounded up: 2.2 for the small set, 1.8 with every CUDA library.
+/// Bytes on disk for each byte of PyTorch's wheel (measured: 2.0), and of a package of CUDA's (1.4), rounded up.
 const GROWTH: f64 = 2.3;
+const GROWTH_OF_CUDA: f64 = 1.5;
 /// The longest METADATA that is read; PyTorch's has 30,000 bytes.
 const MAX_METADATA_LEN: u64 = 16 << 20;
 /// A package that names others by extras and holds nothing.
@@ -95,7 +96,11 @@ impl Plan {
 
     /// Returns an estimate of the bytes that will be on disk in the end.
     pub(crate) fn unpacked_len(&self) -> u64 {
-        (self.len() as f64 * GROWTH) as u64
+        let grown = |planned: &Planned| {
+            let growth = if planned.take == Take::Libtorch { GROWTH } else { GROWTH_OF_CUDA };
+            planned.listed.size.unwrap_or(0) as f64 * growth
+        };
+        self.wheels.iter().map(grown).sum::<f64>() as u64
     }
 
     /// Returns a sentence about what it takes. `missing` are the bytes that are not there yet.

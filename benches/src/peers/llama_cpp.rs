@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::bars::Bar;
-use super::decode::{Decoded, Model, Setting};
+use super::decoding::{Decoded, Model, Setting};
 use super::side_by_side::in_turns;
 use super::stats::{Pairs, spread};
 use super::workbench::{ask, remove};

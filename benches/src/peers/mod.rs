@@ -2,6 +2,7 @@
 
 mod bars;
 mod decode;
+mod decoding;
 mod growth;
 mod llama_cpp;
 mod load;
@@ -36,7 +37,7 @@ enum Bench {
     /// Training on a CPU beside Python's transformers and peft, tokenising, and the loading of a 7B
     Train(setting::TrainArgs),
     /// Decoding on a CPU beside Python's transformers or llama.cpp, and beside what memory allows
-    Decode(decode::DecodeArgs),
+    Decode(decoding::DecodeArgs),
     /// Merging beside Python's `merge_and_unload` and a copy of the same bytes: time and private memory
     Merge(merge::MergeArgs),
     /// 4-bit and 8-bit products on a CPU beside bitsandbytes and torch

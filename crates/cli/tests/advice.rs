@@ -24,7 +24,7 @@ const NAME_FLAGS: [&str; 5] = ["checkpoint", "llama-finetune", "llama-model", "l
 /// Programs of others, whose commands are quoted.
 const OTHERS: [&str; 4] = ["cargo ", "hf ", "git ", "jq "];
 /// Options of other programs that are called, and the flag that goes on past unknown settings.
-const NOT_OURS: [&str; 4] = ["gpu", "std", "query", "ignore_unknown_settings"];
+const NOT_OURS: [&str; 7] = ["gpu", "std", "query", "format", "version", "wrap", "ignore_unknown_settings"];
 
 fn has(command: &Command, flag: &str) -> bool {
     let spelt = |arg: &clap::Arg| {

@@ -70,7 +70,8 @@ pub enum GetError {
     },
     /// Nothing of the kind in any index.
     #[error(
-        "no wheel of {what} for {platform} in {}{}; another index: PIP_INDEX_URL, or `--cuda` with another build",
+        "no wheel of {what} for {platform} in {}{}; another index: PIP_INDEX_URL, \
+         another build: `cargo xtask setup --cuda BUILD`",
         .looked.join(", "), in_brackets(.notes)
     )]
     NoWheel {

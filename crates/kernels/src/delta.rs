@@ -7,7 +7,7 @@ use std::sync::{Mutex, PoisonError};
 use half::{bf16, f16};
 use tch::{Device, Kind, TchError, Tensor};
 
-use crate::element::{Float, LANES};
+use crate::element::{Float, LANES, filled_up};
 use crate::memory::{Chunks, elements, elements_mut, share_out};
 use crate::widest::widest;
 
@@ -117,10 +117,7 @@ fn add_block<B: Float, O: Float>(
     }
     if !base_rest.is_empty() {
         // Zeros add nothing to what is seen.
-        let (mut base, mut product) = ([B::default(); LANES], [0.0; LANES]);
-        base[..base_rest.len()].copy_from_slice(base_rest);
-        product[..product_rest.len()].copy_from_slice(product_rest);
-        let sums = lanes.add::<B, O>(&base, &product, scale);
+        let sums = lanes.add::<B, O>(&filled_up(base_rest), &filled_up(product_rest), scale);
         out_rest.copy_from_slice(&sums[..out_rest.len()]);
     }
     seen.delta += lanes.delta.into_iter().map(f64::from).sum::<f64>();

@@ -21,6 +21,14 @@ pub(crate) fn times(xs: &[f32; LANES], ys: &[f32; LANES]) -> [f32; LANES] {
     products
 }
 
+/// Fills lanes with the last numbers, fewer than there are lanes, and zeros.
+#[inline(always)]
+pub(crate) fn filled_up<T: Element>(rest: &[T]) -> [T; LANES] {
+    let mut lanes = [T::default(); LANES];
+    lanes[..rest.len()].copy_from_slice(rest);
+    lanes
+}
+
 /// Adds lanes up in pairs.
 #[inline(always)]
 pub(crate) fn sum_of_lanes(mut lanes: [f32; LANES]) -> f32 {

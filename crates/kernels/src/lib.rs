@@ -25,18 +25,20 @@ mod fused;
 mod gpu;
 mod linear;
 mod memory;
+mod processor;
 mod reference;
 mod rows;
 mod rows8;
+mod seed;
 mod simd;
 mod widest;
 
 pub use data::{Blocks4, Rows8, Scales};
 pub use delta::{DeltaSums, add_delta};
-pub use fused::{
-    Dropout, LONGEST_TEXT, LowRank, add_low_rank, causal_attention, rms_norm, rotate_half, swiglu,
-};
+pub use fused::{Dropout, LowRank, add_low_rank, causal_attention, rms_norm, rotate_half, swiglu};
 pub use linear::linear;
+pub use processor::multiplies_bf16;
+pub use seed::mix_seed;
 pub use simd::CodeTable;
 
 #[cfg(test)]

@@ -84,8 +84,7 @@ impl Trainable for FullModel {
     }
 
     fn share(&self, leaves: &SharedLeaves) -> Option<SharedLoss> {
-        let model = self.model.share(leaves);
-        Some(Box::new(move |batch, mode| Ok(model.loss_sum(batch, mode)?)))
+        Some(self.model.shared_loss(leaves))
     }
 
     fn save(&self, dir: &Path) -> Result<(), BoxError> {

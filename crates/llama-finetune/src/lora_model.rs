@@ -128,8 +128,7 @@ impl Trainable for LoraModel {
     }
 
     fn share(&self, leaves: &SharedLeaves) -> Option<SharedLoss> {
-        let model = self.model.share(leaves);
-        Some(Box::new(move |batch, mode| Ok(model.loss_sum(batch, mode)?)))
+        Some(self.model.shared_loss(leaves))
     }
 
     fn frozen_not_finite(&self) -> Result<Vec<String>, BoxError> {

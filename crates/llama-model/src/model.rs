@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use nn_core::{
     DenseEmbedding, DenseLinear, EmbeddingSlot, LinearSlot, LinearSource, Mode, ModulePath, NnError,
-    SharedLeaves, TokenBatch, TorchContext, VisitLinears,
+    SharedLeaves, SharedLoss, TokenBatch, TorchContext, VisitLinears,
 };
 use tch::{Device, Kind, Tensor};
 use torch_ext::checkpoint;
@@ -83,6 +83,13 @@ impl Llama {
             rotary: self.rotary.clone(),
             ..*self
         }
+    }
+
+    /// Returns the loss of this model for another thread, see [`Trainable::share`](nn_core::Trainable::share).
+    #[must_use]
+    pub fn shared_loss(&self, leaves: &SharedLeaves) -> SharedLoss {
+        let model = self.share(leaves);
+        Box::new(move |batch, mode| Ok(model.loss_sum(batch, mode)?))
     }
 
     /// Returns the shape of the model.

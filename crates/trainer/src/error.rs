@@ -53,6 +53,11 @@ pub enum TrainError {
         /// Number of records.
         records: usize,
     },
+    /// The operating system gives no thread for a part of a micro-batch.
+    #[error(
+        "no thread for a part of a micro-batch; lower the number of threads, or raise the limit of processes (ulimit -u)"
+    )]
+    Thread(#[source] io::Error),
     /// There is nothing to train.
     #[error("there is no parameter to train")]
     NoParameters,

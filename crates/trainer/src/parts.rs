@@ -72,21 +72,22 @@ impl Parts {
         let restored = RestoredThreads(tch::get_num_threads());
         let results = thread::scope(|scope| {
             let start = |(index, other): (usize, Other)| {
-                scope.spawn(move || {
+                thread::Builder::new().name(format!("part {}", index + 2)).spawn_scoped(scope, move || {
                     tch::set_num_threads(self.threads);
                     let sum = run(&*other.loss, &other.batch, mix_seed(seed, index as u64));
                     (sum, other.leaves)
                 })
             };
-            let started: Vec<_> = self.others.into_iter().enumerate().map(start).collect();
+            let started = self.others.into_iter().enumerate().map(start);
+            let started = started.collect::<Result<Vec<_>, _>>().map_err(TrainError::Thread)?;
             tch::set_num_threads(self.threads);
             let first = run(&|batch, mode| trainable.loss_sum(batch, mode), &self.first, seed);
             let others =
                 started.into_iter().map(|thread| thread.join().unwrap_or_else(|panic| resume_unwind(panic)));
-            (first, others.collect::<Vec<_>>())
+            Ok::<_, TrainError>((first, others.collect::<Vec<_>>()))
         });
         drop(restored);
-        let (first, others) = results;
+        let (first, others) = results?;
         let mut total = first?;
         for (sum, leaves) in others {
             total = total.f_add(&sum?).op("add")?;

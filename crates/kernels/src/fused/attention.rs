@@ -11,7 +11,7 @@ use crate::memory::{Chunks, elements, elements_mut, share};
 use crate::widest::widest;
 
 /// The longest text whose scores, one for each head and pair of tokens, are worth the memory.
-pub const LONGEST_TEXT: i64 = 512;
+const LONGEST_TEXT: i64 = 512;
 
 /// Numbers of scores that a thread works on at a time.
 const BLOCK: usize = 16 << 10;
@@ -20,7 +20,7 @@ const BLOCK: usize = 16 << 10;
 /// 2017, arXiv 1706.03762, §3.2), within texts of `lens` tokens that lie one after another: `q` `[N, H, D]`, `k` and `v`
 /// `[N, K, D]` to `[N, H·D]`. Query head `h` reads key head `h / (H / K)` (arXiv 2305.13245).
 ///
-/// On a CPU, for texts of up to [`LONGEST_TEXT`] tokens: two products of all heads for each text, five for the gradients, in
+/// On a CPU, for texts of up to 512 tokens: two products of all heads for each text, five for the gradients, in
 /// float32 whatever the kind, and nothing is kept but `q`, `k` and `v`. `None` elsewhere. libtorch's own attention makes
 /// products of 32 rows of one head, each of which costs more to begin than to compute.
 ///

@@ -7,6 +7,7 @@ use super::gradient::as_torch;
 use super::outputs::{filled, plain};
 use crate::element::{Float, LANES, for_kind, times};
 use crate::memory::elements;
+use crate::seed::mix_seed;
 use crate::widest::widest;
 
 /// Dropout in training (Srivastava et al., 2014, "Dropout", JMLR 15): each number becomes zero with the probability `p`, and is
@@ -44,13 +45,9 @@ impl Dropout {
 
     /// Returns the factors of one row.
     pub(super) fn row(self, row: usize) -> RowMask {
-        // splitmix64, as `nn_core::mix_seed`.
-        let mut z = self.seed ^ (row as u64 + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15);
-        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        z ^= z >> 31;
+        let seed = mix_seed(self.seed, row as u64);
         RowMask {
-            keys: [z as u32, (z >> 32) as u32],
+            keys: [seed as u32, (seed >> 32) as u32],
             threshold: (self.p * 2f64.powi(32)) as u32,
             kept: (1.0 / (1.0 - self.p)) as f32,
         }

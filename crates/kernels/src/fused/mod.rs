@@ -14,7 +14,7 @@ mod rms_norm;
 mod rotate_half;
 mod swiglu;
 
-pub use attention::{LONGEST_TEXT, causal_attention};
+pub use attention::causal_attention;
 pub use dropout::Dropout;
 pub use low_rank::{LowRank, add_low_rank};
 pub use rms_norm::rms_norm;

@@ -7,7 +7,7 @@ use torch_ext::custom_of;
 use super::exponential::exp;
 use super::gradient::as_torch;
 use super::outputs::{both_filled, filled, plain};
-use crate::element::{Float, LANES, for_kind};
+use crate::element::{Float, LANES, filled_up, for_kind};
 use crate::memory::elements;
 use crate::widest::widest;
 
@@ -112,14 +112,6 @@ fn gradient_lanes<T: Float>(grad: &[T; LANES], gate: &[T; LANES], up: &[T; LANES
         of_up[lane] = grad[lane] * gate[lane] * sigmoid;
     }
     [T::narrow_lanes(&of_gate), T::narrow_lanes(&of_up)]
-}
-
-/// Fills the last numbers up with zeros.
-#[inline(always)]
-fn filled_up<T: Float>(rest: &[T]) -> [T; LANES] {
-    let mut lanes = [T::default(); LANES];
-    lanes[..rest.len()].copy_from_slice(rest);
-    lanes
 }
 
 #[inline(always)]

@@ -13,7 +13,7 @@ use crate::chat_tokens::tokens_in_dir;
 use crate::format::Format;
 use crate::formats::{FORMATS, HuggingFace};
 use crate::generation_config::eos_ids;
-use crate::memory::auto_kind;
+use crate::memory::{auto_kind, why_bf16};
 use crate::model_files::ModelFiles;
 use crate::{CheckpointError, hub};
 
@@ -234,6 +234,9 @@ impl Base {
         let quantised = |quantization: Quantization| (quantization.bytes(parameters) / 4.0) as i64;
         let parameters = asked.or(stored).map_or(parameters, quantised);
         let kind = dtype.kind().unwrap_or_else(|| auto_kind(device, parameters));
+        if dtype == Dtype::Auto && device == Device::Cpu && kind == Kind::BFloat16 {
+            tracing::info!("computing in bfloat16, {} (--dtype float32 for the other)", why_bf16());
+        }
         let model = if let Some(asked) = asked {
             let source = QuantizingSource::new(self.source(Device::Cpu, None)?, asked, device, kind);
             let model = Llama::load(&self.config, &source);

@@ -36,7 +36,7 @@ pub use format::{Format, Supports};
 pub use formats::{FORMATS, Gguf, HuggingFace, Meta};
 pub use hub::{RepoKind, find_adapter, find_records};
 pub use linears::{linears, model_shape};
-pub use memory::{auto_kind, free_host_bytes};
+pub use memory::{auto_kind, exact_kind, free_host_bytes};
 pub use merged_model::{MergedModel, Precision, WriteSettings};
 pub use model_files::ModelFiles;
 pub use plan::MergePlan;

@@ -272,7 +272,7 @@ fn another_run_in_the_output_directory_is_left_alone() {
         (["--learning_rate", "0.5"], "`learning_rate` is 0.5 in this run, but 0.01 in the checkpoint"),
         (["--lora_alpha", "3"], "`lora_alpha` is 3.0 in this run, but 16.0 in the checkpoint"),
         (["--lora_dropout", "0"], "`lora_dropout` is 0.0 in this run"),
-        (["--dtype", "bfloat16"], "`dtype` is \"bfloat16\" in this run"),
+        (["--dtype", "float16"], "`dtype` is \"float16\" in this run"),
     ] {
         let args = [&resume[..], &change].concat();
         run(&mut scene.finetune("out", &args))

@@ -182,7 +182,7 @@ fn plan_reads_config_json_alone_and_writes_nothing() {
         fs::remove_file(scene.path("model").join(file)).unwrap();
     }
     fs::remove_file(scene.path("data.json")).unwrap();
-    let done = run(&mut scene.finetune("out", &["--plan"])).ok();
+    let done = run(&mut scene.finetune("out", &["--plan", "--dtype", "float32"])).ok();
     let rows: Vec<(&str, &str)> = done.stdout.lines().filter_map(|line| line.split_once("  ")).collect();
     let row = |name: &str| rows.iter().find(|(key, _)| *key == name).map(|(_, value)| value.trim()).unwrap();
     // 2 · 104 · 32 embedding and head, 2 layers of 4 · 32² + 3 · 32 · 64 + 2 · 32, a norm of 32.

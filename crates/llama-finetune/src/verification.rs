@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use alpaca_data::PromptTemplate;
-use checkpoint::{Base, MergePlan, Precision, auto_kind};
+use checkpoint::{Base, MergePlan, Precision, exact_kind};
 use infer::GenerateConfig;
 use lora::{LoraAdapters, LoraConfig};
 use nn_core::Dtype;
@@ -77,7 +77,7 @@ pub fn verify_merge(plan: &MergePlan<'_>, written: &Path) -> Result<Verification
     let prompts = texts.iter().map(|text| tokenizer.encode(text, true)).collect::<Result<Vec<_>, _>>()?;
     let generate = GenerateConfig { max_new_tokens: TOKENS, eos_ids: ends.0, ..GenerateConfig::default() };
     // In float32 where both find room one after the other, so that what differs is the rounding of the files.
-    let compute = auto_kind(Device::Cpu, base.config.num_parameters());
+    let compute = exact_kind(base.config.num_parameters());
     let dtype = Dtype::from_kind(compute).unwrap_or_default();
     let vocab_size = base.config.vocab_size;
     let mut model = base.load_quantized(Device::Cpu, dtype, plan.settings().base_quantization)?;

@@ -17,7 +17,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::Parser;
 use xtask::nvrtc;
-use xtask::output::note;
+use xtask::output::{failed, note};
 use xtask::workspace::Workspace;
 
 /// Runs every program on a make-believe CUDA device and compares it with the CPU
@@ -39,13 +39,7 @@ struct Args {
 }
 
 fn main() -> ExitCode {
-    match run(&Args::parse()) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            note(&format!("error: {error:#}"));
-            ExitCode::FAILURE
-        }
-    }
+    run(&Args::parse()).map_or_else(|error| failed(&error), |()| ExitCode::SUCCESS)
 }
 
 fn run(args: &Args) -> Result<()> {

@@ -15,7 +15,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 use clap::Parser;
-use xtask::output::note;
+use xtask::output::failed;
 
 /// Injects faults into the programs and checks that nothing is lost
 #[derive(Debug, Parser)]
@@ -36,13 +36,7 @@ struct Args {
 }
 
 fn main() -> ExitCode {
-    match run(&Args::parse()) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            note(&format!("error: {error:#}"));
-            ExitCode::FAILURE
-        }
-    }
+    run(&Args::parse()).map_or_else(|error| failed(&error), |()| ExitCode::SUCCESS)
 }
 
 fn run(args: &Args) -> Result<()> {

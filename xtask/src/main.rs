@@ -93,13 +93,7 @@ struct HarnessArgs {
 
 fn main() -> ExitCode {
     let task = Cli::parse().task;
-    match run(task) {
-        Ok(code) => code,
-        Err(error) => {
-            xtask::output::note(&format!("error: {error:#}"));
-            ExitCode::FAILURE
-        }
-    }
+    run(task).unwrap_or_else(|error| xtask::output::failed(&error))
 }
 
 fn run(task: Task) -> anyhow::Result<ExitCode> {

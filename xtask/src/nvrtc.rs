@@ -12,6 +12,7 @@ use crate::workspace::Workspace;
 const PACKAGE: &str = "nvidia-cuda-nvrtc==13.0.88";
 /// Path inside that package, from the directory it is installed to.
 const LIBRARY: &str = "nvidia/cu13/lib/libnvrtc.so.13";
+
 /// Returns the compiler's library; installs it into the target directory, where it is not yet. The one that `NVRTC_LIBRARY`
 /// names comes first.
 ///

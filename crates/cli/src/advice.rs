@@ -15,25 +15,20 @@ struct WayOut {
 
 /// Returns what to do about `error` in the program `command`: a flag is named only where the program has it.
 pub(crate) fn advice(error: &anyhow::Error, command: &Command) -> Option<&'static str> {
-    let of_memory = || error.chain().any(is_lack_of_memory).then_some(MEMORY);
-    let WayOut { flag, with, without } = error.chain().find_map(way_out).or_else(of_memory)?;
+    let WayOut { flag, with, without } = error.chain().find_map(way_out)?;
     let has = command.get_arguments().any(|arg| arg.get_long() == Some(flag));
     Some(if has { with } else { without })
 }
 
-/// The way out of a GPU that is too small.
-const MEMORY: WayOut = WayOut {
-    flag: "micro_batch_size",
-    with: "lower --micro_batch_size or --cutoff_len, or take --gradient_checkpointing or --quantize nf4 (--plan estimates the memory)",
-    without: "take fewer rows at a time, shorter texts, or --quantize nf4",
-};
-
-/// Checks for libtorch's words.
-fn is_lack_of_memory(error: &(dyn Error + 'static)) -> bool {
-    error.to_string().contains("CUDA out of memory")
-}
-
 fn way_out(error: &(dyn Error + 'static)) -> Option<WayOut> {
+    // libtorch's words.
+    if error.to_string().contains("CUDA out of memory") {
+        return Some(WayOut {
+            flag: "micro_batch_size",
+            with: "lower --micro_batch_size or --cutoff_len, or take --gradient_checkpointing or --quantize nf4 (--plan estimates the memory)",
+            without: "take fewer rows at a time, shorter texts, or --quantize nf4",
+        });
+    }
     let of_data = error.downcast_ref::<FinetuneError>().and_then(|error| match error {
         FinetuneError::Data(error) => Some(error),
         _ => None,

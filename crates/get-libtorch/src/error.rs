@@ -14,7 +14,7 @@ pub enum GetError {
     File {
         /// A verb.
         action: &'static str,
-        /// Of which file.
+        /// The file or directory.
         path: PathBuf,
         /// The system's reason.
         source: io::Error,
@@ -26,7 +26,7 @@ pub enum GetError {
         name: String,
         /// Its value.
         value: String,
-        /// What would do.
+        /// The values that can be used.
         expected: &'static str,
     },
     /// An address that pip would not ask either.
@@ -65,7 +65,7 @@ pub enum GetError {
     Page {
         /// The address.
         url: String,
-        /// What is wrong with it.
+        /// The fault, as the end of a sentence about it.
         what: String,
     },
     /// Nothing of the kind in any index.
@@ -79,7 +79,7 @@ pub enum GetError {
         what: String,
         /// This machine's kind.
         platform: String,
-        /// Where it was looked for.
+        /// The indexes and directories that were searched.
         looked: Vec<String>,
         /// Failures on the way.
         notes: Vec<String>,
@@ -117,7 +117,7 @@ pub enum GetError {
     Archive {
         /// The file.
         path: PathBuf,
-        /// What is wrong with it.
+        /// The fault, as the end of a sentence about it.
         what: String,
     },
     /// Too little room.
@@ -151,9 +151,9 @@ pub enum GetError {
     /// A directory is not a libtorch of the version.
     #[error("{what}: {unfit}")]
     Unfit {
-        /// What the directory was to be.
+        /// The requirement that it does not meet.
         what: &'static str,
-        /// What is there instead.
+        /// The reason.
         unfit: Unfit,
     },
 }

@@ -52,11 +52,11 @@ mod tests {
     #[test]
     fn the_scheme_chooses_the_variable() {
         let all = [("HTTPS_PROXY", "http://s:1"), ("http_proxy", "plain:2"), ("ALL_PROXY", "socks5h://a:3")];
-        assert_eq!(proxy("https://pypi.org/simple/", &all).as_deref(), Some("http://s:1"));
-        assert_eq!(proxy("http://pypi.org/simple/", &all).as_deref(), Some("http://plain:2"));
-        assert_eq!(proxy("http://pypi.org/simple/", &all[2..]).as_deref(), Some("socks5h://a:3"));
-        assert_eq!(proxy("http://pypi.org/simple/", &all[..1]), None);
-        let url = Url::parse("https://pypi.org/").unwrap();
+        assert_eq!(proxy("https://index.example/simple/", &all).as_deref(), Some("http://s:1"));
+        assert_eq!(proxy("http://index.example/simple/", &all).as_deref(), Some("http://plain:2"));
+        assert_eq!(proxy("http://index.example/simple/", &all[2..]).as_deref(), Some("socks5h://a:3"));
+        assert_eq!(proxy("http://index.example/simple/", &all[..1]), None);
+        let url = Url::parse("https://index.example/").unwrap();
         assert_eq!(proxy_for(&url, Some("pip:9"), &Env::of(&all)).as_deref(), Some("http://pip:9"));
     }
 
@@ -66,7 +66,7 @@ mod tests {
             proxy(&format!("https://{host}/"), &[("https_proxy", "http://p:1"), ("no_proxy", list)]).is_some()
         };
         for (host, list) in [
-            ("pypi.org", "pypi.org"),
+            ("index.example", "index.example"),
             ("files.campus.edu", "other, .campus.edu"),
             ("files.campus.edu", "campus.edu"),
             ("files.campus.edu", "*.campus.edu"),
@@ -77,10 +77,10 @@ mod tests {
             assert!(!through(host, list), "{host} {list}");
         }
         for (host, list) in [
-            ("mypypi.org", "pypi.org"),
+            ("myindex.example", "index.example"),
             ("campus.edu", "campus.edu:8443"),
             ("11.1.2.3", "10.0.0.0/8"),
-            ("pypi.org", ""),
+            ("index.example", ""),
         ] {
             assert!(through(host, list), "{host} {list}");
         }

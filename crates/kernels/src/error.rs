@@ -40,15 +40,3 @@ pub(crate) enum KernelError {
     #[error(transparent)]
     Torch(#[from] TchError),
 }
-
-/// Writes an error and its causes in one line: the dynamic linker's words are a cause.
-pub(crate) fn with_causes(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut next = error.source();
-    while let Some(cause) = next {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        next = cause.source();
-    }
-    text
-}

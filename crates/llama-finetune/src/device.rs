@@ -3,6 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
+use checkpoint::free_host_bytes;
 use rayon::ThreadPoolBuilder;
 use serde::{Deserialize, Serialize};
 use tch::Device;
@@ -140,9 +141,17 @@ pub fn peak_host_mib() -> u64 {
     torch_ext::process_memory().peak_bytes >> 20
 }
 
+/// Reads the free memory of a device in bytes, of the CPU the host's; `None` where nobody says it.
+pub fn free_bytes(device: Device) -> Option<f64> {
+    match device {
+        Device::Cuda(index) => free_gpu_bytes(index),
+        _ => free_host_bytes().map(|bytes| bytes as f64),
+    }
+}
+
 /// Reads the free memory of CUDA device `index` from NVIDIA's tool, in bytes; `None` without such a GPU or the tool. CUDA is not
 /// loaded.
-pub fn free_gpu_bytes(index: usize) -> Option<f64> {
+fn free_gpu_bytes(index: usize) -> Option<f64> {
     let visible = std::env::var("CUDA_VISIBLE_DEVICES").ok();
     nvidia_smi::visible(&nvidia_smi::cards(), visible.as_deref(), index).map(|card| card.free)
 }

@@ -99,7 +99,7 @@ pub use trainer::{LrScheduler, OptimizerKind, Outcome, Summary, TrainConfig, Tra
 
 pub use compare::{Comparison, RecordComparison, compare_models};
 pub use comparison::Distance;
-pub use device::{DeviceChoice, free_gpu_bytes, peak_device_mib, peak_host_mib, set_threads};
+pub use device::{DeviceChoice, free_bytes, peak_device_mib, peak_host_mib, set_threads};
 pub use error::FinetuneError;
 pub use evaluation::{Evaluation, Sample, Score, evaluate};
 pub use extract::ExtractedAdapter;

@@ -168,6 +168,11 @@ impl Drop for AnswerReceiver {
 }
 
 impl PendingAnswer {
+    /// Returns the rows that it takes in each step of the model: its beams.
+    pub(crate) fn rows(&self) -> usize {
+        self.request.config.sampling.num_beams.max(1)
+    }
+
     /// Checks whether the client has gone away.
     pub(crate) fn is_cancelled(&self) -> bool {
         self.shared.cancelled.load(Ordering::Acquire)

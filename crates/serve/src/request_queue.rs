@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::Limits;
 use crate::answer::{AnswerReceiver, Failure, PendingAnswer, SubmitRequest, channel};
-use crate::fair_queue::{Client, FairQueue};
+use crate::fair_queue::FairQueue;
 use crate::lock::lock;
 use crate::metrics::{RequestEnd, SourceMetrics};
 
@@ -80,10 +80,10 @@ impl RequestQueue {
         Ok(receivers)
     }
 
-    /// Charges clients for rows of one step of the model.
-    pub(crate) fn charge<'a>(&self, rows: impl Iterator<Item = (&'a Client, usize)>) {
+    /// Charges clients for one step of the model over their answers.
+    pub(crate) fn charge<'a>(&self, answers: impl Iterator<Item = &'a PendingAnswer>) {
         let mut state = lock(&self.state);
-        rows.for_each(|(client, rows)| state.queue.charge(client, rows as u64));
+        answers.for_each(|answer| state.queue.charge(&answer.request.client, answer.rows() as u64));
     }
 
     /// Stops the worker: requests that wait or are being answered fail as [`Failure::Stopping`].
@@ -114,7 +114,7 @@ impl RequestQueue {
         }
         let mut taken = Vec::new();
         while let Some(answer) = state.queue.peek() {
-            let needed = answer.request.config.sampling.num_beams.max(1);
+            let needed = answer.rows();
             // The next in line waits for its rows; nobody overtakes, or many small requests would starve a large one.
             if needed > free {
                 break;

@@ -67,9 +67,7 @@ impl Worker<'_> {
             if self.active.is_empty() {
                 continue;
             }
-            let rows = |active: &Active| active.answer.request.config.sampling.num_beams.max(1);
-            let served = self.active.values().map(|active| (&active.answer.request.client, rows(active)));
-            self.queue.charge(served);
+            self.queue.charge(self.active.values().map(|active| &active.answer));
             for event in self.batcher.step() {
                 self.handle(event);
             }

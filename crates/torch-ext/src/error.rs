@@ -62,8 +62,8 @@ pub(crate) fn last_error(op: &'static str) -> ExtError {
     ExtError::Torch { op, message: text.lines().next().unwrap_or_default().to_owned() }
 }
 
-/// Writes an error with all its causes: the C++ side carries text alone.
-pub(crate) fn with_causes(error: &(dyn Error + 'static)) -> String {
+/// Writes an error and its causes in one line, for whatever carries text alone: the C++ side, or a reason that is kept.
+pub fn with_causes(error: &dyn Error) -> String {
     let (mut text, mut next) = (error.to_string(), error.source());
     while let Some(cause) = next {
         text.push_str(": ");

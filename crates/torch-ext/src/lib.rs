@@ -42,7 +42,7 @@ load_cuda_first!();
 pub use checkpoint::checkpoint;
 pub use cross_entropy::{linear_cross_entropy, logits_at_once};
 pub use custom::{custom, custom_of};
-pub use error::ExtError;
+pub use error::{ExtError, with_causes};
 pub use generator::Generator;
 pub use graph::{CudaGraph, is_recording};
 pub use memory::{ProcessMemory, process_memory};

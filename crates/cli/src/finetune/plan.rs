@@ -3,10 +3,8 @@
 use std::fmt::Write as _;
 
 use anyhow::Result;
-use checkpoint::{Base, auto_kind, free_host_bytes};
-use llama_finetune::{
-    DeviceChoice, MemoryPlan, RunShape, adapter_parameters, free_gpu_bytes, grown_vocabulary,
-};
+use checkpoint::{Base, auto_kind};
+use llama_finetune::{DeviceChoice, MemoryPlan, RunShape, adapter_parameters, free_bytes, grown_vocabulary};
 use nn_core::{Dtype, UnknownSettings};
 use tch::Kind;
 use terminal::{bytes, count};
@@ -25,15 +23,11 @@ pub(crate) fn plan(run: &FinetuneConfig, unknown: UnknownSettings) -> Result<Str
         DeviceChoice::Cuda(index) => tch::Device::Cuda(index.unwrap_or(0)),
         other => other.start()?,
     };
-    let gpu = if let tch::Device::Cuda(index) = device { Some(index) } else { None };
-    let cuda = gpu.is_some();
+    let cuda = device.is_cuda();
     let kind = if run.full { Some(Kind::Float) } else { run.dtype.kind() };
     let kind = kind.unwrap_or_else(|| auto_kind(device, shape.num_parameters()));
-    let (lora, vocab_size) = if run.resize_vocab {
-        grown_vocabulary(shape, base.tokenizer()?.vocab_size() as i64, run.lora())
-    } else {
-        (run.lora(), None)
-    };
+    let wanted = if run.resize_vocab { Some(base.tokenizer()?.vocab_size() as i64) } else { None };
+    let (lora, vocab_size) = grown_vocabulary(shape, wanted, run.lora());
     let trainable =
         if run.full { shape.num_parameters() } else { adapter_parameters(shape, &lora, vocab_size)? };
     let quantization = run.quantization()?.or(base.stated_quantization()?);
@@ -79,8 +73,7 @@ pub(crate) fn plan(run: &FinetuneConfig, unknown: UnknownSettings) -> Result<Str
     line("  activations", bytes(memory.activations));
     line("  logits", bytes(memory.logits));
     line("  total", bytes(memory.total()));
-    let available = gpu.map_or_else(|| free_host_bytes().map(|bytes| bytes as f64), free_gpu_bytes);
-    let fits = match available {
+    let fits = match free_bytes(device) {
         None => "unknown: this machine does not say how much memory the device has".to_owned(),
         Some(free) if memory.total() <= free => format!("yes: {} free", bytes(free)),
         Some(free) => format!(

@@ -114,11 +114,8 @@ impl Job<'_> {
         }
         model.set_gradient_checkpointing(config.gradient_checkpointing);
         let lora = LoraConfig { revision: self.base.revision(), ..config.lora() };
-        let (lora, vocab_size) = if config.resize_vocab {
-            grown_vocabulary(&self.base.config, self.tokens, lora)
-        } else {
-            (lora, None)
-        };
+        let wanted = config.resize_vocab.then_some(self.tokens);
+        let (lora, vocab_size) = grown_vocabulary(&self.base.config, wanted, lora);
         if let Some(tokens) = vocab_size {
             tracing::info!("extended vocabulary size from {} to {tokens}", self.base.config.vocab_size);
         } else if config.resize_vocab {
@@ -141,10 +138,8 @@ impl Job<'_> {
             .adapters()
             .verify_saved(&config.output_dir)
             .context("the adapter was trained and saved, but reading it back found it wanting")?;
-        tracing::info!(
-            "read back: {num_tensors} tensors, {} parameters, no lora_B is zero",
-            count(trainable as i64)
-        );
+        let parameters = count(trainable as i64);
+        tracing::info!("read back: {num_tensors} tensors, {parameters} parameters, no lora_B is zero");
         let bytes = base_bytes(&self.base.config, kind, quantization);
         self.finish(&summary, times, bytes)
     }

@@ -4,9 +4,8 @@ use std::sync::Arc;
 
 use alpaca_data::Templates;
 use anyhow::Result;
-use checkpoint::free_host_bytes;
 use infer::{BoxError, TokenText};
-use llama_finetune::{TextModel, free_gpu_bytes, kv_cache_bytes, rows_that_fit};
+use llama_finetune::{TextModel, free_bytes, kv_cache_bytes, rows_that_fit};
 use llama_tokenizer::LlamaTokenizer;
 use nn_core::CausalLm;
 use serve::{Limits, ServeConfig, Server, Source, SourceText};
@@ -49,12 +48,7 @@ fn fit_rows(sources: &[Loaded], limits: &mut Limits) {
     let row_bytes: f64 = models()
         .map(|model| kv_cache_bytes(model.config(), model.kind(), model.max_len().min(longest)))
         .sum();
-    let gpu = models().find_map(|model| match model.device() {
-        tch::Device::Cuda(index) => Some(index),
-        _ => None,
-    });
-    let free = gpu.map_or_else(|| free_host_bytes().map(|bytes| bytes as f64), free_gpu_bytes);
-    let Some(free) = free else { return };
+    let Some(free) = models().next().and_then(|model| free_bytes(model.device())) else { return };
     let rows = rows_that_fit(row_bytes, free).min(limits.rows);
     if rows < limits.rows {
         tracing::warn!(

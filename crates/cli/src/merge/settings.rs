@@ -120,14 +120,11 @@ mod tests {
 
     #[test]
     fn double_quant_applies_to_whatever_has_blocks() {
-        let nested = Quantization::from_flags("nf4", true).unwrap();
+        let [nested, int8] = [("nf4", true), ("int8", false)]
+            .map(|(name, nested)| Quantization::from_flags(name, nested).unwrap());
         for (base, quantize, expected) in [
             (Some(BasePrecision::Nf4), "none", (nested.into(), None)),
-            (
-                Some(BasePrecision::Nf4),
-                "int8",
-                (nested.into(), Quantization::from_flags("int8", false).unwrap()),
-            ),
+            (Some(BasePrecision::Nf4), "int8", (nested.into(), int8)),
             (Some(BasePrecision::Nf4), "nf4", (nested.into(), nested)),
             (Some(BasePrecision::Original), "nf4", (None.into(), nested)),
             (None, "nf4", (AskedQuantization::default(), nested)),

@@ -7,10 +7,11 @@ use std::ptr;
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 use libloading::Library;
+use torch_ext::with_causes;
 
 use super::launch::{Launch, Source};
 use super::nvrtc::{compile, symbol};
-use crate::error::{KernelError, with_causes};
+use crate::error::KernelError;
 
 /// `CUcontext`, `CUmodule`, `CUfunction` and `CUstream` are pointers to what only the driver knows.
 type Handle = *mut c_void;

@@ -7,9 +7,10 @@ use std::ptr;
 use std::sync::OnceLock;
 
 use libloading::{Library, Symbol};
+use torch_ext::with_causes;
 
 use super::launch::Source;
-use crate::error::{KernelError, with_causes};
+use crate::error::KernelError;
 
 type Program = *mut std::ffi::c_void;
 type Names = *const *const c_char;

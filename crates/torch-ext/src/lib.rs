@@ -7,6 +7,7 @@
 //! - [`tensor_over`]: a tensor that looks at memory somebody else owns, and keeps the owner alive;
 //! - [`Generator`]: random numbers that leave the process's default generators alone;
 //! - [`cuda`]: starting CUDA in a program that links only the CPU libraries, and its allocator's statistics;
+//! - [`distributed`]: the keys and the collectives of several processes;
 //! - [`CudaGraph`]: work on a CUDA device recorded once and repeated;
 //! - [`process_memory`]: host memory of this process.
 #![expect(unsafe_code, reason = "this crate is the boundary to C++")]
@@ -15,6 +16,7 @@ mod checkpoint;
 mod cross_entropy;
 pub mod cuda;
 mod custom;
+pub mod distributed;
 mod error;
 mod generator;
 mod graph;

@@ -4,6 +4,7 @@ use std::io;
 use std::path::PathBuf;
 
 use nn_core::{BoxError, NnError, TorchFailure};
+use process_group::GroupError;
 use weights::WeightsError;
 
 use crate::diagnosis::Diagnosis;
@@ -35,6 +36,17 @@ pub enum TrainError {
         learning_rate: f64,
         /// Steps of warm-up.
         warmup_steps: u32,
+    },
+    /// Processes without work.
+    #[error(
+        "{world_size} processes share out the micro-batches of a step, which are {micro_batches}: some would have none; lower \
+         micro_batch_size, raise batch_size, or start fewer"
+    )]
+    IdleProcesses {
+        /// Micro-batches of one step.
+        micro_batches: u32,
+        /// Number of processes.
+        world_size: usize,
     },
     /// There is no record to train on.
     #[error("the training data holds no record")]
@@ -259,6 +271,9 @@ pub enum TrainError {
     /// A batch whose parts do not fit each other.
     #[error(transparent)]
     Batch(#[from] NnError),
+    /// Another process of the run has failed, or does something else.
+    #[error(transparent)]
+    Group(#[from] GroupError),
     /// libtorch refused an operation.
     #[error(transparent)]
     Torch(#[from] TorchFailure),
@@ -267,10 +282,14 @@ pub enum TrainError {
 impl TrainError {
     /// Tells whether the settings, the records or the checkpoint that the caller gave are wrong, rather than the run failing.
     pub fn is_usage(&self) -> bool {
+        if let Self::Group(error) = self {
+            return error.is_usage();
+        }
         matches!(
             self,
             Self::Setting { .. }
                 | Self::NothingLearnt { .. }
+                | Self::IdleProcesses { .. }
                 | Self::EmptyDataset
                 | Self::NoValidationTargets { .. }
                 | Self::EarlierRun { .. }

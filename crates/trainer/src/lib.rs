@@ -10,6 +10,8 @@
 //! - A run that is killed at any moment and resumed from [`find_last_checkpoint`] ends in the same bytes as one that was
 //!   not: everything random is a function of the seed, the step and the micro-batch, so a checkpoint holds parameters,
 //!   optimiser state and a few counters, and nothing else.
+//! - Several processes train as one ([`Trainer::group`]): each runs its share of a step's micro-batches, and the curve is that of one
+//!   process.
 //! - `metrics.jsonl` and `runs/` (TensorBoard) in the output directory record the run; a [`Reporter`] shows it.
 //!
 //! Feature `testing` adds the parts of the loop, for tests and benchmarks: `optimizer_step`, `Optimizer`, `LrSchedule`.
@@ -24,6 +26,7 @@
 mod checkpoint;
 mod config;
 mod crc32c;
+mod curves;
 mod diagnosis;
 mod error;
 mod evaluate;
@@ -42,6 +45,7 @@ mod records;
 mod report;
 mod run;
 mod schedule;
+mod share;
 mod state;
 mod step;
 mod stop;

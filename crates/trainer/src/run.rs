@@ -5,16 +5,17 @@ use std::path::PathBuf;
 use std::time::Instant;
 
 use nn_core::{Dataset, TokenBatch, Trainable, mix_seed};
-use tch::Device;
+use process_group::ProcessGroup;
+use tch::{Device, no_grad_guard};
 use weights::DirLock;
 
 use crate::TrainError;
 use crate::checkpoint::{self, checkpoint_path};
 use crate::config::TrainConfig;
+use crate::curves::Curves;
 use crate::diagnosis::Diagnosis;
 use crate::evaluate::evaluate;
-use crate::events::Events;
-use crate::metrics::{EvalRecord, MetricsFile, StepRecord};
+use crate::metrics::{EvalRecord, StepRecord};
 use crate::optim::Optimizer;
 use crate::outcome::{Outcome, Summary};
 use crate::plan::StepPlan;
@@ -22,7 +23,7 @@ use crate::records::RecordDealer;
 use crate::report::{Reporter, StepProgress};
 use crate::schedule::LrSchedule;
 use crate::state::{Best, TrainerState};
-use crate::step::{StepOutcome, StepSettings, frozen_not_finite, optimizer_step};
+use crate::step::{StepOutcome, StepSettings, frozen_not_finite, shared_step};
 use crate::stop::StopFlag;
 
 /// A checkpoint on the disk.
@@ -46,8 +47,10 @@ pub(crate) struct Run<'a> {
     pub(crate) stop: StopFlag,
     pub(crate) optimizer: Optimizer,
     pub(crate) state: TrainerState,
-    pub(crate) metrics: MetricsFile,
-    pub(crate) events: Events,
+    /// The processes that train together; the first of them writes.
+    pub(crate) group: ProcessGroup,
+    /// Set in the process that writes.
+    pub(crate) curves: Option<Curves>,
     pub(crate) last_checkpoint: Option<Checkpoint>,
     /// Keeps other processes out of the output directory, unless the caller does.
     pub(crate) _lock: Option<DirLock>,
@@ -125,19 +128,18 @@ impl Run<'_> {
             max_grad_norm: self.config.max_grad_norm,
             time_phases: self.config.time_phases,
         };
-        let stats =
-            match optimizer_step(self.trainable, &mut self.optimizer, &batches, &settings, &self.stop)? {
-                StepOutcome::Updated(stats) => Some(stats),
-                StepOutcome::NoTargets => None,
-                StepOutcome::Interrupted => return Ok(Flow::Break(())),
-                StepOutcome::Unusable(numbers) => {
-                    let records =
-                        numbers.micro_batches.iter().flat_map(|&i| micro_batches[i].clone()).collect();
-                    let learning_rate = settings.learning_rate;
-                    let diagnosis = Diagnosis { step: done + 1, learning_rate, records, numbers };
-                    return Err(TrainError::BadStep(Box::new(diagnosis)));
-                }
-            };
+        let Self { trainable, optimizer, stop, group, .. } = self;
+        let stats = match shared_step(*trainable, optimizer, &batches, &settings, stop, group)? {
+            StepOutcome::Updated(stats) => Some(stats),
+            StepOutcome::NoTargets => None,
+            StepOutcome::Interrupted => return Ok(Flow::Break(())),
+            StepOutcome::Unusable(numbers) => {
+                let records = numbers.micro_batches.iter().flat_map(|&i| micro_batches[i].clone()).collect();
+                let learning_rate = settings.learning_rate;
+                let diagnosis = Diagnosis { step: done + 1, learning_rate, records, numbers };
+                return Err(TrainError::BadStep(Box::new(diagnosis)));
+            }
+        };
         if stats.is_none() && self.state.skipped_steps == 0 {
             let text =
                 "no label counts in the loss: the step changes nothing (told once, counted in the metrics)";
@@ -171,12 +173,9 @@ impl Run<'_> {
             skipped_steps: self.state.skipped_steps,
         };
         self.state.logged_loss = record.loss.or(self.state.logged_loss);
-        self.metrics.append(&record)?;
-        let mut scalars =
-            vec![("train/learning_rate", record.learning_rate), ("train/tokens_per_s", record.tokens_per_s)];
-        scalars.extend(record.loss.map(|loss| ("train/loss", loss)));
-        scalars.extend(record.grad_norm.map(|norm| ("train/grad_norm", norm)));
-        self.events.scalars(record.step, &scalars, self.reporter);
+        if let Some(curves) = &mut self.curves {
+            curves.step(&record, self.reporter)?;
+        }
         self.reporter.logged(&record);
         Ok(())
     }
@@ -186,10 +185,8 @@ impl Run<'_> {
         let clock = Instant::now();
         let batch_size = self.config.micro_batch_size as usize;
         let mut on_batch = |done| self.reporter.evaluating(done, validation.len());
-        let Some(eval_loss) = evaluate(self.trainable, validation, batch_size, &self.stop, &mut on_batch)?
-        else {
-            return Ok(Flow::Break(()));
-        };
+        let loss = evaluate(self.trainable, validation, batch_size, &self.stop, &self.group, &mut on_batch)?;
+        let Some(eval_loss) = loss else { return Ok(Flow::Break(())) };
         let (step, epoch) = (self.state.step, self.plan.epochs_done(self.state.step));
         if !eval_loss.is_finite() {
             let mut names = self.optimizer.not_finite()?;
@@ -205,8 +202,9 @@ impl Run<'_> {
         }
         self.state.evaluated_step = Some(step);
         let record = EvalRecord { step, epoch, eval_loss, eval_s, elapsed_s };
-        self.metrics.append(&record)?;
-        self.events.scalars(step, &[("eval/loss", eval_loss)], self.reporter);
+        if let Some(curves) = &mut self.curves {
+            curves.evaluation(&record, self.reporter)?;
+        }
         self.reporter.evaluated(&record, is_best);
         Ok(Flow::Continue(()))
     }
@@ -223,11 +221,13 @@ impl Run<'_> {
     fn save_checkpoint(&mut self) -> Result<(), TrainError> {
         self.check_finite()?;
         self.state.elapsed_s = self.elapsed_s();
+        let path = checkpoint_path(&self.output_dir, self.state.step);
+        self.last_checkpoint = Some(Checkpoint { step: self.state.step, path });
+        let Some(curves) = &self.curves else { return Ok(()) };
         // A checkpoint must not outlive the lines of metrics it stands behind.
-        self.metrics.sync()?;
+        curves.sync()?;
         let path = checkpoint::save(&self.output_dir, self.trainable, &self.optimizer, &self.state)?;
         self.reporter.saved(&path);
-        self.last_checkpoint = Some(Checkpoint { step: self.state.step, path });
         if let Some(limit) = self.config.save_total_limit {
             let best = self.best_to_load().map(|best| best.step);
             checkpoint::prune(&self.output_dir, limit as usize, best)?;
@@ -237,12 +237,18 @@ impl Run<'_> {
 
     fn finished(&mut self) -> Result<Outcome, TrainError> {
         if let Some(best) = self.best_to_load().filter(|best| best.step != self.state.step) {
-            checkpoint::restore_best(&checkpoint_path(&self.output_dir, best.step), self.trainable)?;
+            if self.group.is_first() {
+                checkpoint::restore_best(&checkpoint_path(&self.output_dir, best.step), self.trainable)?;
+            }
+            self.spread_parameters()?;
         }
         self.check_finite()?;
-        self.trainable
-            .save(&self.output_dir)
-            .map_err(|source| TrainError::Save { path: self.output_dir.clone(), source })?;
+        if self.group.is_first() {
+            let failed = |source| TrainError::Save { path: self.output_dir.clone(), source };
+            self.trainable.save(&self.output_dir).map_err(failed)?;
+        }
+        // The result is there for every process when its run has ended.
+        self.group.barrier()?;
         Ok(Outcome::Finished(self.summary()))
     }
 
@@ -253,6 +259,15 @@ impl Run<'_> {
         }
         let checkpoint = self.last_checkpoint.as_ref().map(|last| last.path.clone());
         Ok(Outcome::Stopped { step, checkpoint, summary: self.summary() })
+    }
+
+    /// Copies the parameters of the first process into the others.
+    pub(crate) fn spread_parameters(&self) -> Result<(), TrainError> {
+        let _guard = no_grad_guard();
+        for (_, tensor) in self.optimizer.parameters() {
+            self.group.broadcast(&mut tensor.shallow_clone(), 0)?;
+        }
+        Ok(())
     }
 
     fn summary(&self) -> Summary {

@@ -1,14 +1,16 @@
 //! One optimiser step.
 
-use nn_core::{Mode, TokenBatch, TorchContext, Trainable, all_finite, mix_seed};
+use nn_core::{Mode, TokenBatch, Trainable, mix_seed};
+use process_group::ProcessGroup;
 use tch::Device;
 
 use crate::TrainError;
 use crate::diagnosis::BadNumbers;
-use crate::optim::Optimizer;
+use crate::optim::{Gradients, Optimizer};
 use crate::parts::Parts;
 use crate::pass::{backward, loss_sum, to_host, to_number};
 use crate::phases::{Phases, Stopwatch};
+use crate::share::Share;
 use crate::stop::StopFlag;
 
 /// Settings of one step.
@@ -46,10 +48,24 @@ pub enum StepOutcome {
     Updated(StepStats),
     /// No label counts: nothing was computed or changed.
     NoTargets,
-    /// A stop was requested between two micro-batches: parameters and optimiser are unchanged.
+    /// A stop was requested between two micro-batches, in whichever process: parameters and optimiser are unchanged.
     Interrupted,
     /// Loss or gradient cannot be used: parameters and optimiser are unchanged.
     Unusable(BadNumbers),
+}
+
+/// Takes a step of one process: [`shared_step`] of a group of one.
+///
+/// # Errors
+/// As [`shared_step`].
+pub fn optimizer_step(
+    trainable: &dyn Trainable,
+    optimizer: &mut Optimizer,
+    micro_batches: &[TokenBatch],
+    settings: &StepSettings,
+    stop: &StopFlag,
+) -> Result<StepOutcome, TrainError> {
+    shared_step(trainable, optimizer, micro_batches, settings, stop, &ProcessGroup::alone())
 }
 
 /// Runs forward and backward over `micro_batches`, clips, and updates the parameters of `optimizer`, which are those of
@@ -59,15 +75,19 @@ pub enum StepOutcome {
 /// sum is divided by the number of targets in the whole step, which is known before the first forward pass
 /// (transformers since 4.46, `num_items_in_batch`). The host waits for the device once, unless phases are timed.
 ///
+/// All processes of `group` are given the same micro-batches. Each runs its share, and their losses and gradients are summed: what
+/// follows is the same in all of them. The seed of a micro-batch is that of its place in the step, whoever runs it.
+///
 /// # Errors
 /// [`TrainError::Loss`] when the model fails, [`TrainError::NoGradient`] when a parameter is not reached,
-/// [`TrainError::Batch`] for a batch that does not add up.
-pub fn optimizer_step(
+/// [`TrainError::Batch`] for a batch that does not add up, [`TrainError::Group`] when another process has failed.
+pub(crate) fn shared_step(
     trainable: &dyn Trainable,
     optimizer: &mut Optimizer,
     micro_batches: &[TokenBatch],
     settings: &StepSettings,
     stop: &StopFlag,
+    group: &ProcessGroup,
 ) -> Result<StepOutcome, TrainError> {
     let counts: Vec<usize> = micro_batches.iter().map(TokenBatch::num_targets).collect();
     let targets: usize = counts.iter().sum();
@@ -79,15 +99,17 @@ pub fn optimizer_step(
     let device = optimizer.parameters().first().map_or(Device::Cpu, |(_, tensor)| tensor.device());
     let mut watch = Stopwatch::start(device, settings.time_phases);
     let mut phases = Phases::default();
-    let mut tokens = 0;
-    let mut used = Vec::new();
-    let mut numbers = Vec::new(); // the loss sum of each used micro-batch, and the gradient norm
-    for (index, (batch, _)) in
-        micro_batches.iter().zip(counts).enumerate().filter(|(_, (_, count))| *count > 0)
-    {
+    let used: Vec<usize> = (0..micro_batches.len()).filter(|&index| counts[index] > 0).collect();
+    let tokens = used.iter().map(|&index| micro_batches[index].num_tokens()).sum();
+    // The loss sum of each used micro-batch.
+    let mut share = Share::new(group, used.len());
+    for place in share.places() {
         if stop.is_requested() {
-            return Ok(StepOutcome::Interrupted);
+            share.stop();
+            break;
         }
+        let index = used[place];
+        let batch = &micro_batches[index];
         let seed = mix_seed(settings.seed, index as u64);
         let sum = if let Some(parts) = Parts::of(batch, trainable, optimizer.parameters()) {
             parts.backward(trainable, optimizer.parameters(), seed, targets)?
@@ -99,21 +121,27 @@ pub fn optimizer_step(
             to_number(&loss_sum)?
         };
         phases.backward_s += watch.lap();
-        numbers.push(sum);
-        used.push(index);
-        tokens += batch.num_tokens();
+        share.put(place, sum);
     }
-    let mut gradients = optimizer.gradients()?;
+    if share.ends_alone() {
+        return Ok(StepOutcome::Interrupted);
+    }
+    let mut gradients = if share.is_empty() { optimizer.zero_gradients()? } else { optimizer.gradients()? };
+    let mut numbers = share.sum(device)?;
+    gradients.all_reduce(group)?;
     numbers.push(gradients.norm()?);
 
     let mut loss_sums = to_host(&numbers)?;
     phases.backward_s += watch.lap();
     let grad_norm = loss_sums.pop().unwrap_or(f64::NAN);
+    if Share::is_stopped(group, &mut loss_sums) {
+        return Ok(StepOutcome::Interrupted);
+    }
     let loss = loss_sums.iter().sum::<f64>() / targets as f64;
     // A loss of 0 whose gradient is not 0 is a model that is sure, not one that is broken.
     if !loss.is_finite() || !grad_norm.is_finite() || (loss == 0.0 && grad_norm == 0.0) {
         let loss_sums = used.into_iter().zip(loss_sums).collect();
-        let numbers = find_bad_numbers(trainable, optimizer, (loss, grad_norm), loss_sums)?;
+        let numbers = find_bad_numbers(trainable, optimizer, &gradients, (loss, grad_norm), loss_sums)?;
         return Ok(StepOutcome::Unusable(numbers));
     }
 
@@ -132,18 +160,14 @@ pub fn optimizer_step(
 fn find_bad_numbers(
     trainable: &dyn Trainable,
     optimizer: &Optimizer,
+    gradients: &Gradients,
     (loss, grad_norm): (f64, f64),
     loss_sums: Vec<(usize, f64)>,
 ) -> Result<BadNumbers, TrainError> {
     let any_bad = loss_sums.iter().any(|(_, sum)| !sum.is_finite());
     let suspects = loss_sums.into_iter().filter(|(_, sum)| !any_bad || !sum.is_finite());
     let parameters = optimizer.not_finite()?;
-    let mut gradients = Vec::new();
-    for (name, tensor) in optimizer.parameters() {
-        if !all_finite(&tensor.f_grad().op("grad")?)? {
-            gradients.push(name.clone());
-        }
-    }
+    let gradients = optimizer.gradients_not_finite(gradients)?;
     let frozen = if parameters.is_empty() && (any_bad || !gradients.is_empty()) {
         frozen_not_finite(trainable)?
     } else {

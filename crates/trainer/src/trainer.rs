@@ -5,15 +5,17 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use nn_core::{Dataset, Trainable};
+use process_group::ProcessGroup;
 use weights::{Digest, DirLock};
 
 use crate::TrainError;
 use crate::checkpoint::{self, find_last_checkpoint};
 use crate::config::TrainConfig;
+use crate::curves::Curves;
 use crate::error::IoContext;
 use crate::events::Events;
 use crate::fingerprint::{Fingerprint, check_same_run, fingerprint};
-use crate::inputs::{check_inputs, check_none_gone, dataset_digest};
+use crate::inputs::{Inputs, check_inputs, check_none_gone, dataset_digest};
 use crate::metrics::{KeepUpTo, MetricsFile};
 use crate::optim::Optimizer;
 use crate::outcome::Outcome;
@@ -39,6 +41,7 @@ pub struct Trainer<'a> {
     inputs: Vec<(String, Digest)>,
     resume_from: Option<PathBuf>,
     lock: Option<&'a DirLock>,
+    group: ProcessGroup,
     /// What takes reading: computed once, by [`Trainer::check`] or [`Trainer::run`].
     read: OnceCell<Read>,
 }
@@ -76,6 +79,7 @@ impl<'a> Trainer<'a> {
             inputs: Vec::new(),
             resume_from: None,
             lock: None,
+            group: ProcessGroup::alone(),
             read: OnceCell::new(),
         }
     }
@@ -126,6 +130,16 @@ impl<'a> Trainer<'a> {
         self
     }
 
+    /// Trains as one of several processes that are all given the same model, records, configuration and directory. Each runs its
+    /// share of the micro-batches of a step and of an evaluation; the losses, the gradient and all that follows are those of one
+    /// process, but for the order of sums of float32. The first process alone writes and reports; a stop that any is asked
+    /// for is one of all.
+    #[must_use]
+    pub fn group(mut self, group: &ProcessGroup) -> Self {
+        self.group = group.clone();
+        self
+    }
+
     /// Resumes the run that wrote `checkpoint`.
     ///
     /// Lines of metrics and checkpoints after `checkpoint` are dropped, and then written again. The run may be longer or
@@ -136,8 +150,8 @@ impl<'a> Trainer<'a> {
         self
     }
 
-    /// Checks that the run can begin, before anything is written. [`Trainer::run`] also checks that `output_dir` does not
-    /// hold another run.
+    /// Checks that the run can begin, before anything is written, and that all processes begin the same one. [`Trainer::run`] also
+    /// checks that `output_dir` does not hold another run.
     ///
     /// # Errors
     /// [`TrainError`] for the first thing that is wrong with settings, data or checkpoint.
@@ -154,16 +168,25 @@ impl<'a> Trainer<'a> {
     /// [`WeightsError::InUse`](weights::WeightsError::InUse) when another process has the directory; and every other [`TrainError`]. Checkpoints written before stay as they are.
     pub fn run(mut self, output_dir: impl Into<PathBuf>) -> Result<Outcome, TrainError> {
         let mut silent = Silent;
-        let reporter = self.reporter.take();
+        let first = self.group.is_first();
+        let reporter = self.reporter.take().filter(|_| first);
         self.start(output_dir.into(), reporter.unwrap_or(&mut silent))?.train()
     }
 
     fn begin(&self, output_dir: &Path) -> Result<Beginning, TrainError> {
+        let beginning = self.begin_alone(output_dir)?;
+        let TrainerState { step, fingerprint, inputs, .. } = &beginning.state;
+        agree(&self.group, *step, fingerprint, inputs)?;
+        Ok(beginning)
+    }
+
+    fn begin_alone(&self, output_dir: &Path) -> Result<Beginning, TrainError> {
         let Self { config, train, validation, .. } = self;
         config.validate()?;
         check_data(*train, *validation)?;
         let plan = StepPlan::new(config, train.len());
         check_learns(config, &plan)?;
+        check_all_work(config, &self.group)?;
         let parameters = self.trainable.parameters();
         let fingerprint = fingerprint(config, *train, *validation, &parameters, &self.identity);
         let Read { records, saved } = self.read()?;
@@ -206,24 +229,26 @@ impl<'a> Trainer<'a> {
         'a: 'r,
     {
         let Beginning { plan, state, new_length, unproven } = self.begin(&output_dir)?;
-        let Self { config, trainable, train, validation, stop, resume_from, lock, .. } = self;
+        let Self { config, trainable, train, validation, stop, resume_from, lock, group, .. } = self;
+        let writes = group.is_first();
         // Nothing is written before the directory is this run's own.
-        let own_lock = if lock.is_none() { Some(DirLock::acquire(&output_dir)?) } else { None };
-        check_directory(&output_dir, resume_from.as_deref())?;
+        let own_lock = (lock.is_none() && writes).then(|| DirLock::acquire(&output_dir)).transpose()?;
+        if writes {
+            check_directory(&output_dir, resume_from.as_deref())?;
+        }
         let mut optimizer = Optimizer::from_config(trainable.parameters(), &config)?;
         if let Some(path) = &resume_from {
             checkpoint::restore(path, trainable, &mut optimizer)?;
-            checkpoint::delete_after(&output_dir, state.step)?;
+            // Every process has read it before the first deletes anything.
+            group.barrier()?;
         }
         let dealer = RecordDealer::new(train, plan, config.seed);
         let schedule = config.schedule(plan.total_steps);
-        weights::AtomicDir::clean_stale(&output_dir)?;
-        let keep = KeepUpTo { step: state.step, evaluated: state.evaluated_step == Some(state.step) };
-        let path = MetricsFile::path_in(&output_dir);
-        let (metrics, unreadable) = MetricsFile::open(path, resume_from.as_ref().map(|_| keep))?;
-        if unreadable > 0 {
-            reporter.note(&format!("metrics.jsonl: {unreadable} lines that cannot be read are left out"));
-        }
+        let curves = if writes {
+            Some(open_curves(&output_dir, &state, resume_from.is_some(), reporter)?)
+        } else {
+            None
+        };
         if let Some(note) = lock.or(own_lock.as_ref()).and_then(DirLock::note) {
             reporter.note(note);
         }
@@ -233,7 +258,6 @@ impl<'a> Trainer<'a> {
                  than the run began with, cannot be noticed; later checkpoints have them",
             );
         }
-        let events = Events::create(&output_dir.join("runs"), state.step + 1, reporter);
         let last_checkpoint = resume_from.map(|path| Checkpoint { step: state.step, path });
 
         if new_length {
@@ -248,7 +272,7 @@ impl<'a> Trainer<'a> {
             validation_records: validation.map_or(0, Dataset::len),
             trained_elements: optimizer.parameters().iter().map(|(_, tensor)| tensor.numel()).sum(),
         });
-        Ok(Run {
+        let run = Run {
             config,
             plan,
             schedule,
@@ -260,15 +284,68 @@ impl<'a> Trainer<'a> {
             reporter,
             stop,
             optimizer,
-            metrics,
-            events,
+            group,
+            curves,
             last_checkpoint,
             _lock: own_lock,
             clock: std::time::Instant::now(),
             earlier_s: state.elapsed_s,
             state,
-        })
+        };
+        // Processors of different makes may have drawn the fresh parameters with other last digits.
+        run.spread_parameters()?;
+        Ok(run)
     }
+}
+
+/// Checks that every process begins the same run.
+fn agree(
+    group: &ProcessGroup,
+    step: u64,
+    fingerprint: &Fingerprint,
+    inputs: &Inputs,
+) -> Result<(), TrainError> {
+    let shared =
+        "every process needs the same flags, the same files, and an output directory that all of them see";
+    let digest =
+        |texts: &mut dyn Iterator<Item = String>| Digest::of_pieces(texts).to_string()[..12].to_owned();
+    let settings = fingerprint.iter().map(|(name, value)| format!("{name} {value}\n"));
+    group.agree("done", &format!("{step} steps"), shared)?;
+    group.agree("settings with digest", &digest(&mut { settings }), shared)?;
+    for (name, value) in inputs {
+        group.agree(&format!("the {name} with digest"), value, shared)?;
+    }
+    Ok(())
+}
+
+/// Clears away what a dead process left half-done, and opens the files of the curves.
+fn open_curves(
+    output_dir: &Path,
+    state: &TrainerState,
+    resumed: bool,
+    reporter: &mut dyn Reporter,
+) -> Result<Curves, TrainError> {
+    if resumed {
+        checkpoint::delete_after(output_dir, state.step)?;
+    }
+    weights::AtomicDir::clean_stale(output_dir)?;
+    let keep = KeepUpTo { step: state.step, evaluated: state.evaluated_step == Some(state.step) };
+    let path = MetricsFile::path_in(output_dir);
+    let (metrics, unreadable) = MetricsFile::open(path, resumed.then_some(keep))?;
+    if unreadable > 0 {
+        reporter.note(&format!("metrics.jsonl: {unreadable} lines that cannot be read are left out"));
+    }
+    let events = Events::create(&output_dir.join("runs"), state.step + 1, reporter);
+    Ok(Curves { metrics, events })
+}
+
+/// Checks that every process has something to do in a step.
+fn check_all_work(config: &TrainConfig, group: &ProcessGroup) -> Result<(), TrainError> {
+    let (micro_batches, world_size) = (config.gradient_accumulation_steps, group.world_size());
+    if world_size > micro_batches as usize {
+        return Err(TrainError::IdleProcesses { micro_batches, world_size });
+    }
+    Ok(())
 }
 
 /// Checks that there is something to train on and, where validation is wanted, something to evaluate on.

@@ -1,6 +1,7 @@
 //! The gradients of one step.
 
 use nn_core::TorchContext;
+use process_group::ProcessGroup;
 use tch::{Kind, Tensor, no_grad_guard};
 
 use crate::TrainError;
@@ -29,6 +30,15 @@ impl Gradients {
         }
         let norms = Tensor::f_stack(&norms, 0).op("stack")?;
         Ok(norms.f_norm().op("norm")?.f_reshape([1]).op("reshape")?)
+    }
+
+    /// Sums all gradients over the processes of `group`.
+    ///
+    /// # Errors
+    /// [`TrainError::Group`] when another process has failed.
+    pub(crate) fn all_reduce(&mut self, group: &ProcessGroup) -> Result<(), TrainError> {
+        let _guard = no_grad_guard();
+        Ok(self.0.iter_mut().try_for_each(|flat| group.all_reduce(flat))?)
     }
 
     /// Scales all gradients by `factor`.

@@ -18,7 +18,6 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer, de};
 
-#[cfg(feature = "testing")]
 pub use gradients::Gradients;
 pub use kind::OptimizerKind;
 pub use optimizer::Optimizer;

@@ -119,6 +119,35 @@ impl Optimizer {
         self.buckets.iter().map(gather).collect::<Result<_, TrainError>>().map(Gradients)
     }
 
+    /// Returns gradients of 0: those of a process that has nothing to do in a step.
+    ///
+    /// # Errors
+    /// [`TrainError::Torch`] when memory cannot be allocated.
+    pub(crate) fn zero_gradients(&self) -> Result<Gradients, TrainError> {
+        let zeros = |bucket: &Bucket| {
+            Ok(Tensor::f_zeros([bucket.sizes.iter().sum::<i64>()], (Kind::Float, bucket.device))
+                .op("zeros")?)
+        };
+        self.buckets.iter().map(zeros).collect::<Result<_, TrainError>>().map(Gradients)
+    }
+
+    /// Names the parameters whose gradient holds NaN or infinity.
+    ///
+    /// # Errors
+    /// [`TrainError::Torch`] when libtorch refuses.
+    pub(crate) fn gradients_not_finite(&self, gradients: &Gradients) -> Result<Vec<String>, TrainError> {
+        let mut names = Vec::new();
+        for (bucket, flat) in self.buckets.iter().zip(&gradients.0) {
+            let parts = flat.f_split_with_sizes(&bucket.sizes, 0).op("split_with_sizes")?;
+            for ((name, _), part) in self.parameters[bucket.members.clone()].iter().zip(parts) {
+                if !all_finite(&part)? {
+                    names.push(name.clone());
+                }
+            }
+        }
+        Ok(names)
+    }
+
     /// Updates every parameter, and the state, from the gradients of this step.
     ///
     /// # Errors

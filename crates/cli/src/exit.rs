@@ -8,14 +8,14 @@ use alpaca_data::DataError;
 use checkpoint::CheckpointError;
 use clap::Parser;
 use clap::error::ErrorKind;
-use llama_finetune::FinetuneError;
+use llama_finetune::{FinetuneError, GroupError};
 use nn_core::UnknownDtype;
-use terminal::{Messages, OutputError, normalised, say, survive_file_size_limit, trimmed};
+use terminal::{Messages, OutputError, normalised, say_error, survive_file_size_limit, trimmed};
 use trainer::TrainError;
 
 use crate::advice::advice;
 use crate::ranges::bounded;
-use crate::usage::Usage;
+use crate::usage::{Told, Usage};
 
 /// Allocates libtorch's tensors too. The C library's heap keeps holes between those of steps of different lengths.
 #[global_allocator]
@@ -51,10 +51,21 @@ pub fn main_with<Args: Parser>(run: impl FnOnce(Args) -> anyhow::Result<()>) -> 
         Ok(()) => ExitCode::SUCCESS,
         Err(error) if matches!(error.downcast_ref(), Some(OutputError::ReaderGone)) => ExitCode::SUCCESS,
         Err(error) => {
-            let advice = advice(&error, &command).map_or_else(String::new, |advice| format!("; {advice}"));
-            say(&format!("error: {error:#}{advice}"));
-            ExitCode::from(if error.chain().any(is_usage) { 2 } else { 1 })
+            if !error.is::<Told>() {
+                let advice =
+                    advice(&error, &command).map_or_else(String::new, |advice| format!("; {advice}"));
+                say_error(&format!("{error:#}{advice}"));
+            }
+            ExitCode::from(exit_code(&error))
         }
+    }
+}
+
+/// Returns the exit code of a failure.
+pub(crate) fn exit_code(error: &anyhow::Error) -> u8 {
+    match error.downcast_ref() {
+        Some(&Told(code)) => code,
+        None => 1 + u8::from(error.chain().any(is_usage)),
     }
 }
 
@@ -62,7 +73,7 @@ pub fn main_with<Args: Parser>(run: impl FnOnce(Args) -> anyhow::Result<()>) -> 
 fn refuse(error: &clap::Error) -> ExitCode {
     match error.source() {
         Some(source) if error.kind() == ErrorKind::ValueValidation && is_usage(source) => {
-            say(&format!("error: {source}"));
+            say_error(&source.to_string());
         }
         // Help and version are printed to stdout and are no failure.
         _ => {
@@ -78,6 +89,7 @@ fn is_usage(error: &(dyn Error + 'static)) -> bool {
         || error.is::<UnknownDtype>()
         || error.downcast_ref::<DataError>().is_some_and(DataError::is_usage)
         || error.downcast_ref::<TrainError>().is_some_and(TrainError::is_usage)
+        || error.downcast_ref::<GroupError>().is_some_and(GroupError::is_usage)
         || error.downcast_ref::<CheckpointError>().is_some_and(CheckpointError::is_usage)
         || error.downcast_ref::<FinetuneError>().is_some_and(FinetuneError::is_usage)
 }

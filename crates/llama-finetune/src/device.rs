@@ -46,6 +46,28 @@ impl DeviceChoice {
         }
     }
 
+    /// Chooses the device of one of several processes: where none is named by number, the GPU of its number on its machine, or the
+    /// only one where its launcher shows it no other.
+    ///
+    /// # Errors
+    /// [`FinetuneError::NoDevice`] when its machine has fewer GPUs than processes.
+    pub fn of_process(self, local_rank: usize) -> Result<Self, FinetuneError> {
+        let count = match self {
+            Self::Auto | Self::Cuda(None) => torch_ext::cuda::device_count().unwrap_or(0),
+            Self::Cpu | Self::Cuda(Some(_)) => return Ok(self),
+        };
+        match (count, self) {
+            (0, _) => Ok(self),
+            (1, _) => Ok(Self::Cuda(Some(0))),
+            _ if local_rank < count => Ok(Self::Cuda(Some(local_rank))),
+            _ => Err(FinetuneError::NoDevice {
+                device: format!("cuda:{local_rank}"),
+                count,
+                reason: "start one process for each GPU".to_owned(),
+            }),
+        }
+    }
+
     /// Checks that CUDA device `index` can be used.
     fn cuda(self, index: usize) -> Result<Device, FinetuneError> {
         let count = torch_ext::cuda::device_count().map_err(FinetuneError::NoCuda)?;

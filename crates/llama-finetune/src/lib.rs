@@ -46,6 +46,8 @@
 //!   [`PromptFile`] a file of them, which goes on where it stopped.
 //! - **Measuring**: [`evaluate`] scores answers, [`answer_perplexity`] and [`text_perplexity`] predict, [`compare_models`]
 //!   measures the distance of two models.
+//! - **Several processes**: [`Launch`] and [`ProcessGroup`] join those that a launcher started, for [`Trainer::group`];
+//!   [`run_processes`] starts them.
 //! - **The machine**: [`DeviceChoice`] starts a device by name, [`set_threads`] sets the threads.
 
 // A message must never end the work: `eprintln!` panics where nobody reads.
@@ -93,6 +95,7 @@ pub use llama_model::{Llama, LlamaConfig};
 pub use llama_tokenizer::LlamaTokenizer;
 pub use lora::{Adapter, LoraConfig, TargetModules, VariantName};
 pub use nn_core::{Dataset, Dtype, Trainable, UnknownSettings};
+pub use process_group::{GroupError, Launch, ProcessGroup, run_processes};
 pub use qlora_nf4::Quantization;
 pub use tch::{Device, Kind};
 pub use trainer::{LrScheduler, OptimizerKind, Outcome, Summary, TrainConfig, Trainer};

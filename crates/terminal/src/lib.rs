@@ -3,6 +3,7 @@
 //!
 //! - [`normalised`], [`trimmed`]: the command line as it was meant;
 //! - [`print_result`], [`print()`], [`say`], [`Messages`]: writing that neither panics nor hides a lost result;
+//! - [`speak_as`]: one voice of several processes;
 //! - [`on_first_signal`], [`Interrupt`]: the first Ctrl-C asks, the second ends; [`survive_file_size_limit`].
 
 // A message must never end the work: `eprintln!` panics where nobody reads.
@@ -13,7 +14,7 @@ mod paths;
 mod signals;
 mod spelling;
 
-pub use output::{Messages, OutputError, bytes, count, print, print_result, say};
+pub use output::{Messages, OutputError, bytes, count, print, print_result, say, say_error, speak_as};
 pub use paths::{is_path, trimmed};
 pub use signals::{Interrupt, on_first_signal, survive_file_size_limit};
 pub use spelling::normalised;

@@ -1,8 +1,29 @@
 //! Results on stdout, messages on stderr, and numbers as people read them.
 
 use std::io::{ErrorKind, Write};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use indicatif::{BinaryBytes, HumanCount};
+
+/// Number of this process among several that share a terminal, and 0 for the one that speaks.
+static RANK: AtomicUsize = AtomicUsize::new(0);
+
+/// Makes this process, number `rank`, one of several of which number 0 speaks: what the others would print or say is dropped, but for
+/// errors, which carry their number.
+pub fn speak_as(rank: usize) {
+    RANK.store(rank, Ordering::Relaxed);
+}
+
+fn is_silent() -> bool {
+    RANK.load(Ordering::Relaxed) > 0
+}
+
+/// Writes an error to stderr as [`say`] does.
+pub fn say_error(text: &str) {
+    let rank = RANK.load(Ordering::Relaxed);
+    let line = if rank > 0 { format!("error: [rank {rank}] {text}") } else { format!("error: {text}") };
+    to_stderr(&line);
+}
 
 /// Writes to stdout what a program says of a result that lies in files. Where it finds no reader, it is lost and nothing else.
 pub fn print(text: &str) {
@@ -21,6 +42,9 @@ pub fn print_result(text: &str) -> Result<(), OutputError> {
 }
 
 fn write_stdout(text: &str) -> std::io::Result<()> {
+    if is_silent() {
+        return Ok(());
+    }
     let mut stdout = std::io::stdout().lock();
     stdout.write_all(text.as_bytes())?;
     stdout.flush()
@@ -39,6 +63,12 @@ pub enum OutputError {
 
 /// Writes a line to stderr. A message that finds no reader, or a full disk, is lost; it never ends a program.
 pub fn say(line: &str) {
+    if !is_silent() {
+        to_stderr(line);
+    }
+}
+
+fn to_stderr(line: &str) {
     let _ = std::io::stderr().lock().write_all(format!("{line}\n").as_bytes());
 }
 
@@ -48,7 +78,9 @@ pub struct Messages;
 
 impl Write for Messages {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        let _ = std::io::stderr().lock().write_all(bytes);
+        if !is_silent() {
+            let _ = std::io::stderr().lock().write_all(bytes);
+        }
         Ok(bytes.len())
     }
 

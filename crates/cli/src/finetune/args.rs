@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use clap::{ArgAction, ArgMatches, Args, Command, FromArgMatches, Parser};
 use toml::Value;
 
+use super::processes::ProcessArgs;
 use super::recipe::Recipe;
 use super::settings::FinetuneConfig;
 use crate::compute::ComputeArgs;
@@ -36,6 +37,8 @@ pub struct FinetuneArgs {
     pub(crate) recipe: Option<Recipe>,
     #[command(flatten)]
     pub(crate) compute: ComputeArgs,
+    #[command(flatten)]
+    pub(crate) processes: ProcessArgs,
     #[command(flatten)]
     pub(crate) wandb: WandbArgs,
 }

@@ -2,6 +2,7 @@
 
 mod args;
 mod plan;
+mod processes;
 mod recipe;
 mod report;
 mod resolve;

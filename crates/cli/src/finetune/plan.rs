@@ -15,7 +15,7 @@ use super::settings::FinetuneConfig;
 ///
 /// # Errors
 /// When the base's configuration cannot be read or a target names no layer.
-pub(crate) fn plan(run: &FinetuneConfig, unknown: UnknownSettings) -> Result<String> {
+pub(crate) fn plan(run: &FinetuneConfig, unknown: UnknownSettings, processes: usize) -> Result<String> {
     let base = Base::open_with(&run.base_model, unknown)?;
     let shape = &base.config;
     // A GPU that was named is planned for wherever the run will be; `auto` is what this machine can use.
@@ -58,12 +58,18 @@ pub(crate) fn plan(run: &FinetuneConfig, unknown: UnknownSettings) -> Result<Str
     }
     let tokens = u64::from(run.micro_batch_size) * run.cutoff_len as u64;
     line("micro-batch", format!("{} x {} tokens at most = {tokens}", run.micro_batch_size, run.cutoff_len));
-    line("memory, estimated", String::new());
-    let weights_note = if cuda || quantization.is_some() || Some(kind) != base.files().stored_kind() {
-        ""
-    } else {
-        " (mapped from the file, not copied)"
-    };
+    if processes > 1 {
+        let (all, each) =
+            (run.train().gradient_accumulation_steps as usize, run.batch_size as usize / processes);
+        line(
+            "processes",
+            format!("{processes}, which share out {all} micro-batches a step: {each} records each"),
+        );
+    }
+    let of_each = if processes > 1 { "of each process" } else { "" };
+    line("memory, estimated", of_each.to_owned());
+    let is_mapped = !cuda && quantization.is_none() && Some(kind) == base.files().stored_kind();
+    let weights_note = if is_mapped { " (mapped from the file, not copied)" } else { "" };
     line("  weights", format!("{}{weights_note}", bytes(memory.weights)));
     line("  adapter", bytes(memory.adapter));
     line("  gradients", bytes(memory.gradients));
@@ -73,9 +79,16 @@ pub(crate) fn plan(run: &FinetuneConfig, unknown: UnknownSettings) -> Result<Str
     line("  activations", bytes(memory.activations));
     line("  logits", bytes(memory.logits));
     line("  total", bytes(memory.total()));
+    // Each GPU has one process; a CPU's memory has all of them, and what is mapped once.
+    let on_device = if cuda { 1.0 } else { processes as f64 };
+    let shared = if is_mapped { memory.weights } else { 0.0 };
+    let needed = shared + on_device * (memory.total() - shared);
+    if needed > memory.total() {
+        line("  all processes", bytes(needed));
+    }
     let fits = match free_bytes(device) {
         None => "unknown: this machine does not say how much memory the device has".to_owned(),
-        Some(free) if memory.total() <= free => format!("yes: {} free", bytes(free)),
+        Some(free) if needed <= free => format!("yes: {} free", bytes(free)),
         Some(free) => format!(
             "no: {} free; try a smaller micro_batch_size or cutoff_len, --gradient_checkpointing{}",
             bytes(free),

@@ -7,8 +7,9 @@ use alpaca_data::{PromptTemplate, Templates};
 use anyhow::{Context, Result};
 use checkpoint::{Base, LoadTimes};
 use llama_finetune::{
-    FinetuneError, FullModel, LoraModel, OutputMode, RunInputs, RunSummary, StartingPoint, TrainedWith,
-    TrainingData, base_bytes, chat_template, grown_vocabulary, set_threads, start_changes, write_run_file,
+    FinetuneError, FullModel, Launch, LoraModel, OutputMode, ProcessGroup, RunInputs, RunSummary,
+    StartingPoint, TrainedWith, TrainingData, base_bytes, chat_template, grown_vocabulary, start_changes,
+    write_run_file,
 };
 use lora::LoraConfig;
 use nn_core::{Dtype, Trainable, UnknownSettings};
@@ -19,6 +20,7 @@ use weights::DirLock;
 
 use super::args::FinetuneArgs;
 use super::plan::plan;
+use super::processes::leave;
 use super::report;
 use super::resolve::resolve;
 use super::settings::FinetuneConfig;
@@ -32,11 +34,22 @@ use crate::stop::stop_on_signals;
 #[expect(clippy::needless_pass_by_value, reason = "the arguments end with the program")]
 pub fn run(args: FinetuneArgs) -> Result<()> {
     let config = resolve(&args)?;
-    let unknown_settings = args.compute.unknown_settings.stance();
+    let launch = Launch::from_env()?;
+    let processes = args.processes.count(launch.as_ref())?;
     if args.plan {
-        print(&plan(&config, unknown_settings)?);
+        print(&plan(&config, args.compute.unknown_settings.stance(), processes)?);
         return Ok(());
     }
+    if processes > 1 && launch.is_none() {
+        return args.processes.start(processes, &config);
+    }
+    let (group, device) = args.processes.join(launch, &config)?;
+    leave(&group, train(&args, &config, &group, device))
+}
+
+/// Trains in this process, one of `group`.
+fn train(args: &FinetuneArgs, config: &FinetuneConfig, group: &ProcessGroup, device: Device) -> Result<()> {
+    let unknown_settings = args.compute.unknown_settings.stance();
     let wandb = args.wandb.given();
     if !wandb.is_empty() {
         tracing::warn!(
@@ -45,9 +58,10 @@ pub fn run(args: FinetuneArgs) -> Result<()> {
             wandb.join(", ")
         );
     }
-    set_threads(config.threads)?;
-    let device = config.device.start()?;
-    let base = Base::open_with(&config.base_model, unknown_settings)?;
+    // What is fetched from the hub is fetched by one process of each machine.
+    let base = group.one_of_each_machine_first(|| {
+        Base::open_with(&config.base_model, unknown_settings).map_err(anyhow::Error::from)
+    })?;
     if std::fs::canonicalize(&base.dir).ok() == std::fs::canonicalize(&config.output_dir).ok() {
         return Err(usage(format!(
             "output_dir `{}` is the directory of base_model",
@@ -62,20 +76,23 @@ pub fn run(args: FinetuneArgs) -> Result<()> {
         Ok::<_, FinetuneError>((start, mode))
     };
     begin()?;
-    let lock = DirLock::acquire(&config.output_dir)?;
+    let lock = group.is_first().then(|| DirLock::acquire(&config.output_dir)).transpose()?;
     // Again, now that nobody else can change the directory.
     let (start, mode) = begin()?;
     let tokenizer = base.tokenizer()?;
     let prompt = PromptTemplate::load(&config.prompt_template_name)?;
     let templates = Templates { prompt, chat: chat_template(&base, &tokenizer)? };
-    let data = TrainingData::load(&config.data(), &templates, &tokenizer)?;
+    let data = group.one_of_each_machine_first(|| {
+        TrainingData::load(&config.data(), &templates, &tokenizer).map_err(anyhow::Error::from)
+    })?;
     report::start(&start, &config.output_dir);
     if config.optim.is_paged() && !device.is_cuda() {
         tracing::info!("optim: nothing is paged on a CPU, the state stays where the weights are");
     }
     let tokens = tokenizer.vocab_size() as i64;
     let job = Job {
-        config: &config,
+        config,
+        group,
         base: &base,
         device,
         start: &start,
@@ -83,7 +100,7 @@ pub fn run(args: FinetuneArgs) -> Result<()> {
         data: &data,
         tokens,
         unknown_settings,
-        lock: &lock,
+        lock: lock.as_ref(),
     };
     if config.full { job.full() } else { job.adapter() }
 }
@@ -91,6 +108,7 @@ pub fn run(args: FinetuneArgs) -> Result<()> {
 /// All parts of a run, checked but for the weights.
 struct Job<'a> {
     config: &'a FinetuneConfig,
+    group: &'a ProcessGroup,
     base: &'a Base,
     device: Device,
     start: &'a StartingPoint,
@@ -99,7 +117,8 @@ struct Job<'a> {
     /// Tokens that the tokenizer has.
     tokens: i64,
     unknown_settings: UnknownSettings,
-    lock: &'a DirLock,
+    /// Held by the process that writes.
+    lock: Option<&'a DirLock>,
 }
 
 impl Job<'_> {
@@ -186,15 +205,18 @@ impl Job<'_> {
         self.finish(&summary, times, base_bytes(&base.config, Kind::Float, None))
     }
 
-    /// Runs the loop; `None` when it was stopped.
+    /// Runs the loop; `None` when it was stopped, or another process reports its end.
     fn train(&self, trainable: &dyn Trainable, kind: Kind) -> Result<Option<Summary>> {
         let Self { config, start, data, .. } = self;
         let mut reporter = ProgressReporter::new();
         let mut trainer = Trainer::new(trainable, &*data.train, config.train())
             .reporter(&mut reporter)
             .stop_flag(stop_on_signals()?)
-            .lock(self.lock)
+            .group(self.group)
             .identity("dtype", Dtype::name_of(kind));
+        if let Some(lock) = self.lock {
+            trainer = trainer.lock(lock);
+        }
         let inputs =
             RunInputs::read(self.base, &config.data(), &config.prompt_template_name, &config.output_dir)?;
         for (name, digest) in inputs.digests() {
@@ -216,11 +238,14 @@ impl Job<'_> {
         }
         let output_dir = &config.output_dir;
         trainer.check(output_dir)?;
-        self.mode.prepare(output_dir)?;
-        write_run_file(output_dir, &config.to_toml()?)?;
-        inputs.keep(output_dir)?;
+        if self.group.is_first() {
+            self.mode.prepare(output_dir)?;
+            write_run_file(output_dir, &config.to_toml()?)?;
+            inputs.keep(output_dir)?;
+        }
         match trainer.run(output_dir)? {
-            Outcome::Finished(summary) => Ok(Some(summary)),
+            // The first process checks and reports what it has written.
+            Outcome::Finished(summary) => Ok(self.group.is_first().then_some(summary)),
             Outcome::Stopped { step, checkpoint, .. } => {
                 report::stopped(step, checkpoint.as_deref());
                 Ok(None)

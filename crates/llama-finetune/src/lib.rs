@@ -38,7 +38,7 @@
 //! ```
 //!
 //! - **Training**: [`LoraModel`] and [`FullModel`] are what a [`Trainer`] trains on any [`Dataset`], such as `Vec<Example>`;
-//!   [`TrainConfig`] decides how. [`MemoryPlan`] estimates the memory beforehand. [`TrainingData`] reads files of records;
+//!   [`TrainConfig`] decides how. [`RunPlan`] states memory, time and disk beforehand. [`TrainingData`] reads files of records;
 //!   [`StartingPoint`], [`OutputMode`] and [`RunSummary`] are the beginning and the end of a run in a directory.
 //! - **Models on disk**: [`Base`] opens and merges every form; [`ExtractedAdapter`] is the way back from a merge,
 //!   [`verify_merge`] its proof on the model's own words, [`fresh_config`] and [`write_random_model`] make new models.
@@ -75,12 +75,14 @@ mod prompt;
 mod prompt_file;
 mod quantization_choice;
 mod run_inputs;
+mod run_plan;
 mod run_summary;
 mod scores;
 mod start_changes;
 mod starting_point;
 mod text;
 mod text_model;
+mod time_plan;
 mod tokenization;
 mod trained_with;
 mod training_data;
@@ -120,12 +122,14 @@ pub use prompt::Prompt;
 pub use prompt_file::{AnsweringTime, PromptFile};
 pub use quantization_choice::QuantizationChoice;
 pub use run_inputs::RunInputs;
+pub use run_plan::{DiskPlan, RunPlan};
 pub use run_summary::RunSummary;
 pub use scores::{exact_match, rouge_l};
 pub use start_changes::start_changes;
 pub use starting_point::StartingPoint;
 pub use text::generate_text;
 pub use text_model::{Answer, TextModel, TokenPiece, chat_template};
+pub use time_plan::TimePlan;
 pub use tokenization::{TokenAgreement, compare_tokenizers};
 pub use trained_with::{AskedQuantization, TrainedWith};
 pub use training_data::{DataConfig, TrainingData, Validation, read_records};

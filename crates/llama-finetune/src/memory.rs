@@ -3,6 +3,7 @@
 use llama_model::LlamaConfig;
 use lora::{LoraConfig, TargetModules};
 use qlora_nf4::Quantization;
+use serde::Serialize;
 use tch::Kind;
 use trainer::OptimizerKind;
 
@@ -41,7 +42,7 @@ pub struct RunShape {
 }
 
 /// Bytes of one run, by what holds them.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct MemoryPlan {
     /// Frozen or trained weights of the model.
     pub weights: f64,

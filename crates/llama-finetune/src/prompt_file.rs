@@ -14,7 +14,7 @@ use serde_json::{Map, Value};
 
 use crate::error::io;
 use crate::text::Decoder;
-use crate::{FinetuneError, Prompt, TextModel, TokenPiece};
+use crate::{Answer, FinetuneError, Prompt, TextModel, TokenPiece};
 
 /// One line of the input. Fields of other names are left alone.
 #[derive(Debug, Deserialize)]
@@ -183,6 +183,36 @@ fn name_of(finish: FinishReason) -> &'static str {
         FinishReason::Eos | FinishReason::Stop => "stop",
         FinishReason::Length => "length",
         FinishReason::Cancelled => "cancelled",
+    }
+}
+
+impl Answer {
+    /// Returns the answer to `prompt` as a JSON object, with the keys that a line of [`PromptFile`] has; with the tokens too, where
+    /// `show_tokens` is set.
+    ///
+    /// # Errors
+    /// Never in practice: every field is a number or a text.
+    pub fn to_json(
+        &self,
+        model: &TextModel,
+        prompt: &Prompt,
+        show_tokens: bool,
+    ) -> Result<String, FinetuneError> {
+        let Generation { ids, text, finish } = &self.generation;
+        let tokens = Tokens { prompt: model.pieces(&self.prompt_ids), answer: model.pieces(ids) };
+        let line = OutputLine {
+            answer: Some(text.clone()),
+            finish: Some(name_of(*finish).to_owned()),
+            completion_tokens: ids.len(),
+            first_token_s: self.first_token_s,
+            seconds: self.seconds,
+            tokens: show_tokens.then_some(tokens),
+            ..OutputLine::new(0, prompt, model.pieces(&self.prompt_ids))
+        };
+        let mut value =
+            serde_json::to_value(line).map_err(|error| io("write", Path::new("JSON"))(error.into()))?;
+        value.as_object_mut().map(|fields| fields.remove("index"));
+        Ok(value.to_string())
     }
 }
 

@@ -90,6 +90,10 @@ impl Build<'_> {
         driver.arg("-shared").arg("-o").arg(self.home.join("driver/libcuda.so.1"));
         driver.arg(self.sources.join("driver.cpp")).arg(lib.join("libtorch_cuda.so"));
         run(self.with_libtorch(driver.arg("-Wl,-soname,libcuda.so.1")))?;
+        let mut nccl = self.compiler();
+        nccl.arg("-shared").arg("-o").arg(lib.join("libnccl.so.2")).arg(self.sources.join("nccl.cpp"));
+        nccl.arg(lib.join("libtorch_cuda.so"));
+        run(self.with_libtorch(nccl.args(["-pthread", "-Wl,-soname,libnccl.so.2"])))?;
         let mut selftest = self.compiler();
         selftest.arg("-o").arg(self.home.join("selftest")).arg(self.sources.join("selftest.cpp"));
         run(self.with_libtorch(selftest.arg("-ldl")))

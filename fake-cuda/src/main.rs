@@ -6,6 +6,7 @@ mod device;
 mod memory;
 mod messages;
 mod on_a_gpu;
+mod processes;
 mod report;
 mod same;
 mod scene;
@@ -55,6 +56,7 @@ fn run(args: &Args) -> Result<()> {
     cases::run_all(&scene, args.long, &mut report)?;
     server::run_all(&scene, &mut report);
     messages::run_all(&scene, &mut report);
+    processes::run_all(&scene, &mut report);
     memory::run_all(&scene, args.long, &mut report);
     counts::run_all(&workspace, &scene, (args.long, args.write_counts), &mut report);
     report.finish()

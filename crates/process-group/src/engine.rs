@@ -5,11 +5,12 @@ use std::net::{ToSocketAddrs, UdpSocket};
 use std::time::Duration;
 
 use tch::{Device, Tensor};
-use torch_ext::distributed::{Gloo, Listen, Work};
+use torch_ext::distributed::{self, Gloo, Listen};
 
 use crate::GroupError;
 use crate::keys::Keys;
 use crate::launch::Launch;
+use crate::nccl::Nccl;
 use crate::roll_call::Member;
 
 /// Collectives on one kind of device.
@@ -17,6 +18,24 @@ use crate::roll_call::Member;
 pub(crate) enum Engine {
     /// libtorch's Gloo, for CPUs.
     Gloo(Gloo),
+    /// NVIDIA's NCCL, for GPUs.
+    Nccl(Nccl),
+}
+
+/// A collective under way.
+pub(crate) enum Work<'a> {
+    Gloo(distributed::Work),
+    Nccl(&'a Nccl),
+}
+
+impl Work<'_> {
+    /// Waits up to `timeout` for the end; returns false where it has not come.
+    pub(crate) fn wait(&self, timeout: Duration) -> Result<bool, GroupError> {
+        match self {
+            Self::Gloo(work) => Ok(work.wait(timeout)?),
+            Self::Nccl(nccl) => nccl.wait(timeout),
+        }
+    }
 }
 
 impl Engine {
@@ -26,7 +45,9 @@ impl Engine {
         members: &[Member],
         device: Device,
         patience: Duration,
+        still_there: &dyn Fn() -> Result<(), GroupError>,
     ) -> Result<Self, GroupError> {
+        let who = (launch.rank, launch.world_size);
         match device {
             Device::Cpu => {
                 let interface = env::var("GLOO_SOCKET_IFNAME").ok().filter(|name| !name.is_empty());
@@ -40,21 +61,34 @@ impl Engine {
                     (None, Some(address)) => Listen::Address(address),
                     (None, None) => Listen::Hostname,
                 };
-                let who = (launch.rank, launch.world_size);
                 Ok(Self::Gloo(Gloo::connect(keys.store(), &keys.name("gloo"), who, listen, patience)?))
             }
+            Device::Cuda(index) => Ok(Self::Nccl(Nccl::connect(keys, who, index, patience, still_there)?)),
             other => Err(GroupError::Device { device: format!("{other:?}") }),
         }
     }
 
-    pub(crate) fn all_reduce(&self, tensor: &mut Tensor) -> Result<Work, GroupError> {
-        let Self::Gloo(gloo) = self;
-        Ok(gloo.all_reduce(tensor)?)
+    pub(crate) fn all_reduce(&self, tensor: &mut Tensor) -> Result<Work<'_>, GroupError> {
+        match self {
+            Self::Gloo(gloo) => Ok(Work::Gloo(gloo.all_reduce(tensor)?)),
+            Self::Nccl(nccl) => nccl.all_reduce(tensor).map(|()| Work::Nccl(nccl)),
+        }
     }
 
-    pub(crate) fn broadcast(&self, tensor: &mut Tensor, root: usize) -> Result<Work, GroupError> {
-        let Self::Gloo(gloo) = self;
-        Ok(gloo.broadcast(tensor, root)?)
+    pub(crate) fn broadcast(&self, tensor: &mut Tensor, root: usize) -> Result<Work<'_>, GroupError> {
+        match self {
+            Self::Gloo(gloo) => Ok(Work::Gloo(gloo.broadcast(tensor, root)?)),
+            Self::Nccl(nccl) => nccl.broadcast(tensor, root).map(|()| Work::Nccl(nccl)),
+        }
+    }
+
+    /// Gives up what is under way.
+    pub(crate) fn abort(self) {
+        match self {
+            // Its destructor waits for collectives that never end.
+            Self::Gloo(_) => std::mem::forget(self),
+            Self::Nccl(nccl) => nccl.abort(),
+        }
     }
 }
 

@@ -80,6 +80,31 @@ pub enum GroupError {
         /// What to do.
         advice: &'static str,
     },
+    /// NVIDIA's collectives are not there.
+    #[error(
+        "processes on GPUs sum by NVIDIA's NCCL, and there is no libnccl.so.2 (`cargo xtask setup --cuda` brings it): {reason}"
+    )]
+    NoNccl {
+        /// The dynamic linker's words.
+        reason: String,
+    },
+    /// NCCL refused.
+    #[error("NCCL failed in `{function}`: {reason} (NCCL_DEBUG=WARN in the environment makes it say more)")]
+    Nccl {
+        /// Its function.
+        function: &'static str,
+        /// Its words.
+        reason: String,
+    },
+    /// A tensor that cannot be summed over processes.
+    #[error("tensors {what} cannot be summed over processes on GPUs")]
+    Tensor {
+        /// The tensors.
+        what: String,
+    },
+    /// A group that is used after it has failed.
+    #[error("the group of processes has failed before")]
+    Over,
     /// A device without collectives.
     #[error("processes cannot sum tensors on {device}")]
     Device {

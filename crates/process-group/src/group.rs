@@ -6,10 +6,10 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use tch::{Device, Tensor};
-use torch_ext::distributed::{Store, Work};
+use torch_ext::distributed::Store;
 
 use crate::GroupError;
-use crate::engine::Engine;
+use crate::engine::{Engine, Work};
 use crate::keys::{Failure, Keys};
 use crate::launch::Launch;
 use crate::roll_call::{LOOK, Member, roll_call, threads};
@@ -37,14 +37,12 @@ struct Joined {
     launch: Launch,
     device: Device,
     members: Vec<Member>,
-    /// Not dropped after a failure: its destructor waits for collectives that never end.
-    engine: Option<Engine>,
+    engine: RefCell<Option<Engine>>,
     /// Dropped before the keys.
     watch: RefCell<Watch>,
     keys: Keys,
     /// Number of the next agreement or barrier.
     meeting: Cell<u64>,
-    failed: Cell<bool>,
 }
 
 impl ProcessGroup {
@@ -68,16 +66,15 @@ impl ProcessGroup {
         let keys = Keys::new(store, format!("finetune/{}", launch.attempt));
         let members = roll_call(&keys, (rank, world_size), device, PATIENCE)?;
         let watch = Watch::start(keys.connect_again()?, rank, members.clone(), !launch.launcher_listens)?;
-        let engine = Engine::connect(&keys, &launch, &members, device, PATIENCE)?;
+        let engine = Engine::connect(&keys, &launch, &members, device, PATIENCE, &|| watch.check())?;
         Ok(Self(Some(Rc::new(Joined {
             launch,
             device,
             members,
-            engine: Some(engine),
+            engine: RefCell::new(Some(engine)),
             watch: RefCell::new(watch),
             keys,
             meeting: Cell::new(0),
-            failed: Cell::new(false),
         }))))
     }
 
@@ -201,7 +198,7 @@ impl ProcessGroup {
     /// that one has told already, one report is enough.
     pub fn fail(&self, message: &str) -> bool {
         let Some(joined) = &self.0 else { return true };
-        joined.failed.set(true);
+        joined.give_up();
         let Launch { rank, world_size, .. } = joined.launch;
         let host = &joined.members[rank].host;
         if rank > 0 {
@@ -245,29 +242,41 @@ impl Joined {
     }
 
     fn check(&self) -> Result<(), GroupError> {
-        let checked = self.watch.borrow().check();
-        self.failed.set(self.failed.get() || checked.is_err());
-        checked
+        self.watch.borrow().check()
     }
 
     /// Waits for a collective.
-    fn finish(&self, start: impl FnOnce(&Engine) -> Result<Work, GroupError>) -> Result<(), GroupError> {
-        let Some(engine) = &self.engine else { return Ok(()) };
-        let work = start(engine).inspect_err(|_| self.failed.set(true))?;
+    fn finish(
+        &self,
+        start: impl for<'e> FnOnce(&'e Engine) -> Result<Work<'e>, GroupError>,
+    ) -> Result<(), GroupError> {
+        let result = match &*self.engine.borrow() {
+            Some(engine) => start(engine).and_then(|work| self.wait(work)),
+            None => Err(GroupError::Over),
+        };
+        result.inspect_err(|_| self.give_up())
+    }
+
+    fn wait(&self, work: Work<'_>) -> Result<(), GroupError> {
         loop {
             match work.wait(GLANCE) {
                 Ok(true) => return Ok(()),
                 Ok(false) => {
                     if let Err(error) = self.check() {
+                        // What is under way has the tensor still.
                         std::mem::forget(work);
                         return Err(error);
                     }
                 }
-                Err(error) => {
-                    self.failed.set(true);
-                    return Err(self.watch.borrow().find_lost(&self.keys, &error.to_string()));
-                }
+                Err(error) => return Err(self.watch.borrow().find_lost(&self.keys, &error.to_string())),
             }
+        }
+    }
+
+    /// Ends the collectives, which have no end of their own when another process is gone.
+    fn give_up(&self) {
+        if let Some(engine) = self.engine.take() {
+            engine.abort();
         }
     }
 
@@ -284,14 +293,6 @@ impl Joined {
         let begun = Instant::now();
         while begun.elapsed() < LINGER && self.keys.add(key, 0).is_ok_and(|now| now < count) {
             thread::sleep(LOOK);
-        }
-    }
-}
-
-impl Drop for Joined {
-    fn drop(&mut self) {
-        if self.failed.get() {
-            std::mem::forget(self.engine.take());
         }
     }
 }

@@ -58,6 +58,15 @@ impl Keys {
         Ok(self.store.set(&self.name(key), value.as_bytes())?)
     }
 
+    pub(crate) fn set_bytes(&self, key: &str, value: &[u8]) -> Result<(), GroupError> {
+        Ok(self.store.set(&self.name(key), value)?)
+    }
+
+    /// Returns the value of a key, waiting up to `timeout` until it is set.
+    pub(crate) fn get_bytes(&self, key: &str, timeout: Duration) -> Result<Vec<u8>, GroupError> {
+        Ok(self.store.get(&self.name(key), timeout)?)
+    }
+
     /// Returns the value of a key, where it is set.
     pub(crate) fn find(&self, key: &str) -> Result<Option<String>, GroupError> {
         let name = self.name(key);

@@ -1,7 +1,7 @@
 //! Several processes that compute as one.
 //!
 //! - [`Launch`]: who this process is among them, as `torchrun`, Slurm, Open MPI or [`run_processes`] say it in the environment;
-//! - [`ProcessGroup`]: sums and copies over all of them, on CPUs by libtorch's Gloo; agreement on what they are about to do;
+//! - [`ProcessGroup`]: sums and copies over all of them, on GPUs by NVIDIA's NCCL, on CPUs by libtorch's Gloo; agreement on what they are about to do;
 //! - a process that fails says so to all others, and one that dies is noticed by its silence: whoever waits for it
 //!   gets an error that names it ([`GroupError::Left`]);
 //! - [`run_processes`]: starts them on one machine.
@@ -17,6 +17,7 @@ mod group;
 mod keys;
 mod launch;
 mod launcher;
+mod nccl;
 mod roll_call;
 mod slurm;
 mod spawn;

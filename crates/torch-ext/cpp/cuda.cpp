@@ -66,6 +66,18 @@ extern "C" int torch_ext_cuda_stream(int device, void** stream) {
                   return 1;)
 }
 
+// Makes a device the one that libraries beside libtorch work on in this thread.
+extern "C" int torch_ext_cuda_set_device(int device) {
+  TORCH_EXT_GUARD(0, const c10::impl::VirtualGuardImpl guard(c10::kCUDA);
+                  guard.setDevice(c10::Device(c10::kCUDA, static_cast<c10::DeviceIndex>(device))); return 1;)
+}
+
+// 1 when all that was put into the current stream is done, 0 when it is not, -1 on failure.
+extern "C" int torch_ext_cuda_is_idle(int device) {
+  TORCH_EXT_GUARD(-1, const c10::impl::VirtualGuardImpl guard(c10::kCUDA);
+                  return guard.queryStream(guard.getStream(c10::Device(c10::kCUDA, static_cast<c10::DeviceIndex>(device))));)
+}
+
 // Bytes in tensors now and at the peak since the last reset; 0 on failure.
 extern "C" int torch_ext_cuda_memory(int device, int64_t* current, int64_t* peak) {
   TORCH_EXT_GUARD(0, auto stats = c10::getDeviceAllocator(c10::kCUDA)->getDeviceStats(device);

@@ -20,6 +20,8 @@ unsafe extern "C" {
     fn torch_ext_cuda_copy(to: *mut C_tensor, from: *const C_tensor) -> c_int;
     fn torch_ext_lib_dir(out: *mut c_char, size: usize) -> usize;
     fn torch_ext_cuda_stream(device: c_int, stream: *mut *mut c_void) -> c_int;
+    fn torch_ext_cuda_set_device(device: c_int) -> c_int;
+    fn torch_ext_cuda_is_idle(device: c_int) -> c_int;
     fn torch_ext_cuda_memory(device: c_int, current: *mut i64, peak: *mut i64) -> c_int;
     fn torch_ext_cuda_reset_peak(device: c_int) -> c_int;
 }
@@ -138,6 +140,31 @@ pub fn stream(index: usize) -> Result<*mut c_void, ExtError> {
         Ok(stream)
     } else {
         Err(last_error("cuda_stream"))
+    }
+}
+
+/// Makes CUDA device `index` the one that libraries beside libtorch work on in this thread.
+///
+/// # Errors
+/// [`ExtError::Torch`] when CUDA is not there.
+pub fn set_device(index: usize) -> Result<(), ExtError> {
+    // SAFETY: takes a number only.
+    if unsafe { torch_ext_cuda_set_device(index as c_int) } == 1 {
+        Ok(())
+    } else {
+        Err(last_error("cuda_set_device"))
+    }
+}
+
+/// Checks that all work in the current stream of CUDA device `index` is done; does not wait.
+///
+/// # Errors
+/// [`ExtError::Torch`] when CUDA is not there, or the work has failed.
+pub fn is_idle(index: usize) -> Result<bool, ExtError> {
+    // SAFETY: takes a number only.
+    match unsafe { torch_ext_cuda_is_idle(index as c_int) } {
+        -1 => Err(last_error("cuda_is_idle")),
+        idle => Ok(idle == 1),
     }
 }
 

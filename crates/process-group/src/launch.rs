@@ -76,8 +76,12 @@ impl Launch {
         let in_step = ["SLURM_STEP_ID", "SLURM_STEPID"].iter().any(|name| lookup(name).is_some());
         let launchers = [TORCHRUN, OPEN_MPI].into_iter().chain(in_step.then_some(SLURM));
         for names in launchers {
+            // One process is none of several, whatever else its launcher leaves out.
+            if lookup(names.size).as_deref() == Some("1") {
+                return Ok(None);
+            }
             if let Some(launch) = names.read(lookup)? {
-                return Ok(Some(launch).filter(|launch| launch.world_size > 1));
+                return Ok(Some(launch));
             }
         }
         Ok(None)
@@ -98,20 +102,17 @@ impl Names {
             number(lookup, self.local_rank, 0, rank, &format!("at most {} ({rank})", self.rank))?;
         let launcher_listens = lookup("TORCHELASTIC_USE_AGENT_STORE").is_some_and(|value| value == "True");
         let attempt = lookup("TORCHELASTIC_RESTART_COUNT").and_then(|count| count.parse().ok());
-        let mut launch = Launch {
+        let (host, port) = self.meeting(lookup)?;
+        Ok(Some(Launch {
             launcher: self.launcher,
             rank,
             world_size,
             local_rank,
-            host: String::new(),
-            port: 0,
+            host,
+            port,
             launcher_listens: self.launcher == Launcher::Torchrun && launcher_listens,
             attempt: attempt.unwrap_or(0),
-        };
-        if world_size > 1 {
-            (launch.host, launch.port) = self.meeting(lookup)?;
-        }
-        Ok(Some(launch))
+        }))
     }
 
     /// Finds the machine and the port where the processes meet.
@@ -202,6 +203,8 @@ mod tests {
         assert_eq!(read(&[]), Ok(None));
         assert_eq!(read(&SET[3..]), Ok(None));
         assert_eq!(read(&[("RANK", "0"), ("WORLD_SIZE", "1"), ("LOCAL_RANK", "0")]), Ok(None));
+        // As platforms that run one container set them.
+        assert_eq!(read(&[("RANK", "0"), ("WORLD_SIZE", "1")]), Ok(None));
         // A script that `sbatch` runs is no task of `srun`.
         let batch = [("SLURM_PROCID", "0"), ("SLURM_NTASKS", "4"), ("SLURM_LOCALID", "0")];
         assert_eq!(read(&batch), Ok(None));

@@ -5,6 +5,7 @@ use std::error::Error;
 use alpaca_data::DataError;
 use clap::Command;
 use llama_finetune::FinetuneError;
+use trainer::TrainError;
 
 /// A flag that is a way out, and the advice with and without it.
 struct WayOut {
@@ -33,6 +34,15 @@ fn way_out(error: &(dyn Error + 'static)) -> Option<WayOut> {
         FinetuneError::Data(error) => Some(error),
         _ => None,
     });
+    if let Some(TrainError::NothingLearnt { learning_rate, .. }) = error.downcast_ref()
+        && *learning_rate > 0.0
+    {
+        return Some(WayOut {
+            flag: "warmup_steps",
+            with: "add `--warmup_steps 0` for a run this short",
+            without: "set warmup_steps to 0 for a run this short",
+        });
+    }
     match error.downcast_ref::<DataError>().or(of_data)? {
         DataError::Record { .. } => Some(WayOut {
             flag: "skip_bad_records",

@@ -1,7 +1,7 @@
-//! The end of a program: exit code 0 when done, 1 when the run failed, 2 for a wrong flag, run file or input.
+//! The end of a program: exit code 0 when done, 1 when the run failed, 2 for a wrong flag, run file or input, 3 for a plan that does not
+//! fit.
 
 use std::error::Error;
-use std::io::IsTerminal;
 use std::process::ExitCode;
 
 use alpaca_data::DataError;
@@ -10,12 +10,13 @@ use clap::Parser;
 use clap::error::ErrorKind;
 use llama_finetune::{FinetuneError, GroupError};
 use nn_core::UnknownDtype;
-use terminal::{Messages, OutputError, normalised, say_error, survive_file_size_limit, trimmed};
+use terminal::{OutputError, normalised, say_error, survive_file_size_limit, trimmed};
 use trainer::TrainError;
 
 use crate::advice::advice;
-use crate::ranges::bounded;
-use crate::usage::{Told, Usage};
+use crate::help::command;
+use crate::messages;
+use crate::usage::{DoesNotFit, Told, Usage};
 
 /// Allocates libtorch's tensors too. The C library's heap keeps holes between those of steps of different lengths.
 #[global_allocator]
@@ -29,20 +30,14 @@ pub(crate) fn usage(text: impl Into<String>) -> anyhow::Error {
 /// Parses the command line in both spellings (`--base_model`, `--base-model`), runs the program, and reports a failure
 /// once, on stderr.
 pub fn main_with<Args: Parser>(run: impl FnOnce(Args) -> anyhow::Result<()>) -> ExitCode {
-    let mut command = bounded(Args::command());
+    let mut command = command::<Args>();
     let (args, notes) = trimmed(normalised(std::env::args_os()), &command);
     let parsed = command.try_get_matches_from_mut(args);
-    let args = match parsed.and_then(|matches| Args::from_arg_matches(&matches)) {
-        Ok(args) => args,
+    let (args, matches) = match parsed.and_then(|matches| Ok((Args::from_arg_matches(&matches)?, matches))) {
+        Ok(parsed) => parsed,
         Err(error) => return refuse(&error.format(&mut command)),
     };
-    tracing_subscriber::fmt()
-        .without_time()
-        .with_target(false)
-        .with_writer(|| Messages)
-        .with_ansi(std::io::stderr().is_terminal())
-        .with_max_level(tracing::Level::INFO)
-        .init();
+    messages::start(&matches);
     survive_file_size_limit();
     for note in notes {
         tracing::info!("{note}");
@@ -65,6 +60,7 @@ pub fn main_with<Args: Parser>(run: impl FnOnce(Args) -> anyhow::Result<()>) -> 
 pub(crate) fn exit_code(error: &anyhow::Error) -> u8 {
     match error.downcast_ref() {
         Some(&Told(code)) => code,
+        None if error.is::<DoesNotFit>() => 3,
         None => 1 + u8::from(error.chain().any(is_usage)),
     }
 }

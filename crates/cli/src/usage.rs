@@ -1,4 +1,4 @@
-//! The error of a wrong request.
+//! Errors with an exit code of their own.
 
 /// A request that cannot be met as it was made: exit code 2.
 #[derive(Debug, thiserror::Error)]
@@ -9,3 +9,8 @@ pub struct Usage(pub String);
 #[derive(Debug, thiserror::Error)]
 #[error("another process has failed")]
 pub(crate) struct Told(pub(crate) u8);
+
+/// A plan that this machine has no room for: exit code 3.
+#[derive(Debug, thiserror::Error)]
+#[error("the run does not fit: {0}")]
+pub(crate) struct DoesNotFit(pub(crate) String);

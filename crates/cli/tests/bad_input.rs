@@ -75,15 +75,23 @@ fn flags_that_cannot_be_parsed_end_with_exit_code_2() {
         assert_eq!(done.code, Some(WRONG_USE), "{}", done.stderr);
         assert!(done.stderr.starts_with("error: ") && done.stderr.contains(args[0]), "{}", done.stderr);
     }
-    run(&mut scene.bare(&[])).refused(WRONG_USE, &["--base_model is missing"]);
+    run(&mut scene.bare(&["--seed", "1"])).refused(WRONG_USE, &["--base_model is missing"]);
 }
 
 #[test]
 fn a_wrong_run_file_is_refused_by_line_or_field() {
     let scene = Scene::new();
     for (text, part) in [
-        ("seed = 1\nlora_rank = 8\n", "unknown field `lora_rank`"),
-        ("lora_r = \"eight\"\n", "in `lora_r`"),
+        (
+            "seed = 1\nlora_rank = 8\n",
+            "config `run.toml`, line 2: unknown field `lora_rank`; did you mean `lora_r`?",
+        ),
+        ("lerning_rate = 1\n", "did you mean `learning_rate`?"),
+        ("wings = 2\n", "unknown field `wings`"),
+        (
+            "\nlora_r = \"eight\"\n",
+            "config `run.toml`, line 2: invalid type: string \"eight\", expected i64 in `lora_r`",
+        ),
         ("max_steps = 0\n", "in `max_steps`"),
         ("seed = 1\nlora_r =\n", "config `run.toml`, line 2: "),
     ] {

@@ -29,6 +29,10 @@ pub struct RunPlan {
     pub micro_batch_size: u32,
     /// Tokens of the longest record.
     pub cutoff_len: usize,
+    /// Records of one optimiser step.
+    pub batch_size: u32,
+    /// Processes that share out a step's micro-batches.
+    pub processes: usize,
     /// Optimiser.
     pub optimizer: OptimizerKind,
     /// Set for weights that are mapped from their file and take no memory of their own.
@@ -89,11 +93,18 @@ fn free_space(dir: &Path) -> Option<f64> {
 }
 
 impl RunPlan {
+    /// Returns the bytes that the device has to hold: each GPU has one process; a CPU's memory has all of them, and what is mapped once.
+    pub fn memory_needed(&self) -> f64 {
+        let on_device = if self.device == "cuda" { 1.0 } else { self.processes as f64 };
+        let shared = if self.mapped { self.memory.weights } else { 0.0 };
+        shared + on_device * (self.memory.total() - shared)
+    }
+
     /// Returns what the run lacks, in a sentence; none where it fits, or where the machine does not say.
     pub fn lacks(&self) -> Option<String> {
         let over = |need: f64, free: Option<f64>| free.filter(|free| need > *free);
-        let memory = over(self.memory.total(), self.free_memory).map(|free| {
-            let needed = bytes(self.memory.total());
+        let memory = over(self.memory_needed(), self.free_memory).map(|free| {
+            let needed = bytes(self.memory_needed());
             let dtype = if self.dtype == "float32" && self.memory.adapter > 0.0 { ", --dtype bfloat16" } else { "" };
             format!(
                 "{needed} of memory are needed and {} are free; try a smaller micro_batch_size or cutoff_len, \
@@ -121,7 +132,7 @@ impl RunPlan {
         if let Some(fields) = value.as_object_mut() {
             let is_known = self.free_memory.is_some();
             let fits = if self.lacks().is_some() { Some(false) } else { is_known.then_some(true) };
-            fields.insert("memory_bytes".to_owned(), self.memory.total().into());
+            fields.insert("memory_bytes".to_owned(), self.memory_needed().into());
             fields.insert("disk_bytes".to_owned(), self.disk.total().into());
             fields.insert("fits".to_owned(), fits.into());
             fields.insert("lacks".to_owned(), self.lacks().into());
@@ -145,7 +156,14 @@ impl fmt::Display for RunPlan {
         let tokens = u64::from(records) * longest as u64;
         line("micro-batch", format!("{records} x {longest} tokens at most = {tokens}"))?;
         let memory = &self.memory;
-        line("memory, estimated", String::new())?;
+        if self.processes > 1 {
+            let (processes, all) = (self.processes, self.batch_size / records.max(1));
+            let each = self.batch_size as usize / processes;
+            let shares = format!("{processes}, which share out {all} micro-batches a step: {each} records each");
+            line("processes", shares)?;
+        }
+        let of_each = if self.processes > 1 { "of each process" } else { "" };
+        line("memory, estimated", of_each.to_owned())?;
         let note = if self.mapped { " (mapped from the file, not copied)" } else { "" };
         line("  weights", format!("{}{note}", bytes(memory.weights)))?;
         line("  adapter", bytes(memory.adapter))?;
@@ -156,6 +174,9 @@ impl fmt::Display for RunPlan {
         line("  activations", bytes(memory.activations))?;
         line("  logits", bytes(memory.logits))?;
         line("  total", bytes(memory.total()))?;
+        if self.memory_needed() > memory.total() {
+            line("  all processes", bytes(self.memory_needed()))?;
+        }
         match (&self.time, &self.no_time) {
             (Some(time), _) => {
                 let TimePlan { steps, train_tokens, eval_tokens, flops, flops_per_s, .. } = *time;
@@ -236,6 +257,8 @@ mod tests {
             linear_layers: None,
             micro_batch_size: 1,
             cutoff_len: 8,
+            batch_size: 4,
+            processes: 1,
             optimizer: run.optimizer,
             mapped: true,
             memory: MemoryPlan::estimate(&model, &run, false),

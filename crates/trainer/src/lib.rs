@@ -59,7 +59,7 @@ pub use metrics::{EvalRecord, StepRecord};
 pub use optim::{OPTIMIZERS, OptimizerKind, StateTensor, UpdateRule, UpdateStep};
 pub use outcome::{Outcome, Summary};
 pub use phases::Phases;
-pub use progress::ProgressReporter;
+pub use progress::{Pace, ProgressReporter};
 pub use report::{Reporter, RunInfo, StepProgress};
 pub use schedule::LrScheduler;
 pub use state::Best;

@@ -10,9 +10,10 @@ use indicatif::{ProgressBar, ProgressStyle};
 use crate::metrics::{EvalRecord, StepRecord};
 use crate::report::{Reporter, RunInfo, StepProgress};
 
-/// A progress bar where stderr is a terminal, else one line for each line of metrics.
+/// One line for each line of metrics, above a progress bar where stderr is a terminal.
 #[derive(Debug)]
 pub struct ProgressReporter {
+    quiet: bool,
     bar: Option<ProgressBar>,
     pace: Pace,
     total_steps: u64,
@@ -22,10 +23,22 @@ impl ProgressReporter {
     /// Creates a reporter for a run that is about to start.
     pub fn new() -> Self {
         let bar = stderr().is_terminal().then(|| ProgressBar::new(0));
-        Self { bar, pace: Pace::default(), total_steps: 0 }
+        Self { quiet: false, bar, pace: Pace::default(), total_steps: 0 }
+    }
+
+    /// Shows notes only, where `quiet` is set.
+    #[must_use]
+    pub fn quiet(self, quiet: bool) -> Self {
+        Self { quiet, bar: self.bar.filter(|_| !quiet), ..self }
     }
 
     fn line(&self, text: &str) {
+        if !self.quiet {
+            self.print(text);
+        }
+    }
+
+    fn print(&self, text: &str) {
         match &self.bar {
             Some(bar) => bar.suspend(|| print_line(text)),
             None => print_line(text),
@@ -66,11 +79,9 @@ impl Reporter for ProgressReporter {
     }
 
     fn logged(&mut self, record: &StepRecord) {
-        if self.bar.is_none() {
-            let StepRecord { step, loss, learning_rate, tokens_per_s, memory_mib, .. } = *record;
-            let figures = figures(loss, learning_rate, tokens_per_s, self.time_left(step), memory_mib);
-            self.line(&format!("step {step}/{}  {figures}", self.total_steps));
-        }
+        let StepRecord { step, loss, learning_rate, tokens_per_s, memory_mib, .. } = *record;
+        let figures = figures(loss, learning_rate, tokens_per_s, self.time_left(step), memory_mib);
+        self.line(&format!("step {step}/{}  {figures}", self.total_steps));
     }
 
     fn evaluating(&mut self, done: usize, total: usize) {
@@ -89,7 +100,7 @@ impl Reporter for ProgressReporter {
     }
 
     fn note(&mut self, text: &str) {
-        self.line(&format!("note: {text}"));
+        self.print(&format!("note: {text}"));
     }
 
     fn ended(&mut self) {
@@ -101,13 +112,14 @@ impl Reporter for ProgressReporter {
 
 /// The ends of the last steps, so that an estimate follows a machine that others begin, or cease, to use.
 #[derive(Debug, Default)]
-struct Pace(VecDeque<Instant>);
+pub struct Pace(VecDeque<Instant>);
 
 impl Pace {
     /// Steps whose mean is the estimate.
     const STEPS: usize = 32;
 
-    fn step(&mut self, now: Instant) {
+    /// Notes the end of a step, or the beginning of the first.
+    pub fn step(&mut self, now: Instant) {
         self.0.push_back(now);
         if self.0.len() > Self::STEPS + 1 {
             self.0.pop_front();
@@ -115,7 +127,7 @@ impl Pace {
     }
 
     /// Estimates the time of `steps` steps, with what comes between them.
-    fn time_of(&self, steps: u64) -> Duration {
+    pub fn time_of(&self, steps: u64) -> Duration {
         match (self.0.front(), self.0.back()) {
             (Some(first), Some(last)) if self.0.len() > 1 => {
                 last.duration_since(*first).mul_f64(steps as f64 / (self.0.len() - 1) as f64)

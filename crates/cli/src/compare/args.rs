@@ -14,7 +14,13 @@ use crate::spelling::parse_bool;
 /// Compare a model with a reference on the records of a file: the logits of prompt and answer, and greedy tokens behind
 /// the prompt. Both are loaded one after the other and computed in the same precision.
 #[derive(Debug, Parser)]
-#[command(name = "compare", version, max_term_width = 100, rename_all = "snake_case")]
+#[command(
+    name = "compare",
+    version,
+    next_help_heading = "Model",
+    max_term_width = 100,
+    rename_all = "snake_case"
+)]
 #[command(mut_args(described))]
 pub struct CompareArgs {
     /// Base model of the reference [default: the one that its adapter names]

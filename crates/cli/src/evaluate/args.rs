@@ -12,7 +12,13 @@ use crate::spelling::parse_bool;
 
 /// Answer the records of a file greedily and count the exact matches with the reference, for each kind of task.
 #[derive(Debug, Parser)]
-#[command(name = "evaluate", version, max_term_width = 100, rename_all = "snake_case")]
+#[command(
+    name = "evaluate",
+    version,
+    next_help_heading = "Model",
+    max_term_width = 100,
+    rename_all = "snake_case"
+)]
 pub struct EvaluateArgs {
     /// Base model [default: the one that the adapter names]
     #[arg(long, value_name = "MODEL")]

@@ -23,17 +23,24 @@ pub struct FinetuneArgs {
     #[command(flatten)]
     pub(crate) settings: SettingFlags,
     /// Run file with any of these settings (`name = value`); `run.toml` beside an adapter repeats its run
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", help_heading = "Run")]
     pub(crate) config: Option<PathBuf>,
-    /// Print parameters and estimated memory for these settings; load nothing, train nothing
-    #[arg(long)]
+    /// Print parameters, and estimated memory, time and disk, for these settings; load no weights, train nothing. Exit code 3
+    /// when they do not fit
+    #[arg(long, help_heading = "Run")]
     pub(crate) plan: bool,
+    /// Print the plan as JSON
+    #[arg(long, requires = "plan", help_heading = "Run")]
+    pub(crate) json: bool,
+    /// Print a run file with these settings, each with its help, and end
+    #[arg(long, help_heading = "Run")]
+    pub(crate) print_config: bool,
     /// Delete the run that the output directory holds, and start a new one there
-    #[arg(long)]
+    #[arg(long, help_heading = "Run")]
     pub(crate) overwrite_output_dir: bool,
     /// Settings of a paper: qlora (all-linear, r 64, alpha 16, NF4 with double quantisation, learning rate 2e-4 constant,
     /// gradient norm 0.3, group_by_length, paged AdamW)
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", help_heading = "Run")]
     pub(crate) recipe: Option<Recipe>,
     #[command(flatten)]
     pub(crate) compute: ComputeArgs,
@@ -107,6 +114,10 @@ impl Args for SettingFlags {
         // In the form for updates no flag is required.
         let defaults = toml::Table::try_from(FinetuneConfig::default()).unwrap_or_default();
         FinetuneConfig::augment_args_for_update(command).mut_args(|arg| {
+            let name = arg.get_id().as_str();
+            let heading =
+                HEADINGS.iter().find(|(_, names)| names.contains(&name)).map(|(heading, _)| *heading);
+            let arg = arg.help_heading(heading.unwrap_or("Training"));
             match defaults.get(arg.get_id().as_str()) {
                 Some(default) => completed(arg, default),
                 None => arg,
@@ -118,6 +129,52 @@ impl Args for SettingFlags {
         Self::augment_args(command)
     }
 }
+
+/// Headings of the settings in the help; the others are about training.
+const HEADINGS: [(&str, &[&str]); 3] = [
+    (
+        "Model and data",
+        &[
+            "base_model",
+            "data_path",
+            "output_dir",
+            "cutoff_len",
+            "train_on_inputs",
+            "add_eos_token",
+            "group_by_length",
+            "prompt_template_name",
+            "skip_bad_records",
+            "ignore_columns",
+        ],
+    ),
+    (
+        "Adapter",
+        &[
+            "lora_r",
+            "lora_alpha",
+            "lora_dropout",
+            "lora_target_modules",
+            "use_rslora",
+            "lora_variant",
+            "modules_to_save",
+            "resize_vocab",
+        ],
+    ),
+    (
+        "Evaluation and checkpoints",
+        &[
+            "val_set_size",
+            "val_data_path",
+            "eval_steps",
+            "logging_steps",
+            "save_steps",
+            "save_total_limit",
+            "resume_from_checkpoint",
+            "load_best_model_at_end",
+            "time_phases",
+        ],
+    ),
+];
 
 /// Completes a flag by the default of its field: the help states it, and a switch may stand alone or have a value.
 fn completed(arg: clap::Arg, default: &Value) -> clap::Arg {

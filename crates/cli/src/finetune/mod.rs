@@ -2,6 +2,7 @@
 
 mod args;
 mod plan;
+mod print_config;
 mod processes;
 mod recipe;
 mod report;

@@ -59,9 +59,11 @@ pub(crate) fn describe(config: &FinetuneConfig, model: &Llama, trainable: usize,
     }
     if u64::from(config.warmup_steps) >= steps && steps > 0 {
         tracing::warn!(
-            "warmup_steps {} is not shorter than the run of {steps} steps: the learning rate never reaches {}",
+            "warmup_steps {} is not shorter than the run of {steps} steps: the learning rate never reaches {}; add \
+             `--warmup_steps {}` for a tenth of the run, or train for longer with `--num_epochs`",
             config.warmup_steps,
-            config.learning_rate
+            config.learning_rate,
+            steps / 10
         );
     }
 }

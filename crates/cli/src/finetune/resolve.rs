@@ -8,17 +8,23 @@ use toml::Table;
 use super::args::FinetuneArgs;
 use super::recipe::Recipe;
 use super::settings::FinetuneConfig;
-use crate::exit::usage;
-use crate::files::MAX_TEXT_BYTES;
+use crate::run_file;
 
 /// Decides every setting of a run.
 ///
 /// # Errors
 /// When the run file cannot be read or names an unknown field, or a value is out of range.
 pub fn resolve(args: &FinetuneArgs) -> Result<FinetuneConfig> {
+    let config = settled(args)?;
+    config.validate()?;
+    Ok(config)
+}
+
+/// Decides every setting, and checks none: the base may be missing yet.
+pub(crate) fn settled(args: &FinetuneArgs) -> Result<FinetuneConfig> {
     let mut config = args.recipe.map_or_else(FinetuneConfig::default, Recipe::settings);
     if let Some(path) = &args.config {
-        config = overridden(&config, read_run_file(path)?)?;
+        config = overridden(&config, path)?;
     }
     args.settings.apply(&mut config)?;
     let compute = &args.compute;
@@ -28,7 +34,6 @@ pub fn resolve(args: &FinetuneArgs) -> Result<FinetuneConfig> {
     config.double_quant = compute.double_quant.unwrap_or(config.double_quant);
     config.threads = compute.threads.or(config.threads);
     decide_betas(&mut config);
-    config.validate()?;
     Ok(config)
 }
 
@@ -37,7 +42,7 @@ pub fn resolve(args: &FinetuneArgs) -> Result<FinetuneConfig> {
 /// # Errors
 /// Those of a run whose `--config` this file is.
 pub fn run_file(path: &Path) -> Result<String> {
-    let mut config = overridden(&FinetuneConfig::default(), read_run_file(path)?)?;
+    let mut config = overridden(&FinetuneConfig::default(), path)?;
     decide_betas(&mut config);
     config.validate()?;
     config.to_toml()
@@ -50,23 +55,10 @@ fn decide_betas(config: &mut FinetuneConfig) {
     config.adam_beta2.get_or_insert(beta2);
 }
 
-fn read_run_file(path: &Path) -> Result<Table> {
-    let text = weights::read_text(path, MAX_TEXT_BYTES)
-        .map_err(|error| usage(format!("cannot read config `{}`: {error}", path.display())))?;
-    text.parse().map_err(|error: toml::de::Error| {
-        let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
-        let line = before.matches('\n').count() + 1;
-        usage(format!("config `{}`, line {line}: {}", path.display(), error.message()))
-    })
-}
-
-/// Returns `config` with the fields that `file` names.
-fn overridden(config: &FinetuneConfig, file: Table) -> Result<FinetuneConfig> {
+/// Returns `config` with the fields that the file `path` names.
+fn overridden(config: &FinetuneConfig, path: &Path) -> Result<FinetuneConfig> {
+    let (_, text) = run_file::read::<FinetuneConfig>(path)?;
     let mut table = Table::try_from(config)?;
-    table.extend(file);
-    table.try_into().map_err(|error: toml::de::Error| {
-        // The name of the field is in the last line.
-        let text = error.to_string();
-        usage(format!("wrong setting: {}", text.trim().lines().collect::<Vec<_>>().join(" ")))
-    })
+    table.extend(text.parse::<Table>()?);
+    Ok(table.try_into()?)
 }

@@ -14,18 +14,21 @@ use llama_finetune::{
 use lora::LoraConfig;
 use nn_core::{Dtype, Trainable, UnknownSettings};
 use tch::{Device, Kind};
-use terminal::{count, print};
+use terminal::{count, print_result};
 use trainer::{Outcome, ProgressReporter, Summary, Trainer};
 use weights::DirLock;
 
 use super::args::FinetuneArgs;
 use super::plan::plan;
+use super::print_config::commented;
 use super::processes::leave;
 use super::report;
-use super::resolve::resolve;
+use super::resolve::{resolve, settled};
 use super::settings::FinetuneConfig;
 use crate::exit::usage;
+use crate::messages::tells_progress;
 use crate::stop::stop_on_signals;
+use crate::usage::DoesNotFit;
 
 /// Runs the program. What is wrong with flags, files or data shows before anything is written.
 ///
@@ -33,12 +36,16 @@ use crate::stop::stop_on_signals;
 /// With what the user can do about it.
 #[expect(clippy::needless_pass_by_value, reason = "the arguments end with the program")]
 pub fn run(args: FinetuneArgs) -> Result<()> {
+    if args.print_config {
+        return Ok(print_result(&commented(&settled(&args)?)?)?);
+    }
     let config = resolve(&args)?;
     let launch = Launch::from_env()?;
     let processes = args.processes.count(launch.as_ref())?;
     if args.plan {
-        print(&plan(&config, args.compute.unknown_settings.stance(), processes)?);
-        return Ok(());
+        let plan = plan(&config, args.compute.unknown_settings.stance(), processes)?;
+        print_result(&if args.json { plan.to_json()? + "\n" } else { plan.to_string() })?;
+        return plan.lacks().map_or(Ok(()), |lacks| Err(DoesNotFit(lacks).into()));
     }
     if processes > 1 && launch.is_none() {
         return args.processes.start(processes, &config);
@@ -208,7 +215,7 @@ impl Job<'_> {
     /// Runs the loop; `None` when it was stopped, or another process reports its end.
     fn train(&self, trainable: &dyn Trainable, kind: Kind) -> Result<Option<Summary>> {
         let Self { config, start, data, .. } = self;
-        let mut reporter = ProgressReporter::new();
+        let mut reporter = ProgressReporter::new().quiet(!tells_progress());
         let mut trainer = Trainer::new(trainable, &*data.train, config.train())
             .reporter(&mut reporter)
             .stop_flag(stop_on_signals()?)

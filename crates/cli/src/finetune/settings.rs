@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 use alpaca_data::{BadRecords, IgnoredColumns, ReadConfig, TokenizeConfig};
 use anyhow::{Context, Result};
-use clap::{ArgAction, Args};
+use clap::{ArgAction, Args, Command};
 use llama_finetune::{DataConfig, DeviceChoice, QuantizationChoice, Validation};
 use lora::{LoraConfig, TargetModules, VariantName};
 use nn_core::Dtype;
@@ -352,6 +352,11 @@ impl FinetuneConfig {
             },
             group_by_length: self.group_by_length.then_some(self.batch_size as usize),
         }
+    }
+
+    /// Returns the flags of the fields that are flags of `finetune` alone.
+    pub(crate) fn augmented() -> Command {
+        Self::augment_args(Command::new("settings"))
     }
 
     /// Returns the text of a `run.toml` that repeats this run.

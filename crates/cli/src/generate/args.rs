@@ -16,7 +16,13 @@ use crate::spelling::parse_bool;
 /// Every flag may be spelled with `_` or `-`. Answers are sampled with temperature, top_p and top_k, unless the
 /// temperature is 0 (greedy decoding) or num_beams is above 1 (beam search).
 #[derive(Debug, Parser)]
-#[command(name = "generate", version, max_term_width = 100, rename_all = "snake_case")]
+#[command(
+    name = "generate",
+    version,
+    next_help_heading = "Model",
+    max_term_width = 100,
+    rename_all = "snake_case"
+)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a flag")]
 pub struct GenerateArgs {
     /// Base model: a directory, a GGUF file, or a name on the hub [default: the one that the
@@ -49,6 +55,9 @@ pub struct GenerateArgs {
     /// Answer each line of a JSONL file (`instruction` and `input`, or `prompt`)
     #[arg(long, value_name = "FILE", help_heading = "Instead of the server")]
     pub(crate) file: Option<PathBuf>,
+    /// Print the answer to --prompt or --instruction as one JSON object, with the keys of a line of --out
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true", default_value = "false", value_parser = parse_bool, help_heading = "Instead of the server")]
+    pub(crate) json: bool,
     /// JSONL file for the answers to --file; prompts that it answers already are skipped
     #[arg(long, value_name = "FILE", help_heading = "Instead of the server")]
     pub(crate) out: Option<PathBuf>,
@@ -123,7 +132,7 @@ pub struct GenerateArgs {
     )]
     pub(crate) api_key: Option<String>,
     /// Accepted for alpaca-lora's sake
-    #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true", default_value = "false", value_parser = parse_bool, hide = true)]
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true", default_value = "false", value_parser = parse_bool, hide = true, help_heading = "Accepted, without effect")]
     pub(crate) share_gradio: bool,
     /// Maximum batch size of a model: sequences that are decoded together
     #[arg(long, value_name = "N", default_value_t = 32, help_heading = "Server")]

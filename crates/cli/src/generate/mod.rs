@@ -16,6 +16,7 @@ use anyhow::Result;
 use llama_finetune::PromptFile;
 
 use crate::exit::usage;
+use once::Format;
 use source::Loader;
 
 /// Runs the program.
@@ -33,8 +34,9 @@ pub fn run(args: GenerateArgs) -> Result<()> {
     }
     let source = loader.load(first)?;
     match settings.mode {
-        Mode::Once { prompt, stream } => {
-            once::run(&source, &prompt, stream, settings.show_tokens, &settings.sampling)
+        Mode::Once { prompt, stream, json } => {
+            let format = if json { Format::Json } else { Format::Text { stream } };
+            once::run(&source, &prompt, format, settings.show_tokens, &settings.sampling)
         }
         Mode::Interactive => interactive::run(&source, settings.show_tokens, &settings.sampling),
         Mode::File { input, output, rows, ignored } => {

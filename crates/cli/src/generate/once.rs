@@ -11,11 +11,20 @@ use terminal::{Interrupt, print_result};
 use super::source::Loaded;
 use crate::exit::usage;
 
-/// Answers `prompt`; with `stream`, text is shown while it is written.
+/// The form of an answer on stdout.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Format {
+    /// Its text; with `stream`, while it is written.
+    Text { stream: bool },
+    /// One JSON object.
+    Json,
+}
+
+/// Answers `prompt`.
 pub(crate) fn run(
     source: &Loaded,
     prompt: &Prompt,
-    stream: bool,
+    format: Format,
     show_tokens: bool,
     sampling: &GenerateConfig,
 ) -> Result<()> {
@@ -25,12 +34,15 @@ pub(crate) fn run(
     {
         return Err(usage("instruction is empty"));
     }
+    let stream = format == Format::Text { stream: true };
     let answer = answer(source, prompt, stream, sampling, &interrupt)?;
-    if !stream {
+    if format == Format::Json {
+        print_result(&answer.to_json(&source.model, prompt, show_tokens)?)?;
+    } else if !stream {
         print_result(&answer.generation.text)?;
     }
     print_result("\n")?;
-    if show_tokens {
+    if show_tokens && format != Format::Json {
         print_result(&tokens(source, &answer))?;
     }
     tracing::info!("{}", figures(&answer));

@@ -52,6 +52,8 @@ pub enum Mode {
         prompt: Prompt,
         /// Show text while it is written.
         stream: bool,
+        /// Print an object of JSON.
+        json: bool,
     },
     /// Instructions as they are typed.
     Interactive,
@@ -99,6 +101,7 @@ pub fn resolve(args: GenerateArgs) -> Result<Settings> {
         prompt: _,
         instruction: _,
         input: _,
+        json: _,
         interactive: _,
         file: _,
         out: _,
@@ -174,14 +177,20 @@ fn mode(args: &GenerateArgs) -> Result<Mode> {
     if args.out.is_some() && args.file.is_none() {
         return Err(usage("out is where the answers to --file go; give --file too"));
     }
+    if args.json && args.prompt.is_none() && args.instruction.is_none() {
+        return Err(usage(
+            "json is for one answer; give --prompt or --instruction too (--file writes JSON as it is)",
+        ));
+    }
     if let Some(text) = &args.prompt {
-        return Ok(Mode::Once { prompt: Prompt::text(text), stream: args.stream_output });
+        return Ok(Mode::Once { prompt: Prompt::text(text), stream: args.stream_output, json: args.json });
     }
     if let Some(instruction) = &args.instruction {
         let (instruction, input) = (instruction.clone(), args.input.clone().unwrap_or_default());
         return Ok(Mode::Once {
             prompt: Prompt::Instruction { instruction, input },
             stream: args.stream_output,
+            json: args.json,
         });
     }
     if args.interactive {

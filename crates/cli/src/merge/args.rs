@@ -19,7 +19,7 @@ use crate::spelling::parse_bool;
 /// Every flag may be spelled with `_` or `-`. The output appears complete or not at all, and only if every layer that an
 /// adapter names has changed and nothing else has.
 #[derive(Debug, Parser)]
-#[command(name = "merge", version, max_term_width = 100)]
+#[command(name = "merge", version, next_help_heading = "Model", max_term_width = 100)]
 pub struct MergeArgs {
     /// The base model: a directory in Hugging Face's layout or Meta's, a GGUF file, or a name on the hub [default: the one
     /// that the adapter names]

@@ -10,7 +10,13 @@ use nn_core::Dtype;
 
 /// Train a new LLaMA model: random weights of a published shape, trained on a plain-text corpus.
 #[derive(Debug, Parser)]
-#[command(name = "pretrain", version, max_term_width = 100, rename_all = "snake_case")]
+#[command(
+    name = "pretrain",
+    version,
+    next_help_heading = "Model",
+    max_term_width = 100,
+    rename_all = "snake_case"
+)]
 pub struct PretrainArgs {
     /// Run file: preset, seq_len, dtype, and a table [train] with the trainer's settings
     #[arg(long, value_name = "FILE")]

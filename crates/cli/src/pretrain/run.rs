@@ -17,6 +17,7 @@ use super::args::PretrainArgs;
 use super::settings::{PretrainConfig, resolve};
 use crate::exit::usage;
 use crate::files::MAX_TEXT_BYTES;
+use crate::messages::tells_progress;
 use crate::stop::stop_on_signals;
 
 /// Runs the program.
@@ -72,7 +73,7 @@ fn train(
     );
     let model = FullModel::random(shape, config.train.seed, device)?;
     let resume = if args.resume { find_last_checkpoint(&args.output_dir)? } else { None };
-    let mut reporter = ProgressReporter::new();
+    let mut reporter = ProgressReporter::new().quiet(!tells_progress());
     let mut trainer = Trainer::new(&model, &examples, config.train.clone())
         .reporter(&mut reporter)
         .lock(lock)

@@ -6,8 +6,7 @@ use serde::{Deserialize, Serialize};
 use trainer::TrainConfig;
 
 use super::args::PretrainArgs;
-use crate::exit::usage;
-use crate::files::MAX_TEXT_BYTES;
+use crate::run_file;
 
 /// The run file.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -36,11 +35,7 @@ impl Default for PretrainConfig {
 pub(crate) fn resolve(args: &PretrainArgs) -> Result<PretrainConfig> {
     let mut config = match &args.config {
         None => PretrainConfig::default(),
-        Some(path) => {
-            let text = weights::read_text(path, MAX_TEXT_BYTES)
-                .map_err(|error| usage(format!("cannot read config `{}`: {error}", path.display())))?;
-            toml::from_str(&text).map_err(|error| usage(format!("config `{}`: {error}", path.display())))?
-        }
+        Some(path) => run_file::read(path)?.0,
     };
     config.preset = args.preset.clone().unwrap_or(config.preset);
     config.dtype = args.dtype.unwrap_or(config.dtype);

@@ -11,7 +11,13 @@ use crate::compute::UnknownSettingsArgs;
 ///
 /// Every flag may be spelled with `_` or `-`.
 #[derive(Debug, Parser)]
-#[command(name = "unmerge", version, max_term_width = 100, rename_all = "snake_case")]
+#[command(
+    name = "unmerge",
+    version,
+    next_help_heading = "Model",
+    max_term_width = 100,
+    rename_all = "snake_case"
+)]
 pub struct UnmergeArgs {
     /// Base model [required]
     #[arg(long, value_name = "MODEL", env = "BASE_MODEL")]

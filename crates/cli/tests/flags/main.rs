@@ -5,22 +5,24 @@ mod compute;
 mod conflicts;
 mod finetune;
 mod generate;
+mod help;
 mod pages;
 mod paths;
 mod ranges;
 
-use clap::{Command, CommandFactory};
+use clap::Command;
+use cli::help::command;
 use cli::{compare, evaluate, merge, pretrain, unmerge};
 
 /// Every program's flags, and its guide.
 fn programs() -> [(Command, Option<&'static str>); 7] {
     [
-        (cli::finetune::FinetuneArgs::command(), Some("finetune.md")),
-        (cli::generate::GenerateArgs::command(), Some("generate.md")),
-        (merge::MergeArgs::command(), Some("merge.md")),
-        (unmerge::UnmergeArgs::command(), Some("merge.md")),
-        (evaluate::EvaluateArgs::command(), None),
-        (compare::CompareArgs::command(), None),
-        (pretrain::PretrainArgs::command(), None),
+        (command::<cli::finetune::FinetuneArgs>(), Some("finetune.md")),
+        (command::<cli::generate::GenerateArgs>(), Some("generate.md")),
+        (command::<merge::MergeArgs>(), Some("merge.md")),
+        (command::<unmerge::UnmergeArgs>(), Some("merge.md")),
+        (command::<evaluate::EvaluateArgs>(), None),
+        (command::<compare::CompareArgs>(), None),
+        (command::<pretrain::PretrainArgs>(), None),
     ]
 }

@@ -34,6 +34,7 @@ pub const GUIDES: &[Guide] = &[
             "quantize",
             "resume_from_checkpoint",
             "plan",
+            "web",
         ],
         examples: &[
             (
@@ -44,6 +45,7 @@ pub const GUIDES: &[Guide] = &[
             ("Adapter", "finetune --config run.toml --lora_r 16 --lora_target_modules all-linear"),
             ("Evaluation and checkpoints", "finetune --config run.toml --val_set_size 100 --eval_steps 50"),
             ("Run", "finetune --config run.toml --plan"),
+            ("Live page", "finetune --config run.toml --web"),
             ("Machine", "finetune --config run.toml --device cuda --dtype bfloat16"),
             ("Messages", "finetune --config run.toml -q"),
         ],
@@ -135,6 +137,14 @@ pub const GUIDES: &[Guide] = &[
                 "Messages",
                 "pretrain --preset tiny --init_only --tokenizer ./tokenizer --output_dir ./model -q",
             ),
+        ],
+    },
+    Guide {
+        program: "runs",
+        short: &["dirs", "html", "json"],
+        examples: &[
+            ("Runs", "runs ./lora-a ./lora-b --html runs.html"),
+            ("Messages", "runs ./lora-a ./lora-b --json -q"),
         ],
     },
 ];

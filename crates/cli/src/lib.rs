@@ -1,10 +1,11 @@
-//! The programs `finetune`, `generate`, `evaluate`, `compare`, `merge`, `unmerge` and `pretrain`.
+//! The programs `finetune`, `generate`, `evaluate`, `compare`, `merge`, `unmerge`, `pretrain` and `runs`.
 //!
 //! Each program parses flags (`args`), decides its settings (`settings`), calls the library (`run`) and reports (`report`).
 
 // A message must never end the work: `eprintln!` panics where nobody reads.
 #![warn(clippy::print_stderr)]
 
+mod address;
 mod advice;
 pub mod compare;
 pub mod compute;
@@ -19,6 +20,7 @@ mod messages;
 pub mod pretrain;
 pub mod ranges;
 mod run_file;
+pub mod runs;
 mod spelling;
 mod stop;
 pub mod unmerge;

@@ -37,6 +37,7 @@ pub const RANGES: &[(&str, i128, i128)] = &[
     ("top_k", 0, 1 << 24),
     ("val_set_size", 0, 1_000_000_000),
     ("warmup_steps", 0, 1_000_000_000),
+    ("web", 0, u16::MAX as i128),
 ];
 
 /// A number of bytes, which may have a unit and a parser of its own.

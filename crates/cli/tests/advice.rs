@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use clap::{Command, CommandFactory};
-use cli::{compare, evaluate, finetune, generate, merge, pretrain, unmerge};
+use cli::{compare, evaluate, finetune, generate, merge, pretrain, runs, unmerge};
 
 fn programs() -> Vec<(&'static str, Command)> {
     vec![
@@ -15,6 +15,7 @@ fn programs() -> Vec<(&'static str, Command)> {
         ("generate", generate::GenerateArgs::command()),
         ("merge", merge::MergeArgs::command()),
         ("pretrain", pretrain::PretrainArgs::command()),
+        ("runs", runs::RunsArgs::command()),
         ("unmerge", unmerge::UnmergeArgs::command()),
     ]
 }

@@ -18,7 +18,16 @@ const RESULTS: [&str; 3] = ["adapter_model.safetensors", "adapter_model.bin", "m
 const METRICS: &str = "metrics.jsonl";
 
 /// Other files of a run.
-const TRACES: [&str; 5] = [RUN_FILE, INPUTS, run_summary::FILE, "adapter_config.json", "runs"];
+const TRACES: [&str; 8] = [
+    RUN_FILE,
+    INPUTS,
+    run_summary::FILE,
+    "adapter_config.json",
+    "runs",
+    "run.html",
+    "loss.svg",
+    "samples.jsonl",
+];
 
 /// The use that a run makes of its output directory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -159,7 +159,8 @@ impl fmt::Display for RunPlan {
         if self.processes > 1 {
             let (processes, all) = (self.processes, self.batch_size / records.max(1));
             let each = self.batch_size as usize / processes;
-            let shares = format!("{processes}, which share out {all} micro-batches a step: {each} records each");
+            let shares =
+                format!("{processes}, which share out {all} micro-batches a step: {each} records each");
             line("processes", shares)?;
         }
         let of_each = if self.processes > 1 { "of each process" } else { "" };
@@ -185,13 +186,13 @@ impl fmt::Display for RunPlan {
                     "  tokens",
                     format!("{} trained, {} evaluated", thousands(train_tokens), thousands(eval_tokens)),
                 )?;
-                line("  work", format!("{:.3e} operations of products", flops))?;
+                line("  work", format!("{flops:.3e} operations of products"))?;
                 let rate =
                     format!("{:.1} GFLOP/s, a product of this shape, measured just now", flops_per_s / 1e9);
                 line("  rate", rate)?;
             }
             (None, reason) => {
-                line("time", format!("unknown: {}", reason.as_deref().unwrap_or("not measured")))?
+                line("time", format!("unknown: {}", reason.as_deref().unwrap_or("not measured")))?;
             }
         }
         let disk = &self.disk;
@@ -274,7 +275,7 @@ mod tests {
         let disk = plan(1e12, 1e12).disk;
         // An adapter of 1,000 values in float32, with two moments of AdamW in each of five checkpoints.
         assert_eq!((disk.result, disk.checkpoint, disk.checkpoints), (4000.0, 12_000.0, 5));
-        assert_eq!(disk.total(), 64_000.0);
+        assert_eq!(disk.total() as u64, 64_000);
     }
 
     #[test]

@@ -113,6 +113,7 @@ mod tests {
         let data = TrainingData {
             train: Box::new(vec![example(3), example(5), example(8)]),
             validation: Some(Box::new(vec![example(7)])),
+            shown: Vec::new(),
         };
         let run = |full, gradient_checkpointing| RunShape {
             kind: Kind::Float,
@@ -138,9 +139,9 @@ mod tests {
         // 16 tokens twice over; 4 steps, so evaluations after 3 and 4.
         let adapter = plan(false, false);
         assert_eq!((adapter.steps, adapter.train_tokens, adapter.eval_tokens), (4, 32, 14));
-        let weights = f64::from(2 * (4 * 32 * 32 + 3 * 32 * 64) + 100 * 32);
-        assert_eq!(adapter.flops, 2.0 * weights * (2.0 * 32.0 + 14.0));
-        assert_eq!(plan(true, true).flops, 2.0 * weights * (4.0 * 32.0 + 14.0));
+        let weights = 2 * (4 * 32 * 32 + 3 * 32 * 64) + 100 * 32;
+        assert_eq!(adapter.flops as u64, 2 * weights * (2 * 32 + 14));
+        assert_eq!(plan(true, true).flops as u64, 2 * weights * (4 * 32 + 14));
         assert!(adapter.seconds > 0.0 && adapter.flops_per_s > 0.0);
     }
 }

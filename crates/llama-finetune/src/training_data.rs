@@ -10,7 +10,7 @@ use checkpoint::find_records;
 use llama_tokenizer::LlamaTokenizer;
 use nn_core::Dataset;
 
-use crate::FinetuneError;
+use crate::{FinetuneError, ShownRecord};
 
 /// Files of records, and the way they become datasets.
 #[derive(Debug, Clone)]
@@ -44,6 +44,8 @@ pub struct TrainingData {
     pub train: Box<dyn Dataset>,
     /// Records for validation.
     pub validation: Option<Box<dyn Dataset>>,
+    /// The first few records of the validation, or else of the training, to be asked while a model learns.
+    pub shown: Vec<ShownRecord>,
 }
 
 impl TrainingData {
@@ -71,9 +73,10 @@ impl TrainingData {
                 (pick(&parts.train), pick(&parts.validation))
             }
         };
+        let shown = ShownRecord::choose(if validation.is_empty() { &train } else { &validation });
         let train = tokenized(&train, "training records")?;
         let validation = (!validation.is_empty()).then(|| tokenized(&validation, "validation records"));
-        Ok(Self { train, validation: validation.transpose()? })
+        Ok(Self { train, validation: validation.transpose()?, shown })
     }
 }
 

@@ -2,6 +2,8 @@
 //!
 //! A [`Server`] is made of [`Source`]s: models with their tokenizers and templates. Each source has one thread that owns
 //! its model and continues all its requests together; requests wait in a bounded queue that is fair between clients.
+//!
+//! A [`SiteServer`] shows a page of something else, a [`Site`], behind the same listener and the same guard.
 
 // A message must never end the work: `eprintln!` panics where nobody reads.
 #![warn(clippy::print_stderr)]
@@ -13,6 +15,7 @@ mod config;
 mod connection;
 mod error;
 mod fair_queue;
+mod http;
 mod listener;
 mod lock;
 mod memory;
@@ -21,10 +24,16 @@ mod places;
 mod prepare;
 mod request_queue;
 mod server;
+mod site;
 mod source;
 mod worker;
 
 pub use config::{Limits, PageDefaults, ServeConfig};
 pub use error::ServeError;
-pub use server::{Server, StopHandle};
+pub use http::StopHandle;
+pub use server::Server;
+pub use site::{Site, SiteServer};
+
+/// Style that all pages share, as CSS: colours for light and dark, controls, panels, a phone's width.
+pub const HOUSE_STYLE: &str = include_str!("house.css");
 pub use source::{Source, SourceText};

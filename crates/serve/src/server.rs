@@ -4,45 +4,19 @@ use std::collections::HashSet;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::thread::JoinHandle;
-use std::time::Duration;
-
-use tokio::net::TcpListener;
-use tokio::runtime::Runtime;
-use tokio::sync::watch;
-use tokio::time::timeout;
 
 use crate::api::{App, RunningSource, router};
-use crate::listener::{BoundedListener, Peer};
+use crate::http::{Http, StopHandle};
 use crate::prepare::Preparer;
 use crate::request_queue::RequestQueue;
 use crate::{ServeConfig, ServeError, Source, worker};
 
-/// Threads that answer connections; the work is done by the sources' threads.
-const CONNECTION_THREADS: usize = 2;
-/// Time that answers have to end once the server is asked to stop.
-const GRACE: Duration = Duration::from_secs(5);
-
 /// Server that listens and does not answer yet.
 #[derive(Debug)]
 pub struct Server {
-    runtime: Runtime,
-    listener: BoundedListener,
-    address: SocketAddr,
+    http: Http,
     app: Arc<App>,
     workers: Workers,
-    stop: watch::Sender<bool>,
-}
-
-/// Stops a server, from any thread.
-#[derive(Debug, Clone)]
-pub struct StopHandle(watch::Sender<bool>);
-
-impl StopHandle {
-    /// Asks the server to stop: it takes no further connections, and gives the answers that are being written a few
-    /// seconds.
-    pub fn stop(&self) {
-        self.0.send_replace(true);
-    }
 }
 
 impl Server {
@@ -58,18 +32,8 @@ impl Server {
         if let Some(source) = sources.iter().find(|source| !names.insert(source.name.clone())) {
             return Err(ServeError::SameName { name: source.name.clone() });
         }
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(CONNECTION_THREADS)
-            .max_blocking_threads(CONNECTION_THREADS)
-            .thread_name("serve")
-            .enable_all()
-            .build()
-            .map_err(|source| ServeError::Thread { what: "connections".to_owned(), source })?;
-        let listen = |source| ServeError::Listen { address: config.address, source };
-        let listener = runtime.block_on(TcpListener::bind(config.address)).map_err(listen)?;
-        let address = listener.local_addr().map_err(listen)?;
-        config.address = address;
-        let listener = BoundedListener::new(listener, &config.limits);
+        let http = Http::bind(config.address, &config.limits)?;
+        config.address = http.address();
         let (preparer, threads) = Preparer::start(config.limits.queue_len)
             .map_err(|source| ServeError::Thread { what: "prompts".to_owned(), source })?;
         let mut workers = Workers { preparer: preparer.clone(), threads, sources: Vec::new() };
@@ -80,17 +44,17 @@ impl Server {
             served.push(Arc::new(source));
         }
         let app = Arc::new(App { sources: served, config, preparer });
-        Ok(Self { runtime, listener, address, app, workers, stop: watch::Sender::new(false) })
+        Ok(Self { http, app, workers })
     }
 
     /// Returns the address it listens on.
     pub fn local_addr(&self) -> SocketAddr {
-        self.address
+        self.http.address()
     }
 
     /// Returns a handle that stops the server.
     pub fn stop_handle(&self) -> StopHandle {
-        StopHandle(self.stop.clone())
+        self.http.stop_handle()
     }
 
     /// Answers until it is stopped.
@@ -98,36 +62,8 @@ impl Server {
     /// # Errors
     /// [`ServeError::Serve`] when listening fails.
     pub fn run(self) -> Result<(), ServeError> {
-        let Self { runtime, listener, app, workers, stop, .. } = self;
-        let places = listener.places();
-        let result = runtime.block_on(async {
-            let service = router(app).into_make_service_with_connect_info::<Peer>();
-            let mut stopped = stop.subscribe();
-            let mut stopping = stop.subscribe();
-            let serving = axum::serve(listener, service).with_graceful_shutdown(async move {
-                let _ = stopped.wait_for(|&stop| stop).await;
-            });
-            let mut serving = tokio::spawn(async move { serving.await });
-            let asked = Box::pin(stopping.wait_for(|&stop| stop));
-            match futures_util::future::select(&mut serving, asked).await {
-                futures_util::future::Either::Left((result, _)) => return result,
-                futures_util::future::Either::Right(_) => {}
-            }
-            // Who asks for nothing is not waited for.
-            places.close_idle();
-            if let Ok(result) = timeout(GRACE, &mut serving).await {
-                return result;
-            }
-            // What is still being written ends here; a client that does not even take that is left alone.
-            workers.stop();
-            timeout(Duration::from_secs(1), &mut serving).await.unwrap_or(Ok(Ok(())))
-        });
-        runtime.shutdown_timeout(Duration::from_secs(1));
-        drop(workers);
-        match result {
-            Ok(result) => result.map_err(ServeError::Serve),
-            Err(error) => Err(ServeError::Serve(std::io::Error::other(error))),
-        }
+        let Self { http, app, workers } = self;
+        http.run(router(app), || workers.stop())
     }
 }
 

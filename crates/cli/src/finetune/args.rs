@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use clap::{ArgAction, ArgMatches, Args, Command, FromArgMatches, Parser};
 use toml::Value;
 
+use super::live::WebArgs;
 use super::processes::ProcessArgs;
 use super::recipe::Recipe;
 use super::settings::FinetuneConfig;
@@ -19,6 +20,7 @@ use crate::spelling::parse_bool;
 /// defaults (those of alpaca-lora's finetune.py).
 #[derive(Debug, Parser)]
 #[command(name = "finetune", version, max_term_width = 100, rename_all = "snake_case")]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag")]
 pub struct FinetuneArgs {
     #[command(flatten)]
     pub(crate) settings: SettingFlags,
@@ -42,6 +44,8 @@ pub struct FinetuneArgs {
     /// gradient norm 0.3, group_by_length, paged AdamW)
     #[arg(long, value_name = "NAME", help_heading = "Run")]
     pub(crate) recipe: Option<Recipe>,
+    #[command(flatten)]
+    pub(crate) web: WebArgs,
     #[command(flatten)]
     pub(crate) compute: ComputeArgs,
     #[command(flatten)]

@@ -1,6 +1,7 @@
 //! `finetune`: LoRA or full fine-tuning of a LLaMA checkpoint on Alpaca records.
 
 mod args;
+mod live;
 mod plan;
 mod print_config;
 mod processes;

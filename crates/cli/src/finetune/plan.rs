@@ -8,6 +8,7 @@ use llama_finetune::{
     chat_template, free_bytes, grown_vocabulary, set_threads,
 };
 use nn_core::{Dtype, UnknownSettings};
+use qlora_nf4::Quantization;
 use tch::Kind;
 
 use super::settings::FinetuneConfig;
@@ -63,7 +64,7 @@ pub(crate) fn plan(run: &FinetuneConfig, unknown: UnknownSettings, processes: us
         trainable_parameters: trainable,
         device: if cuda { "cuda" } else { "cpu" },
         dtype: Dtype::name_of(kind),
-        linear_layers: quantization.map(|quantization| quantization.describe()),
+        linear_layers: quantization.map(Quantization::describe),
         micro_batch_size: run.micro_batch_size,
         cutoff_len: run.cutoff_len,
         batch_size: run.batch_size,

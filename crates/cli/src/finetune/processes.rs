@@ -8,6 +8,7 @@ use clap::Args;
 use llama_finetune::{DeviceChoice, GroupError, Launch, ProcessGroup, run_processes, set_threads};
 use tch::Device;
 use terminal::speak_as;
+use trainer::StopFlag;
 
 use super::settings::FinetuneConfig;
 use crate::exit::{exit_code, usage};
@@ -55,7 +56,8 @@ impl ProcessArgs {
             command
         };
         // The first process tells.
-        let stop = switch_on_signals(|| {})?;
+        let stop = StopFlag::new();
+        switch_on_signals(&stop, || {})?;
         let ended = run_processes(count, &command, &|| stop.is_requested())?;
         if ended.code == 0 { Ok(()) } else { Err(Told(ended.code).into()) }
     }

@@ -5,6 +5,7 @@ use std::path::Path;
 use llama_finetune::{DeviceChoice, StartingPoint};
 use llama_model::Llama;
 use nn_core::Dtype;
+use run_page::sparkline;
 use terminal::{count, print};
 use trainer::Summary;
 
@@ -68,18 +69,23 @@ pub(crate) fn describe(config: &FinetuneConfig, model: &Llama, trainable: usize,
     }
 }
 
-/// Reports a run that was stopped.
-pub(crate) fn stopped(step: u64, checkpoint: Option<&Path>) {
-    if let Some(path) = checkpoint {
-        let path = path.display();
-        tracing::info!("stopped after step {step}; go on with --resume_from_checkpoint {path}");
-    } else {
-        tracing::info!("stopped before the first step was done; nothing was saved");
-    }
+/// Reports a run that was stopped, and returns what it says.
+pub(crate) fn stopped(step: u64, checkpoint: Option<&Path>) -> String {
+    let message = match checkpoint {
+        Some(path) => {
+            format!("stopped after step {step}; go on with --resume_from_checkpoint {}", path.display())
+        }
+        None => "stopped before the first step was done; nothing was saved".to_owned(),
+    };
+    tracing::info!("{message}");
+    message
 }
 
-/// Reports a finished run, and prints where its result is.
-pub(crate) fn finished(config: &FinetuneConfig, summary: &Summary) {
+/// Reports a finished run and the curve of its `losses`, and prints where its result is.
+pub(crate) fn finished(config: &FinetuneConfig, summary: &Summary, losses: &[f64]) {
+    if let (Some(first), Some(last)) = (losses.first(), losses.last()) {
+        tracing::info!("loss {first:.4} {} {last:.4}", sparkline(losses, 40));
+    }
     let loss = summary.final_loss.map_or_else(String::new, |loss| format!(", training loss {loss:.4}"));
     let best = summary.best.map_or_else(String::new, |best| {
         format!(", best validation loss {:.4} at step {}", best.eval_loss, best.step)

@@ -8,17 +8,20 @@ use anyhow::{Context, Result};
 use checkpoint::{Base, LoadTimes};
 use llama_finetune::{
     FinetuneError, FullModel, Launch, LoraModel, OutputMode, ProcessGroup, RunInputs, RunSummary,
-    StartingPoint, TrainedWith, TrainingData, base_bytes, chat_template, grown_vocabulary, start_changes,
-    write_run_file,
+    StartingPoint, TrainedWith, TrainingData, answer_records, base_bytes, chat_template, grown_vocabulary,
+    start_changes, write_run_file,
 };
+use llama_tokenizer::LlamaTokenizer;
 use lora::LoraConfig;
-use nn_core::{Dtype, Trainable, UnknownSettings};
+use nn_core::{CausalLm, Dtype, Trainable, UnknownSettings};
+use run_page::{SamplePrompt, Sampler, State, Watch};
 use tch::{Device, Kind};
 use terminal::{count, print_result};
-use trainer::{Outcome, ProgressReporter, Summary, Trainer};
+use trainer::{Outcome, ProgressReporter, Reporter, StopFlag, Summary, Trainer};
 use weights::DirLock;
 
 use super::args::FinetuneArgs;
+use super::live;
 use super::plan::plan;
 use super::print_config::commented;
 use super::processes::leave;
@@ -96,7 +99,8 @@ fn train(args: &FinetuneArgs, config: &FinetuneConfig, group: &ProcessGroup, dev
     if config.optim.is_paged() && !device.is_cuda() {
         tracing::info!("optim: nothing is paged on a CPU, the state stays where the weights are");
     }
-    let tokens = tokenizer.vocab_size() as i64;
+    let stop = StopFlag::new();
+    let watch = group.is_first().then(|| live::watch(&args.web, config, &stop)).transpose()?;
     let job = Job {
         config,
         group,
@@ -105,9 +109,12 @@ fn train(args: &FinetuneArgs, config: &FinetuneConfig, group: &ProcessGroup, dev
         start: &start,
         mode,
         data: &data,
-        tokens,
+        tokenizer: &tokenizer,
         unknown_settings,
         lock: lock.as_ref(),
+        stop: &stop,
+        watch: watch.as_ref(),
+        asks: args.web.web.is_some(),
     };
     if config.full { job.full() } else { job.adapter() }
 }
@@ -121,11 +128,15 @@ struct Job<'a> {
     start: &'a StartingPoint,
     mode: OutputMode,
     data: &'a TrainingData,
-    /// Tokens that the tokenizer has.
-    tokens: i64,
+    tokenizer: &'a LlamaTokenizer,
     unknown_settings: UnknownSettings,
     /// Held by the process that writes.
     lock: Option<&'a DirLock>,
+    stop: &'a StopFlag,
+    /// Held by it too.
+    watch: Option<&'a Watch>,
+    /// Ask the model a few records while it learns.
+    asks: bool,
 }
 
 impl Job<'_> {
@@ -139,13 +150,14 @@ impl Job<'_> {
             tracing::info!("linear layers of the base are in {}", quantization.describe());
         }
         model.set_gradient_checkpointing(config.gradient_checkpointing);
+        let tokens = self.tokenizer.vocab_size() as i64;
         let lora = LoraConfig { revision: self.base.revision(), ..config.lora() };
-        let wanted = config.resize_vocab.then_some(self.tokens);
+        let wanted = config.resize_vocab.then_some(tokens);
         let (lora, vocab_size) = grown_vocabulary(&self.base.config, wanted, lora);
         if let Some(tokens) = vocab_size {
             tracing::info!("extended vocabulary size from {} to {tokens}", self.base.config.vocab_size);
         } else if config.resize_vocab {
-            let (rows, tokens) = (self.base.config.vocab_size, self.tokens);
+            let rows = self.base.config.vocab_size;
             tracing::info!("resize_vocab: the base has {rows} rows for {tokens} tokens; nothing grows");
         }
         let mut model =
@@ -159,7 +171,7 @@ impl Job<'_> {
         let kind = model.model().kind();
         let trainable = model.adapters().num_parameters();
         report::describe(config, model.model(), trainable, self.data.train.len());
-        let Some(summary) = self.train(&model, kind)? else { return Ok(()) };
+        let Some(summary) = self.train(&model, &model, kind)? else { return Ok(()) };
         let num_tensors = model
             .adapters()
             .verify_saved(&config.output_dir)
@@ -207,18 +219,37 @@ impl Job<'_> {
             model.restore(dir).map_err(FinetuneError::from)?;
         }
         report::describe(config, model.model(), model.num_parameters(), self.data.train.len());
-        let Some(summary) = self.train(&model, Kind::Float)? else { return Ok(()) };
+        let Some(summary) = self.train(&model, &model, Kind::Float)? else { return Ok(()) };
         base.files().copy_tokenizer(&config.output_dir)?;
         self.finish(&summary, times, base_bytes(&base.config, Kind::Float, None))
     }
 
-    /// Runs the loop; `None` when it was stopped, or another process reports its end.
-    fn train(&self, trainable: &dyn Trainable, kind: Kind) -> Result<Option<Summary>> {
+    /// Runs the loop; `None` when it was stopped, or another process reports its end. `model` answers, and is the `trainable`.
+    fn train(&self, trainable: &dyn Trainable, model: &dyn CausalLm, kind: Kind) -> Result<Option<Summary>> {
         let Self { config, start, data, .. } = self;
-        let mut reporter = ProgressReporter::new().quiet(!tells_progress());
+        let eos_ids = self.base.eos_ids(self.tokenizer);
+        let answer = || {
+            answer_records(model, self.tokenizer, &eos_ids, &data.shown)
+                .map_err(|error| format!("{:#}", anyhow::Error::from(error)))
+        };
+        let shown = data.shown.iter().map(|record| SamplePrompt {
+            prompt: record.prompt.clone(),
+            reference: record.reference.clone(),
+        });
+        let sampler = self.asks.then(|| Sampler { prompts: shown.collect(), answer: &answer });
+        let mut progress = ProgressReporter::new().quiet(!tells_progress());
+        let mut watched;
+        let reporter: &mut dyn Reporter = match self.watch {
+            Some(watch) => {
+                watched = watch.reporter(&mut progress, sampler);
+                &mut watched
+            }
+            None => &mut progress,
+        };
+        stop_on_signals(self.stop)?;
         let mut trainer = Trainer::new(trainable, &*data.train, config.train())
-            .reporter(&mut reporter)
-            .stop_flag(stop_on_signals()?)
+            .reporter(reporter)
+            .stop_flag(self.stop.clone())
             .group(self.group)
             .identity("dtype", Dtype::name_of(kind));
         if let Some(lock) = self.lock {
@@ -250,12 +281,25 @@ impl Job<'_> {
             write_run_file(output_dir, &config.to_toml()?)?;
             inputs.keep(output_dir)?;
         }
-        match trainer.run(output_dir)? {
+        let end = |state, message| {
+            if let Some(watch) = self.watch {
+                watch.end(state, message);
+            }
+        };
+        match trainer.run(output_dir) {
             // The first process checks and reports what it has written.
-            Outcome::Finished(summary) => Ok(self.group.is_first().then_some(summary)),
-            Outcome::Stopped { step, checkpoint, .. } => {
-                report::stopped(step, checkpoint.as_deref());
+            Ok(Outcome::Finished(summary)) => {
+                end(State::Finished, None);
+                Ok(self.group.is_first().then_some(summary))
+            }
+            Ok(Outcome::Stopped { step, checkpoint, .. }) => {
+                end(State::Stopped, Some(report::stopped(step, checkpoint.as_deref())));
                 Ok(None)
+            }
+            Err(error) => {
+                let error = anyhow::Error::from(error);
+                end(State::Failed, Some(format!("{error:#}")));
+                Err(error)
             }
         }
     }
@@ -263,7 +307,8 @@ impl Job<'_> {
     /// Writes and reports the figures of a finished run.
     fn finish(&self, summary: &Summary, times: LoadTimes, base_bytes: f64) -> Result<()> {
         RunSummary::new(summary, times, base_bytes, self.device)?.write(&self.config.output_dir)?;
-        report::finished(self.config, summary);
+        let losses = self.watch.map(|watch| watch.run().losses()).unwrap_or_default();
+        report::finished(self.config, summary, &losses);
         Ok(())
     }
 }

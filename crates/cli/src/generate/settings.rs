@@ -1,6 +1,5 @@
 //! Flags to decided settings.
 
-use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -12,6 +11,7 @@ use nn_core::Dtype;
 use serve::{Limits, PageDefaults, ServeConfig};
 
 use super::args::{Compat, GenerateArgs};
+use crate::address::address;
 use crate::compute::Compute;
 use crate::exit::usage;
 
@@ -261,17 +261,6 @@ fn web(args: &GenerateArgs) -> Result<ServeConfig> {
             max_new_tokens: args.max_new_tokens,
             stream: args.stream_output,
         },
-    })
-}
-
-/// Resolves an address, given by number or by name.
-fn address(name: &str, port: u16) -> Result<SocketAddr> {
-    if let Ok(ip) = name.parse::<IpAddr>() {
-        return Ok((ip, port).into());
-    }
-    let found = (name, port).to_socket_addrs().ok().and_then(|mut found| found.next());
-    found.ok_or_else(|| {
-        usage(format!("server_name is `{name}`; expected an address such as 127.0.0.1 or 0.0.0.0"))
     })
 }
 

@@ -10,7 +10,7 @@ use llama_model::LlamaConfig;
 use llama_tokenizer::LlamaTokenizer;
 use tch::{Device, Kind};
 use terminal::print;
-use trainer::{Outcome, ProgressReporter, Trainer, find_last_checkpoint};
+use trainer::{Outcome, ProgressReporter, StopFlag, Trainer, find_last_checkpoint};
 use weights::DirLock;
 
 use super::args::PretrainArgs;
@@ -73,11 +73,13 @@ fn train(
     );
     let model = FullModel::random(shape, config.train.seed, device)?;
     let resume = if args.resume { find_last_checkpoint(&args.output_dir)? } else { None };
+    let stop = StopFlag::new();
+    stop_on_signals(&stop)?;
     let mut reporter = ProgressReporter::new().quiet(!tells_progress());
     let mut trainer = Trainer::new(&model, &examples, config.train.clone())
         .reporter(&mut reporter)
         .lock(lock)
-        .stop_flag(stop_on_signals()?);
+        .stop_flag(stop);
     if let Some(checkpoint) = resume {
         trainer = trainer.resume_from(checkpoint);
     }

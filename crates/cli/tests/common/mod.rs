@@ -136,6 +136,7 @@ fn strange_flags(program: &str, message: &str) -> Vec<String> {
         "generate" => cli::generate::GenerateArgs::command(),
         "merge" => cli::merge::MergeArgs::command(),
         "pretrain" => cli::pretrain::PretrainArgs::command(),
+        "runs" => cli::runs::RunsArgs::command(),
         "unmerge" => cli::unmerge::UnmergeArgs::command(),
         _ => return Vec::new(),
     };

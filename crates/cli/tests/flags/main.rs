@@ -15,7 +15,7 @@ use cli::help::command;
 use cli::{compare, evaluate, merge, pretrain, unmerge};
 
 /// Every program's flags, and its guide.
-fn programs() -> [(Command, Option<&'static str>); 7] {
+fn programs() -> [(Command, Option<&'static str>); 8] {
     [
         (command::<cli::finetune::FinetuneArgs>(), Some("finetune.md")),
         (command::<cli::generate::GenerateArgs>(), Some("generate.md")),
@@ -24,5 +24,6 @@ fn programs() -> [(Command, Option<&'static str>); 7] {
         (command::<evaluate::EvaluateArgs>(), None),
         (command::<compare::CompareArgs>(), None),
         (command::<pretrain::PretrainArgs>(), None),
+        (command::<cli::runs::RunsArgs>(), Some("finetune.md")),
     ]
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use axum::body::{Body, Bytes};
 use axum::extract::{FromRequest, Request};
-use axum::http::header;
+use axum::http::{HeaderMap, header};
 use futures_util::StreamExt;
 use serde::de::DeserializeOwned;
 use tokio::time::{Instant, timeout_at};
@@ -13,6 +13,13 @@ use tokio::time::{Instant, timeout_at};
 use super::error::ApiError;
 use super::state::App;
 use crate::Limits;
+
+/// Checks that a request says its body to be JSON.
+pub(crate) fn is_json(headers: &HeaderMap) -> bool {
+    let content_type = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    let essence = content_type.and_then(|value| value.split(';').next()).unwrap_or_default().trim();
+    essence.eq_ignore_ascii_case("application/json")
+}
 
 /// Body of a request, read as JSON. The content type has to be JSON's: a page of another site can post plain text
 /// anywhere without asking, but not JSON.
@@ -23,9 +30,7 @@ impl<T: DeserializeOwned> FromRequest<Arc<App>> for JsonBody<T> {
     type Rejection = ApiError;
 
     async fn from_request(request: Request, app: &Arc<App>) -> Result<Self, ApiError> {
-        let content_type = request.headers().get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
-        let essence = content_type.and_then(|value| value.split(';').next()).unwrap_or_default().trim();
-        if !essence.eq_ignore_ascii_case("application/json") {
+        if !is_json(request.headers()) {
             return Err(ApiError::unsupported_media_type());
         }
         let length = request.headers().get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok());

@@ -4,17 +4,43 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::Router;
 use axum::extract::{ConnectInfo, Request, State};
 use axum::http::{HeaderValue, StatusCode, header};
-use axum::middleware::Next;
+use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 
 use super::error::ApiError;
-use super::state::App;
 use crate::listener::Peer;
 
+/// Whom a server answers.
+#[derive(Debug)]
+pub(crate) struct Access {
+    /// Address that it listens on.
+    pub(crate) address: SocketAddr,
+    /// Key to send, if one is asked for.
+    pub(crate) api_key: Option<String>,
+}
+
+/// Puts the guard before routes: the key before `keyed`, and before all the host name, the pause and the mark of a busy connection.
+pub(crate) fn guarded<S: Clone + Send + Sync + 'static>(
+    keyed: Router<S>,
+    open: Router<S>,
+    access: Arc<Access>,
+    nothing_here: &'static str,
+) -> Router<S> {
+    keyed
+        .layer(from_fn_with_state(access.clone(), key))
+        .merge(open)
+        .fallback(move || async move { ApiError::not_found(nothing_here) })
+        .method_not_allowed_fallback(|| async { ApiError::method_not_allowed() })
+        .layer(from_fn_with_state(access, host))
+        .layer(from_fn(refused))
+        .layer(from_fn(busy))
+}
+
 /// Notes that the connection is in use.
-pub(crate) async fn busy(ConnectInfo(peer): ConnectInfo<Peer>, request: Request, next: Next) -> Response {
+async fn busy(ConnectInfo(peer): ConnectInfo<Peer>, request: Request, next: Next) -> Response {
     let _busy = peer.activity.begin();
     next.run(request).await
 }
@@ -23,7 +49,7 @@ pub(crate) async fn busy(ConnectInfo(peer): ConnectInfo<Peer>, request: Request,
 const REFUSAL_PAUSE: Duration = Duration::from_millis(250);
 
 /// Delays the answer to a request for which there was no room.
-pub(crate) async fn refused(request: Request, next: Next) -> Response {
+async fn refused(request: Request, next: Next) -> Response {
     let response = next.run(request).await;
     if response.status() == StatusCode::TOO_MANY_REQUESTS {
         tokio::time::sleep(REFUSAL_PAUSE).await;
@@ -32,8 +58,8 @@ pub(crate) async fn refused(request: Request, next: Next) -> Response {
 }
 
 /// Checks the key, where there is one.
-pub(crate) async fn key(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
-    let Some(expected) = &app.config.api_key else { return next.run(request).await };
+async fn key(State(access): State<Arc<Access>>, request: Request, next: Next) -> Response {
+    let Some(expected) = &access.api_key else { return next.run(request).await };
     let given = request.headers().get(header::AUTHORIZATION).map(HeaderValue::as_bytes).unwrap_or_default();
     let given = given.strip_prefix(b"Bearer ").unwrap_or_default().trim_ascii();
     if equal(given, expected.as_bytes()) {
@@ -51,8 +77,8 @@ fn equal(given: &[u8], expected: &[u8]) -> bool {
 
 /// Checks the `Host` header of a server without a key that listens on this machine only: it has to name this machine.
 /// Otherwise any page in the user's browser could ask, by a name of its own that it lets point here.
-pub(crate) async fn host(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
-    if app.config.api_key.is_some() || !app.config.address.ip().is_loopback() {
+async fn host(State(access): State<Arc<Access>>, request: Request, next: Next) -> Response {
+    if access.api_key.is_some() || !access.address.ip().is_loopback() {
         return next.run(request).await;
     }
     let host = request.headers().get(header::HOST).and_then(|value| value.to_str().ok()).unwrap_or_default();

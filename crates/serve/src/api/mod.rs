@@ -18,12 +18,13 @@ mod tokenize;
 use std::sync::Arc;
 
 use axum::Router;
-use axum::middleware::{from_fn, from_fn_with_state};
 use axum::routing::{get, post};
 
+pub(crate) use body::is_json;
+pub(crate) use error::ApiError;
+pub(crate) use guard::{Access, guarded};
+pub(crate) use page::html_page;
 pub(crate) use state::{App, RunningSource, TextFunctions};
-
-use error::ApiError;
 
 /// Builds all routes. The page itself and `/health` are open; the others ask for the key, where there is one.
 pub(crate) fn router(app: Arc<App>) -> Router {
@@ -36,17 +37,9 @@ pub(crate) fn router(app: Arc<App>) -> Router {
         .route("/detokenize", post(tokenize::detokenize))
         .route("/api/info", get(page::info))
         .route("/api/generate", post(page::generate))
-        .route("/metrics", get(models::metrics))
-        .layer(from_fn_with_state(app.clone(), guard::key));
+        .route("/metrics", get(models::metrics));
     let open = Router::new().route("/", get(page::html)).route("/health", get(models::health));
-    keyed
-        .merge(open)
-        .fallback(|| async {
-            ApiError::not_found("there is nothing at this path; `/` is the page, `/v1` the API")
-        })
-        .method_not_allowed_fallback(|| async { ApiError::method_not_allowed() })
-        .layer(from_fn_with_state(app.clone(), guard::host))
-        .layer(from_fn(guard::refused))
-        .layer(from_fn(guard::busy))
-        .with_state(app)
+    let access = Access { address: app.config.address, api_key: app.config.api_key.clone() };
+    let nothing_here = "there is nothing at this path; `/` is the page, `/v1` the API";
+    guarded(keyed, open, Arc::new(access), nothing_here).with_state(app)
 }

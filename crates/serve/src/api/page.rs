@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use axum::Json;
+use axum::body::Body;
 use axum::extract::{ConnectInfo, State};
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
@@ -23,14 +24,19 @@ const POLICY: &str = "default-src 'none'; script-src 'unsafe-inline'; style-src 
                       img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
 /// Answers `GET /`: the page.
-pub(crate) async fn html() -> impl IntoResponse {
+pub(crate) async fn html() -> Response {
+    html_page(include_str!("../page.html"))
+}
+
+/// Answers with a page that loads nothing.
+pub(crate) fn html_page(page: impl Into<Body>) -> Response {
     let headers = [
         (header::CONTENT_TYPE, "text/html; charset=utf-8"),
         (header::CONTENT_SECURITY_POLICY, POLICY),
         (header::CACHE_CONTROL, "no-cache"),
         (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
     ];
-    (headers, include_str!("../page.html"))
+    (headers, page.into()).into_response()
 }
 
 /// Answers `GET /api/info`: sources, limits and initial values of the page's controls.

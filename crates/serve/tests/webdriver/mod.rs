@@ -171,6 +171,20 @@ impl Browser {
         }
     }
 
+    /// Agrees to the question that a page has asked.
+    pub(crate) fn accept(&self) {
+        self.call("POST", "/alert/accept", &json!({}));
+    }
+
+    /// Sets a control to a value, as a user does who moves it.
+    pub(crate) fn set(&self, css: &str, value: &str) {
+        let (css, value) = (json!(css), json!(value));
+        self.eval(&format!(
+            "(node => {{ node.value = {value}; for (const kind of ['input', 'change']) \
+             node.dispatchEvent(new Event(kind, {{ bubbles: true }})); }})(document.querySelector({css}))"
+        ));
+    }
+
     /// The choice of light or dark that the page is shown with.
     pub(crate) fn prefer(&self, scheme: &str) {
         let features = json!([{ "name": "prefers-color-scheme", "value": scheme }]);

@@ -21,7 +21,8 @@ fn programs() -> Vec<(&'static str, Command)> {
 }
 
 /// Libraries whose messages may name flags: of one program each, which the message is about.
-const NAME_FLAGS: [&str; 5] = ["checkpoint", "llama-finetune", "llama-model", "lora", "nn-core"];
+const NAME_FLAGS: [&str; 6] =
+    ["checkpoint", "llama-finetune", "llama-model", "lora", "nn-core", "process-group"];
 /// Programs of others, whose commands are quoted.
 const OTHERS: [&str; 4] = ["cargo ", "hf ", "git ", "jq "];
 /// Options of other programs that are called, and the flag that goes on past unknown settings.

@@ -51,6 +51,7 @@ fn a_base_and_its_adapter_are_compared_in_the_browser() {
     assert!(browser.text("#one-view .text").len() > 4);
     browser.screenshot("model-answer");
 
+    assert!(browser.text("#model").contains("float32") || browser.text("#model").contains("bfloat16"));
     browser.click("#view-compare");
     browser.click("#submit");
     browser.wait("document.getElementById('verdict').textContent.startsWith('The texts first differ')");

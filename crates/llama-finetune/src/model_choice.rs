@@ -1,10 +1,10 @@
 //! A model as a program is asked for it: a base, an adapter, and how to load them.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use checkpoint::{AdapterDir, Base, find_adapter};
 use llama_model::Llama;
-use nn_core::{Dtype, UnknownSettings};
+use nn_core::{Dtype, SharedLeaves, UnknownSettings};
 use qlora_nf4::Quantization;
 use tch::Device;
 
@@ -111,18 +111,42 @@ impl OpenedModel {
         with_adapter(model, self.adapter.as_deref(), self.load.unknown_settings)
     }
 
+    /// Loads the base once, and attaches the adapter if there is one; returns beside it another handle on the same weights without
+    /// the adapter.
+    ///
+    /// # Errors
+    /// Those of [`OpenedModel::load`].
+    pub fn load_with_base(&self) -> Result<(Llama, Option<Llama>), FinetuneError> {
+        let LoadConfig { device, dtype, .. } = self.load;
+        let model = self.base.load_quantized(device, dtype, self.quantization)?;
+        let base = self.adapter.as_ref().map(|_| model.share(&SharedLeaves::of([])));
+        Ok((with_adapter(model, self.adapter.as_deref(), self.load.unknown_settings)?, base))
+    }
+
+    /// Describes the base and the precision of `model`, a handle on it without the adapter, in a line.
+    ///
+    /// # Errors
+    /// Those of [`OpenedModel::describe`].
+    pub fn describe_base(&self, model: &Llama) -> Result<String, FinetuneError> {
+        self.described(model, None)
+    }
+
     /// Describes base, adapter and the precision of `model`, which was loaded of them, in a line.
     ///
     /// # Errors
     /// [`FinetuneError::Checkpoint`] when the headers of the base cannot be read.
     pub fn describe(&self, model: &Llama) -> Result<String, FinetuneError> {
+        self.described(model, self.adapter.as_deref())
+    }
+
+    fn described(&self, model: &Llama, adapter: Option<&Path>) -> Result<String, FinetuneError> {
         let kind = Dtype::name_of(model.kind());
         let precision = match self.quantization.or(self.base.stored_quantization()?) {
             Some(quantization) => format!("{}, {kind}", quantization.describe()),
             None => kind.to_owned(),
         };
         let base = &self.base.name;
-        Ok(match &self.adapter {
+        Ok(match adapter {
             Some(dir) => format!("{base} + {} ({precision})", dir.display()),
             None => format!("{base} ({precision})"),
         })

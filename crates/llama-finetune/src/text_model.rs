@@ -60,6 +60,18 @@ impl TextModel {
     /// # Errors
     /// When the base, the adapter or the template cannot be read, or do not fit each other.
     pub fn open(choice: &ModelChoice<'_>, template: Option<&str>) -> Result<Self, FinetuneError> {
+        Self::open_with_base(choice, template).map(|(model, _)| model)
+    }
+
+    /// Opens a model as [`TextModel::open`] does, and for one with an adapter its base too: the same weights, loaded once, with the
+    /// same tokenizer and templates, without the adapter.
+    ///
+    /// # Errors
+    /// Those of [`TextModel::open`].
+    pub fn open_with_base(
+        choice: &ModelChoice<'_>,
+        template: Option<&str>,
+    ) -> Result<(Self, Option<Self>), FinetuneError> {
         let opened = choice.open()?;
         let template = opened.trained_with.template(template)?;
         let base = &opened.base;
@@ -69,10 +81,21 @@ impl TextModel {
         if let Some(error) = chat.as_ref().and_then(|template| template.check().err()) {
             tracing::warn!("the model `{}` refuses chats: {error}", base.dir.display());
         }
-        let model = opened.load()?;
-        let description = opened.describe(&model)?;
         let eos_ids = base.eos_ids(&tokenizer);
-        Ok(Self { model, tokenizer, template, chat, eos_ids, description })
+        let (model, without) = opened.load_with_base()?;
+        let without = match without {
+            Some(model) => Some(Self {
+                description: opened.describe_base(&model)?,
+                model,
+                tokenizer: tokenizer.clone(),
+                template: template.clone(),
+                chat: chat_template(base, &tokenizer)?,
+                eos_ids: eos_ids.clone(),
+            }),
+            None => None,
+        };
+        let description = opened.describe(&model)?;
+        Ok((Self { model, tokenizer, template, chat, eos_ids, description }, without))
     }
 
     /// Tokenises a prompt.

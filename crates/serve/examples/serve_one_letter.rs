@@ -17,6 +17,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let source = Source {
         name: "a".to_owned(),
         description: "says a".to_owned(),
+        adapter_off: None,
         model: Box::new(SaysA),
         text: Arc::new(Bytes),
         templates: Templates { prompt: PromptTemplate::load("alpaca")?, chat: None },

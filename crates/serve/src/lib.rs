@@ -31,7 +31,7 @@ mod worker;
 pub use config::{Limits, PageDefaults, ServeConfig};
 pub use error::ServeError;
 pub use http::StopHandle;
-pub use server::Server;
+pub use server::{Loader, Server};
 pub use site::{Site, SiteServer};
 
 /// Style that all pages share, as CSS: colours for light and dark, controls, panels, a phone's width.

@@ -1,22 +1,30 @@
-//! Server: listens, and answers until it is stopped.
+//! Server: listens at once, and answers with its models as soon as they are there.
 
 use std::collections::HashSet;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
 use crate::api::{App, RunningSource, router};
 use crate::http::{Http, StopHandle};
+use crate::lock::lock;
 use crate::prepare::Preparer;
 use crate::request_queue::RequestQueue;
-use crate::{ServeConfig, ServeError, Source, worker};
+use crate::{Limits, ServeConfig, ServeError, Source, worker};
 
 /// Server that listens and does not answer yet.
 #[derive(Debug)]
 pub struct Server {
     http: Http,
+    loader: Loader,
+}
+
+/// Gives a server its models, from any thread and once they are loaded. Until then the page tells how far that is, and requests
+/// are told to wait.
+#[derive(Debug, Clone)]
+pub struct Loader {
     app: Arc<App>,
-    workers: Workers,
+    workers: Arc<Mutex<Workers>>,
 }
 
 impl Server {
@@ -24,27 +32,31 @@ impl Server {
     ///
     /// # Errors
     /// [`ServeError`] when there is no source, two have one name, or the address cannot be bound.
-    pub fn bind(sources: Vec<Source>, mut config: ServeConfig) -> Result<Self, ServeError> {
-        if sources.is_empty() {
-            return Err(ServeError::NoSource);
-        }
-        let mut names = HashSet::new();
-        if let Some(source) = sources.iter().find(|source| !names.insert(source.name.clone())) {
-            return Err(ServeError::SameName { name: source.name.clone() });
-        }
+    pub fn bind(sources: Vec<Source>, config: ServeConfig) -> Result<Self, ServeError> {
+        check(&sources)?;
+        let rows = config.limits.rows;
+        let server = Self::listen(config)?;
+        server.loader().ready(sources, rows)?;
+        Ok(server)
+    }
+
+    /// Binds the address; [`Server::loader`] brings the sources.
+    ///
+    /// # Errors
+    /// [`ServeError`] when the address cannot be bound.
+    pub fn listen(mut config: ServeConfig) -> Result<Self, ServeError> {
         let http = Http::bind(config.address, &config.limits)?;
         config.address = http.address();
         let (preparer, threads) = Preparer::start(config.limits.queue_len)
             .map_err(|source| ServeError::Thread { what: "prompts".to_owned(), source })?;
-        let mut workers = Workers { preparer: preparer.clone(), threads, sources: Vec::new() };
-        let mut served = Vec::new();
-        for source in sources {
-            let (source, thread) = start(source, &config)?;
-            workers.sources.push((source.queue.clone(), thread));
-            served.push(Arc::new(source));
-        }
-        let app = Arc::new(App { sources: served, config, preparer });
-        Ok(Self { http, app, workers })
+        let workers = Workers { preparer: preparer.clone(), threads, sources: Vec::new() };
+        let app = Arc::new(App::new(config, preparer));
+        Ok(Self { http, loader: Loader { app, workers: Arc::new(Mutex::new(workers)) } })
+    }
+
+    /// Returns the handle that brings the sources.
+    pub fn loader(&self) -> Loader {
+        self.loader.clone()
     }
 
     /// Returns the address it listens on.
@@ -62,8 +74,46 @@ impl Server {
     /// # Errors
     /// [`ServeError::Serve`] when listening fails.
     pub fn run(self) -> Result<(), ServeError> {
-        let Self { http, app, workers } = self;
-        http.run(router(app), || workers.stop())
+        let Self { http, loader: Loader { app, workers } } = self;
+        let result = http.run(router(app), || lock(&workers).stop());
+        lock(&workers).end();
+        result
+    }
+}
+
+impl Loader {
+    /// Tells the page what is being loaded: `done` parts `of` so many, 0 where nobody knows.
+    pub fn say(&self, text: &str, done: usize, of: usize) {
+        self.app.say(text, done, of);
+    }
+
+    /// Starts a worker thread for each source; from now on they answer, `rows` sequences of each together.
+    ///
+    /// # Errors
+    /// [`ServeError`] when there is no source, two have one name, or a thread cannot be started.
+    pub fn ready(&self, sources: Vec<Source>, rows: usize) -> Result<(), ServeError> {
+        check(&sources)?;
+        let limits = Limits { rows, ..self.app.config.limits.clone() };
+        let mut served = Vec::new();
+        for source in sources {
+            let (source, thread) = start(source, &limits)?;
+            lock(&self.workers).sources.push((source.queue.clone(), thread));
+            served.push(Arc::new(source));
+        }
+        self.app.ready(served, rows);
+        Ok(())
+    }
+}
+
+/// Checks that there are sources, and that each has a name of its own.
+fn check(sources: &[Source]) -> Result<(), ServeError> {
+    if sources.is_empty() {
+        return Err(ServeError::NoSource);
+    }
+    let mut names = HashSet::new();
+    match sources.iter().find(|source| !names.insert(&source.name)) {
+        Some(source) => Err(ServeError::SameName { name: source.name.clone() }),
+        None => Ok(()),
     }
 }
 
@@ -82,8 +132,9 @@ impl Workers {
     }
 }
 
-impl Drop for Workers {
-    fn drop(&mut self) {
+impl Workers {
+    /// Ends all threads, and waits for them.
+    fn end(&mut self) {
         self.stop();
         for thread in self.sources.drain(..).map(|(_, thread)| thread).chain(self.threads.drain(..)) {
             let _ = thread.join();
@@ -91,10 +142,15 @@ impl Drop for Workers {
     }
 }
 
+impl Drop for Workers {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
 /// Starts a worker thread that owns the source's model.
-fn start(source: Source, config: &ServeConfig) -> Result<(RunningSource, JoinHandle<()>), ServeError> {
-    let Source { name, description, model, text, templates, eos_ids } = source;
-    let limits = &config.limits;
+fn start(source: Source, limits: &Limits) -> Result<(RunningSource, JoinHandle<()>), ServeError> {
+    let Source { name, description, adapter_off, model, text, templates, eos_ids } = source;
     let capacity = model.max_len().min(limits.prompt_tokens + limits.new_tokens).max(1);
     let vocab_size = model.vocab_size();
     let queue = Arc::new(RequestQueue::new(&name, limits));
@@ -105,7 +161,17 @@ fn start(source: Source, config: &ServeConfig) -> Result<(RunningSource, JoinHan
         .map_err(|error| ServeError::Thread { what: format!("source `{name}`"), source: error })?;
     let text = crate::api::TextFunctions(text);
     let stuck = std::sync::OnceLock::new();
-    let source =
-        RunningSource { name, description, queue, text, templates, stuck, eos_ids, vocab_size, capacity };
+    let source = RunningSource {
+        name,
+        description,
+        adapter_off,
+        queue,
+        text,
+        templates,
+        stuck,
+        eos_ids,
+        vocab_size,
+        capacity,
+    };
     Ok((source, thread))
 }

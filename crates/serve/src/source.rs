@@ -36,6 +36,8 @@ pub struct Source {
     pub name: String,
     /// Description for users: files and precision.
     pub description: String,
+    /// Name of the source of the same weights without the adapter, for a comparison of before and after.
+    pub adapter_off: Option<String>,
     /// Model.
     pub model: Box<dyn CausalLm + Send>,
     /// Tokenizer of the model.

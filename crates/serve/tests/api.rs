@@ -3,7 +3,7 @@
 
 mod common;
 
-use common::{Echo, config, source, start, start_plain};
+use common::{Echo, config, source, start, start_empty, start_plain};
 use serde_json::{Value, json};
 
 fn chunks(events: &[&str]) -> Vec<Value> {
@@ -157,7 +157,8 @@ fn the_page_gets_its_answer_as_events() {
     };
     for stream in [true, false] {
         let events = ask(stream);
-        assert_eq!(events[0], json!({ "type": "begin", "prompt_tokens": 13 }));
+        let begin = json!({ "type": "begin", "prompt_tokens": 13, "prompt": "<s>Say it | now" });
+        assert_eq!(events[0], begin);
         let texts: Vec<&str> = events.iter().filter_map(|event| event["text"].as_str()).collect();
         assert_eq!(texts.concat(), "Say it | now");
         assert!(stream || texts.len() == 1, "an answer that does not stream comes at once");
@@ -322,4 +323,45 @@ fn a_template_that_cannot_be_compiled_disables_chats_alone() {
     assert_eq!(server.post("/v1/chat/completions", &other.to_string()).status, 200);
     let page = server.post("/api/generate", r#"{"instruction": "Say it"}"#);
     assert_eq!(page.status, 200);
+}
+
+#[test]
+fn the_page_asks_by_a_built_in_template_or_a_conversation_and_reads_no_file() {
+    let server = start_plain();
+    let ask = |body: Value| server.post("/api/generate", &body.to_string());
+    let sent = |body: Value| {
+        let response = ask(body);
+        let begin: Value = serde_json::from_str(response.events()[0]).unwrap();
+        begin["prompt"].as_str().unwrap().to_owned()
+    };
+    assert_eq!(sent(json!({ "instruction": "Hi", "input": "you", "temperature": 0 })), "<s>Hi | you");
+    assert_eq!(sent(json!({ "instruction": "Hi", "input": "you", "template": "none" })), "<s>Hi\nyou");
+    assert!(sent(json!({ "instruction": "Hi", "template": "alpaca" })).contains("### Instruction:\nHi"));
+    let messages = json!([{ "role": "user", "content": "Hi" }]);
+    assert_eq!(sent(json!({ "messages": messages, "temperature": 0 })), "<s>Hi");
+    for template in ["../../../etc/passwd", "/etc/hostname", ""] {
+        let refused = ask(json!({ "instruction": "Hi", "template": template }));
+        assert_eq!(refused.status, 400, "{}", refused.body);
+        assert!(refused.error().contains("expected alpaca, "), "{}", refused.error());
+    }
+    assert_eq!(ask(json!({ "messages": [] })).status, 400);
+}
+
+#[test]
+fn a_server_without_its_models_yet_says_so() {
+    let (server, loader) = start_empty(config());
+    loader.say("base (1 of 1)", 0, 1);
+    let refused = server.post("/v1/completions", r#"{"prompt": "a"}"#);
+    assert_eq!(refused.status, 503, "{}", refused.body);
+    assert!(refused.error().contains("base (1 of 1)") && refused.headers.contains("retry-after: 1"));
+    assert_eq!(server.get("/health").json()["status"], "loading");
+    assert_eq!(server.get("/api/info").json()["loading"]["text"], "base (1 of 1)");
+    let names =
+        |names: &[&str]| names.iter().map(|name| source(name, Echo::default(), None)).collect::<Vec<_>>();
+    assert!(loader.ready(names(&["a", "a"]), 2).is_err());
+    loader.ready(names(&["a"]), 2).unwrap();
+    assert_eq!(server.get("/health").json()["status"], "ok");
+    let info = server.get("/api/info").json();
+    assert_eq!((&info["loading"], &info["limits"]["num_beams"]), (&Value::Null, &2.into()));
+    server.assert_alive();
 }

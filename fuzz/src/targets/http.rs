@@ -109,6 +109,7 @@ static SERVER: LazyLock<SocketAddr> = LazyLock::new(|| {
     let source = Source {
         name: "alphabet".to_owned(),
         description: "letters".to_owned(),
+        adapter_off: None,
         model: Box::new(Alphabet),
         text: Arc::new(Bytes),
         templates: Templates {

@@ -93,9 +93,9 @@ pub struct GenerateArgs {
     /// Maximum number of tokens of an answer
     #[arg(long, value_name = "N", default_value_t = 128, help_heading = "Answers")]
     pub(crate) max_new_tokens: usize,
-    /// Stream: show an answer while it is generated
-    #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true", default_value = "false", value_parser = parse_bool, help_heading = "Answers")]
-    pub(crate) stream_output: bool,
+    /// Stream: show an answer while it is generated [default: on the page true, else false]
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true", value_parser = parse_bool, help_heading = "Answers")]
+    pub(crate) stream_output: Option<bool>,
     /// Show the tokens of the prompt and of the answer: ids and pieces of the vocabulary; with --file, in its lines
     #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true", default_value = "false", value_parser = parse_bool, help_heading = "Answers")]
     pub(crate) show_tokens: bool,

@@ -30,7 +30,7 @@ pub fn run(args: GenerateArgs) -> Result<()> {
     let first = sources.next().ok_or_else(|| usage("there is no source"))?;
     if let Mode::Web(web) = settings.mode {
         let specs = std::iter::once(first).chain(sources);
-        return web::run(specs.map(|spec| loader.load(spec)).collect::<Result<_>>()?, web);
+        return web::run(specs.collect(), &loader, web);
     }
     let source = loader.load(first)?;
     match settings.mode {

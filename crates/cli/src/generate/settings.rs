@@ -183,13 +183,17 @@ fn mode(args: &GenerateArgs) -> Result<Mode> {
         ));
     }
     if let Some(text) = &args.prompt {
-        return Ok(Mode::Once { prompt: Prompt::text(text), stream: args.stream_output, json: args.json });
+        return Ok(Mode::Once {
+            prompt: Prompt::text(text),
+            stream: args.stream_output.unwrap_or_default(),
+            json: args.json,
+        });
     }
     if let Some(instruction) = &args.instruction {
         let (instruction, input) = (instruction.clone(), args.input.clone().unwrap_or_default());
         return Ok(Mode::Once {
             prompt: Prompt::Instruction { instruction, input },
-            stream: args.stream_output,
+            stream: args.stream_output.unwrap_or_default(),
             json: args.json,
         });
     }
@@ -259,13 +263,13 @@ fn web(args: &GenerateArgs) -> Result<ServeConfig> {
             top_k: args.top_k,
             num_beams: args.num_beams.unwrap_or(if compat { 4 } else { 1 }),
             max_new_tokens: args.max_new_tokens,
-            stream: args.stream_output,
+            stream: args.stream_output.unwrap_or(true),
         },
     })
 }
 
 /// Returns the last part of a path, or of a hub id.
-fn last_part(path: &str) -> String {
+pub(crate) fn last_part(path: &str) -> String {
     let name = Path::new(path).file_name().map(|name| name.to_string_lossy().into_owned());
     name.unwrap_or_else(|| path.to_owned())
 }

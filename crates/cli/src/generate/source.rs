@@ -29,4 +29,13 @@ impl Loader {
         let model = TextModel::open(&choice, self.template.as_deref())?;
         Ok(Loaded { name, model })
     }
+
+    /// Loads a base and its adapter, and for the latter the same weights without it too.
+    pub(crate) fn load_with_base(&self, spec: SourceSpec) -> Result<(Loaded, Option<TextModel>)> {
+        let SourceSpec { name, base, adapter } = spec;
+        let choice =
+            ModelChoice { base_model: base.as_deref(), adapter: adapter.as_deref(), load: self.config };
+        let (model, base) = TextModel::open_with_base(&choice, self.template.as_deref())?;
+        Ok((Loaded { name, model }, base))
+    }
 }

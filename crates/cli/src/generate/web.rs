@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use alpaca_data::Templates;
-use anyhow::Result;
+use anyhow::{Result, anyhow};
 use infer::{BoxError, TokenText};
 use llama_finetune::{TextModel, free_bytes, kv_cache_bytes, rows_that_fit};
 use llama_tokenizer::LlamaTokenizer;
@@ -11,22 +11,35 @@ use nn_core::CausalLm;
 use serve::{Limits, ServeConfig, Server, Source, SourceText};
 use terminal::{bytes, on_first_signal, say};
 
-use super::source::Loaded;
+use super::settings::{SourceSpec, last_part};
+use super::source::{Loaded, Loader};
 use crate::exit::usage;
 
-/// Serves until Ctrl-C.
-pub(crate) fn run(sources: Vec<Loaded>, mut config: ServeConfig) -> Result<()> {
-    for source in &sources {
+/// A source as the server is given it.
+struct Served {
+    source: Loaded,
+    /// Name of the source that is its base.
+    adapter_off: Option<String>,
+}
+
+/// Serves until Ctrl-C. The page opens at once and tells how far loading is.
+pub(crate) fn run(specs: Vec<SourceSpec>, loader: &Loader, mut config: ServeConfig) -> Result<()> {
+    let open = !config.address.ip().is_loopback() && config.api_key.is_none();
+    let server = Server::listen(config.clone())?;
+    let (address, stop, page) = (server.local_addr(), server.stop_handle(), server.loader());
+    tracing::info!("the page at http://{address} opens while the model is loaded");
+    let serving = std::thread::spawn(move || server.run());
+    let sources = load(specs, loader, &page)?;
+    for Served { source, .. } in &sources {
         tracing::info!("source `{}`: {}", source.name, source.model.description);
     }
     fit_rows(&sources, &mut config.limits);
-    let open = !config.address.ip().is_loopback() && config.api_key.is_none();
-    let sources = sources.into_iter().map(served).collect();
-    let server = Server::bind(sources, config).map_err(|error| match error {
-        serve::ServeError::SameName { .. } => usage(error.to_string()),
-        other => other.into(),
-    })?;
-    let stop = server.stop_handle();
+    page.ready(sources.into_iter().map(served).collect(), config.limits.rows).map_err(
+        |error| match error {
+            serve::ServeError::SameName { .. } => usage(error.to_string()),
+            other => other.into(),
+        },
+    )?;
     on_first_signal(move || {
         stop.stop();
         say(
@@ -36,14 +49,43 @@ pub(crate) fn run(sources: Vec<Loaded>, mut config: ServeConfig) -> Result<()> {
     if open {
         tracing::warn!("every machine that reaches this one may use the model: there is no --api_key");
     }
-    tracing::info!("listening on http://{} (Ctrl-C stops)", server.local_addr());
-    Ok(server.run()?)
+    tracing::info!("listening on http://{address} (Ctrl-C stops)");
+    serving.join().map_err(|_| anyhow!("the server's thread panicked"))??;
+    Ok(())
+}
+
+/// Loads the sources; one with an adapter brings its base too, from the same weights, unless that is a source already.
+fn load(specs: Vec<SourceSpec>, loader: &Loader, page: &serve::Loader) -> Result<Vec<Served>> {
+    let count = specs.len();
+    let given: Vec<SourceSpec> = specs.clone();
+    let mut sources: Vec<Served> = Vec::new();
+    for (index, spec) in specs.into_iter().enumerate() {
+        page.say(&format!("{} ({} of {count})", spec.name, index + 1), index, count);
+        let plain = given.iter().find(|other| other.adapter.is_none() && other.base == spec.base);
+        let (source, base) = loader.load_with_base(spec.clone())?;
+        let beside = base.filter(|_| plain.is_none()).map(|model| {
+            let taken = |name: &str| given.iter().any(|other| other.name == name);
+            let name = model.description.split(" (").next().map(last_part).unwrap_or_default();
+            let name = if taken(&name) { format!("{}, adapter off", source.name) } else { name };
+            Loaded { name, model }
+        });
+        let adapter_off = beside.as_ref().map(|base| base.name.clone());
+        let adapter_off =
+            adapter_off.or_else(|| plain.filter(|_| spec.adapter.is_some()).map(|plain| plain.name.clone()));
+        sources.push(Served { source, adapter_off });
+        // One handle on a base is enough for all its adapters.
+        let is_new = |base: &Loaded| !sources.iter().any(|other| other.source.name == base.name);
+        if let Some(source) = beside.filter(is_new) {
+            sources.push(Served { source, adapter_off: None });
+        }
+    }
+    Ok(sources)
 }
 
 /// Lowers `limits.rows` to what the free memory holds: the keys and values of all rows are allocated when the first request
 /// comes, and must not be what ends the server.
-fn fit_rows(sources: &[Loaded], limits: &mut Limits) {
-    let models = || sources.iter().map(|source| &source.model.model);
+fn fit_rows(sources: &[Served], limits: &mut Limits) {
+    let models = || sources.iter().map(|served| &served.source.model.model);
     let longest = limits.prompt_tokens + limits.new_tokens;
     let row_bytes: f64 = models()
         .map(|model| kv_cache_bytes(model.config(), model.kind(), model.max_len().min(longest)))
@@ -62,13 +104,14 @@ fn fit_rows(sources: &[Loaded], limits: &mut Limits) {
     }
 }
 
-fn served(source: Loaded) -> Source {
-    let Loaded { name, model } = source;
+fn served(served: Served) -> Source {
+    let Served { source: Loaded { name, model }, adapter_off } = served;
     let TextModel { model, tokenizer, template, chat, eos_ids, description } = model;
     let templates = Templates { prompt: template, chat };
     Source {
         name,
         description,
+        adapter_off,
         model: Box::new(model),
         text: Arc::new(Text::new(tokenizer)),
         templates,

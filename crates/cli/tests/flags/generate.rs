@@ -19,7 +19,7 @@ fn defaults_are_those_of_alpaca_loras_evaluate_with_sampling_on() {
     assert_eq!(settings.sampling.max_new_tokens, 128);
     let Mode::Web(web) = settings.mode else { panic!("the server is the default") };
     assert_eq!(web.address.to_string(), "127.0.0.1:7860");
-    assert!(!web.page.stream);
+    assert!(web.page.stream, "the page streams unless it is told not to");
 }
 
 #[test]

@@ -68,6 +68,13 @@ impl ApiError {
         Self { param: Some("model"), ..error }
     }
 
+    /// Reports that the models are not there yet.
+    pub(crate) fn loading(text: &str) -> Self {
+        let message = format!("the model is still being loaded ({text}); try again in a moment");
+        let error = Self::new(StatusCode::SERVICE_UNAVAILABLE, "server_error", Some("loading"), message);
+        Self { retry_after_s: Some(1), ..error }
+    }
+
     pub(crate) fn method_not_allowed() -> Self {
         let message = "this path does not answer to this method";
         Self::new(StatusCode::METHOD_NOT_ALLOWED, "invalid_request_error", None, message)

@@ -19,7 +19,7 @@ fn model(source: &RunningSource) -> Value {
 
 /// Answers `GET /v1/models`: every model.
 pub(crate) async fn list(State(app): State<Arc<App>>) -> Json<Value> {
-    let data: Vec<Value> = app.sources.iter().map(|source| model(source)).collect();
+    let data: Vec<Value> = app.sources().iter().map(|source| model(source)).collect();
     Json(json!({ "object": "list", "data": data }))
 }
 
@@ -34,7 +34,7 @@ pub(crate) async fn one(
 /// Answers `GET /health`.
 pub(crate) async fn health(State(app): State<Arc<App>>) -> Json<Value> {
     let sources: Vec<Value> = app
-        .sources
+        .sources()
         .iter()
         .map(|source| {
             let metrics = &source.queue.metrics;
@@ -45,11 +45,12 @@ pub(crate) async fn health(State(app): State<Arc<App>>) -> Json<Value> {
             })
         })
         .collect();
-    Json(json!({ "status": "ok", "sources": sources }))
+    let status = if app.loading().is_some() { "loading" } else { "ok" };
+    Json(json!({ "status": status, "sources": sources }))
 }
 
 /// Answers `GET /metrics`.
 pub(crate) async fn metrics(State(app): State<Arc<App>>) -> impl IntoResponse {
-    let metrics: Vec<_> = app.sources.iter().map(|source| &source.queue.metrics).collect();
+    let metrics: Vec<_> = app.sources().iter().map(|source| &source.queue.metrics).collect();
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], render(&metrics))
 }

@@ -1,7 +1,8 @@
 //! Web page, and the requests it makes.
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
+use alpaca_data::{PromptTemplate, Templates};
 use axum::Json;
 use axum::body::Body;
 use axum::extract::{ConnectInfo, State};
@@ -11,11 +12,13 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::body::JsonBody;
+use super::chat::{MessageField, message};
 use super::error::ApiError;
 use super::prompt::Prompt;
 use super::sampling::SamplingFields;
-use super::state::App;
+use super::state::{App, RunningSource};
 use super::stream::{EventStream, stream};
+use crate::HOUSE_STYLE;
 use crate::answer::{Failure, Outcome, Piece};
 use crate::listener::Peer;
 
@@ -25,7 +28,9 @@ const POLICY: &str = "default-src 'none'; script-src 'unsafe-inline'; style-src 
 
 /// Answers `GET /`: the page.
 pub(crate) async fn html() -> Response {
-    html_page(include_str!("../page.html"))
+    static PAGE: LazyLock<String> =
+        LazyLock::new(|| include_str!("../page.html").replacen("/*STYLE*/", HOUSE_STYLE, 1));
+    html_page(PAGE.as_str())
 }
 
 /// Answers with a page that loads nothing.
@@ -39,58 +44,102 @@ pub(crate) fn html_page(page: impl Into<Body>) -> Response {
     (headers, page.into()).into_response()
 }
 
-/// Answers `GET /api/info`: sources, limits and initial values of the page's controls.
+/// Answers `GET /api/info`: sources, limits, templates and initial values of the page's controls; or how far loading is.
 pub(crate) async fn info(State(app): State<Arc<App>>) -> Json<Value> {
-    let sources: Vec<Value> = app
-        .sources
-        .iter()
-        .map(|source| {
-            json!({ "name": source.name, "description": source.description, "context": source.capacity })
+    let source = |source: &Arc<RunningSource>| {
+        json!({
+            "name": source.name, "description": source.description, "context": source.capacity,
+            "chat": source.templates.chat.is_some(), "adapter_off": source.adapter_off,
         })
-        .collect();
+    };
+    let sources: Vec<Value> = app.sources().iter().map(source).collect();
     let limits = &app.config.limits;
     Json(json!({
+        "loading": app.loading(),
         "sources": sources,
         "defaults": app.config.page,
-        "limits": { "new_tokens": limits.new_tokens, "prompt_tokens": limits.prompt_tokens, "num_beams": limits.rows },
+        "templates": PromptTemplate::built_in(),
+        "limits": { "new_tokens": limits.new_tokens, "prompt_tokens": limits.prompt_tokens, "num_beams": app.rows() },
     }))
 }
 
 #[derive(Debug, Deserialize)]
 pub(crate) struct PageRequest {
     source: Option<String>,
+    #[serde(default)]
     instruction: String,
     input: Option<String>,
+    /// Name of a template that comes with the program, or `none`; the source's own without one. No file is ever read.
+    template: Option<String>,
+    /// A conversation, instead of an instruction.
+    messages: Option<Vec<MessageField>>,
     max_new_tokens: Option<usize>,
     stream: Option<bool>,
     #[serde(flatten)]
     sampling: SamplingFields,
 }
 
-/// Answers `POST /api/generate`: an instruction's answer as events: `begin`, `text` (one, or many), `end`, or `error`.
+impl PageRequest {
+    /// Returns the prompt that is meant.
+    fn prompt(&mut self, templates: &Templates) -> Result<Prompt, ApiError> {
+        if let Some(messages) = self.messages.take() {
+            if messages.is_empty() {
+                return Err(ApiError::invalid("messages", "messages is empty; expected at least one"));
+            }
+            let messages = messages.into_iter().map(message).collect::<Result<_, _>>()?;
+            return Ok(Prompt::Chat { messages, add_generation_prompt: true });
+        }
+        if self.instruction.trim().is_empty() {
+            return Err(ApiError::invalid("instruction", "the instruction is empty"));
+        }
+        let (instruction, input) = (&*self.instruction, self.input.as_deref());
+        let text = match self.template.as_deref() {
+            None => templates.prompt.prompt(instruction, input),
+            Some("none") => match input.filter(|input| !input.is_empty()) {
+                Some(input) => format!("{instruction}\n{input}"),
+                None => instruction.to_owned(),
+            },
+            Some(name) => {
+                let known = PromptTemplate::built_in().into_iter().find(|known| *known == name);
+                let template = known.and_then(|name| PromptTemplate::load(name).ok()).ok_or_else(|| {
+                    let known = PromptTemplate::built_in().join(", ");
+                    ApiError::invalid(
+                        "template",
+                        format!("the template is not known; expected {known} or none"),
+                    )
+                })?;
+                template.prompt(instruction, input)
+            }
+        };
+        Ok(Prompt::Text { text, add_bos: true })
+    }
+}
+
+/// Answers `POST /api/generate`: the answer to an instruction or a conversation as events: `begin`, with what was sent to the model,
+/// `text` (one, or many), `end`, or `error`.
 pub(crate) async fn generate(
     State(app): State<Arc<App>>,
     ConnectInfo(peer): ConnectInfo<Peer>,
-    JsonBody(request): JsonBody<PageRequest>,
+    JsonBody(mut request): JsonBody<PageRequest>,
 ) -> Result<Response, ApiError> {
     let source = app.source(request.source.as_deref())?;
-    if request.instruction.trim().is_empty() {
-        return Err(ApiError::invalid("instruction", "the instruction is empty"));
-    }
-    let text = source.templates.prompt.prompt(&request.instruction, request.input.as_deref());
+    let prompt = request.prompt(&source.templates)?;
     let defaults = &app.config.page;
-    let config = request.sampling.resolve(defaults.temperature)?;
+    let mut config = request.sampling.resolve(defaults.temperature)?;
+    config.continues_prompt = request.template.as_deref() == Some("none");
     let max_new_tokens = request.max_new_tokens.unwrap_or(defaults.max_new_tokens);
-    let prompt = Prompt::Text { text, add_bos: true };
     let submitted =
         app.submit(&source, &peer.client(None), prompt, config, Some(max_new_tokens), 0..1).await?;
     let stream_text = request.stream.unwrap_or(defaults.stream);
-    let events = PageEvents { prompt_tokens: submitted.prompt.len(), stream_text, text: String::new() };
+    let sent = source.text.0.decode_all(&submitted.prompt).unwrap_or_default();
+    let events = PageEvents { prompt_tokens: submitted.prompt.len(), sent, stream_text, text: String::new() };
     Ok(stream(events, submitted.answers, &peer))
 }
 
 struct PageEvents {
     prompt_tokens: usize,
+    /// Prompt as the model reads it, special tokens spelled.
+    sent: String,
     /// Send text as it comes, not all at the end.
     stream_text: bool,
     text: String,
@@ -98,7 +147,7 @@ struct PageEvents {
 
 impl EventStream for PageEvents {
     fn begin(&mut self) -> Vec<String> {
-        vec![json!({ "type": "begin", "prompt_tokens": self.prompt_tokens }).to_string()]
+        vec![json!({ "type": "begin", "prompt_tokens": self.prompt_tokens, "prompt": self.sent }).to_string()]
     }
 
     fn piece(&mut self, _: usize, Piece { text, tokens, .. }: &Piece) -> String {

@@ -1,11 +1,13 @@
 //! State shared by all requests.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use alpaca_data::Templates;
+use serde::Serialize;
 
 use super::error::ApiError;
+use crate::lock::lock;
 use crate::prepare::Preparer;
 use crate::request_queue::RequestQueue;
 use crate::{ServeConfig, SourceText};
@@ -15,6 +17,7 @@ use crate::{ServeConfig, SourceText};
 pub(crate) struct RunningSource {
     pub(crate) name: String,
     pub(crate) description: String,
+    pub(crate) adapter_off: Option<String>,
     pub(crate) queue: Arc<RequestQueue>,
     pub(crate) text: TextFunctions,
     pub(crate) templates: Templates,
@@ -36,23 +39,70 @@ impl std::fmt::Debug for TextFunctions {
     }
 }
 
+/// What is being loaded.
+#[derive(Debug, Clone, Default, Serialize)]
+pub(crate) struct Loading {
+    text: String,
+    done: usize,
+    of: usize,
+}
+
+/// Sources, once they are loaded.
+#[derive(Debug)]
+struct Ready {
+    sources: Vec<Arc<RunningSource>>,
+    rows: usize,
+}
+
 /// State shared by all request handlers.
 #[derive(Debug)]
 pub(crate) struct App {
-    pub(crate) sources: Vec<Arc<RunningSource>>,
+    ready: OnceLock<Ready>,
+    loading: Mutex<Loading>,
     pub(crate) config: ServeConfig,
     pub(crate) preparer: Arc<Preparer>,
 }
 
 impl App {
+    pub(crate) fn new(config: ServeConfig, preparer: Arc<Preparer>) -> Self {
+        Self { ready: OnceLock::new(), loading: Mutex::default(), config, preparer }
+    }
+
+    pub(crate) fn say(&self, text: &str, done: usize, of: usize) {
+        *lock(&self.loading) = Loading { text: text.to_owned(), done, of };
+    }
+
+    pub(crate) fn ready(&self, sources: Vec<Arc<RunningSource>>, rows: usize) {
+        let _ = self.ready.set(Ready { sources, rows });
+    }
+
+    /// Returns what is being loaded; none once all is.
+    pub(crate) fn loading(&self) -> Option<Loading> {
+        self.ready.get().is_none().then(|| lock(&self.loading).clone())
+    }
+
+    /// Returns the sources; none while they are loaded.
+    pub(crate) fn sources(&self) -> &[Arc<RunningSource>] {
+        self.ready.get().map_or(&[], |ready| &ready.sources)
+    }
+
+    /// Returns the sequences of a source that are decoded together.
+    pub(crate) fn rows(&self) -> usize {
+        self.ready.get().map_or(self.config.limits.rows, |ready| ready.rows)
+    }
+
     /// Finds a source by name; the first when none is named.
     pub(crate) fn source(&self, name: Option<&str>) -> Result<Arc<RunningSource>, ApiError> {
+        if let Some(loading) = self.loading() {
+            return Err(ApiError::loading(&loading.text));
+        }
         let found = match name {
-            None => self.sources.first(),
-            Some(name) => self.sources.iter().find(|source| source.name == name),
+            None => self.sources().first(),
+            Some(name) => self.sources().iter().find(|source| source.name == name),
         };
         found.cloned().ok_or_else(|| {
-            let names: Vec<String> = self.sources.iter().map(|source| format!("`{}`", source.name)).collect();
+            let names: Vec<String> =
+                self.sources().iter().map(|source| format!("`{}`", source.name)).collect();
             let shown: String = name.unwrap_or_default().chars().take(200).collect();
             ApiError::no_model(format!("the model `{shown}` does not exist; there is {}", names.join(", ")))
         })

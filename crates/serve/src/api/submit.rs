@@ -34,8 +34,8 @@ impl App {
             let message = format!("max_tokens is {tokens}; this server writes at most {}", limits.new_tokens);
             return Err(ApiError::too_large("max_tokens_too_large", message));
         }
-        if config.sampling.num_beams > limits.rows {
-            let (beams, rows) = (config.sampling.num_beams, limits.rows);
+        if config.sampling.num_beams > self.rows() {
+            let (beams, rows) = (config.sampling.num_beams, self.rows());
             let message = format!("num_beams is {beams}; this server follows at most {rows}");
             return Err(ApiError::invalid("num_beams", message));
         }

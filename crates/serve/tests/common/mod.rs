@@ -12,7 +12,7 @@ use alpaca_data::{ChatTemplate, PromptTemplate, Templates};
 use infer::{BoxError, TokenText};
 use nn_core::{CausalLm, DecodeSession, NnError};
 use serde_json::Value;
-use serve::{ServeConfig, ServeError, Server, Source, SourceText, StopHandle};
+use serve::{Loader, ServeConfig, ServeError, Server, Source, SourceText, StopHandle};
 use tch::Tensor;
 
 const BOS: i64 = 256;
@@ -171,6 +171,7 @@ pub(crate) fn source(name: &str, echo: Echo, chat: Option<&str>) -> Source {
     Source {
         name: name.to_owned(),
         description: format!("an echo called {name}"),
+        adapter_off: None,
         model: Box::new(echo),
         text: Arc::new(Bytes),
         templates: Templates {
@@ -207,6 +208,13 @@ pub(crate) fn start(sources: Vec<Source>, config: ServeConfig) -> Running {
 /// One echo called `echo`, with everything at its default.
 pub(crate) fn start_plain() -> Running {
     start(vec![source("echo", Echo::default(), None)], config())
+}
+
+/// A server that listens and has no sources yet.
+pub(crate) fn start_empty(config: ServeConfig) -> (Running, Loader) {
+    let server = Server::listen(config).unwrap();
+    let (address, stop, loader) = (server.local_addr(), server.stop_handle(), server.loader());
+    (Running { address, stop, thread: Some(std::thread::spawn(move || server.run())) }, loader)
 }
 
 impl Running {

@@ -104,7 +104,7 @@ impl<'a> View<'a> {
         xs: &[f32],
         out: &mut [f32],
     ) {
-        for (row, out) in rows.zip(out.chunks_mut(xs.len() / inputs)) {
+        for (row, out) in rows.zip(out.chunks_mut(xs.len() / simd::padded(inputs))) {
             simd::dot(Isa::best(), self.rows(row..row + 1, inputs, buffer), xs, inputs, out);
         }
     }

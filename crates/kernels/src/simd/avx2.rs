@@ -81,7 +81,7 @@ unsafe fn sum_lanes(x: __m256) -> f32 {
 pub(super) unsafe fn dot(codes: Codes<'_>, xs: &[f32], len: usize, out: &mut [f32]) {
     let mut done = 0;
     while done < out.len() {
-        let (xs, out) = (&xs[done * len..], &mut out[done..]);
+        let (xs, out) = (&xs[done * super::padded(len)..], &mut out[done..]);
         // SAFETY: as the caller's.
         done += unsafe {
             match out.len() {
@@ -95,14 +95,21 @@ pub(super) unsafe fn dot(codes: Codes<'_>, xs: &[f32], len: usize, out: &mut [f3
 
 #[target_feature(enable = "avx2,fma,f16c")]
 unsafe fn dot_rows<const M: usize>(codes: Codes<'_>, xs: &[f32], len: usize, out: &mut [f32]) -> usize {
-    // SAFETY: by the caller, codes and scales are there for `len`, a multiple of 64, and `xs` has `M` rows of it.
+    // SAFETY: by the caller, codes and scales are there for `len`, a multiple of 32, of which the last chunk may be the half, and `xs`
+    // has `M` rows of `padded(len)`.
     unsafe {
         let table = load_table(codes.table);
         let mut sums = [_mm256_setzero_ps(); M];
-        for chunk in 0..len / 64 {
-            let lanes = _mm256_loadu_si256(codes.packed.as_ptr().add(32 * chunk).cast());
+        for chunk in 0..len.div_ceil(64) {
+            let packed = codes.packed.as_ptr().add(32 * chunk);
+            let is_whole = 64 * (chunk + 1) <= len;
+            let lanes = if is_whole {
+                _mm256_loadu_si256(packed.cast())
+            } else {
+                _mm256_zextsi128_si256(_mm_loadu_si128(packed.cast()))
+            };
             let scales = codes.scales.as_ptr();
-            let scale = if codes.block == 32 {
+            let scale = if codes.block == 32 && is_whole {
                 let (low, high) = (*scales.add(2 * chunk), *scales.add(2 * chunk + 1));
                 _mm256_set_m128(_mm_set1_ps(high), _mm_set1_ps(low))
             } else {
@@ -113,7 +120,7 @@ unsafe fn dot_rows<const M: usize>(codes: Codes<'_>, xs: &[f32], len: usize, out
             for shift in 0..8 {
                 let w = look_up(table, shifted);
                 for (row, part) in parts.iter_mut().enumerate() {
-                    let xs = xs.as_ptr().add(row * len + 64 * chunk + 8 * shift);
+                    let xs = xs.as_ptr().add(row * super::padded(len) + 64 * chunk + 8 * shift);
                     *part = _mm256_fmadd_ps(w, _mm256_loadu_ps(xs), *part);
                 }
                 shifted = _mm256_srli_epi32::<4>(shifted);

@@ -7,6 +7,7 @@ use std::arch::x86_64::*;
 
 use super::codes::{Codes, Out, UNIT};
 use super::float::Format;
+use super::{CHUNK, padded};
 
 /// Bytes ahead of a product at which its codes are prefetched. The processor's own prefetching ends at each page, of which
 /// a row is a part or a few; without this the products would wait for memory and compute in turns.
@@ -69,7 +70,7 @@ unsafe fn round_bfloat16(x: __m512) -> __m512i {
 pub(super) unsafe fn dot(codes: Codes<'_>, xs: &[f32], len: usize, out: &mut [f32]) {
     let mut done = 0;
     while done < out.len() {
-        let (xs, out) = (&xs[done * len..], &mut out[done..]);
+        let (xs, out) = (&xs[done * padded(len)..], &mut out[done..]);
         // SAFETY: as the caller's.
         done += unsafe {
             match out.len() {
@@ -82,19 +83,38 @@ pub(super) unsafe fn dot(codes: Codes<'_>, xs: &[f32], len: usize, out: &mut [f3
     }
 }
 
-/// Returns the scales of the 16 lanes of chunk `chunk`, of which each holds 8 of 128 codes.
+/// Loads the codes of chunk `chunk` of a row of `len`; zeros beyond the row.
 #[target_feature(enable = "avx512f,avx512bw,avx512vl")]
 #[inline]
-pub(super) unsafe fn lane_scales(scales: *const f32, block: usize, chunk: usize) -> __m512 {
-    // SAFETY: by the caller, there is a scale for each block up to the end of `chunk`.
+pub(super) unsafe fn lane_codes(packed: *const u8, len: usize, chunk: usize) -> __m512i {
+    // SAFETY: by the caller, the codes of the row are there; a lane that is masked out is not read.
     unsafe {
+        let packed = packed.add(CHUNK / 2 * chunk);
+        let left = len - CHUNK * chunk;
+        if left >= CHUNK {
+            _mm512_loadu_si512(packed.cast())
+        } else {
+            _mm512_maskz_loadu_epi8((1 << (left / 2)) - 1, packed.cast())
+        }
+    }
+}
+
+/// Returns the scales of the 16 lanes of chunk `chunk` of a row of `len`, of which each holds 8 of 128 codes.
+#[target_feature(enable = "avx512f,avx512bw,avx512vl")]
+#[inline]
+pub(super) unsafe fn lane_scales(scales: *const f32, block: usize, len: usize, chunk: usize) -> __m512 {
+    // SAFETY: by the caller, there is a scale for each block of the row; a lane that is masked out is not read.
+    unsafe {
+        let left = len - CHUNK * chunk;
         match block {
             32 => {
-                let four = _mm512_castps128_ps512(_mm_loadu_ps(scales.add(4 * chunk)));
+                let there = (1u32 << (left / 32).min(4)) - 1;
+                let four =
+                    _mm512_castps128_ps512(_mm_maskz_loadu_ps(there as __mmask8, scales.add(4 * chunk)));
                 let lane = _mm512_set_epi32(3, 3, 3, 3, 2, 2, 2, 2, 1, 1, 1, 1, 0, 0, 0, 0);
                 _mm512_permutexvar_ps(lane, four)
             }
-            64 => {
+            64 if left >= CHUNK => {
                 let first = _mm512_set1_ps(*scales.add(2 * chunk));
                 _mm512_mask_broadcastss_ps(first, 0xff00, _mm_set_ss(*scales.add(2 * chunk + 1)))
             }
@@ -105,13 +125,13 @@ pub(super) unsafe fn lane_scales(scales: *const f32, block: usize, chunk: usize)
 
 #[target_feature(enable = "avx512f,avx512bw,avx512vl")]
 unsafe fn dot_rows<const M: usize>(codes: Codes<'_>, xs: &[f32], len: usize, out: &mut [f32]) -> usize {
-    // SAFETY: by the caller, codes and scales are there for `len`, a multiple of 128, and `xs` has `M` rows of it; a prefetch reads nothing.
+    // SAFETY: by the caller, codes and scales are there for `len`, and `xs` has `M` rows of `padded(len)`; a prefetch reads nothing.
     unsafe {
         let table = _mm512_loadu_ps(codes.table.as_ptr());
         let (packed, scales, xs) = (codes.packed.as_ptr(), codes.scales.as_ptr(), xs.as_ptr());
         let mut sums = [_mm512_setzero_ps(); M];
-        for chunk in 0..len / 128 {
-            let lanes = _mm512_loadu_si512(packed.add(64 * chunk).cast());
+        for chunk in 0..padded(len) / CHUNK {
+            let lanes = lane_codes(packed, len, chunk);
             // Beyond the last row this asks for nothing that is there, which does no harm.
             _mm_prefetch::<_MM_HINT_T1>(packed.wrapping_add(64 * chunk + AHEAD).cast());
             let w = [
@@ -124,9 +144,9 @@ unsafe fn dot_rows<const M: usize>(codes: Codes<'_>, xs: &[f32], len: usize, out
                 _mm512_permutexvar_ps(_mm512_srli_epi32::<24>(lanes), table),
                 _mm512_permutexvar_ps(_mm512_srli_epi32::<28>(lanes), table),
             ];
-            let scale = lane_scales(scales, codes.block, chunk);
+            let scale = lane_scales(scales, codes.block, len, chunk);
             for (row, sum) in sums.iter_mut().enumerate() {
-                let xs = xs.add(row * len + 128 * chunk);
+                let xs = xs.add(row * padded(len) + CHUNK * chunk);
                 let mut one = _mm512_mul_ps(w[0], _mm512_loadu_ps(xs));
                 let mut two = _mm512_mul_ps(w[1], _mm512_loadu_ps(xs.add(16)));
                 one = _mm512_fmadd_ps(w[2], _mm512_loadu_ps(xs.add(32)), one);

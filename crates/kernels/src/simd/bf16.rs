@@ -7,9 +7,10 @@
 #[allow(clippy::wildcard_imports, reason = "intrinsics")]
 use std::arch::x86_64::*;
 
-use super::avx512::{AHEAD, lane_scales};
+use super::avx512::{AHEAD, lane_codes, lane_scales};
 use super::codes::Codes;
 use super::float::Format;
+use super::{CHUNK, padded};
 
 /// Returns whether this processor multiplies bfloat16.
 pub(crate) fn available() -> bool {
@@ -25,7 +26,7 @@ pub(crate) fn table(values: &[f32; 16]) -> [u16; 32] {
 }
 
 /// Puts a row of inputs into the order in which [`dot`] meets the codes: a lane of 16 bits holds four, the upper half of
-/// a byte first.
+/// a byte first. `out`: `[padded(len)]`, zeros.
 pub(crate) fn arrange(xs: &[u16], out: &mut [u16]) {
     assert!(available());
     // SAFETY: as asserted.
@@ -35,7 +36,7 @@ pub(crate) fn arrange(xs: &[u16], out: &mut [u16]) {
 /// Arranges lanes; the compiler makes a few instructions of each `shift`.
 #[target_feature(enable = "avx512f,avx512bw,avx512vl")]
 unsafe fn arrange_lanes(xs: &[u16], out: &mut [u16]) {
-    for (xs, out) in xs.as_chunks::<128>().0.iter().zip(out.as_chunks_mut::<128>().0) {
+    for (xs, out) in xs.chunks(CHUNK).zip(out.as_chunks_mut::<CHUNK>().0) {
         for (out, place) in out.as_chunks_mut::<32>().0.iter_mut().zip([1, 0, 3, 2]) {
             for (out, lane) in out.iter_mut().zip(xs.as_chunks::<4>().0) {
                 *out = lane[place];
@@ -44,14 +45,14 @@ unsafe fn arrange_lanes(xs: &[u16], out: &mut [u16]) {
     }
 }
 
-/// Computes the products of some rows of a weight with up to [`super::MAX_ROWS`] rows of inputs, `xs`: `[rows, len]`, arranged.
-/// `out`: `[rows of the weight, rows]`. [`super::dot_fits`] and [`available`] have said yes.
+/// Computes the products of some rows of a weight with up to [`super::MAX_ROWS`] rows of inputs, `xs`: `[rows, padded(len)]`,
+/// arranged. `out`: `[rows of the weight, rows]`. [`super::dot_fits`] and [`available`] have said yes.
 ///
 /// Takes several rows of a weight because starting on a row costs a tenth of it.
 pub(crate) fn dot(codes: Codes<'_>, table: &[u16; 32], xs: &[u16], len: usize, out: &mut [f32]) {
     assert!(available() && super::dot_fits(len, codes.block) && codes.skipped == 0);
-    let rows = xs.len() / len;
-    assert!(rows > 0 && xs.len() == rows * len && out.len().is_multiple_of(rows));
+    let rows = xs.len() / padded(len);
+    assert!(rows > 0 && xs.len() == rows * padded(len) && out.len().is_multiple_of(rows));
     let all = out.len() / rows * len;
     assert!(codes.packed.len() * 2 >= all && codes.scales.len() * codes.block >= all);
     // SAFETY: features and lengths are as asserted.
@@ -75,7 +76,7 @@ pub(crate) fn dot(codes: Codes<'_>, table: &[u16; 32], xs: &[u16], len: usize, o
                     4..=7 => put(products::<1, 4>(codes, weight, table, xs, len), out),
                     _ => put(products::<1, 8>(codes, weight, table, xs, len), out),
                 };
-                (xs, out) = (&xs[done * len..], &mut out[done..]);
+                (xs, out) = (&xs[done * padded(len)..], &mut out[done..]);
             }
         }
     }
@@ -105,21 +106,22 @@ unsafe fn products<const R: usize, const M: usize>(
         let scales = codes.scales.as_ptr().add(first * len / codes.block);
         let xs = xs.as_ptr();
         let mut sums = [[_mm512_setzero_ps(); M]; R];
-        for chunk in 0..len / 128 {
+        for chunk in 0..padded(len) / CHUNK {
             for (row, sums) in sums.iter_mut().enumerate() {
-                let packed = packed.add(row * len / 2 + 64 * chunk);
-                let lanes = _mm512_loadu_si512(packed.cast());
+                let packed = packed.add(row * len / 2);
+                let lanes = lane_codes(packed, len, chunk);
                 // Into the second cache: the first has too few places for lines that are on their way.
-                _mm_prefetch::<_MM_HINT_T1>(packed.wrapping_add((R * len / 2).max(AHEAD)).cast());
+                let ahead = CHUNK / 2 * chunk + (R * len / 2).max(AHEAD);
+                _mm_prefetch::<_MM_HINT_T1>(packed.wrapping_add(ahead).cast());
                 let w = [
                     pairs(_mm512_permutexvar_epi16(lanes, table)),
                     pairs(_mm512_permutexvar_epi16(_mm512_srli_epi16::<4>(lanes), table)),
                     pairs(_mm512_permutexvar_epi16(_mm512_srli_epi16::<8>(lanes), table)),
                     pairs(_mm512_permutexvar_epi16(_mm512_srli_epi16::<12>(lanes), table)),
                 ];
-                let scale = lane_scales(scales.add(row * len / codes.block), codes.block, chunk);
+                let scale = lane_scales(scales.add(row * len / codes.block), codes.block, len, chunk);
                 for (input, sum) in sums.iter_mut().enumerate() {
-                    let xs = xs.add(input * len + 128 * chunk);
+                    let xs = xs.add(input * padded(len) + CHUNK * chunk);
                     let x = |at: usize| pairs(_mm512_loadu_si512(xs.add(32 * at).cast()));
                     let zero = _mm512_setzero_ps();
                     let one = _mm512_dpbf16_ps(_mm512_dpbf16_ps(zero, w[0], x(0)), w[1], x(1));
@@ -156,7 +158,9 @@ mod tests {
         }
         let wide = |bits| Format::BFloat16.widen(bits);
         let values = table(TABLES[0].values());
-        for (len, block) in [(128, 32), (128, 64), (384, 128), (512, 256)] {
+        for (len, block) in
+            [(128, 32), (128, 64), (384, 128), (512, 256), (576, 64), (64, 64), (32, 32), (224, 32)]
+        {
             let weights = 5;
             let packed: Vec<u8> = (0..weights * len / 2).map(|i| (i * 37 + i * i * 11) as u8).collect();
             let scales: Vec<f32> = (0..weights * len / block).map(|i| 0.5 + (i % 5) as f32 * 0.3).collect();
@@ -168,8 +172,8 @@ mod tests {
             for rows in 1..=super::super::MAX_ROWS {
                 let number = |i: usize| Format::BFloat16.narrow((i as f32 * 0.7).sin());
                 let xs: Vec<u16> = (0..rows * len).map(number).collect();
-                let mut arranged = vec![0; xs.len()];
-                for (xs, out) in xs.chunks(len).zip(arranged.chunks_mut(len)) {
+                let mut arranged = vec![0; rows * padded(len)];
+                for (xs, out) in xs.chunks(len).zip(arranged.chunks_mut(padded(len))) {
                     arrange(xs, out);
                 }
                 let mut out = vec![0.0; weights * rows];

@@ -105,35 +105,43 @@ pub(crate) fn decode(isa: Isa, codes: Codes<'_>, mut out: Out<'_>) {
     scalar::decode(codes, done, &mut out);
 }
 
+/// Codes that the widest loop takes at a time.
+const CHUNK: usize = 128;
+
 /// Returns whether [`dot`] can be used for rows of `len` numbers in blocks of `block`.
 pub(crate) fn dot_fits(len: usize, block: usize) -> bool {
-    len.is_multiple_of(128) && len.is_multiple_of(block)
+    len.is_multiple_of(UNIT) && len.is_multiple_of(block)
 }
 
-/// Puts a row of inputs into the order in which [`dot`] meets the codes.
+/// Returns the places that a row of `len` inputs has once it is arranged: those beyond `len` hold zeros.
+pub(crate) fn padded(len: usize) -> usize {
+    len.next_multiple_of(CHUNK)
+}
+
+/// Puts a row of inputs into the order in which [`dot`] meets the codes, `out`: `[padded(len)]`, zeros.
 ///
 /// A register of `W` 32-bit lanes holds `8 W` codes, eight in each lane. Shifting all lanes right by `4 s` brings one
 /// code of each lane into place, so the inputs of those have to lie together.
 pub(crate) fn arrange(isa: Isa, xs: &[f32], out: &mut [f32]) {
     let lanes = isa.lanes();
     if lanes == 1 {
-        out.copy_from_slice(xs);
+        out[..xs.len()].copy_from_slice(xs);
         return;
     }
-    for (xs, out) in xs.chunks_exact(8 * lanes).zip(out.chunks_exact_mut(8 * lanes)) {
+    for (xs, out) in xs.chunks(8 * lanes).zip(out.chunks_exact_mut(8 * lanes)) {
         for shift in 0..8 {
             // The upper half of a byte comes first.
             let place = 2 * (shift / 2) + usize::from(shift % 2 == 0);
-            for lane in 0..lanes {
-                out[shift * lanes + lane] = xs[8 * lane + place];
+            for (lane, xs) in xs.chunks_exact(8).enumerate() {
+                out[shift * lanes + lane] = xs[place];
             }
         }
     }
 }
 
-/// Computes the products of one row of a weight with up to [`MAX_ROWS`] rows of inputs, `xs`: `[rows, len]`, arranged.
+/// Computes the products of one row of a weight with up to [`MAX_ROWS`] rows of inputs, `xs`: `[rows, padded(len)]`, arranged.
 pub(crate) fn dot(isa: Isa, codes: Codes<'_>, xs: &[f32], len: usize, out: &mut [f32]) {
-    assert!(dot_fits(len, codes.block) && codes.skipped == 0 && xs.len() == out.len() * len);
+    assert!(dot_fits(len, codes.block) && codes.skipped == 0 && xs.len() == out.len() * padded(len));
     assert!(codes.packed.len() * 2 >= len && codes.scales.len() * codes.block >= len);
     match isa {
         Isa::Scalar => scalar::dot(codes, xs, len, out),

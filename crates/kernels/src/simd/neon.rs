@@ -76,7 +76,7 @@ pub(super) unsafe fn decode(codes: Codes<'_>, units: usize, out: &mut Out<'_>) -
 #[target_feature(enable = "neon")]
 pub(super) unsafe fn dot(codes: Codes<'_>, xs: &[f32], len: usize, out: &mut [f32]) {
     for (row, out) in out.iter_mut().enumerate() {
-        let xs = &xs[row * len..(row + 1) * len];
+        let xs = &xs[row * super::padded(len)..][..len];
         // SAFETY: `len` is a multiple of 16, and codes and scales suffice for it.
         unsafe {
             let table = load_table(codes.table);

@@ -19,9 +19,9 @@ pub(super) fn decode(codes: Codes<'_>, from: usize, out: &mut Out<'_>) {
 }
 
 pub(super) fn dot(codes: Codes<'_>, xs: &[f32], len: usize, out: &mut [f32]) {
-    for (xs, out) in xs.chunks_exact(len).zip(out) {
+    for (xs, out) in xs.chunks_exact(super::padded(len)).zip(out) {
         *out = 0.0;
-        for (block, xs) in xs.chunks(codes.block).enumerate() {
+        for (block, xs) in xs[..len].chunks(codes.block).enumerate() {
             let value = |(i, x): (usize, &f32)| codes.table[code(codes.packed, block * codes.block + i)] * x;
             *out += xs.iter().enumerate().map(value).sum::<f32>() * codes.scales[block];
         }

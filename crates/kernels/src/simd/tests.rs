@@ -61,21 +61,25 @@ fn decoding_is_the_same_on_every_instruction_set() {
 
 #[test]
 fn products_are_the_same_on_every_instruction_set() {
-    for (len, block) in [(128, 32), (1024, 64), (384, 128), (4096, 4096)] {
+    for (len, block) in
+        [(128, 32), (1024, 64), (384, 128), (4096, 4096), (576, 64), (32, 32), (224, 32), (64, 32)]
+    {
         let (packed, scales) = (bytes(len / 2, 3), numbers(len / block, 4));
         assert!(dot_fits(len, block));
         for (table, rows) in TABLES.iter().flat_map(|table| (1..=MAX_ROWS).map(move |n| (table, n))) {
             let codes = Codes { packed: &packed, scales: &scales, skipped: 0, block, table: table.values() };
             let xs = numbers(rows * len, 5);
-            let mut plain = vec![0.0; rows];
-            dot(Isa::Scalar, codes, &xs, len, &mut plain);
-            for isa in Isa::available() {
-                let (mut arranged, mut ours) = (vec![0.0; xs.len()], vec![0.0; rows]);
-                for (xs, out) in xs.chunks(len).zip(arranged.chunks_mut(len)) {
+            let products = |isa| {
+                let (mut arranged, mut out) = (vec![0.0; rows * padded(len)], vec![0.0; rows]);
+                for (xs, out) in xs.chunks(len).zip(arranged.chunks_mut(padded(len))) {
                     arrange(isa, xs, out);
                 }
-                dot(isa, codes, &arranged, len, &mut ours);
-                for (a, b) in ours.iter().zip(&plain) {
+                dot(isa, codes, &arranged, len, &mut out);
+                out
+            };
+            let plain = products(Isa::Scalar);
+            for isa in Isa::available() {
+                for (a, b) in products(isa).iter().zip(&plain) {
                     assert!((a - b).abs() < SUM, "{isa:?} {len} {block} {rows}: {a} {b}");
                 }
             }

@@ -29,6 +29,7 @@ fn main() {
         .file("cpp/distributed.cpp")
         .file("cpp/generator.cpp")
         .file("cpp/graph.cpp")
+        .file("cpp/parallel.cpp")
         .file("cpp/scalar_errors.cpp")
         .compile("torch_ext_cpp");
     println!("cargo:rustc-link-search=native={}", lib.display());

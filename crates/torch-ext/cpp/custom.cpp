@@ -1,5 +1,4 @@
 // An operation whose two passes are closures, and closures run on libtorch's own threads.
-#include <ATen/TensorIterator.h>
 #include <torch/csrc/autograd/custom_function.h>
 #include "guard.h"
 
@@ -80,19 +79,4 @@ extern "C" Tensor* torch_ext_custom(const Tensor* const* inputs, const bool* kee
   auto passes = c10::make_intrusive<Passes>(forward, backward, drop, user, std::vector<bool>(keeps, keeps + count));
   TORCH_EXT_GUARD(nullptr, std::vector<Tensor> list; for (int64_t i = 0; i < count; i++) list.push_back(*inputs[i]);
                   return new Tensor(Custom::apply(at::TensorList(list), passes));)
-}
-
-// Calls `run(user, begin, end)` on libtorch's threads for ranges that make up `0..tasks`. The iterator over a byte for
-// each task is how libtorch lets others use its pool without OpenMP in their own code.
-extern "C" int torch_ext_parallel(int64_t tasks, void (*run)(void*, int64_t, int64_t), void* user) {
-  TORCH_EXT_GUARD(
-      0, at::AutoGradMode without_grad(false); Tensor bytes = at::empty({tasks}, at::kByte);
-      char* first = static_cast<char*>(bytes.data_ptr()); auto iter = at::TensorIterator::borrowing_nullary_op(bytes);
-      iter.for_each(
-          [&](char** data, const int64_t*, int64_t inner, int64_t outer) {
-            int64_t begin = data[0] - first;
-            run(user, begin, begin + inner * outer);
-          },
-          1);
-      return 1;)
 }

@@ -48,5 +48,5 @@ pub use error::{ExtError, with_causes};
 pub use generator::Generator;
 pub use graph::{CudaGraph, is_recording};
 pub use memory::{ProcessMemory, process_memory};
-pub use parallel::parallel;
+pub use parallel::{Tasks, parallel};
 pub use storage::tensor_over;

@@ -35,7 +35,9 @@ mod widest;
 
 pub use data::{Blocks4, Rows8, Scales};
 pub use delta::{DeltaSums, add_delta};
-pub use fused::{Dropout, LowRank, add_low_rank, causal_attention, rms_norm, rotate_half, swiglu};
+pub use fused::{
+    Dropout, LowRank, add_low_rank, append_and_attend, causal_attention, rms_norm, rotate_half, swiglu,
+};
 pub use linear::linear;
 pub use processor::multiplies_bf16;
 pub use seed::mix_seed;

@@ -17,6 +17,8 @@ pub(crate) struct StepPlaces {
     pub(crate) rows: i64,
     /// Positions that some row sees, the new one included.
     pub(crate) seen: i64,
+    /// Row of each new token and the tokens that it holds before, `n`; empty where the host does not know them.
+    pub(crate) texts: Vec<(usize, usize)>,
     /// Row and position of each new token, `[n]` each; `None` when it is rows `0..n` at position `seen - 1`.
     pub(crate) scattered: Option<(Tensor, Tensor)>,
     /// True when the rows are `0..n` in order.
@@ -50,6 +52,12 @@ impl LayerCache {
         k: &Tensor,
         v: &Tensor,
     ) -> Result<Tensor, NnError> {
+        let caches = [&mut self.keys, &mut self.values];
+        if let Some(attended) =
+            kernels::append_and_attend([q, k, v], caches, &at.texts).op("append_and_attend")?
+        {
+            return Ok(attended);
+        }
         for (kept, new) in [(&self.keys, k), (&self.values, v)] {
             if let Some((rows, positions)) = &at.scattered {
                 // [rows, capacity, K, D] at (row, its length) takes [n, K, D].

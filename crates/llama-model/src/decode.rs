@@ -190,12 +190,13 @@ impl<'a> Session<'a> {
     fn places(&self, tokens: &[(usize, i64)]) -> Result<(StepPlaces, Rotation), NnError> {
         let model = self.model;
         let lens: Vec<i64> = tokens.iter().map(|&(row, _)| self.rows[row].len() as i64).collect();
+        let texts = tokens.iter().map(|&(row, _)| (row, self.rows[row].len())).collect();
         let seen = lens.iter().copied().max().unwrap_or(0) + 1;
         let in_order = tokens.iter().enumerate().all(|(i, &(row, _))| i == row);
         let of_one_length = lens.iter().all(|&len| len + 1 == seen);
         let rows = tokens.len() as i64;
         if in_order && of_one_length {
-            let places = StepPlaces { rows, seen, scattered: None, in_order, mask: None };
+            let places = StepPlaces { rows, seen, texts, scattered: None, in_order, mask: None };
             return Ok((places, self.rotation.span(seen - 1, 1)?));
         }
         let positions = model.indices(&lens)?; // [n]
@@ -210,7 +211,7 @@ impl<'a> Session<'a> {
         };
         let rotation = self.rotation.select(&positions)?;
         let scattered = Some((model.indices(&row_indices)?, positions));
-        Ok((StepPlaces { rows, seen, scattered, in_order, mask }, rotation))
+        Ok((StepPlaces { rows, seen, texts, scattered, in_order, mask }, rotation))
     }
 
     /// Copies rows, leaving out what the target already holds: beams share their prompt and most of their text.

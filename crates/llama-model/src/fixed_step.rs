@@ -58,6 +58,7 @@ impl FixedStep {
         let places = StepPlaces {
             rows,
             seen: self.span,
+            texts: Vec::new(),
             scattered: Some((self.rows.shallow_clone(), positions.shallow_clone())),
             in_order: true,
             mask: Some(zeros.f_masked_fill(&unseen, f64::NEG_INFINITY).op("masked_fill")?),

@@ -159,7 +159,7 @@ fn gradients(grad: &Tensor, [q, k, v]: [&Tensor; 3], lens: &[i64]) -> Result<[Te
 
 widest! {
 /// Makes weights of scores, `scale` times which are the logarithms, for rows of which the first is row `first` of all heads.
-fn softmax_rows(scores: &mut [f32], len: usize, first: usize, scale: f32) {
+pub(super) fn softmax_rows(scores: &mut [f32], len: usize, first: usize, scale: f32) {
     for (index, row) in scores.chunks_exact_mut(len).enumerate() {
         let (seen, unseen) = row.split_at_mut((first + index) % len + 1);
         let largest = largest(seen) * scale;

@@ -4,6 +4,7 @@
 //! more than the numbers; for the millions of a training step every call is one more way through memory.
 
 mod attention;
+mod cached_attention;
 mod dropout;
 mod exponential;
 mod gradient;
@@ -15,6 +16,7 @@ mod rotate_half;
 mod swiglu;
 
 pub use attention::causal_attention;
+pub use cached_attention::append_and_attend;
 pub use dropout::Dropout;
 pub use low_rank::{LowRank, add_low_rank};
 pub use rms_norm::rms_norm;

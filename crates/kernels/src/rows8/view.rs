@@ -36,8 +36,9 @@ impl<'a> View<'a> {
 
     /// Computes the products of some rows with some rows of inputs, `[rows, xs]`.
     pub(super) fn dot(&self, rows: Range<usize>, xs: &[f32], out: &mut [f32]) {
+        let codes = &self.codes[rows.start * self.columns..rows.end * self.columns];
+        simd::dot8(Isa::best(), codes, xs, self.columns, out);
         for (row, out) in rows.zip(out.chunks_mut(xs.len() / self.columns)) {
-            simd::dot8(Isa::best(), self.row(row), xs, out);
             for value in out.iter_mut() {
                 *value *= self.scale(row);
             }

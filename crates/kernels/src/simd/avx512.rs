@@ -235,43 +235,74 @@ pub(super) unsafe fn widen_half(xs: &[u16], out: &mut [f32]) {
 }
 
 #[target_feature(enable = "avx512f,avx512bw,avx512vl")]
-pub(super) unsafe fn dot8(row: &[i8], xs: &[f32], out: &mut [f32]) {
-    let (len, mut done) = (row.len(), 0);
-    while done < out.len() {
-        let (xs, out) = (&xs[done * len..], &mut out[done..]);
-        // SAFETY: as the caller's.
-        done += unsafe {
-            match out.len() {
-                1 => dot8_rows::<1>(row, xs, out),
-                2 | 3 => dot8_rows::<2>(row, xs, out),
-                4..=7 => dot8_rows::<4>(row, xs, out),
-                _ => dot8_rows::<8>(row, xs, out),
+pub(super) unsafe fn dot8(weights: &[i8], xs: &[f32], len: usize, out: &mut [f32]) {
+    let rows = xs.len() / len;
+    // SAFETY: as the caller's.
+    unsafe {
+        if rows == 1 {
+            let (fours, rest) = out.as_chunks_mut::<4>();
+            let (of_fours, of_rest) = weights.split_at(4 * fours.len() * len);
+            for (weights, four) in of_fours.chunks_exact(4 * len).zip(fours) {
+                four.copy_from_slice(products8::<4, 1>(weights, xs, len).as_flattened());
             }
-        };
+            for (weights, one) in of_rest.chunks_exact(len).zip(rest) {
+                [[*one]] = products8::<1, 1>(weights, xs, len);
+            }
+            return;
+        }
+        for (weights, mut out) in weights.chunks_exact(len).zip(out.chunks_exact_mut(rows)) {
+            let mut xs = xs;
+            while !out.is_empty() {
+                let done = match out.len() {
+                    1 => put(products8::<1, 1>(weights, xs, len), out),
+                    2 | 3 => put(products8::<1, 2>(weights, xs, len), out),
+                    4..=7 => put(products8::<1, 4>(weights, xs, len), out),
+                    _ => put(products8::<1, 8>(weights, xs, len), out),
+                };
+                (xs, out) = (&xs[done * len..], &mut out[done..]);
+            }
+        }
     }
 }
 
+/// Writes the products of one row of a weight; returns their number.
+pub(super) fn put<const M: usize>([sums]: [[f32; M]; 1], out: &mut [f32]) -> usize {
+    out[..M].copy_from_slice(&sums);
+    M
+}
+
+/// Computes the products of `R` rows of the weight with the first `M` rows of inputs; of one row of inputs with four, as in
+/// [`super::bf16`].
 #[target_feature(enable = "avx512f,avx512bw,avx512vl")]
-unsafe fn dot8_rows<const M: usize>(row: &[i8], xs: &[f32], out: &mut [f32]) -> usize {
-    // SAFETY: what is read ends at `whole`, within the row; by the caller, `xs` has `M` rows of that length.
+unsafe fn products8<const R: usize, const M: usize>(weights: &[i8], xs: &[f32], len: usize) -> [[f32; M]; R] {
+    // SAFETY: what is read ends at `whole`, within a row; by the caller, there are `R` rows of the weight and `M` of inputs; a prefetch
+    // reads nothing.
     unsafe {
-        let (len, whole) = (row.len(), row.len() / 32 * 32);
-        let mut sums = [[_mm512_setzero_ps(); 2]; M];
+        let whole = len / 32 * 32;
+        let mut sums = [[[_mm512_setzero_ps(); 2]; M]; R];
         for start in (0..whole).step_by(32) {
-            let load = |at| _mm512_cvtepi8_epi32(_mm_loadu_si128(row.as_ptr().add(at).cast()));
-            let (one, two) = (_mm512_cvtepi32_ps(load(start)), _mm512_cvtepi32_ps(load(start + 16)));
-            _mm_prefetch::<_MM_HINT_T0>(row.as_ptr().wrapping_add(start + AHEAD));
-            for (m, sum) in sums.iter_mut().enumerate() {
-                let xs = xs.as_ptr().add(m * len + start);
-                sum[0] = _mm512_fmadd_ps(one, _mm512_loadu_ps(xs), sum[0]);
-                sum[1] = _mm512_fmadd_ps(two, _mm512_loadu_ps(xs.add(16)), sum[1]);
+            for (row, sums) in sums.iter_mut().enumerate() {
+                let row = weights.as_ptr().add(row * len + start);
+                let load = |at| _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128(row.add(at).cast())));
+                let (one, two) = (load(0), load(16));
+                _mm_prefetch::<_MM_HINT_T1>(row.wrapping_add((R * len).max(AHEAD)));
+                for (m, sum) in sums.iter_mut().enumerate() {
+                    let xs = xs.as_ptr().add(m * len + start);
+                    sum[0] = _mm512_fmadd_ps(one, _mm512_loadu_ps(xs), sum[0]);
+                    sum[1] = _mm512_fmadd_ps(two, _mm512_loadu_ps(xs.add(16)), sum[1]);
+                }
             }
         }
-        for (m, (sum, out)) in sums.iter().zip(out).enumerate() {
-            let rest = row[whole..].iter().zip(&xs[m * len + whole..]).map(|(&w, x)| f32::from(w) * x);
-            *out = _mm512_reduce_add_ps(_mm512_add_ps(sum[0], sum[1])) + rest.sum::<f32>();
+        let mut out = [[0.0; M]; R];
+        for (row, (sums, out)) in sums.iter().zip(&mut out).enumerate() {
+            let rest = &weights[row * len + whole..(row + 1) * len];
+            for (m, (sum, out)) in sums.iter().zip(out).enumerate() {
+                let xs = &xs[m * len + whole..];
+                let rest: f32 = rest.iter().zip(xs).map(|(&w, x)| f32::from(w) * x).sum();
+                *out = _mm512_reduce_add_ps(_mm512_add_ps(sum[0], sum[1])) + rest;
+            }
         }
-        M
+        out
     }
 }
 

@@ -7,7 +7,7 @@
 #[allow(clippy::wildcard_imports, reason = "intrinsics")]
 use std::arch::x86_64::*;
 
-use super::avx512::{AHEAD, lane_codes, lane_scales};
+use super::avx512::{AHEAD, lane_codes, lane_scales, put};
 use super::codes::Codes;
 use super::float::Format;
 use super::{CHUNK, padded};
@@ -80,11 +80,6 @@ pub(crate) fn dot(codes: Codes<'_>, table: &[u16; 32], xs: &[u16], len: usize, o
             }
         }
     }
-}
-
-fn put<const M: usize>([sums]: [[f32; M]; 1], out: &mut [f32]) -> usize {
-    out[..M].copy_from_slice(&sums);
-    M
 }
 
 /// Computes the products of `R` rows of the weight from row `first` on with the first `M` rows of inputs.

@@ -202,17 +202,23 @@ pub(crate) fn widen(isa: Isa, format: Format, xs: &[u16], out: &mut [f32]) {
     }
 }
 
-/// Computes the products of one row of 8-bit numbers with up to [`MAX_ROWS`] rows of inputs, `xs`: `[rows, len]`.
-pub(crate) fn dot8(isa: Isa, row: &[i8], xs: &[f32], out: &mut [f32]) {
-    assert!(xs.len() == out.len() * row.len());
-    match isa {
-        #[cfg(target_arch = "x86_64")]
+/// Computes the products of some rows of 8-bit numbers, `[weights, len]`, with up to [`MAX_ROWS`] rows of inputs, `xs`: `[rows, len]`.
+/// `out`: `[weights, rows]`.
+pub(crate) fn dot8(isa: Isa, weights: &[i8], xs: &[f32], len: usize, out: &mut [f32]) {
+    let rows = xs.len() / len;
+    assert!(rows > 0 && xs.len() == rows * len && weights.len() * rows == out.len() * len);
+    #[cfg(target_arch = "x86_64")]
+    if isa == Isa::Avx512 {
         // SAFETY: `available` has checked the features; lengths are as asserted.
-        Isa::Avx512 => unsafe { avx512::dot8(row, xs, out) },
-        #[cfg(target_arch = "x86_64")]
-        // SAFETY: as above.
-        Isa::Avx2 => unsafe { avx2::dot8(row, xs, out) },
-        _ => scalar::dot8(row, xs, out),
+        return unsafe { avx512::dot8(weights, xs, len, out) };
+    }
+    for (row, out) in weights.chunks_exact(len).zip(out.chunks_exact_mut(rows)) {
+        match isa {
+            #[cfg(target_arch = "x86_64")]
+            // SAFETY: as above.
+            Isa::Avx2 => unsafe { avx2::dot8(row, xs, out) },
+            _ => scalar::dot8(row, xs, out),
+        }
     }
 }
 

@@ -2,14 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use tch::Tensor;
 
 use crate::directory::{ShardIndex, weight_file};
 use crate::lfs::refuse_lfs_pointer;
 use crate::limits::MAX_TENSORS;
-use crate::mapping::Mapping;
+use crate::mapping::MappedFile;
 use crate::nearest::nearest;
 use crate::placed::Placed;
 use crate::{TensorSpec, WeightsError, safetensors, torch_file};
@@ -21,7 +20,7 @@ use crate::{TensorSpec, WeightsError, safetensors, torch_file};
 pub struct TensorStore {
     path: PathBuf,
     files: Vec<PathBuf>,
-    maps: Vec<Arc<Mapping>>,
+    maps: Vec<MappedFile>,
     tensors: BTreeMap<String, Entry>,
     metadata: BTreeMap<String, String>,
 }
@@ -86,8 +85,8 @@ impl TensorStore {
         &mut self,
         path: &Path,
     ) -> Result<impl Iterator<Item = (String, Entry)> + use<>, WeightsError> {
-        let map = Mapping::open(path)?;
-        let bytes = map.as_ref();
+        let (mapped, map) = MappedFile::open(path)?;
+        let bytes = (*map).as_ref();
         refuse_lfs_pointer(path, bytes)?;
         let tensors =
             if bytes.get(8) == Some(&b'{') || path.extension().is_some_and(|ext| ext == "safetensors") {
@@ -106,7 +105,7 @@ impl TensorStore {
         }
         let file = self.files.len();
         self.files.push(path.to_owned());
-        self.maps.push(Arc::new(map));
+        self.maps.push(mapped);
         Ok(tensors.into_iter().map(move |(name, placed)| (name, Entry { file, placed })))
     }
 
@@ -153,13 +152,13 @@ impl TensorStore {
     /// keeps it mapped. (A tensor that lies at an address its elements cannot be read from, as old files have it, is
     /// copied.)
     ///
-    /// Writing to it in place is seen by other tensors over the same bytes, never by the file.
+    /// Writing to it in place is seen by other tensors over the same bytes while one of them lives, never by the file.
     ///
     /// # Errors
     /// Those of [`TensorStore::info`]; [`WeightsError::Torch`] or [`WeightsError::View`] when libtorch refuses.
     pub fn tensor(&self, name: &str) -> Result<Tensor, WeightsError> {
         let entry = self.entry(name)?;
-        entry.placed.tensor(&self.maps[entry.file])
+        entry.placed.tensor(&self.maps[entry.file].map()?)
     }
 
     fn entry(&self, name: &str) -> Result<&Entry, WeightsError> {

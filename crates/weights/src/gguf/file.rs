@@ -114,7 +114,7 @@ impl GgufFile {
         let placed = placed
             .ok_or_else(outside)
             .map_err(|source| WeightsError::Gguf { path: part.path.clone(), source })?;
-        let tensor = placed.tensor(&part.map)?;
+        let tensor = placed.tensor(&part.map.map()?)?;
         Ok(tensor.f_to_dtype(kind.unwrap_or(stored), false, false).op("to")?)
     }
 
@@ -131,7 +131,8 @@ impl GgufFile {
 
 /// Computes the elements of blocks, a chunk at a time.
 fn written_out(part: &Part, place: &Place, kind: Kind) -> Result<Tensor, WeightsError> {
-    let bytes = &(*part.map).as_ref()[place.start..place.start + place.num_bytes];
+    let map = part.map.map()?;
+    let bytes = &(*map).as_ref()[place.start..place.start + place.num_bytes];
     let (block, block_bytes) = place.ggml_type.block();
     let num_elements = bytes.len() / block_bytes * block;
     let tensor = Tensor::f_empty([num_elements as i64], (kind, Device::Cpu)).op("empty")?;

@@ -1,30 +1,29 @@
 //! One file of a model.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use super::header::Header;
 use super::{GgufError, GgufValue};
 use crate::WeightsError;
 use crate::lfs::refuse_lfs_pointer;
-use crate::mapping::Mapping;
+use crate::mapping::MappedFile;
 
 /// One file.
 #[derive(Debug)]
 pub(super) struct Part {
     pub(super) path: PathBuf,
-    pub(super) map: Arc<Mapping>,
+    pub(super) map: MappedFile,
     pub(super) header: Header,
 }
 
 impl Part {
     /// Maps a file and reads its header.
     pub(super) fn open(path: &Path) -> Result<Self, WeightsError> {
-        let map = Mapping::open(path)?;
-        refuse_lfs_pointer(path, map.as_ref())?;
-        let header = Header::read(map.as_ref())
+        let (mapped, map) = MappedFile::open(path)?;
+        refuse_lfs_pointer(path, (*map).as_ref())?;
+        let header = Header::read((*map).as_ref())
             .map_err(|source: GgufError| WeightsError::Gguf { path: path.to_owned(), source })?;
-        Ok(Self { path: path.to_owned(), map: Arc::new(map), header })
+        Ok(Self { path: path.to_owned(), map: mapped, header })
     }
 
     /// Returns a whole number of the metadata.

@@ -18,21 +18,30 @@ const TILE_BYTES: usize = 4 << 20;
 /// # Errors
 /// [`QuantError::Torch`] when shapes do not fit.
 pub fn product(weight: &dyn QuantWeight, xs: &Tensor) -> Result<Tensor, QuantError> {
-    let (kind, mut shape) = (xs.f_kind().op("kind")?, xs.size());
     let (inputs, outputs) = (weight.in_features(), weight.out_features());
-    let xs = xs.f_reshape([-1, inputs]).op("reshape")?;
-    let rows = xs.size()[0];
+    let mut shape = xs.size();
+    if shape.len() == 2 {
+        return product_of_rows(weight, xs);
+    }
     if let Some(last) = shape.last_mut() {
         *last = outputs;
     }
-    if let Some(ys) = weight.few_rows(&xs)? {
-        return Ok(ys.f_view(&*shape).op("view")?);
+    let rows = xs.f_reshape([-1, inputs]).op("reshape")?;
+    Ok(product_of_rows(weight, &rows)?.f_view(&*shape).op("view")?)
+}
+
+/// Computes `xs Wᵀ`, `[rows, in]` to `[rows, out]`.
+fn product_of_rows(weight: &dyn QuantWeight, xs: &Tensor) -> Result<Tensor, QuantError> {
+    if let Some(ys) = weight.few_rows(xs)? {
+        return Ok(ys);
     }
+    let (inputs, outputs) = (weight.in_features(), weight.out_features());
+    let (kind, rows) = (xs.f_kind().op("kind")?, xs.size()[0]);
     let step = tile_len(weight, inputs, kind, outputs);
     if step >= outputs {
         let mut tile = Scratch::take(&[outputs, inputs], kind, weight.device())?;
         weight.fill(tile.tensor(), 0, 0)?;
-        return Ok(xs.f_linear(&tile, None::<&Tensor>).op("linear")?.f_view(&*shape).op("view")?);
+        return Ok(xs.f_linear(&tile, None::<&Tensor>).op("linear")?);
     }
     let ys = Tensor::f_empty([rows, outputs], (kind, xs.device())).op("empty")?;
     for start in (0..outputs).step_by(step as usize) {
@@ -42,7 +51,7 @@ pub fn product(weight: &dyn QuantWeight, xs: &Tensor) -> Result<Tensor, QuantErr
         let part = xs.f_linear(&tile, None::<&Tensor>).op("linear")?;
         ys.f_narrow(1, start, len).op("narrow")?.f_copy_(&part).op("copy_")?;
     }
-    Ok(ys.f_view(&*shape).op("view")?)
+    Ok(ys)
 }
 
 /// Computes `grads W`, `[.., out]` to `[.., in]`, in the kind of `grads`: the gradient of [`product`]'s inputs.

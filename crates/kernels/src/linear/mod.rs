@@ -12,7 +12,7 @@ use half::{bf16, f16};
 use tch::{Device, Kind, TchError, Tensor};
 
 use self::dot::{Dot, GROUP};
-use crate::element::Element;
+use crate::element::{Element, Float};
 use crate::memory::{Columns, elements, elements_mut, share};
 
 /// Up to so many rows, reading the weight is what takes the time, and the kernel reads it once.
@@ -32,24 +32,21 @@ const SERIAL_BYTES: usize = 128 << 10;
 /// libtorch's, when shapes or kinds do not fit.
 pub fn linear(xs: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Result<Tensor, TchError> {
     if fits(xs, weight, bias) {
+        let wide = || xs.f_to_kind(Kind::Float);
         let products = match xs.kind() {
-            Kind::Float => dots::of_f32::<f32>().map(|dot| multiply(dot, xs, weight)),
-            Kind::Half => dots::of_f32::<f16>().map(|dot| multiply(dot, &xs.f_to_kind(Kind::Float)?, weight)),
+            Kind::Float => dots::of_f32::<f32>().map(|dot| biased::<_, _, f32>(dot, xs, weight, bias)),
+            Kind::Half => dots::of_f32::<f16>().map(|dot| biased::<_, _, f16>(dot, &wide()?, weight, bias)),
             Kind::BFloat16 => {
                 if let Some(dot) = dots::of_bf16() {
-                    Some(multiply(dot, xs, weight))
+                    Some(biased::<_, _, bf16>(dot, xs, weight, bias))
                 } else {
-                    dots::of_f32::<bf16>().map(|dot| multiply(dot, &xs.f_to_kind(Kind::Float)?, weight))
+                    dots::of_f32::<bf16>().map(|dot| biased::<_, _, bf16>(dot, &wide()?, weight, bias))
                 }
             }
             _ => None,
         };
         if let Some(products) = products {
-            let products = match bias {
-                Some(bias) => products?.f_add(&bias.f_to_kind(Kind::Float)?)?,
-                None => products?,
-            };
-            return products.f_to_kind(xs.kind());
+            return products;
         }
     }
     xs.f_linear(weight, bias)
@@ -70,8 +67,24 @@ fn fits(xs: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> bool {
         && bias.is_none_or(|bias| bias.size() == shape[..1])
 }
 
-/// Multiplies `xs` `[.., in]` by `weight` `[out, in]`, transposed: `[.., out]` in float32.
-fn multiply<W: Element, X: Element>(
+/// Computes `xs · weightᵀ + bias`, rounded once.
+fn biased<W: Element, X: Element, O: Float>(
+    dot: Dot<W, X>,
+    xs: &Tensor,
+    weight: &Tensor,
+    bias: Option<&Tensor>,
+) -> Result<Tensor, TchError> {
+    match bias {
+        None => multiply::<_, _, O>(dot, xs, weight),
+        Some(bias) => {
+            let products = multiply::<_, _, f32>(dot, xs, weight)?;
+            products.f_add(&bias.f_to_kind(Kind::Float)?)?.f_to_kind(O::KIND)
+        }
+    }
+}
+
+/// Multiplies `xs` `[.., in]` by `weight` `[out, in]`, transposed: `[.., out]`.
+fn multiply<W: Element, X: Element, O: Float>(
     dot: Dot<W, X>,
     xs: &Tensor,
     weight: &Tensor,
@@ -83,7 +96,7 @@ fn multiply<W: Element, X: Element>(
     if let Some(last) = size.last_mut() {
         *last = outputs as i64;
     }
-    let mut products = Tensor::f_empty(&size, (Kind::Float, Device::Cpu))?;
+    let mut products = Tensor::f_empty(&size, (O::KIND, Device::Cpu))?;
     let (inputs, weight) = (elements::<X>(&xs), elements::<W>(weight));
     let row_bytes = width * size_of::<W>();
     let block = if outputs * row_bytes <= SERIAL_BYTES {
@@ -92,7 +105,7 @@ fn multiply<W: Element, X: Element>(
         let threads = tch::get_num_threads().max(1) as usize;
         (BLOCK_BYTES / row_bytes).clamp(1, outputs.div_ceil(threads))
     };
-    share(Columns::new(elements_mut::<f32>(&mut products), outputs, block), |_, mut columns| {
+    share(Columns::new(elements_mut::<O>(&mut products), outputs, block), |_, mut columns| {
         for row in (0..rows).step_by(GROUP) {
             let group = GROUP.min(rows - row);
             let inputs = &inputs[row * width..(row + group) * width];
@@ -100,7 +113,7 @@ fn multiply<W: Element, X: Element>(
                 let output = columns.start + column;
                 let dots = dot.call(&weight[output * width..(output + 1) * width], inputs);
                 for (index, dot) in dots.into_iter().take(group).enumerate() {
-                    columns.row(row + index)[column] = dot;
+                    columns.row(row + index)[column] = O::narrow(dot);
                 }
             }
         }

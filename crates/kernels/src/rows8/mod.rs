@@ -4,11 +4,12 @@ mod view;
 
 use std::ops::Range;
 
+use half::{bf16, f16};
 use tch::{Device, Kind, TchError, Tensor};
 
 use self::view::View;
 use crate::data::Rows8;
-use crate::memory::{Chunks, FloatChunks, elements, elements_mut, share, share_out};
+use crate::memory::{Chunks, FloatChunks, elements_mut, share, share_out};
 use crate::rows::{Input, are_few, copy_part, multiply};
 use crate::simd::{self, Format, Isa};
 use crate::{buffer_pool, gpu, reference};
@@ -66,15 +67,22 @@ impl Rows8 {
         if self.device() != Device::Cpu {
             return gpu::product8(self, xs);
         }
-        if !are_few(xs) {
+        let kind = xs.f_kind()?;
+        if !are_few(xs) || !matches!(kind, Kind::Float | Kind::BFloat16 | Kind::Half) {
             return Ok(None);
         }
-        let (kind, view) = (xs.f_kind()?, View::new(self));
-        let xs = xs.f_to_kind(Kind::Float)?.f_contiguous()?;
+        let (view, xs) = (View::new(self), xs.f_contiguous()?);
+        let mut wide = vec![0.0; xs.numel()];
+        let wide = Input::new(&xs).read(0, xs.numel(), &mut wide);
         let dots =
             |rows: Range<usize>, _: &mut Vec<f32>, xs: &[f32], out: &mut [f32]| view.dot(rows, xs, out);
-        let ys = multiply(self.rows(), self.columns(), elements::<f32>(&xs), &dots, &|x| x)?;
-        ys.f_to_kind(kind).map(Some)
+        let (outputs, inputs) = (self.rows(), self.columns());
+        match kind {
+            Kind::BFloat16 => multiply(outputs, inputs, wide, &dots, &bf16::from_f32),
+            Kind::Half => multiply(outputs, inputs, wide, &dots, &f16::from_f32),
+            _ => multiply(outputs, inputs, wide, &dots, &|x| x),
+        }
+        .map(Some)
     }
 }
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import torch
 from peft import LoraConfig, get_peft_model
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig
 
 TEMPLATES = Path(__file__).parent.parent / "crates/alpaca-data/templates"
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
@@ -32,8 +32,18 @@ def load_examples(path, tokenizer, cutoff_len):
     return examples
 
 
-def load_model(base_model, dtype, lora_r, lora_alpha, lora_dropout, target_modules):
-    model = AutoModelForCausalLM.from_pretrained(base_model, dtype=dtype)
+def load_base(base_model, dtype, device, quantize=None):
+    """The model on `device`; with "nf4", its linear layers quantised by bitsandbytes on the way."""
+    if quantize is None:
+        return AutoModelForCausalLM.from_pretrained(base_model, dtype=dtype).to(device)
+    quantization = BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_quant_type=quantize, bnb_4bit_compute_dtype=dtype)
+    return AutoModelForCausalLM.from_pretrained(
+        base_model, dtype=dtype, device_map={"": device}, quantization_config=quantization
+    )
+
+
+def load_model(base_model, dtype, lora_r, lora_alpha, lora_dropout, target_modules, device="cpu", quantize=None):
+    model = load_base(base_model, dtype, device, quantize)
     model.config.use_cache = False
     config = LoraConfig(
         r=lora_r,

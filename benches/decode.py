@@ -9,9 +9,8 @@ import resource
 import time
 
 import torch
-from transformers import AutoModelForCausalLM
 
-DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+from alpaca import DTYPES, load_base
 
 
 class Clock:
@@ -37,11 +36,12 @@ def main():
     parser.add_argument("--repeats", type=int, default=1)
     parser.add_argument("--dtype", choices=DTYPES, default="float32")
     parser.add_argument("--device", default="cpu")
+    parser.add_argument("--quantize", choices=["nf4"], help="linear layers in 4 bits, by bitsandbytes")
     parser.add_argument("--threads", type=int)
     args = parser.parse_args()
     if args.threads:
         torch.set_num_threads(args.threads)
-    model = AutoModelForCausalLM.from_pretrained(args.base_model, dtype=DTYPES[args.dtype]).to(args.device).eval()
+    model = load_base(args.base_model, DTYPES[args.dtype], args.device, args.quantize).eval()
     model.generation_config.eos_token_id = None
     model.generation_config.pad_token_id = 0
     vocab = model.config.vocab_size

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# The demo, kernels of quantised weights, and LoRA, QLoRA and decoding of a 7B shape, on a GPU. Needs release binaries and a libtorch with CUDA, but no cargo:
+# The bars of docs/gpu.md on a GPU: attention, kernels, LoRA, QLoRA and decoding of a 7B shape with random weights, beside
+# transformers, peft and bitsandbytes; and the demo. Ten minutes on an H200. Needs release binaries and a libtorch with CUDA, but no cargo:
 #
 #     BIN=DIR LIBTORCH=DIR benches/gpu.sh
 #
@@ -9,7 +10,8 @@
 # DEVICE   cuda, cuda:N or cpu                              [cuda]
 # DTYPE    of the frozen weights                            [bfloat16]
 # PRESET   shape of the large model                         [7b]
-# STEPS    of its fine-tuning                               [20]
+# STEPS    of each measurement of training                  [10]
+# TOKENS   of a record, and of an answer                    [512 200]
 # BASE     the small model of the demo                      [datasets/tiny-llama]
 # OUT      where results go                                 [target/bench/gpu]
 # KEEP     1 keeps the large model's files                  [0]
@@ -21,7 +23,8 @@ python=${PYTHON:-python3}
 device=${DEVICE:-cuda}
 dtype=${DTYPE:-bfloat16}
 preset=${PRESET:-7b}
-steps=${STEPS:-20}
+steps=${STEPS:-10}
+read -r length answer <<<"${TOKENS:-512 200}"
 out=${OUT:-target/bench/gpu}
 base=${BASE:-datasets/tiny-llama}
 large=$out/$preset
@@ -42,47 +45,70 @@ if ! usable "$libtorch"; then
 fi
 export LD_LIBRARY_PATH=$libtorch/lib${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}
 mkdir -p "$out"
+rm -f "$out"/*.json
 
 say() { printf '\n== %s\n' "$*"; }
 
-# Tokens per second after the first quarter of the run, in which a GPU warms up, and the peak of memory.
-summary() {
-    awk -v name="$2" '
-        function field(key) {
-            if (!match($0, "\"" key "\":[-+0-9.eE]+")) return ""
-            return substr($0, RSTART + length(key) + 3, RLENGTH - length(key) - 3) + 0
-        }
-        /"tokens_per_s"/ {
-            n++
-            tokens[n] = field("tokens"); elapsed[n] = field("elapsed_s")
-            loss = field("loss"); step = field("step")
-            memory = field("memory_mib"); if (memory > peak) peak = memory
-        }
-        END {
-            if (n == 0) { print "error: no logged step" > "/dev/stderr"; exit 1 }
-            from = int(n / 4)
-            rate = (tokens[n] - tokens[from]) / (elapsed[n] - elapsed[from])
-            printf "%s: %d steps, loss %.4f, %.0f tokens/s, peak memory %d MiB\n", name, step, loss, rate, peak
-        }' "$1/metrics.jsonl"
+# median FILE FIELD: the middle of a list in a JSON file, or the number.
+median() {
+    awk -v field="$2" 'match($0, "\"" field "\": ?\\[?[-+0-9.eE, ]+") {
+            list = substr($0, RSTART, RLENGTH); gsub(/^[^:]*: ?\[?|, *$/, "", list)
+            n = split(list, numbers, /, ?/)
+            for (i = 2; i <= n; i++) for (j = i; j > 1 && numbers[j] + 0 < numbers[j-1] + 0; j--) {
+                swap = numbers[j]; numbers[j] = numbers[j-1]; numbers[j-1] = swap
+            }
+            print numbers[int((n + 1) / 2)]; exit
+        }' "$1"
+}
+# calculate EXPRESSION: of awk; empty where a number in it is missing.
+calculate() { awk "BEGIN { print ($1) }" 2>/dev/null || true; }
+# bar NAME ACTUAL SIGN LIMIT UNIT: a line of the table.
+bar() {
+    local met=missed
+    [ -n "$2" ] || { printf '%-58s %12s\n' "$1" "not measured"; return; }
+    [ "$(calculate "$2 $3 $4")" = 1 ] && met=met
+    printf '%-58s %12.4g %2s %-8s %-9s %s\n' "$1" "$2" "$3" "$4" "${5:-}" "$met"
+}
+
+# step NAME FLAGS…: times steps into NAME.json and says the tokens a second.
+step() {
+    local file=$out/step-$1.json
+    "$bin/bench-step" --base_model "$large" --data_path datasets/mini_data.json --steps "$steps" --seq_len "$length" \
+        --device "$device" --dtype "$dtype" --json "$file" "${@:2}"
+    say_step "$1" "$file"
+}
+say_step() { echo "$1: $(rate "$2") tokens/s, peak memory $(median "$2" peak_device_mib) MiB"; }
+rate() { [ ! -f "$1" ] || calculate "$(median "$1" tokens_per_step) / $(median "$1" seconds_per_step)"; }
+# decode NAME FLAGS…: times an answer into NAME.json.
+decode() {
+    local file=$out/decode-$1.json
+    "$bin/bench-decode" "${decode_flags[@]}" "${@:2}" > "$file"
+    say_decode "$1" "$file"
+}
+say_decode() { echo "$1: first token after $(median "$2" first_token_s) s, then $(tokens "$2") tokens/s"; }
+tokens() { [ ! -f "$1" ] || calculate "1 / $(median "$1" token_s)"; }
+decode_flags=(--base_model "$large" --prompt_tokens 5 --new_tokens "$answer" --repeats 3 --device "$device" --dtype "$dtype")
+# peer MODULES SCRIPT FLAGS…: runs the other side with its own libtorch; says why where it cannot.
+peer() {
+    if ! "$python" -c "import $1" 2>/dev/null; then
+        echo "python: skipped, \`$python\` cannot import $1" >&2
+        return 1
+    fi
+    env -u LD_LIBRARY_PATH HF_HUB_OFFLINE=1 "$python" "benches/$2" "${@:3}"
+}
+peer_step() {
+    local file=$out/step-$1.json
+    peer "$2" train_step.py --base_model "$large" --data_path datasets/mini_data.json --steps "$steps" --seq_len "$length" \
+        --device "$device" --dtype "$dtype" --json "$file" "${@:3}" && say_step "$1" "$file" || rm -f "$file"
+}
+peer_decode() {
+    local file=$out/decode-$1.json
+    peer "$2" decode.py "${decode_flags[@]}" "${@:3}" > "$file" && say_decode "$1" "$file" || rm -f "$file"
 }
 
 say "machine"
 nvidia-smi --query-gpu=name,driver_version,memory.total --format=csv,noheader 2>/dev/null || echo "nvidia-smi: none"
 echo "libtorch: $libtorch"
-
-say "demo: accuracy of the base model"
-"$bin/evaluate" --base_model "$base" --data_path datasets/records/test.json --device "$device" --dtype "$dtype" --show 0
-say "demo: fine-tuning"
-"$bin/finetune" --config datasets/demo.toml --base_model "$base" --output_dir "$out/demo" --overwrite_output_dir \
-    --device "$device" --dtype "$dtype"
-say "demo: accuracy of the adapter"
-"$bin/evaluate" --base_model "$base" --lora_weights "$out/demo" --data_path datasets/records/test.json \
-    --device "$device" --dtype "$dtype" --show 0
-
-# Each kernel is compared with tensor operations when it is first used; one that fails says so on stderr.
-say "kernels of quantised weights"
-"$bin/bench-kernels" --device "$device" > "$out/kernels.json"
-cat "$out/kernels.json"
 
 say "$preset: random weights"
 if [ ! -f "$large/tokenizer.json" ]; then
@@ -94,60 +120,52 @@ if [ ! -f "$large/tokenizer.json" ]; then
     done
 fi
 
-say "$preset: LoRA, $steps steps"
-"$bin/finetune" --base_model "$large" --data_path datasets/mini_data.json --output_dir "$out/run" \
-    --overwrite_output_dir --device "$device" --dtype "$dtype" --val_set_size 0 --batch_size 8 \
-    --micro_batch_size 8 --max_steps "$steps" --warmup_steps 2 --logging_steps 1
-say "$preset: QLoRA, $steps steps"
-"$bin/finetune" --base_model "$large" --data_path datasets/mini_data.json --output_dir "$out/run-nf4" \
-    --overwrite_output_dir --device "$device" --dtype "$dtype" --val_set_size 0 --batch_size 8 --quantize nf4 --double_quant \
-    --micro_batch_size 8 --max_steps "$steps" --warmup_steps 2 --logging_steps 1
+say "$preset: LoRA on q and v, 4 x $length tokens, attention without cuDNN and with it"
+CUDNN_ATTENTION=0 step without-cudnn --batch_size 4
+CUDNN_ATTENTION=1 step with-cudnn --batch_size 4
 
-step_flags=(--base_model "$large" --data_path datasets/mini_data.json --steps 10 --batch_size 8
-    --device "$device" --dtype "$dtype")
-# median FILE FIELD: the middle of a list in a JSON file.
-median() {
-    awk -v field="$2" 'match($0, "\"" field "\": ?\\[[^]]*\\]") {
-            list = substr($0, RSTART, RLENGTH); sub(/.*\[/, "", list); sub(/\]/, "", list)
-            n = split(list, seconds, /, ?/)
-            for (i = 2; i <= n; i++) for (j = i; j > 1 && seconds[j] + 0 < seconds[j-1] + 0; j--) {
-                swap = seconds[j]; seconds[j] = seconds[j-1]; seconds[j-1] = swap
-            }
-            print seconds[int((n + 1) / 2)]
-        }' "$1"
-}
-# peer SCRIPT FLAGS…: runs the other side with its own libtorch; its words where it cannot.
-peer() {
-    if ! "$python" -c 'import torch, transformers, peft' 2>/dev/null; then
-        echo "python: skipped, \`$python\` has no torch, transformers and peft" >&2
-        return 1
-    fi
-    env -u LD_LIBRARY_PATH HF_HUB_OFFLINE=1 "$python" "benches/$1" "${@:2}"
-}
-step() { echo "$1: $(median "$2" seconds_per_step) s a step, peak memory $(grep -o '"peak_device_mib": *[0-9a-z]*' "$2" | sed 's/.*: *//') MiB"; }
-decode() { echo "$1: first token after $(median "$2" first_token_s) s, then $(median "$2" token_s) s a token"; }
+# Each kernel is compared with tensor operations when it is first used; one that fails says so on stderr.
+say "kernels of quantised weights"
+"$bin/bench-kernels" --device "$device" > "$out/kernels.json"
+cat "$out/kernels.json"
 
-say "$preset: one step"
-rm -f "$out"/*-python.json
-"$bin/bench-step" "${step_flags[@]}" --json "$out/step-rust.json"
-peer train_step.py "${step_flags[@]}" --json "$out/step-python.json" || true
+say "$preset: training, 4 x $length tokens"
+step lora --batch_size 4
+step qlora --batch_size 4 --quantize nf4
+step qlora-one --batch_size 1 --quantize nf4
+peer_step peft "torch, transformers, peft" --batch_size 4
+peer_step bitsandbytes "torch, transformers, peft, bitsandbytes" --batch_size 4 --quantize nf4
 
-say "$preset: decoding, 5 tokens in, 200 out"
-decode_flags=(--base_model "$large" --prompt_tokens 5 --new_tokens 200 --repeats 3 --device "$device" --dtype "$dtype")
-"$bin/bench-decode" "${decode_flags[@]}" > "$out/decode-rust.json"
-for quantize in nf4 int8; do
-    "$bin/bench-decode" "${decode_flags[@]}" --quantize "$quantize" > "$out/decode-$quantize.json"
-done
-peer decode.py "${decode_flags[@]}" > "$out/decode-python.json" || rm -f "$out/decode-python.json"
+say "$preset: decoding, 5 tokens in, $answer out"
+decode dense
+decode nf4 --quantize nf4
+decode int8 --quantize int8
+peer_decode transformers "torch, transformers, peft"
+peer_decode bitsandbytes "torch, transformers, peft, bitsandbytes" --quantize nf4
 
-say "results"
-summary "$out/demo" "demo"
-summary "$out/run" "$preset LoRA"
-summary "$out/run-nf4" "$preset QLoRA"
-for side in rust nf4 int8 python; do
-    if [ -f "$out/step-$side.json" ]; then step "$side" "$out/step-$side.json"; fi
-    if [ -f "$out/decode-$side.json" ]; then decode "$side" "$out/decode-$side.json"; fi
-done
+say "demo: exact answers before and after"
+"$bin/evaluate" --base_model "$base" --data_path datasets/records/test.json --device "$device" --dtype "$dtype" --show 0
+"$bin/finetune" --config datasets/demo.toml --base_model "$base" --output_dir "$out/demo" --overwrite_output_dir \
+    --device "$device" --dtype "$dtype"
+"$bin/evaluate" --base_model "$base" --lora_weights "$out/demo" --data_path datasets/records/test.json \
+    --device "$device" --dtype "$dtype" --show 0
+
+say "bars"
+lora=$(rate "$out/step-lora.json")
+bar "LoRA, 4 x $length tokens, tokens/s" "$lora" ">=" 12500
+bar "QLoRA beside LoRA" "$(calculate "$(rate "$out/step-qlora.json") / $lora")" ">=" 0.9 times
+bar "QLoRA, 1 x $length tokens, peak memory" "$(calculate "$(median "$out/step-qlora-one.json" peak_device_mib) * 1.048576 / 1000")" "<=" 6.0 GB
+bar "decoding one row, $dtype, tokens/s" "$(tokens "$out/decode-dense.json")" ">=" 277
+bar "decoding one row, NF4, tokens/s" "$(tokens "$out/decode-nf4.json")" ">=" 500
+bar "dequantising NF4 beside a copy" \
+    "$(calculate "$(median "$out/kernels.json" dequantize_gb_per_s) / $(median "$out/kernels.json" copy_gb_per_s)")" ">=" 0.8 times
+bar "LoRA beside transformers + peft" "$(calculate "$lora / $(rate "$out/step-peft.json")")" ">=" 1.0 times
+bar "QLoRA beside peft + bitsandbytes" \
+    "$(calculate "$(rate "$out/step-qlora.json") / $(rate "$out/step-bitsandbytes.json")")" ">=" 1.0 times
+bar "decoding beside transformers" \
+    "$(calculate "$(tokens "$out/decode-dense.json") / $(tokens "$out/decode-transformers.json")")" ">=" 1.0 times
+bar "decoding NF4 beside bitsandbytes" \
+    "$(calculate "$(tokens "$out/decode-nf4.json") / $(tokens "$out/decode-bitsandbytes.json")")" ">=" 1.0 times
 if [ "${KEEP:-0}" != 1 ]; then
     rm -rf "$large"
 fi

@@ -35,6 +35,7 @@ def arguments():
     parser.add_argument("--seq_len", type=int, help="records of so many tokens, cut from those of the file in a row")
     parser.add_argument("--group_by_length", action="store_true", help="batches of nearly equal lengths, around the median")
     parser.add_argument("--device", default="cpu")
+    parser.add_argument("--quantize", choices=["nf4"], help="linear layers in 4 bits, by bitsandbytes")
     parser.add_argument("--threads", type=int)
     parser.add_argument("--gradient_checkpointing", action="store_true")
     parser.add_argument("--json")
@@ -64,7 +65,9 @@ def main():
         args.lora_alpha,
         args.lora_dropout,
         args.lora_target_modules,
-    ).to(args.device)
+        args.device,
+        args.quantize,
+    )
     if args.gradient_checkpointing:
         model.enable_input_require_grads()
         model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})

@@ -1,7 +1,9 @@
 //! Files in memory.
 
+use std::collections::HashMap;
 use std::fs::File;
 use std::io;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
@@ -9,7 +11,7 @@ use memmap2::{MmapMut, MmapOptions};
 
 use crate::{WeightsError, open_regular};
 
-/// A file mapped privately (copy-on-write): pages are shared with the page cache until they are written to, and what is
+/// A part of a file mapped privately (copy-on-write): pages are shared with the page cache until they are written to, and what is
 /// written never reaches the file. So an in-place operation on a tensor that looks at it is safe.
 ///
 /// Pages are read when they are first touched; mapping a file of any size takes microseconds and no memory. A file that
@@ -24,56 +26,58 @@ impl AsRef<[u8]> for Mapping {
     }
 }
 
-/// An open file that is mapped while a tensor looks at it. Pages that were only read to be converted or quantised are given back
-/// with the last of these tensors; kept, they would count as memory of the process, and be twice what the model takes.
+/// An open file, of which each tensor's part is mapped while a tensor looks at it. Pages that were only read to be converted or
+/// quantised are so given back; kept, they would count as memory of the process, and may be twice what the model takes.
 #[derive(Debug)]
 pub(crate) struct MappedFile {
     path: PathBuf,
     file: File,
     len: usize,
-    map: Mutex<Weak<Mapping>>,
+    parts: Mutex<HashMap<Range<usize>, Weak<Mapping>>>,
 }
 
 impl MappedFile {
-    /// Opens `path` and maps the whole of it.
+    /// Opens `path` and maps the whole of it, to read its header.
     ///
     /// # Errors
     /// [`WeightsError::Read`] when the file cannot be opened or mapped.
-    pub(crate) fn open(path: &Path) -> Result<(Self, Arc<Mapping>), WeightsError> {
+    pub(crate) fn open(path: &Path) -> Result<(Self, Mapping), WeightsError> {
         let failed = |source| WeightsError::Read { path: path.to_owned(), source };
         let file = open_regular(path).map_err(failed)?;
-        let map = Arc::new(Mapping(map(&file).map_err(failed)?));
-        let (len, known) = (map.as_ref().as_ref().len(), Mutex::new(Arc::downgrade(&map)));
-        Ok((Self { path: path.to_owned(), file, len, map: known }, map))
+        let map = map(MmapOptions::new(), &file).map_err(failed)?;
+        let mapped = Self { path: path.to_owned(), file, len: map.len(), parts: Mutex::default() };
+        Ok((mapped, Mapping(map)))
     }
 
-    /// Returns the mapping: that which tensors look at, or a new one.
+    /// Returns the mapping of some bytes: that which tensors look at, or a new one.
     ///
     /// # Errors
-    /// [`WeightsError::Read`] when the file cannot be mapped, or has another length than when it was opened.
-    pub(crate) fn map(&self) -> Result<Arc<Mapping>, WeightsError> {
-        let mut known = self.map.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(map) = known.upgrade() {
-            return Ok(map);
+    /// [`WeightsError::Read`] when the file cannot be mapped, or is shorter than when it was opened.
+    pub(crate) fn part(&self, bytes: Range<usize>) -> Result<Arc<Mapping>, WeightsError> {
+        let mut parts = self.parts.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(part) = parts.get(&bytes).and_then(Weak::upgrade) {
+            return Ok(part);
         }
         let failed = |source| WeightsError::Read { path: self.path.clone(), source };
-        let map = map(&self.file).map_err(failed)?;
-        if map.len() != self.len {
-            let text = format!("it had {} bytes when it was opened and has {} now", self.len, map.len());
+        let len = self.file.metadata().map_err(failed)?.len();
+        if len < self.len as u64 {
+            let text = format!("it had {} bytes when it was opened and has {len} now", self.len);
             return Err(failed(io::Error::other(text)));
         }
-        let map = Arc::new(Mapping(map));
-        *known = Arc::downgrade(&map);
-        Ok(map)
+        let mut options = MmapOptions::new();
+        options.offset(bytes.start as u64).len(bytes.len());
+        let part = Arc::new(Mapping(map(options, &self.file).map_err(failed)?));
+        parts.insert(bytes, Arc::downgrade(&part));
+        Ok(part)
     }
 }
 
 #[expect(unsafe_code, reason = "the one place where a file becomes memory")]
-fn map(file: &File) -> io::Result<MmapMut> {
+fn map(mut options: MmapOptions, file: &File) -> io::Result<MmapMut> {
     // No swap is reserved: a 13 GB checkpoint must map on a machine with less memory than that.
     // SAFETY: the mapping is private, so no write goes out; that the file is not changed from outside is the
     // documented condition every reader of mapped checkpoints relies on.
-    unsafe { MmapOptions::new().no_reserve_swap().map_copy(file) }
+    unsafe { options.no_reserve_swap().map_copy(file) }
 }
 
 #[cfg(test)]
@@ -81,20 +85,23 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_file_is_mapped_while_somebody_looks_at_it() {
+    fn a_part_is_mapped_while_somebody_looks_at_it() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("numbers");
-        std::fs::write(&path, [7; 64]).unwrap();
-        let (file, map) = MappedFile::open(&path).unwrap();
-        let same = file.map().unwrap();
-        assert!(Arc::ptr_eq(&map, &same));
-        let gone = Arc::downgrade(&map);
-        drop((map, same));
+        let numbers: Vec<u8> = (0..200).collect();
+        std::fs::write(&path, &numbers).unwrap();
+        let (file, whole) = MappedFile::open(&path).unwrap();
+        assert_eq!(whole.as_ref(), numbers);
+        let part = file.part(7..11).unwrap();
+        assert_eq!((*part).as_ref(), [7, 8, 9, 10]);
+        assert!(Arc::ptr_eq(&part, &file.part(7..11).unwrap()));
+        let gone = Arc::downgrade(&part);
+        drop(part);
         assert!(gone.upgrade().is_none());
         // Another file of that name is not this one.
         std::fs::remove_file(&path).unwrap();
         std::fs::write(&path, [8; 3]).unwrap();
-        assert_eq!((*file.map().unwrap()).as_ref(), [7; 64]);
+        assert_eq!((*file.part(7..8).unwrap()).as_ref(), [7]);
     }
 
     #[test]
@@ -102,10 +109,10 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("numbers");
         std::fs::write(&path, [7; 64]).unwrap();
-        let (file, map) = MappedFile::open(&path).unwrap();
-        drop(map);
+        let (file, whole) = MappedFile::open(&path).unwrap();
+        drop(whole);
         std::fs::write(&path, [7; 63]).unwrap();
-        let error = file.map().unwrap_err().to_string();
+        let error = file.part(0..8).unwrap_err().to_string();
         assert!(error.contains("numbers"), "{error}");
     }
 }

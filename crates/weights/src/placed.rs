@@ -1,12 +1,10 @@
 //! Place of a tensor in a file.
 
-use std::sync::Arc;
-
 use nn_core::TorchContext;
-use tch::{Kind, Tensor};
+use tch::{Device, Kind, Tensor};
 
 use crate::WeightsError;
-use crate::mapping::Mapping;
+use crate::mapping::MappedFile;
 
 /// A tensor's place in a file, checked to lie inside it.
 #[derive(Debug, Clone)]
@@ -61,16 +59,20 @@ impl Placed {
         self.shape.iter().fold(self.kind.elt_size_in_bytes() as u64, |n, &len| n.saturating_mul(len as u64))
     }
 
-    /// Makes the tensor, looking at `map`; a copy where its address does not suit its element size.
-    pub(crate) fn tensor(&self, map: &Arc<Mapping>) -> Result<Tensor, WeightsError> {
+    /// Makes the tensor, looking at `file`; a copy where its address does not suit its element size.
+    pub(crate) fn tensor(&self, file: &MappedFile) -> Result<Tensor, WeightsError> {
         let shape = if self.strides.is_some() { &[self.extent as i64] } else { self.shape.as_slice() };
         let size = self.kind.elt_size_in_bytes();
-        let bytes = (**map).as_ref().get(self.offset..self.offset + self.extent * size);
-        let elements = match bytes {
-            Some(bytes) if !bytes.as_ptr().addr().is_multiple_of(size) => {
+        let elements = if self.extent == 0 {
+            Tensor::f_empty(shape, (self.kind, Device::Cpu)).op("empty")?
+        } else {
+            let part = file.part(self.offset..self.offset + self.extent * size)?;
+            let bytes = (*part).as_ref();
+            if bytes.as_ptr().addr().is_multiple_of(size) {
+                torch_ext::tensor_over(part, 0, shape, self.kind)?
+            } else {
                 Tensor::f_from_data_size(bytes, shape, self.kind).op("from_data_size")?
             }
-            _ => torch_ext::tensor_over(map.clone(), self.offset, shape, self.kind)?,
         };
         Ok(match &self.strides {
             None => elements,

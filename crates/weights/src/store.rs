@@ -86,7 +86,7 @@ impl TensorStore {
         path: &Path,
     ) -> Result<impl Iterator<Item = (String, Entry)> + use<>, WeightsError> {
         let (mapped, map) = MappedFile::open(path)?;
-        let bytes = (*map).as_ref();
+        let bytes = map.as_ref();
         refuse_lfs_pointer(path, bytes)?;
         let tensors =
             if bytes.get(8) == Some(&b'{') || path.extension().is_some_and(|ext| ext == "safetensors") {
@@ -152,13 +152,13 @@ impl TensorStore {
     /// keeps it mapped. (A tensor that lies at an address its elements cannot be read from, as old files have it, is
     /// copied.)
     ///
-    /// Writing to it in place is seen by other tensors over the same bytes while one of them lives, never by the file.
+    /// Writing to it in place is seen by other tensors of this name while one of them lives, never by the file.
     ///
     /// # Errors
     /// Those of [`TensorStore::info`]; [`WeightsError::Torch`] or [`WeightsError::View`] when libtorch refuses.
     pub fn tensor(&self, name: &str) -> Result<Tensor, WeightsError> {
         let entry = self.entry(name)?;
-        entry.placed.tensor(&self.maps[entry.file].map()?)
+        entry.placed.tensor(&self.maps[entry.file])
     }
 
     fn entry(&self, name: &str) -> Result<&Entry, WeightsError> {

@@ -114,7 +114,7 @@ impl GgufFile {
         let placed = placed
             .ok_or_else(outside)
             .map_err(|source| WeightsError::Gguf { path: part.path.clone(), source })?;
-        let tensor = placed.tensor(&part.map.map()?)?;
+        let tensor = placed.tensor(&part.map)?;
         Ok(tensor.f_to_dtype(kind.unwrap_or(stored), false, false).op("to")?)
     }
 
@@ -131,8 +131,11 @@ impl GgufFile {
 
 /// Computes the elements of blocks, a chunk at a time.
 fn written_out(part: &Part, place: &Place, kind: Kind) -> Result<Tensor, WeightsError> {
-    let map = part.map.map()?;
-    let bytes = &(*map).as_ref()[place.start..place.start + place.num_bytes];
+    if place.num_bytes == 0 {
+        return Ok(Tensor::f_empty(place.shape.as_slice(), (kind, Device::Cpu)).op("empty")?);
+    }
+    let map = part.map.part(place.start..place.start + place.num_bytes)?;
+    let bytes = (*map).as_ref();
     let (block, block_bytes) = place.ggml_type.block();
     let num_elements = bytes.len() / block_bytes * block;
     let tensor = Tensor::f_empty([num_elements as i64], (kind, Device::Cpu)).op("empty")?;

@@ -20,8 +20,8 @@ impl Part {
     /// Maps a file and reads its header.
     pub(super) fn open(path: &Path) -> Result<Self, WeightsError> {
         let (mapped, map) = MappedFile::open(path)?;
-        refuse_lfs_pointer(path, (*map).as_ref())?;
-        let header = Header::read((*map).as_ref())
+        refuse_lfs_pointer(path, map.as_ref())?;
+        let header = Header::read(map.as_ref())
             .map_err(|source: GgufError| WeightsError::Gguf { path: path.to_owned(), source })?;
         Ok(Self { path: path.to_owned(), map: mapped, header })
     }

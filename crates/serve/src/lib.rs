@@ -15,6 +15,7 @@ mod config;
 mod connection;
 mod error;
 mod fair_queue;
+mod house_style;
 mod http;
 mod listener;
 mod lock;
@@ -30,10 +31,8 @@ mod worker;
 
 pub use config::{Limits, PageDefaults, ServeConfig};
 pub use error::ServeError;
+pub use house_style::HOUSE_STYLE;
 pub use http::StopHandle;
 pub use server::{Loader, Server};
 pub use site::{Site, SiteServer};
-
-/// Style that all pages share, as CSS: colours for light and dark, controls, panels, a phone's width.
-pub const HOUSE_STYLE: &str = include_str!("house.css");
 pub use source::{Source, SourceText};

@@ -3,7 +3,7 @@
 #[allow(clippy::wildcard_imports, reason = "intrinsics")]
 use std::arch::x86_64::*;
 
-use super::codes::{Codes, Out, UNIT};
+use super::codes::{Codes, Out, UNIT, padded};
 use super::float::Format;
 
 /// Looks up the values of the codes in the lowest four bits of each lane.
@@ -81,7 +81,7 @@ unsafe fn sum_lanes(x: __m256) -> f32 {
 pub(super) unsafe fn dot(codes: Codes<'_>, xs: &[f32], len: usize, out: &mut [f32]) {
     let mut done = 0;
     while done < out.len() {
-        let (xs, out) = (&xs[done * super::padded(len)..], &mut out[done..]);
+        let (xs, out) = (&xs[done * padded(len)..], &mut out[done..]);
         // SAFETY: as the caller's.
         done += unsafe {
             match out.len() {
@@ -120,7 +120,7 @@ unsafe fn dot_rows<const M: usize>(codes: Codes<'_>, xs: &[f32], len: usize, out
             for shift in 0..8 {
                 let w = look_up(table, shifted);
                 for (row, part) in parts.iter_mut().enumerate() {
-                    let xs = xs.as_ptr().add(row * super::padded(len) + 64 * chunk + 8 * shift);
+                    let xs = xs.as_ptr().add(row * padded(len) + 64 * chunk + 8 * shift);
                     *part = _mm256_fmadd_ps(w, _mm256_loadu_ps(xs), *part);
                 }
                 shifted = _mm256_srli_epi32::<4>(shifted);

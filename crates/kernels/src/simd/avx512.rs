@@ -5,9 +5,8 @@
 #[allow(clippy::wildcard_imports, reason = "intrinsics")]
 use std::arch::x86_64::*;
 
-use super::codes::{Codes, Out, UNIT};
+use super::codes::{CHUNK, Codes, Out, UNIT, padded};
 use super::float::Format;
-use super::{CHUNK, padded};
 
 /// Bytes ahead of a product at which its codes are prefetched. The processor's own prefetching ends at each page, of which
 /// a row is a part or a few; without this the products would wait for memory and compute in turns.

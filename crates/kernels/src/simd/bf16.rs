@@ -8,9 +8,8 @@
 use std::arch::x86_64::*;
 
 use super::avx512::{AHEAD, lane_codes, lane_scales, put};
-use super::codes::Codes;
+use super::codes::{CHUNK, Codes, padded};
 use super::float::Format;
-use super::{CHUNK, padded};
 
 /// Returns whether this processor multiplies bfloat16.
 pub(crate) fn available() -> bool {

@@ -5,6 +5,14 @@ use super::float::Format;
 /// Numbers that a vector kernel decodes at once: they have one scale whatever the block size.
 pub(crate) const UNIT: usize = 32;
 
+/// Codes that the widest product takes at a time.
+pub(super) const CHUNK: usize = 128;
+
+/// Returns the places that a row of `len` inputs has once it is arranged for a product: those beyond `len` hold zeros.
+pub(crate) fn padded(len: usize) -> usize {
+    len.next_multiple_of(CHUNK)
+}
+
 /// 4-bit codes with the scales of their blocks.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Codes<'a> {

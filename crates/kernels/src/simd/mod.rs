@@ -24,7 +24,7 @@ mod tests;
 
 use std::sync::OnceLock;
 
-pub(crate) use codes::{Codes, Out, UNIT};
+pub(crate) use codes::{Codes, Out, UNIT, padded};
 pub(crate) use float::Format;
 pub use table::CodeTable;
 
@@ -105,17 +105,9 @@ pub(crate) fn decode(isa: Isa, codes: Codes<'_>, mut out: Out<'_>) {
     scalar::decode(codes, done, &mut out);
 }
 
-/// Codes that the widest loop takes at a time.
-const CHUNK: usize = 128;
-
 /// Returns whether [`dot`] can be used for rows of `len` numbers in blocks of `block`.
 pub(crate) fn dot_fits(len: usize, block: usize) -> bool {
     len.is_multiple_of(UNIT) && len.is_multiple_of(block)
-}
-
-/// Returns the places that a row of `len` inputs has once it is arranged: those beyond `len` hold zeros.
-pub(crate) fn padded(len: usize) -> usize {
-    len.next_multiple_of(CHUNK)
 }
 
 /// Puts a row of inputs into the order in which [`dot`] meets the codes, `out`: `[padded(len)]`, zeros.

@@ -5,7 +5,7 @@
 #[allow(clippy::wildcard_imports, reason = "intrinsics")]
 use std::arch::aarch64::*;
 
-use super::codes::{Codes, Out, UNIT};
+use super::codes::{Codes, Out, UNIT, padded};
 
 /// Looks up the values of four codes, one in the lowest byte of each lane.
 #[target_feature(enable = "neon")]
@@ -76,7 +76,7 @@ pub(super) unsafe fn decode(codes: Codes<'_>, units: usize, out: &mut Out<'_>) -
 #[target_feature(enable = "neon")]
 pub(super) unsafe fn dot(codes: Codes<'_>, xs: &[f32], len: usize, out: &mut [f32]) {
     for (row, out) in out.iter_mut().enumerate() {
-        let xs = &xs[row * super::padded(len)..][..len];
+        let xs = &xs[row * padded(len)..][..len];
         // SAFETY: `len` is a multiple of 16, and codes and scales suffice for it.
         unsafe {
             let table = load_table(codes.table);

@@ -1,6 +1,6 @@
 //! The reference kernels.
 
-use super::codes::{Codes, Out};
+use super::codes::{Codes, Out, padded};
 use super::float::Format;
 
 fn code(packed: &[u8], index: usize) -> usize {
@@ -19,7 +19,7 @@ pub(super) fn decode(codes: Codes<'_>, from: usize, out: &mut Out<'_>) {
 }
 
 pub(super) fn dot(codes: Codes<'_>, xs: &[f32], len: usize, out: &mut [f32]) {
-    for (xs, out) in xs.chunks_exact(super::padded(len)).zip(out) {
+    for (xs, out) in xs.chunks_exact(padded(len)).zip(out) {
         *out = 0.0;
         for (block, xs) in xs[..len].chunks(codes.block).enumerate() {
             let value = |(i, x): (usize, &f32)| codes.table[code(codes.packed, block * codes.block + i)] * x;

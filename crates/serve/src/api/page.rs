@@ -18,8 +18,8 @@ use super::prompt::Prompt;
 use super::sampling::SamplingFields;
 use super::state::{App, RunningSource};
 use super::stream::{EventStream, stream};
-use crate::HOUSE_STYLE;
 use crate::answer::{Failure, Outcome, Piece};
+use crate::house_style::HOUSE_STYLE;
 use crate::listener::Peer;
 
 /// Content policy: nothing but what is in the page itself may run or be loaded.

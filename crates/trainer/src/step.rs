@@ -54,10 +54,16 @@ pub enum StepOutcome {
     Unusable(BadNumbers),
 }
 
-/// Takes a step of one process: [`shared_step`] of a group of one.
+/// Runs forward and backward over `micro_batches`, clips, and updates the parameters of `optimizer`, which are those of
+/// `trainable`: a step of one process.
+///
+/// The gradient is that of the mean loss over all targets of all micro-batches, however they are spread: each micro-batch's
+/// sum is divided by the number of targets in the whole step, which is known before the first forward pass
+/// (transformers since 4.46, `num_items_in_batch`). The host waits for the device once, unless phases are timed.
 ///
 /// # Errors
-/// As [`shared_step`].
+/// [`TrainError::Loss`] when the model fails, [`TrainError::NoGradient`] when a parameter is not reached,
+/// [`TrainError::Batch`] for a batch that does not add up.
 pub fn optimizer_step(
     trainable: &dyn Trainable,
     optimizer: &mut Optimizer,
@@ -68,19 +74,13 @@ pub fn optimizer_step(
     shared_step(trainable, optimizer, micro_batches, settings, stop, &ProcessGroup::alone())
 }
 
-/// Runs forward and backward over `micro_batches`, clips, and updates the parameters of `optimizer`, which are those of
-/// `trainable`.
-///
-/// The gradient is that of the mean loss over all targets of all micro-batches, however they are spread: each micro-batch's
-/// sum is divided by the number of targets in the whole step, which is known before the first forward pass
-/// (transformers since 4.46, `num_items_in_batch`). The host waits for the device once, unless phases are timed.
+/// Takes a step as [`optimizer_step`] does, of several processes.
 ///
 /// All processes of `group` are given the same micro-batches. Each runs its share, and their losses and gradients are summed: what
 /// follows is the same in all of them. The seed of a micro-batch is that of its place in the step, whoever runs it.
 ///
 /// # Errors
-/// [`TrainError::Loss`] when the model fails, [`TrainError::NoGradient`] when a parameter is not reached,
-/// [`TrainError::Batch`] for a batch that does not add up, [`TrainError::Group`] when another process has failed.
+/// Those of [`optimizer_step`], and [`TrainError::Group`] when another process has failed.
 pub(crate) fn shared_step(
     trainable: &dyn Trainable,
     optimizer: &mut Optimizer,

@@ -6,9 +6,8 @@ mod common;
 use std::fs;
 use std::path::Path;
 use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
 
-use common::{Scene, adapter, metrics, model_config, run, write_model_of};
+use common::{Scene, adapter, metrics, model_config, run, until, write_model_of};
 use llama_model::LlamaConfig;
 use serde_json::{Value, json};
 use tch::Kind;
@@ -70,11 +69,7 @@ fn a_vocabulary_that_grows_goes_through_the_programs() {
 
         // Killed as soon as there is a checkpoint, and resumed.
         let mut child = scene.finetune("killed", &flags).spawn().unwrap();
-        let begun = Instant::now();
-        while !scene.path("killed/checkpoint-2").exists() && child.try_wait().unwrap().is_none() {
-            assert!(begun.elapsed() < Duration::from_secs(60), "no checkpoint");
-            std::thread::yield_now();
-        }
+        until(&mut child, || scene.path("killed/checkpoint-2").exists());
         child.kill().unwrap();
         child.wait().unwrap();
         let latest = [&flags[..], &["--resume_from_checkpoint", "latest"]].concat();

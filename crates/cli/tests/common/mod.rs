@@ -4,7 +4,8 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
 
 use clap::CommandFactory;
 use llama_model::{LlamaConfig, RandomSource};
@@ -24,6 +25,20 @@ pub(crate) fn shared_data(test: &str) -> Option<PathBuf> {
         eprintln!("skipped: {test} needs {}", dir.display());
     }
     dir.is_dir().then_some(dir)
+}
+
+/// Looks until `is` holds. False when `child` ends first.
+pub(crate) fn until(child: &mut Child, mut is: impl FnMut() -> bool) -> bool {
+    let start = Instant::now();
+    while !is() {
+        assert!(start.elapsed() < Duration::from_secs(60), "waited a minute in vain");
+        if child.try_wait().unwrap().is_some() {
+            return false;
+        }
+        // Short beside a step, and long enough to leave the core to the child.
+        std::thread::sleep(Duration::from_micros(100));
+    }
+    true
 }
 
 /// A directory with a model (`model/`) and records (`data.json`).

@@ -5,7 +5,7 @@ use clap::{Command, Parser};
 use crate::messages;
 use crate::ranges::bounded;
 
-/// What is said of a program beside its flags.
+/// Help of a program beside its flags: those that `-h` lists, and examples.
 #[derive(Debug)]
 pub struct Guide {
     /// Name of the program.

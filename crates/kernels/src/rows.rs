@@ -65,7 +65,7 @@ pub(crate) fn are_few(xs: &Tensor) -> bool {
 /// Computes the products of a range of rows of a weight with some rows of inputs, `[rows of the weight, rows]`.
 type Dots<'a, X> = dyn Fn(Range<usize>, &mut Vec<f32>, &[X], &mut [f32]) + Sync + 'a;
 
-/// Computes the products of every row of a weight with the rows of `xs`, `[rows, inputs]`: `[rows, outputs]`, of a type that
+/// Computes the products of every row of a weight with the rows of `xs`, of `inputs` places each: `[rows, outputs]`, of a type that
 /// `narrow` rounds to.
 pub(crate) fn multiply<X: Sync, O: Element>(
     outputs: usize,

@@ -198,17 +198,11 @@ impl Answer {
         prompt: &Prompt,
         show_tokens: bool,
     ) -> Result<String, FinetuneError> {
-        let Generation { ids, text, finish } = &self.generation;
-        let tokens = Tokens { prompt: model.pieces(&self.prompt_ids), answer: model.pieces(ids) };
-        let line = OutputLine {
-            answer: Some(text.clone()),
-            finish: Some(name_of(*finish).to_owned()),
-            completion_tokens: ids.len(),
-            first_token_s: self.first_token_s,
-            seconds: self.seconds,
-            tokens: show_tokens.then_some(tokens),
-            ..OutputLine::new(0, prompt, model.pieces(&self.prompt_ids))
-        };
+        let pieces = model.pieces(&self.generation.ids);
+        let line = OutputLine::new(0, prompt, model.pieces(&self.prompt_ids));
+        let mut line = line.answered(self.generation.clone(), pieces, self.seconds);
+        line.first_token_s = self.first_token_s;
+        line.tokens = line.tokens.filter(|_| show_tokens);
         let mut value =
             serde_json::to_value(line).map_err(|error| io("write", Path::new("JSON"))(error.into()))?;
         value.as_object_mut().map(|fields| fields.remove("index"));
@@ -271,7 +265,8 @@ fn answer_all(
                 BatchEvent::Finished { id, generation } => {
                     if let Some(active) = active.remove(&id) {
                         let pieces = model.pieces(&generation.ids);
-                        ready.insert(active.line.index, active.finish(generation, pieces));
+                        let seconds = active.begun.elapsed().as_secs_f64();
+                        ready.insert(active.line.index, active.line.answered(generation, pieces, seconds));
                     }
                 }
                 BatchEvent::Failed { error, .. } => return Err(error.into()),
@@ -283,22 +278,6 @@ fn answer_all(
         }
     }
     Ok(())
-}
-
-impl Active {
-    /// Makes the line of a request that is answered.
-    fn finish(self, generation: Generation, answer: Vec<TokenPiece>) -> OutputLine {
-        let Generation { ids, text, finish } = generation;
-        let prompt = self.line.tokens.map(|tokens| tokens.prompt).unwrap_or_default();
-        OutputLine {
-            answer: Some(text),
-            finish: Some(name_of(finish).to_owned()),
-            completion_tokens: ids.len(),
-            tokens: Some(Tokens { prompt, answer }),
-            seconds: self.begun.elapsed().as_secs_f64(),
-            ..self.line
-        }
-    }
 }
 
 impl OutputLine {
@@ -315,6 +294,20 @@ impl OutputLine {
             tokens: Some(Tokens { prompt: pieces, answer: Vec::new() }),
             first_token_s: 0.0,
             seconds: 0.0,
+        }
+    }
+
+    /// Completes the line with its answer, which took `seconds`.
+    fn answered(self, generation: Generation, answer: Vec<TokenPiece>, seconds: f64) -> Self {
+        let Generation { ids, text, finish } = generation;
+        let prompt = self.tokens.map(|tokens| tokens.prompt).unwrap_or_default();
+        Self {
+            answer: Some(text),
+            finish: Some(name_of(finish).to_owned()),
+            completion_tokens: ids.len(),
+            tokens: Some(Tokens { prompt, answer }),
+            seconds,
+            ..self
         }
     }
 }

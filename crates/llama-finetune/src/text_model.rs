@@ -12,7 +12,7 @@ use nn_core::CausalLm;
 use serde::{Deserialize, Serialize};
 
 use crate::text::Decoder;
-use crate::{FinetuneError, ModelChoice, Prompt};
+use crate::{FinetuneError, ModelChoice, OpenedModel, Prompt};
 
 /// A model that answers, with its tokenizer and templates.
 #[derive(Debug)]
@@ -60,7 +60,7 @@ impl TextModel {
     /// # Errors
     /// When the base, the adapter or the template cannot be read, or do not fit each other.
     pub fn open(choice: &ModelChoice<'_>, template: Option<&str>) -> Result<Self, FinetuneError> {
-        Self::open_with_base(choice, template).map(|(model, _)| model)
+        Self::opened(choice, template, |opened| Ok((opened.load()?, None))).map(|(model, _)| model)
     }
 
     /// Opens a model as [`TextModel::open`] does, and for one with an adapter its base too: the same weights, loaded once, with the
@@ -72,6 +72,15 @@ impl TextModel {
         choice: &ModelChoice<'_>,
         template: Option<&str>,
     ) -> Result<(Self, Option<Self>), FinetuneError> {
+        Self::opened(choice, template, OpenedModel::load_with_base)
+    }
+
+    /// Opens a model, and what `load` returns beside it.
+    fn opened(
+        choice: &ModelChoice<'_>,
+        template: Option<&str>,
+        load: impl FnOnce(&OpenedModel) -> Result<(Llama, Option<Llama>), FinetuneError>,
+    ) -> Result<(Self, Option<Self>), FinetuneError> {
         let opened = choice.open()?;
         let template = opened.trained_with.template(template)?;
         let base = &opened.base;
@@ -82,7 +91,7 @@ impl TextModel {
             tracing::warn!("the model `{}` refuses chats: {error}", base.dir.display());
         }
         let eos_ids = base.eos_ids(&tokenizer);
-        let (model, without) = opened.load_with_base()?;
+        let (model, without) = load(&opened)?;
         let without = match without {
             Some(model) => Some(Self {
                 description: opened.describe_base(&model)?,

@@ -29,7 +29,7 @@ pub enum GroupError {
         name: &'static str,
         /// Its value.
         actual: String,
-        /// What it can be.
+        /// The values that it can have.
         expected: String,
     },
     /// The processes do not find each other.
@@ -77,7 +77,7 @@ pub enum GroupError {
         actual: String,
         /// The thing in process 0.
         expected: String,
-        /// What to do.
+        /// A way out, as the end of a sentence.
         advice: &'static str,
     },
     /// NVIDIA's collectives are not there.

@@ -113,7 +113,7 @@ impl ProcessGroup {
     /// Copies the tensor of process `root`, on the group's device, into that of every other.
     ///
     /// # Errors
-    /// As [`ProcessGroup::all_reduce`].
+    /// Those of [`ProcessGroup::all_reduce`].
     pub fn broadcast(&self, tensor: &mut Tensor, root: usize) -> Result<(), GroupError> {
         let Some(joined) = &self.0 else { return Ok(()) };
         joined.finish(|engine| engine.broadcast(tensor, root))
@@ -127,7 +127,7 @@ impl ProcessGroup {
     /// Waits until every process is here.
     ///
     /// # Errors
-    /// As [`ProcessGroup::all_reduce`].
+    /// Those of [`ProcessGroup::all_reduce`].
     pub fn barrier(&self) -> Result<(), GroupError> {
         let Some(joined) = &self.0 else { return Ok(()) };
         let key = joined.next_meeting();
@@ -138,7 +138,7 @@ impl ProcessGroup {
     /// Checks that `value`, named `what`, is the same in every process.
     ///
     /// # Errors
-    /// [`GroupError::Differs`] in every process where it is not; and as [`ProcessGroup::all_reduce`].
+    /// [`GroupError::Differs`] in every process where it is not; and those of [`ProcessGroup::all_reduce`].
     pub fn agree(&self, what: &str, value: &str, advice: &'static str) -> Result<(), GroupError> {
         let Some(joined) = &self.0 else { return Ok(()) };
         let key = joined.next_meeting();
@@ -162,7 +162,7 @@ impl ProcessGroup {
     /// Calls `work` in one process of each machine, and then in the others: for what is fetched once and found afterwards.
     ///
     /// # Errors
-    /// Those of `work`, and as [`ProcessGroup::all_reduce`].
+    /// Those of `work`, and those of [`ProcessGroup::all_reduce`].
     pub fn one_of_each_machine_first<T, E: From<GroupError>>(
         &self,
         work: impl FnOnce() -> Result<T, E>,

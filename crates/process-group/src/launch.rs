@@ -70,7 +70,7 @@ impl Launch {
     /// Reads an environment.
     ///
     /// # Errors
-    /// As [`Launch::from_env`].
+    /// Those of [`Launch::from_env`].
     pub fn read(lookup: Lookup<'_>) -> Result<Option<Self>, GroupError> {
         // In a batch script, and in a shell on an allocation, Slurm's variables are those of the script: `srun` starts a step.
         let in_step = ["SLURM_STEP_ID", "SLURM_STEPID"].iter().any(|name| lookup(name).is_some());

@@ -69,14 +69,9 @@ pub(crate) fn read(dir: &Path) -> Result<Vec<Sample>, RunPageError> {
 /// Adds answers to the file in `dir`.
 pub(crate) fn append(dir: &Path, samples: &[Sample]) -> Result<(), RunPageError> {
     let path = dir.join(FILE);
-    let lines: String = samples
-        .iter()
-        .filter_map(|sample| serde_json::to_string(sample).ok())
-        .map(|line| line + "\n")
-        .collect();
     let mut options = OpenOptions::new();
     let file = options.append(true).create(true).open(&path);
-    file.and_then(|mut file| file.write_all(lines.as_bytes())).map_err(|source| RunPageError::Io {
+    file.and_then(|mut file| file.write_all(lines(samples).as_bytes())).map_err(|source| RunPageError::Io {
         action: "write",
         path,
         source,
@@ -88,12 +83,12 @@ pub(crate) fn keep_up_to(dir: &Path, step: u64) -> Result<Vec<Sample>, RunPageEr
     let mut samples = read(dir)?;
     if samples.iter().any(|sample| sample.step > step) {
         samples.retain(|sample| sample.step <= step);
-        weights::atomic_write(&dir.join(FILE), |file| {
-            samples.iter().try_for_each(|sample| {
-                let line = serde_json::to_string(sample)?;
-                file.write_all(format!("{line}\n").as_bytes())
-            })
-        })?;
+        weights::atomic_write(&dir.join(FILE), |file| file.write_all(lines(&samples).as_bytes()))?;
     }
     Ok(samples)
+}
+
+fn lines(samples: &[Sample]) -> String {
+    let lines = samples.iter().filter_map(|sample| serde_json::to_string(sample).ok());
+    lines.map(|line| line + "\n").collect()
 }

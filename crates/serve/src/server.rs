@@ -130,9 +130,7 @@ impl Workers {
         self.preparer.stop();
         self.sources.iter().for_each(|(queue, _)| queue.stop());
     }
-}
 
-impl Workers {
     /// Ends all threads, and waits for them.
     fn end(&mut self) {
         self.stop();

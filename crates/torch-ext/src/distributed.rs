@@ -108,7 +108,7 @@ impl Store {
     /// Sets a key that nobody has set yet; returns the value that is there then.
     ///
     /// # Errors
-    /// As [`Store::set`].
+    /// Those of [`Store::set`].
     pub fn set_first(&self, key: &str, value: &[u8]) -> Result<Vec<u8>, ExtError> {
         let (key, mut taken) = (text(key), Vec::new());
         let user = (&raw mut taken).cast();
@@ -123,7 +123,7 @@ impl Store {
     /// Returns the value of a key, waiting up to `timeout` until it is set.
     ///
     /// # Errors
-    /// As [`Store::set`], and when nobody sets it in this time.
+    /// Those of [`Store::set`], and when nobody sets it in this time.
     pub fn get(&self, key: &str, timeout: Duration) -> Result<Vec<u8>, ExtError> {
         let (key, mut taken) = (text(key), Vec::new());
         let user = (&raw mut taken).cast();
@@ -135,7 +135,7 @@ impl Store {
     /// Checks that a key is set.
     ///
     /// # Errors
-    /// As [`Store::set`].
+    /// Those of [`Store::set`].
     pub fn has(&self, key: &str) -> Result<bool, ExtError> {
         let key = text(key);
         // SAFETY: the key lives through the call.
@@ -148,7 +148,7 @@ impl Store {
     /// Adds to a number, 0 at first; returns the sum.
     ///
     /// # Errors
-    /// As [`Store::set`].
+    /// Those of [`Store::set`].
     pub fn add(&self, key: &str, by: u32) -> Result<u64, ExtError> {
         let key = text(key);
         // SAFETY: the key lives through the call.
@@ -231,7 +231,7 @@ impl Gloo {
     /// Starts copying the tensor of process `root` into that of every other.
     ///
     /// # Errors
-    /// As [`Gloo::all_reduce`].
+    /// Those of [`Gloo::all_reduce`].
     pub fn broadcast(&self, tensor: &mut Tensor, root: usize) -> Result<Work, ExtError> {
         // SAFETY: as in `all_reduce`.
         let work = unsafe { torch_ext_gloo_broadcast(self.0.as_ptr(), tensor.as_mut_ptr(), root as c_int) };

@@ -68,7 +68,7 @@ fn train(args: &FinetuneArgs, config: &FinetuneConfig, group: &ProcessGroup, dev
             wandb.join(", ")
         );
     }
-    // What is fetched from the hub is fetched by one process of each machine.
+    // One process of each machine fetches from the hub, and the others find it there.
     let base = group.one_of_each_machine_first(|| {
         Base::open_with(&config.base_model, unknown_settings).map_err(anyhow::Error::from)
     })?;

@@ -117,7 +117,7 @@ fn attend<T: Float>(
     queries.iter_mut().zip(q).for_each(|(wide, q)| *wide = q.widen());
     scores_of(queries, keys, width, scores);
     for scores in scores.chunks_exact_mut(seen) {
-        // As the row of the text's last token, which sees all.
+        // The row of the text's last token sees all.
         softmax_rows(scores, seen, seen - 1, 1.0 / (width as f32).sqrt());
     }
     weighted_sums(scores, values, width, sums);

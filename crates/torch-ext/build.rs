@@ -21,6 +21,7 @@ fn main() {
         .include(&include)
         .include(include.join("torch/csrc/api/include"))
         .define("_GLIBCXX_USE_CXX11_ABI", "1")
+        .file("cpp/attention.cpp")
         .file("cpp/cross_entropy.cpp")
         .file("cpp/checkpoint.cpp")
         .file("cpp/custom.cpp")

@@ -13,6 +13,16 @@
 #undef KERNEL
 #include "int8_matvec.cu"
 #undef KERNEL
+#include "rms_norm.cu"
+#undef KERNEL
+#include "rotate_half.cu"
+#undef KERNEL
+#include "swiglu.cu"
+#undef KERNEL
+#include "dropout.cu"
+#undef KERNEL
+#include "factors.cu"
+#undef KERNEL
 
 #include <cstdio>
 #include <cstdlib>
@@ -73,6 +83,7 @@ struct Kernel {
 #define KERNEL_OF(NAME)                                                       \
   emulated::kernels()[#NAME] = Bound<NAME>::run;                              \
   all[#NAME] = Kernel{#NAME, Bound<NAME>::work};
+#define KERNELS_OF(NAME) KERNEL_OF(NAME##_float32) KERNEL_OF(NAME##_bfloat16) KERNEL_OF(NAME##_float16)
 
 std::map<std::string, Kernel>& known() {
   static auto* kernels = [] {
@@ -81,6 +92,9 @@ std::map<std::string, Kernel>& known() {
     KERNEL_OF(nf4_quantize)
     KERNEL_OF(nf4_matvec_1) KERNEL_OF(nf4_matvec_2) KERNEL_OF(nf4_matvec_4) KERNEL_OF(nf4_matvec_8) KERNEL_OF(nf4_matvec_16)
     KERNEL_OF(int8_matvec_1) KERNEL_OF(int8_matvec_2) KERNEL_OF(int8_matvec_4) KERNEL_OF(int8_matvec_8) KERNEL_OF(int8_matvec_16)
+    KERNELS_OF(rms_norm) KERNELS_OF(rms_norm_backward) KERNELS_OF(rotate_half)
+    KERNELS_OF(swiglu) KERNELS_OF(swiglu_backward)
+    KERNELS_OF(dropout) KERNELS_OF(narrow_factors) KERNELS_OF(widen_factors)
     return &all;
   }();
   return *kernels;

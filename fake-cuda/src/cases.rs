@@ -43,7 +43,7 @@ struct Case {
     long: bool,
 }
 
-/// Without dropout, whose random numbers each device draws in its own way.
+/// Without dropout, whose random numbers libtorch draws on each device in its own way.
 const FINETUNE: &str = "--base_model {base} --data_path {data} --output_dir out --batch_size 4 --micro_batch_size 2 \
     --max_steps 4 --val_set_size 2 --cutoff_len 64 --eval_steps 2 --save_steps 1000 --logging_steps 1 --warmup_steps 1 \
     --lora_r 4 --lora_alpha 8 --lora_dropout 0 \
@@ -81,6 +81,11 @@ impl Case {
 
     const fn with_kernels(self) -> Self {
         Self { machine: Machine::Kernels, tolerance: ROUNDED, ..self }
+    }
+
+    /// With the numbers of float32, in spite of kernels.
+    const fn exact(self) -> Self {
+        Self { tolerance: EXACT, ..self }
     }
 
     const fn long(self) -> Self {
@@ -208,6 +213,29 @@ const CASES: &[Case] = &[
         Gives::Losses,
     )
     .with_kernels(),
+    case(
+        "finetune LoRA with fused passes and dropout",
+        "finetune",
+        "--dtype float32 --lora_dropout 0.1",
+        Gives::Run(ADAPTER, 1e-4),
+    )
+    .with_kernels()
+    .exact(),
+    case(
+        "finetune LoRA on all linear layers with fused passes, checkpointing",
+        "finetune",
+        "--dtype float32 --lora_target_modules all-linear --gradient_checkpointing --lora_dropout 0.1",
+        Gives::Run(ADAPTER, 1e-4),
+    )
+    .with_kernels()
+    .exact(),
+    case("finetune LoRA in bfloat16 with fused passes", "finetune", "--dtype bfloat16 --lora_dropout 0.1", Gives::Losses)
+        .with_kernels(),
+    case("finetune LoRA in float16 with fused passes", "finetune", "--dtype float16 --lora_dropout 0.1", Gives::Losses)
+        .with_kernels(),
+    case("generate greedy with fused passes", "generate", "--temperature 0 --dtype float32 --lora_weights adapter", Gives::Text)
+        .with_kernels()
+        .exact(),
     case("finetune over int8 with kernels", "finetune", "--quantize int8 --dtype bfloat16", Gives::Losses)
         .with_kernels()
         .long(),

@@ -37,6 +37,8 @@ struct Work {
     lengths: [u32; 2],
     units: u32,
     machine: Machine,
+    /// Runs kernels that take minutes in the emulator, where each is checked before its first use: with `--long` only.
+    long: bool,
 }
 
 const FINETUNE: Work = Work {
@@ -48,6 +50,7 @@ const FINETUNE: Work = Work {
     lengths: [2, 6],
     units: 2,
     machine: Machine::Gpus(1),
+    long: false,
 };
 const GENERATE: Work = Work {
     name: "",
@@ -58,15 +61,33 @@ const GENERATE: Work = Work {
     lengths: [8, 12],
     units: 1,
     machine: Machine::Gpus(1),
+    long: false,
 };
 const RECORDS: &str = "--base_model {base} --data_path {data} --output_dir counted --overwrite_output_dir --batch_size 8 \
     --micro_batch_size 4 --val_set_size 0 --save_steps 1000 --logging_steps 1 --warmup_steps 1 --threads 1";
 const PROMPT: &str = "--base_model {base} --prompt {prompt} --threads 1";
 
-const WORKS: [Work; 8] = [
-    Work { name: "LoRA on q and v, bfloat16", args: "--dtype bfloat16", ..FINETUNE },
+const LORA: Work = Work {
+    name: "LoRA on q and v, bfloat16",
+    args: "--dtype bfloat16",
+    machine: Machine::Kernels,
+    ..FINETUNE
+};
+/// Layers of the embedded model, and the most launches for each in a micro-batch of [`LORA`], forward and backward: 57 of its own, and a
+/// quarter of those of the embedding, the head and the update.
+const LAYERS: f64 = 4.0;
+const MOST_LAUNCHES: f64 = 75.0;
+
+const WORKS: [Work; 10] = [
+    LORA,
+    Work { name: "LoRA on q and v, bfloat16, without our kernels", machine: Machine::Gpus(1), ..LORA },
     Work {
         name: "LoRA on all linear layers, bfloat16",
+        args: "--dtype bfloat16 --lora_target_modules all-linear",
+        ..LORA
+    },
+    Work {
+        name: "LoRA on all linear layers, bfloat16, without our kernels",
         args: "--dtype bfloat16 --lora_target_modules all-linear",
         ..FINETUNE
     },
@@ -87,11 +108,12 @@ const WORKS: [Work; 8] = [
         name: "decoding, 4 bits, bfloat16, our kernels",
         args: "--temperature 0 --dtype bfloat16 --load_4bit",
         machine: Machine::Kernels,
+        long: true,
         ..GENERATE
     },
 ];
 
-/// Counts all works and compares with the page, or writes it. Kernels of our own in decoding are checked before their first use, which takes minutes in the emulator: with `long` only.
+/// Counts all works and compares with the page, or writes it.
 pub(crate) fn run_all(
     workspace: &Workspace,
     scene: &Scene,
@@ -102,8 +124,9 @@ pub(crate) fn run_all(
     let mut rows = Vec::new();
     let page = fs::read_to_string(&path).unwrap_or_default();
     for work in &WORKS {
-        if work.machine == Machine::Kernels && !(long && scene.has_kernels()) {
-            if long {
+        let has_kernels = work.machine != Machine::Kernels || scene.has_kernels();
+        if !has_kernels || (work.long && !long) {
+            if !has_kernels {
                 note(&format!("skipped: the counts of {}, since there is no NVRTC", work.name));
             }
             // Its row stays as it is.
@@ -113,7 +136,14 @@ pub(crate) fn run_all(
             continue;
         }
         report.add(&format!("counts: {}", work.name), || {
-            let row = row(scene, work)?;
+            let each = each(scene, work)?;
+            let [operations, kernels, _, copies, ..] = each;
+            let of_a_layer = (operations + kernels + copies) / LAYERS;
+            ensure!(
+                work.name != LORA.name || of_a_layer <= MOST_LAUNCHES,
+                "{of_a_layer} launches for each layer; expected at most {MOST_LAUNCHES}"
+            );
+            let row = row(work, each)?;
             ensure!(write || page.contains(&row), "{PAGE} has not this row (--write-counts):\n{row}");
             rows.push(row);
             Ok(())
@@ -134,21 +164,27 @@ fn head() -> String {
     format!("| work | for each | {titles} |\n|---|---|{}\n", "---:|".repeat(COLUMNS.len()))
 }
 
-fn row(scene: &Scene, work: &Work) -> Result<String> {
+fn row(work: &Work, each: [f64; 7]) -> Result<String> {
+    let mut row = format!("| {} | {} |", work.name, work.unit);
+    for each in each {
+        write!(row, " {} |", (each * 10.0).round() / 10.0)?;
+    }
+    Ok(row)
+}
+
+/// Counts what is in [`COLUMNS`], for each unit of a work.
+fn each(scene: &Scene, work: &Work) -> Result<[f64; 7]> {
     let [short, long] = work.lengths;
     let (less, more) = (count(scene, work, short)?, count(scene, work, long)?);
     let units = f64::from((long - short) * work.units);
-    let mut row = format!("| {} | {} |", work.name, work.unit);
-    for (_, beginnings) in COLUMNS {
+    Ok(COLUMNS.map(|(_, beginnings)| {
         let sum = |counts: &BTreeMap<String, i64>| -> i64 {
             let counted =
                 counts.iter().filter(|(name, _)| beginnings.iter().any(|text| name.starts_with(text)));
             counted.map(|(_, number)| number).sum()
         };
-        let each = (sum(&more) - sum(&less)) as f64 / units;
-        write!(row, " {} |", (each * 10.0).round() / 10.0)?;
-    }
-    Ok(row)
+        (sum(&more) - sum(&less)) as f64 / units
+    }))
 }
 
 /// Runs a work of this length, and reads what the device counted.

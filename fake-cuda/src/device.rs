@@ -13,8 +13,18 @@ use xtask::process;
 use xtask::workspace::Workspace;
 
 /// The sources that become `libtorch_cuda.so`.
-const LIBRARY: [&str; 9] =
-    ["operations", "storage", "twins", "device", "allocators", "counts", "graph", "host_reads", "memory"];
+const LIBRARY: [&str; 10] = [
+    "attention",
+    "operations",
+    "storage",
+    "twins",
+    "device",
+    "allocators",
+    "counts",
+    "graph",
+    "host_reads",
+    "memory",
+];
 const FLAGS: &str = "-std=c++17 -O1 -fPIC -D_GLIBCXX_USE_CXX11_ABI=1";
 /// As the tests of the kernels compile them.
 const KERNEL_FLAGS: &str = "-fno-strict-aliasing -ffp-contract=off -Wno-unknown-pragmas";

@@ -14,8 +14,10 @@ use crate::scene::{Machine, Scene};
 
 /// What such a test's name begins with.
 const PREFIX: &str = "on_a_gpu_";
-/// A crate whose kernels take minutes in the emulator, in the shapes of its tests: with `long` only.
+/// A crate whose kernels take minutes in the emulator, in the shapes of its tests: with `long` only, but for the fused passes.
 const SLOW: &str = "kernels";
+/// In the names of the tests of kernels that take seconds.
+const QUICK: &str = "fused_pass";
 /// A library whose tests set seeds, run backward passes, ask for CUDA and make graphs, in this order in one process.
 const WHOLE: &str = "torch-ext";
 
@@ -39,12 +41,12 @@ pub(crate) fn run_all(workspace: &Workspace, scene: &Scene, long: bool, report: 
     for Binary { package, path, tests } in &binaries {
         for test in tests {
             let name = test.rsplit("::").next().unwrap_or(test);
-            let slow = package == SLOW && name.contains("kernel");
-            if slow && !(long && scene.has_kernels()) {
+            let of_kernels = package == SLOW && (name.contains("kernel") || name.contains(QUICK));
+            if of_kernels && !(scene.has_kernels() && (long || name.contains(QUICK))) {
                 note(&format!("skipped: {name}, which needs --long and NVRTC"));
                 continue;
             }
-            let machine = if slow { Machine::Kernels } else { Machine::Gpus(1) };
+            let machine = if of_kernels { Machine::Kernels } else { Machine::Gpus(1) };
             report.add(&format!("{name} ({package})"), || run(scene, path, &["--exact", test], machine));
         }
         if package == WHOLE {

@@ -1,9 +1,9 @@
 //! Loops over the elements of tensors, where libtorch's own are slower than memory or do not exist.
 //!
 //! - [`linear`]: a dense layer whose few rows are as fast as memory;
-//! - [`rms_norm`], [`rotate_half`], [`swiglu`], [`add_low_rank`], [`Dropout`]: the operations between two products, forward and
+//! - [`rms_norm`], [`rotate_half`] and [`rotate_both`], [`swiglu`], [`add_low_rank`], [`Dropout`]: the operations between two products, forward and
 //!   backward in one pass each;
-//! - [`causal_attention`]: attention within short texts;
+//! - [`causal_attention`], [`TextEnds`]: attention within short texts on a CPU, within any texts in one call on a GPU;
 //! - [`Blocks4`]: blocks of 4-bit codes, bit for bit those of bitsandbytes on the CPU, and products with them;
 //! - [`Rows8`]: rows of 8-bit codes, as `LLM.int8()` has them, and products with them;
 //! - [`dynamic8`]: blocks of 8-bit codes with a dynamic exponent, as bitsandbytes keeps optimiser states and block scales;
@@ -36,7 +36,8 @@ mod widest;
 pub use data::{Blocks4, Rows8, Scales};
 pub use delta::{DeltaSums, add_delta};
 pub use fused::{
-    Dropout, LowRank, add_low_rank, append_and_attend, causal_attention, rms_norm, rotate_half, swiglu,
+    Dropout, LowRank, TextEnds, add_low_rank, append_and_attend, causal_attention, rms_norm, rotate_both,
+    rotate_half, swiglu,
 };
 pub use linear::linear;
 pub use processor::multiplies_bf16;

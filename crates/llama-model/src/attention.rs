@@ -69,15 +69,13 @@ impl Attention {
             let ys = slot.get().forward(xs, mode)?; // [N, H·D]
             Ok(ys.f_view([tokens, -1, self.head_dim]).op("view")?) // [N, H, D]
         };
-        let rotated = |slot: &LinearSlot, norm: Option<&RmsNorm>| -> Result<Tensor, NnError> {
+        let normed = |slot: &LinearSlot, norm: Option<&RmsNorm>| -> Result<Tensor, NnError> {
             let heads = heads(slot)?;
-            match norm {
-                Some(norm) => rotation.apply(&norm.forward(&heads)?),
-                None => rotation.apply(&heads),
-            }
+            norm.map_or(Ok(heads.shallow_clone()), |norm| norm.forward(&heads))
         };
-        let q = rotated(&self.q_proj, self.q_norm.as_ref())?;
-        let k = rotated(&self.k_proj, self.k_norm.as_ref())?;
+        let q = normed(&self.q_proj, self.q_norm.as_ref())?;
+        let k = normed(&self.k_proj, self.k_norm.as_ref())?;
+        let [q, k] = rotation.apply(&q, &k)?;
         let v = heads(&self.v_proj)?;
         self.o_proj.get().forward(&attend(&q, &k, &v)?, mode)
     }

@@ -131,7 +131,7 @@ impl<'a> Session<'a> {
             let positions: Vec<i64> = lens.iter().flat_map(|&len| 0..len as i64).collect();
             self.rotation.select(&model.indices(&positions)?)?
         };
-        let sequences = Sequences::new(&lens);
+        let sequences = Sequences::new(&lens, model)?;
         for (index, cache) in self.caches.iter_mut().enumerate() {
             hidden = model.layer(index).forward(&hidden, &rotation, Mode::Eval, |q, k, v| {
                 let mut start = 0;

@@ -182,13 +182,13 @@ impl Llama {
     /// [`NnError`] when the batch does not add up, a token id is not in the vocabulary, or a layer fails.
     pub fn hidden_states(&self, batch: &TokenBatch, mode: Mode) -> Result<Tensor, NnError> {
         batch.validate()?;
-        let sequences = Sequences::new(&batch.seq_lens);
+        let sequences = Sequences::new(&batch.seq_lens, self)?;
         let rotation = self.rotation_of_texts(&batch.seq_lens)?;
         let mut hidden = self.embed(&batch.input_ids)?; // [N, C]
         for layer in &self.layers {
             hidden = if self.gradient_checkpointing && mode != Mode::Eval {
                 let (layer, rotation, sequences) =
-                    (Arc::clone(layer), rotation.shallow_clone(), sequences.clone());
+                    (Arc::clone(layer), rotation.shallow_clone(), sequences.shallow_clone());
                 checkpoint(&hidden, move |hidden: &Tensor| {
                     lock(&layer).forward(hidden, &rotation, mode, |q, k, v| sequences.attend(q, k, v))
                 })

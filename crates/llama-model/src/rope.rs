@@ -31,9 +31,9 @@ impl Rotation {
         Ok(Self { cos: part(&self.cos)?, sin: part(&self.sin)? })
     }
 
-    /// Rotates query or key heads, `[N, H, D]`, by their positions, see [`kernels::rotate_half`].
-    pub(crate) fn apply(&self, heads: &Tensor) -> Result<Tensor, NnError> {
-        Ok(kernels::rotate_half(heads, &self.cos, &self.sin).op("rotate_half")?)
+    /// Rotates query and key heads, `[N, H, D]` and `[N, K, D]`, by their positions, see [`kernels::rotate_half`].
+    pub(crate) fn apply(&self, queries: &Tensor, keys: &Tensor) -> Result<[Tensor; 2], NnError> {
+        Ok(kernels::rotate_both(queries, keys, &self.cos, &self.sin).op("rotate_half")?)
     }
 }
 
@@ -138,8 +138,9 @@ mod tests {
         let heads = Tensor::randn([1, 1, 16], (Kind::Float, Device::Cpu));
         let other = Tensor::randn([1, 1, 16], (Kind::Float, Device::Cpu));
         let score = |p: i64, q: i64| {
-            let at = |x: &Tensor, p: i64| rope.span(p, 1).unwrap().apply(x).unwrap();
-            (at(&heads, p) * at(&other, q)).sum(Kind::Float).double_value(&[])
+            let at = |p: i64| rope.span(p, 1).unwrap().apply(&heads, &other).unwrap();
+            let ([query, _], [_, key]) = (at(p), at(q));
+            (query * key).sum(Kind::Float).double_value(&[])
         };
         assert!((score(3, 7) - score(103, 107)).abs() < 1e-4);
         assert!((score(3, 7) - score(3, 9)).abs() > 1e-4);

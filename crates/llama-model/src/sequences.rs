@@ -1,35 +1,53 @@
 //! Which tokens of a batch may see which.
 
+use kernels::TextEnds;
 use nn_core::{NnError, TorchContext};
 use tch::Tensor;
 
+use crate::Llama;
+
 /// Sequences one after another: attention stays inside each.
-#[derive(Debug, Clone)]
-pub(crate) struct Sequences(Vec<i64>);
+#[derive(Debug)]
+pub(crate) struct Sequences {
+    lens: Vec<i64>,
+    /// Where attention takes all of them at once.
+    ends: Option<TextEnds>,
+}
 
 impl Sequences {
-    pub(crate) fn new(seq_lens: &[usize]) -> Self {
-        Self(seq_lens.iter().filter(|&&len| len > 0).map(|&len| len as i64).collect())
+    /// Takes the lengths of sequences that `model` computes.
+    pub(crate) fn new(seq_lens: &[usize], model: &Llama) -> Result<Self, NnError> {
+        let lens: Vec<i64> = seq_lens.iter().filter(|&&len| len > 0).map(|&len| len as i64).collect();
+        let width = model.config().head_dim;
+        let ends = TextEnds::new(&lens, model.device(), model.kind(), width).op("upload")?;
+        Ok(Self { lens, ends })
+    }
+
+    pub(crate) fn shallow_clone(&self) -> Self {
+        Self { lens: self.lens.clone(), ends: self.ends.as_ref().map(TextEnds::shallow_clone) }
     }
 
     /// Computes causal attention: `q` `[N, H, D]`, `k` and `v` `[N, K, D]` to `[N, H·D]`.
     ///
     /// Sequences of one length go through a single call; otherwise each costs what its own length costs.
     pub(crate) fn attend(&self, q: &Tensor, k: &Tensor, v: &Tensor) -> Result<Tensor, NnError> {
-        let Some(&first) = self.0.first() else {
+        let Some(&first) = self.lens.first() else {
             let size = q.size();
             return Ok(q.f_reshape([size[0], size[1] * size[2]]).op("reshape")?);
         };
-        if let Some(attended) = kernels::causal_attention(q, k, v, &self.0).op("causal_attention")? {
+        if let Some(ends) = &self.ends {
+            return Ok(ends.attend(q, k, v).op("flash_attention")?);
+        }
+        if let Some(attended) = kernels::causal_attention(q, k, v, &self.lens).op("causal_attention")? {
             return Ok(attended);
         }
-        if self.0.iter().all(|&len| len == first) {
-            return causal(q, k, v, self.0.len() as i64, first);
+        if self.lens.iter().all(|&len| len == first) {
+            return causal(q, k, v, self.lens.len() as i64, first);
         }
         // One split has one gradient; that of a part taken by itself would be as long as the whole.
-        let parts = |xs: &Tensor| xs.f_split_with_sizes(&self.0, 0).op("split");
+        let parts = |xs: &Tensor| xs.f_split_with_sizes(&self.lens, 0).op("split");
         let (q, k, v) = (parts(q)?, parts(k)?, parts(v)?);
-        let texts = q.iter().zip(&k).zip(&v).zip(&self.0);
+        let texts = q.iter().zip(&k).zip(&v).zip(&self.lens);
         let outputs = texts.map(|(((q, k), v), &len)| causal(q, k, v, 1, len));
         Ok(Tensor::f_cat(&outputs.collect::<Result<Vec<_>, _>>()?, 0).op("cat")?)
     }

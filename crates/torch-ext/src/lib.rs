@@ -3,6 +3,7 @@
 //! - [`checkpoint`]: activation checkpointing of any closure;
 //! - [`custom`]: an operation whose forward and backward passes are closures;
 //! - [`linear_cross_entropy`]: the language-model head and its loss without the logits in memory;
+//! - [`flash_attention`]: attention within texts of many lengths in one call of a GPU;
 //! - [`parallel`]: loops on libtorch's threads;
 //! - [`tensor_over`]: a tensor that looks at memory somebody else owns, and keeps the owner alive;
 //! - [`Generator`]: random numbers that leave the process's default generators alone;
@@ -12,6 +13,7 @@
 //! - [`process_memory`]: host memory of this process.
 #![expect(unsafe_code, reason = "this crate is the boundary to C++")]
 
+mod attention;
 mod checkpoint;
 mod cross_entropy;
 pub mod cuda;
@@ -41,9 +43,10 @@ macro_rules! load_cuda_first {
 #[cfg(test)]
 load_cuda_first!();
 
+pub use attention::flash_attention;
 pub use checkpoint::checkpoint;
 pub use cross_entropy::{linear_cross_entropy, logits_at_once};
-pub use custom::{custom, custom_of};
+pub use custom::{custom, custom_of, custom_with};
 pub use error::{ExtError, with_causes};
 pub use generator::Generator;
 pub use graph::{CudaGraph, is_recording};

@@ -18,8 +18,6 @@ type Handle = *mut c_void;
 
 /// `CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR` and `…_MINOR` (cuda.h).
 const CAPABILITY: [c_int; 2] = [75, 76];
-/// The least that has bfloat16 in hardware.
-const LEAST_CAPABILITY: i32 = 80;
 
 /// The driver's functions (cuda.h; `_v2` where that is what the header calls by the plain name).
 struct Driver {
@@ -186,8 +184,9 @@ impl Driver {
             return Ok(module as Handle);
         }
         let capability = self.capability(index)?;
-        if capability < LEAST_CAPABILITY {
-            let message = format!("compute capability {capability}; expected {LEAST_CAPABILITY} or more");
+        if capability < source.least_capability {
+            let least = source.least_capability;
+            let message = format!("compute capability {capability}; expected {least} or more");
             return Err(KernelError::Refused { kernel: source.name.to_owned(), step: "compile", message });
         }
         let program = compile(source, capability)?;
@@ -233,7 +232,8 @@ impl Driver {
 mod tests {
     use super::*;
 
-    const NOTHING: Source = Source { name: "nothing.cu", text: "", headers: &[] };
+    const NOTHING: Source =
+        Source { name: "nothing.cu", text: "", headers: &[], kernels: &[], least_capability: 80 };
 
     #[test]
     fn without_a_gpu_a_launch_is_an_error_and_no_crash() {

@@ -13,6 +13,11 @@ pub(crate) struct Source {
     pub(crate) text: &'static str,
     /// Name and text of the files it includes.
     pub(crate) headers: &'static [(&'static str, &'static str)],
+    /// The kernels in it.
+    #[cfg_attr(not(test), expect(dead_code, reason = "the emulator asks for each"))]
+    pub(crate) kernels: &'static [&'static str],
+    /// The least compute capability that has its instructions, 80 for 8.0.
+    pub(crate) least_capability: i32,
 }
 
 /// An argument of a kernel.
@@ -90,7 +95,8 @@ impl Argument<'_> {
 mod tests {
     use super::*;
 
-    const NOTHING: Source = Source { name: "nothing.cu", text: "", headers: &[] };
+    const NOTHING: Source =
+        Source { name: "nothing.cu", text: "", headers: &[], kernels: &[], least_capability: 80 };
 
     #[test]
     fn arguments_lie_in_memory_as_c_has_them() {

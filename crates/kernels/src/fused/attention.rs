@@ -5,7 +5,7 @@ use torch_ext::custom_of;
 
 use super::exponential::exp;
 use super::gradient::as_torch;
-use super::outputs::plain;
+use super::passes::plain;
 use crate::element::{LANES, sum_of_lanes, times};
 use crate::memory::{Chunks, elements, elements_mut, share};
 use crate::widest::widest;

@@ -3,7 +3,7 @@
 use tch::{TchError, Tensor};
 
 use super::attention::softmax_rows;
-use super::outputs::plain;
+use super::passes::plain;
 use crate::element::{Float, LANES, for_kind, sum_of_lanes, times};
 use crate::memory::{Chunks, elements, elements_mut, share_out};
 use crate::widest::widest;

@@ -4,8 +4,10 @@ use tch::{Device, TchError, Tensor};
 use torch_ext::{Generator, custom};
 
 use super::gradient::as_torch;
-use super::outputs::{filled, plain};
+use super::outputs::filled;
+use super::passes::Passes;
 use crate::element::{Float, LANES, for_kind, times};
+use crate::gpu::{self, Pass};
 use crate::memory::elements;
 use crate::seed::mix_seed;
 use crate::widest::widest;
@@ -13,8 +15,8 @@ use crate::widest::widest;
 /// Dropout in training (Srivastava et al., 2014, "Dropout", JMLR 15): each number becomes zero with the probability `p`, and is
 /// divided by `1 - p` otherwise.
 ///
-/// On a CPU what is dropped depends on the seed, the row and the column alone, so that no mask is kept for the backward
-/// pass and any number of threads drop the same; elsewhere libtorch's generator draws it.
+/// What is dropped depends on the seed, the row and the column alone, so that no mask is kept for the backward pass, and any number
+/// of threads, and a GPU with kernels of ours, drop the same; elsewhere libtorch's generator draws it.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Dropout {
     /// Probability of a zero, in `0 .. 1`.
@@ -29,28 +31,40 @@ impl Dropout {
     /// # Errors
     /// libtorch's, when memory is short.
     pub fn apply(self, xs: &Tensor) -> Result<Tensor, TchError> {
-        if xs.device() != Device::Cpu {
-            return Generator::new(xs.device(), self.seed >> 1)?.dropout(xs, self.p);
-        }
         let xs = xs.f_contiguous()?;
-        if !plain(&[&xs]) || xs.dim() == 0 {
-            return Err(TchError::Torch(format!("dropout of {:?}", xs.size())));
+        let passes = if xs.dim() == 0 { Passes::Operations } else { Passes::of(&[&xs], &[Pass::Dropout]) };
+        if passes == Passes::Operations {
+            if xs.device() == Device::Cpu {
+                return Err(TchError::Torch(format!("dropout of {:?} of {:?}", xs.size(), xs.kind())));
+            }
+            return Generator::new(xs.device(), self.seed >> 1)?.dropout(&xs, self.p);
         }
         if !xs.requires_grad() {
-            return masked(&xs, self);
+            return self.masked(passes, &xs);
         }
-        custom(&xs, move |xs| masked(xs, self), move |grad| masked(&grad.f_contiguous()?, self))
+        custom(&xs, move |xs| self.masked(passes, xs), move |grad| self.masked(passes, &grad.f_contiguous()?))
             .map_err(as_torch)
+    }
+
+    /// Puts zeros into `xs`, `[.., C]`; into a gradient in the same places.
+    pub(super) fn masked(self, passes: Passes, xs: &Tensor) -> Result<Tensor, TchError> {
+        let other = || Err(TchError::Kind(format!("dropout of {:?}", xs.kind())));
+        match passes {
+            Passes::Kernels => gpu::dropout(xs, self),
+            _ => for_kind!(xs.kind(), masked_rows(xs, self), other()),
+        }
+    }
+
+    /// Returns the least 32 random bits that are not dropped, and the factor of what is kept.
+    pub(crate) fn factors(self) -> (u32, f32) {
+        ((self.p * 2f64.powi(32)) as u32, (1.0 / (1.0 - self.p)) as f32)
     }
 
     /// Returns the factors of one row.
     pub(super) fn row(self, row: usize) -> RowMask {
         let seed = mix_seed(self.seed, row as u64);
-        RowMask {
-            keys: [seed as u32, (seed >> 32) as u32],
-            threshold: (self.p * 2f64.powi(32)) as u32,
-            kept: (1.0 / (1.0 - self.p)) as f32,
-        }
+        let (threshold, kept) = self.factors();
+        RowMask { keys: [seed as u32, (seed >> 32) as u32], threshold, kept }
     }
 }
 
@@ -83,11 +97,6 @@ fn mixed(mut x: u32) -> u32 {
     x = (x ^ (x >> 16)).wrapping_mul(0x7feb_352d);
     x = (x ^ (x >> 15)).wrapping_mul(0x846c_a68b);
     x ^ (x >> 16)
-}
-
-fn masked(xs: &Tensor, dropout: Dropout) -> Result<Tensor, TchError> {
-    let other = || Err(TchError::Kind(format!("dropout of {:?}", xs.kind())));
-    for_kind!(xs.kind(), masked_rows(xs, dropout), other())
 }
 
 fn masked_rows<T: Float>(xs: &Tensor, dropout: Dropout) -> Result<Tensor, TchError> {

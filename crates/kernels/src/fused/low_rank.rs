@@ -5,9 +5,11 @@ use torch_ext::custom_of;
 
 use super::dropout::Dropout;
 use super::gradient::as_torch;
-use super::outputs::plain;
+use super::low_rank_gpu;
+use super::passes::Passes;
 use super::rank::{Factor, Matrix, padded};
 use crate::element::{Float, for_kind};
+use crate::gpu::Pass;
 use crate::memory::{Chunks, elements, elements_mut, share};
 
 /// Rows that a thread works on at a time.
@@ -31,8 +33,8 @@ pub struct LowRank<'a> {
 /// PEFT's `autocast_adapter_dtype`; on a GPU in the kind of `xs`, as under PyTorch's autocast: products in float32 would keep a copy of
 /// `xs` for each layer, and run on no tensor core.
 ///
-/// On a CPU in one pass over the rows, and all gradients in another; of `xs` nothing is kept but itself. Equal to libtorch's
-/// operations up to the order of the sums.
+/// On a CPU in one pass over the rows, and all gradients in another; of `xs` nothing is kept but itself. On a GPU with kernels of ours
+/// as products of matrices, with both factors converted in one launch. Equal to libtorch's operations up to the order of the sums.
 ///
 /// # Errors
 /// libtorch's, when shapes or kinds do not fit.
@@ -43,8 +45,10 @@ pub fn add_low_rank(
     dropout: Option<Dropout>,
 ) -> Result<Tensor, TchError> {
     let LowRank { a, b, scale } = factors;
-    if !fits(base, xs, factors) {
-        return by_operations(base, xs, factors, dropout);
+    match passes_of(base, xs, factors, dropout) {
+        Passes::Operations => return by_operations(base, xs, factors, dropout),
+        Passes::Kernels => return low_rank_gpu::add_low_rank(base, xs, factors, dropout),
+        Passes::Loops => {}
     }
     let forward = move |base: &Tensor, xs: &Tensor, factors: LowRank<'_>| {
         let other = || Err(TchError::Kind(format!("an adapter of {:?}", base.kind())));
@@ -67,6 +71,18 @@ pub fn add_low_rank(
     .map_err(as_torch)
 }
 
+fn passes_of(base: &Tensor, xs: &Tensor, factors: LowRank<'_>, dropout: Option<Dropout>) -> Passes {
+    let LowRank { a, b, .. } = factors;
+    if !fits(base, xs, factors) || a.device() != base.device() {
+        return Passes::Operations;
+    }
+    let kernels: &[Pass] = if dropout.is_some() { &[Pass::Factors, Pass::Dropout] } else { &[Pass::Factors] };
+    match (Passes::of(&[base, xs], kernels), Passes::of(&[a, b], &[])) {
+        (_, Passes::Operations) => Passes::Operations,
+        (passes, _) => passes,
+    }
+}
+
 fn fits(base: &Tensor, xs: &Tensor, LowRank { a, b, .. }: LowRank<'_>) -> bool {
     let (output, input) = (base.size(), xs.size());
     let (Some((&out, rows)), Some((&width, input_rows))) = (output.split_last(), input.split_last()) else {
@@ -76,13 +92,10 @@ fn fits(base: &Tensor, xs: &Tensor, LowRank { a, b, .. }: LowRank<'_>) -> bool {
         && a.dim() == 2
         && a.size()[1] == width
         && b.size() == [out, a.size()[0]]
-        && matches!(base.kind(), Kind::Float | Kind::BFloat16 | Kind::Half)
         && a.kind() == Kind::Float
         && xs.numel() > 0
         && base.numel() > 0
         && a.numel() > 0
-        && plain(&[base, xs])
-        && plain(&[a, b])
 }
 
 fn by_operations(
@@ -255,7 +268,7 @@ mod tests {
             for shape in SHAPES {
                 let case = Case::new(kind, shape);
                 let grad = Tensor::randn([shape[0], shape[2]], (Kind::Float, Device::Cpu)).to_kind(kind);
-                assert!(fits(&case.base, &case.xs, case.factors()));
+                assert_eq!(passes_of(&case.base, &case.xs, case.factors(), None), Passes::Loops);
                 let ours =
                     case.pass(&add_low_rank(&case.base, &case.xs, case.factors(), None).unwrap(), &grad);
                 let exact = case.exact();

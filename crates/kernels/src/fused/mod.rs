@@ -1,4 +1,5 @@
-//! Small operations between two products, forward and backward in one pass each.
+//! Small operations between two products, forward and backward in one pass each: by loops on a CPU, by kernels on a CUDA device, and
+//! by libtorch's operations elsewhere ([`Passes`](passes::Passes) decides).
 //!
 //! As tensor operations a norm is seven calls and a rotation nine. For the few thousand numbers of a decoding step the calls cost
 //! more than the numbers; for the millions of a training step every call is one more way through memory.
@@ -7,9 +8,12 @@ mod attention;
 mod cached_attention;
 mod dropout;
 mod exponential;
+mod flash_attention;
 mod gradient;
 mod low_rank;
+mod low_rank_gpu;
 mod outputs;
+mod passes;
 mod rank;
 mod rms_norm;
 mod rotate_half;
@@ -18,7 +22,8 @@ mod swiglu;
 pub use attention::causal_attention;
 pub use cached_attention::append_and_attend;
 pub use dropout::Dropout;
+pub use flash_attention::TextEnds;
 pub use low_rank::{LowRank, add_low_rank};
 pub use rms_norm::rms_norm;
-pub use rotate_half::rotate_half;
+pub use rotate_half::{rotate_both, rotate_half};
 pub use swiglu::swiglu;

@@ -1,18 +1,12 @@
-//! The conditions of a fused operation, and its results.
+//! The results of a fused operation's loops.
 
-use tch::{Device, TchError, Tensor};
+use tch::{TchError, Tensor};
 
 use crate::element::Element;
 use crate::memory::{Chunks, elements_mut, share};
 
 /// Numbers that a thread works on at a time: they stay in its cache, and the start of a thread costs less.
 const BLOCK: usize = 16 << 10;
-
-/// Returns whether all of `tensors` are plain memory of a CPU and of one kind.
-pub(super) fn plain(tensors: &[&Tensor]) -> bool {
-    let kind = tensors[0].kind();
-    tensors.iter().all(|xs| xs.device() == Device::Cpu && xs.kind() == kind && xs.is_contiguous())
-}
 
 /// Makes a new tensor like `xs`, whose rows of `width` numbers `write` puts in place, some of them at a time: it gets the place
 /// of the first number and the memory.

@@ -4,8 +4,10 @@ use tch::{Kind, TchError, Tensor};
 use torch_ext::custom_of;
 
 use super::gradient::as_torch;
-use super::outputs::{filled, plain};
+use super::outputs::filled;
+use super::passes::Passes;
 use crate::element::{Float, LANES, for_kind, sum_of_lanes, times};
+use crate::gpu::{self, Pass};
 use crate::memory::elements;
 use crate::widest::widest;
 
@@ -13,28 +15,26 @@ use crate::widest::widest;
 /// `[C]` to `[.., C]`. The norm in float32, rounded to the kind of `xs` before it meets the weight, as transformers'
 /// `LlamaRMSNorm` has it.
 ///
-/// On a CPU, with a frozen weight, in one pass, and the gradient in another; equal to libtorch's operations up to the order of the sum.
+/// On a CPU, and on a GPU with kernels of ours, with a frozen weight, in one pass, and the gradient in another; equal to libtorch's operations up to the order of the sum.
 ///
 /// # Errors
 /// libtorch's, when shapes or kinds do not fit.
 pub fn rms_norm(xs: &Tensor, weight: &Tensor, eps: f64) -> Result<Tensor, TchError> {
     let width = weight.size();
-    let fits = width.len() == 1
-        && width[0] > 0
-        && xs.size().last() == width.first()
-        && plain(&[xs, weight])
-        && !weight.requires_grad();
-    if !fits {
+    let fits =
+        width.len() == 1 && width[0] > 0 && xs.size().last() == width.first() && !weight.requires_grad();
+    let passes = if fits { Passes::of(&[xs, weight], &[Pass::RmsNorm]) } else { Passes::Operations };
+    if passes == Passes::Operations {
         return by_operations(xs, weight, eps);
     }
     if !xs.requires_grad() {
-        return forward(xs, weight, eps);
+        return forward(passes, xs, weight, eps);
     }
     custom_of(
         [(xs, true), (weight, true)],
-        move |inputs| forward(&inputs[0], &inputs[1], eps),
+        move |inputs| forward(passes, &inputs[0], &inputs[1], eps),
         move |grad, inputs, _| {
-            Ok([Some(backward(&grad.f_contiguous()?, &inputs[0], &inputs[1], eps)?), None])
+            Ok([Some(backward(passes, &grad.f_contiguous()?, &inputs[0], &inputs[1], eps)?), None])
         },
     )
     .map_err(as_torch)
@@ -45,11 +45,23 @@ fn by_operations(xs: &Tensor, weight: &Tensor, eps: f64) -> Result<Tensor, TchEr
     normed.f_to_kind(xs.kind())?.f_mul(weight)
 }
 
-fn forward(xs: &Tensor, weight: &Tensor, eps: f64) -> Result<Tensor, TchError> {
+fn forward(passes: Passes, xs: &Tensor, weight: &Tensor, eps: f64) -> Result<Tensor, TchError> {
+    if passes == Passes::Kernels {
+        return gpu::rms_norm(xs, weight, eps);
+    }
     for_kind!(xs.kind(), normed(xs, weight, eps), by_operations(xs, weight, eps))
 }
 
-fn backward(grad: &Tensor, xs: &Tensor, weight: &Tensor, eps: f64) -> Result<Tensor, TchError> {
+fn backward(
+    passes: Passes,
+    grad: &Tensor,
+    xs: &Tensor,
+    weight: &Tensor,
+    eps: f64,
+) -> Result<Tensor, TchError> {
+    if passes == Passes::Kernels {
+        return gpu::rms_norm_backward(grad, xs, weight, eps);
+    }
     let other = || Err(TchError::Kind(format!("rms_norm of {:?}", xs.kind())));
     for_kind!(xs.kind(), gradient(grad, xs, weight, eps), other())
 }

@@ -1,11 +1,13 @@
 //! Rotation of heads by their positions.
 
 use tch::{TchError, Tensor};
-use torch_ext::custom;
+use torch_ext::{custom, custom_with};
 
 use super::gradient::as_torch;
-use super::outputs::{filled, plain};
+use super::outputs::filled;
+use super::passes::Passes;
 use crate::element::{Float, LANES, for_kind, times};
+use crate::gpu::{self, Pass};
 use crate::memory::elements;
 use crate::widest::widest;
 
@@ -19,17 +21,8 @@ use crate::widest::widest;
 /// # Errors
 /// libtorch's, when shapes do not fit.
 pub fn rotate_half(heads: &Tensor, cos: &Tensor, sin: &Tensor) -> Result<Tensor, TchError> {
-    let fits = match (&heads.size()[..], &cos.size()[..]) {
-        (&[tokens, _, width], &[turns, 1, half]) => {
-            half > 0
-                && width == 2 * half
-                && (turns == 1 || turns == tokens)
-                && cos.size() == sin.size()
-                && plain(&[heads, cos, sin])
-        }
-        _ => false,
-    };
-    if !fits {
+    // Kernels turn queries and keys at once, by `rotate_both`.
+    if !fits(heads, cos, sin) || Passes::of(&[heads, cos, sin], &[]) != Passes::Loops {
         return by_operations(heads, cos, sin);
     }
     if !heads.requires_grad() {
@@ -43,6 +36,47 @@ pub fn rotate_half(heads: &Tensor, cos: &Tensor, sin: &Tensor) -> Result<Tensor,
         move |grad| turned(&grad.f_contiguous()?, &back_cos, &back_sin),
     )
     .map_err(as_torch)
+}
+
+/// Rotates queries `[N, H, D]` and keys `[N, K, D]` as [`rotate_half`] does; on a GPU with kernels of ours both in one launch.
+///
+/// # Errors
+/// libtorch's, when shapes do not fit.
+pub fn rotate_both(
+    queries: &Tensor,
+    keys: &Tensor,
+    cos: &Tensor,
+    sin: &Tensor,
+) -> Result<[Tensor; 2], TchError> {
+    let fit = fits(queries, cos, sin) && fits(keys, cos, sin);
+    if !fit || Passes::of(&[queries, keys, cos, sin], &[Pass::RotateHalf]) != Passes::Kernels {
+        return Ok([rotate_half(queries, cos, sin)?, rotate_half(keys, cos, sin)?]);
+    }
+    if !queries.requires_grad() && !keys.requires_grad() {
+        return gpu::rotate_both([queries, keys], [cos, sin], false);
+    }
+    let [ahead, back] = [(), ()].map(|()| [cos.shallow_clone(), sin.shallow_clone()]);
+    custom_with(
+        [(queries, false), (keys, false)],
+        move |heads| {
+            Ok((gpu::rotate_both([&heads[0], &heads[1]], [&ahead[0], &ahead[1]], false)?, Vec::new()))
+        },
+        move |[of_queries, of_keys], _, _| {
+            let grads = [of_queries.f_contiguous()?, of_keys.f_contiguous()?];
+            let turned = gpu::rotate_both([&grads[0], &grads[1]], [&back[0], &back[1]], true)?;
+            Ok::<_, TchError>(turned.map(Some))
+        },
+    )
+    .map_err(as_torch)
+}
+
+fn fits(heads: &Tensor, cos: &Tensor, sin: &Tensor) -> bool {
+    match (&heads.size()[..], &cos.size()[..]) {
+        (&[tokens, _, width], &[turns, 1, half]) => {
+            half > 0 && width == 2 * half && (turns == 1 || turns == tokens) && cos.size() == sin.size()
+        }
+        _ => false,
+    }
 }
 
 fn turned(heads: &Tensor, cos: &Tensor, sin: &Tensor) -> Result<Tensor, TchError> {

@@ -6,29 +6,32 @@ use torch_ext::custom_of;
 
 use super::exponential::exp;
 use super::gradient::as_torch;
-use super::outputs::{both_filled, filled, plain};
+use super::outputs::{both_filled, filled};
+use super::passes::Passes;
 use crate::element::{Float, LANES, filled_up, for_kind};
+use crate::gpu::{self, Pass};
 use crate::memory::elements;
 use crate::widest::widest;
 
 /// Computes `silu(gate) · up` (`SwiGLU`, Shazeer, 2020, arXiv 2002.05202), with `silu(x) = x / (1 + exp(-x))` rounded to the kind
 /// of `gate` before it meets `up`, as transformers' `LlamaMLP` has it. Both of one shape, which is that of the result.
 ///
-/// On a CPU in one pass, and both gradients in another; equal to libtorch's operations up to a rounding of `exp`.
+/// On a CPU, and on a GPU with kernels of ours, in one pass, and both gradients in another; equal to libtorch's operations up to a rounding of `exp`.
 ///
 /// # Errors
 /// libtorch's, when shapes do not fit.
 pub fn swiglu(gate: &Tensor, up: &Tensor) -> Result<Tensor, TchError> {
-    if gate.size() != up.size() || !plain(&[gate, up]) {
+    let passes = Passes::of(&[gate, up], &[Pass::SwiGlu]);
+    if gate.size() != up.size() || passes == Passes::Operations {
         return by_operations(gate, up);
     }
     if !gate.requires_grad() && !up.requires_grad() {
-        return forward(gate, up);
+        return forward(passes, gate, up);
     }
     custom_of(
         [(gate, true), (up, true)],
-        |inputs| forward(&inputs[0], &inputs[1]),
-        |grad, inputs, _| Ok(backward(&grad.f_contiguous()?, &inputs[0], &inputs[1])?.map(Some)),
+        move |inputs| forward(passes, &inputs[0], &inputs[1]),
+        move |grad, inputs, _| Ok(backward(passes, &grad.f_contiguous()?, &inputs[0], &inputs[1])?.map(Some)),
     )
     .map_err(as_torch)
 }
@@ -37,11 +40,17 @@ fn by_operations(gate: &Tensor, up: &Tensor) -> Result<Tensor, TchError> {
     gate.f_silu()?.f_mul(up)
 }
 
-fn forward(gate: &Tensor, up: &Tensor) -> Result<Tensor, TchError> {
+fn forward(passes: Passes, gate: &Tensor, up: &Tensor) -> Result<Tensor, TchError> {
+    if passes == Passes::Kernels {
+        return gpu::swiglu(gate, up);
+    }
     for_kind!(gate.kind(), gated(gate, up), by_operations(gate, up))
 }
 
-fn backward(grad: &Tensor, gate: &Tensor, up: &Tensor) -> Result<[Tensor; 2], TchError> {
+fn backward(passes: Passes, grad: &Tensor, gate: &Tensor, up: &Tensor) -> Result<[Tensor; 2], TchError> {
+    if passes == Passes::Kernels {
+        return gpu::swiglu_backward(grad, gate, up);
+    }
     let other = || Err(TchError::Kind(format!("swiglu of {:?}", gate.kind())));
     for_kind!(gate.kind(), gradients(grad, gate, up), other())
 }

@@ -116,27 +116,31 @@ pub(crate) fn numbers(shape: &[i64], seed: u32, device: Device) -> Result<Tensor
 }
 
 /// A tensor with something behind it that nobody may write to.
-struct Guarded {
+pub(super) struct Guarded {
     whole: Tensor,
-    part: Tensor,
+    pub(super) part: Tensor,
 }
 
 impl Guarded {
-    fn new(shape: &[i64], kind: Kind, device: Device) -> Result<Self, TchError> {
+    pub(super) fn new(shape: &[i64], kind: Kind, device: Device) -> Result<Self, TchError> {
         let len = shape.iter().product::<i64>();
         let whole = Tensor::f_full([len + GUARD], GUARD_VALUE, (kind, device))?;
         let part = whole.f_narrow(0, 0, len)?.f_view(shape)?;
         Ok(Self { whole, part })
     }
 
-    fn check(&self, kernel: &'static str) -> Result<(), KernelError> {
+    pub(super) fn check(&self, kernel: &'static str) -> Result<(), KernelError> {
         let behind = self.whole.f_narrow(0, self.part.numel() as i64, GUARD)?;
         let whole = behind.f_eq(GUARD_VALUE)?.f_all()?.f_int64_value(&[])?;
         if whole == 1 { Ok(()) } else { Err(KernelError::Outside { kernel }) }
     }
 }
 
-fn launch(launch: Option<Launch<'_>>, kernel: &'static str, run: &Run<'_>) -> Result<(), KernelError> {
+pub(super) fn launch(
+    launch: Option<Launch<'_>>,
+    kernel: &'static str,
+    run: &Run<'_>,
+) -> Result<(), KernelError> {
     run(&launch.ok_or(KernelError::Shape { kernel })?)
 }
 
@@ -145,7 +149,7 @@ fn product(xs: &Tensor, dense: &Tensor) -> Result<Tensor, TchError> {
 }
 
 /// Checks that two tensors differ by no more than `tolerance` times the largest expected; NaN is equal to NaN.
-fn within(
+pub(crate) fn within(
     kernel: &'static str,
     actual: &Tensor,
     expected: &Tensor,

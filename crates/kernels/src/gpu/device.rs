@@ -13,7 +13,7 @@ use crate::data::{Blocks4, Rows8};
 use crate::error::KernelError;
 use crate::simd::CodeTable;
 
-static STATUS: LazyLock<KernelStatus> = LazyLock::new(KernelStatus::default);
+pub(super) static STATUS: LazyLock<KernelStatus> = LazyLock::new(KernelStatus::default);
 
 /// Writes `weight` into `out` on its device; `false` where no kernel does.
 pub(crate) fn dequantize(weight: &Blocks4, out: &Tensor) -> bool {

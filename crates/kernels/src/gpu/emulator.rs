@@ -47,7 +47,7 @@ impl Emulator {
             std::fs::write(dir.path().join(name), text).unwrap();
         }
         let mut main = format!("#include \"cuda.h\"\n#include \"{}\"\n", source.name);
-        for name in names(source) {
+        for name in source.kernels {
             writeln!(main, "EMULATE({name})").unwrap();
         }
         let (main_path, library) = (dir.path().join("main.cpp"), dir.path().join("kernels.so"));
@@ -76,14 +76,5 @@ impl Emulator {
         // SAFETY: a string literal of `cuda.h`.
         let message = unsafe { CStr::from_ptr(error) }.to_string_lossy().into_owned();
         Err(KernelError::Refused { kernel: launch.function.to_owned(), step: "run", message })
-    }
-}
-
-/// Lists the kernels of a source.
-fn names(source: &Source) -> Vec<&'static str> {
-    match source.name {
-        "nf4_matvec.cu" => super::sources::MATVEC4_NAMES.to_vec(),
-        "int8_matvec.cu" => super::sources::MATVEC8_NAMES.to_vec(),
-        name => vec![name.trim_end_matches(".cu")],
     }
 }

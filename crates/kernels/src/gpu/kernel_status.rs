@@ -6,11 +6,11 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use crate::error::KernelError;
 
 /// A device and a kernel.
-pub(super) type Place = (usize, &'static str);
+pub(crate) type Place = (usize, &'static str);
 
 /// Results of the checks of this process.
 #[derive(Debug, Default)]
-pub(super) struct KernelStatus(Mutex<Known>);
+pub(crate) struct KernelStatus(Mutex<Known>);
 
 #[derive(Debug, Default)]
 struct Known {
@@ -25,7 +25,7 @@ impl KernelStatus {
     }
 
     /// Returns whether a kernel may be used. The first to ask has it checked, while others wait.
-    pub(super) fn usable(&self, place: Place, check: impl FnOnce() -> Result<(), KernelError>) -> bool {
+    pub(crate) fn usable(&self, place: Place, check: impl FnOnce() -> Result<(), KernelError>) -> bool {
         let mut known = self.known();
         if known.none {
             return false;
@@ -57,7 +57,7 @@ impl Known {
         self.usable.insert((index, kernel), false);
         if matches!(error, KernelError::Library { .. }) {
             self.none = true;
-            tracing::warn!("quantised weights go through plain tensor operations, which are slower: {error}");
+            tracing::warn!("tensor operations stand in for the kernels, which are faster: {error}");
         } else {
             tracing::warn!("cuda:{index}: tensor operations stand in for the kernel `{kernel}`: {error}");
         }

@@ -8,11 +8,11 @@ use crate::data::{Blocks4, Rows8, Scales};
 use crate::simd::CodeTable;
 
 /// Threads of a block.
-const THREADS: i64 = 256;
+pub(super) const THREADS: i64 = 256;
 /// Warps of a block; each takes a row of a weight or a block of numbers.
 const WARPS: i64 = THREADS / 32;
 /// Enough blocks to fill any device; each then takes more than one part.
-const MAX_BLOCKS: i64 = 2048;
+pub(super) const MAX_BLOCKS: i64 = 2048;
 /// Numbers that share a scale where weights are quantised on a device.
 const QUANTIZE_BLOCK: i64 = 64;
 
@@ -99,7 +99,7 @@ fn launch<'a>(
 }
 
 /// Returns how many parts of `size` there are, the last perhaps not whole.
-fn parts(len: i64, size: i64) -> i64 {
+pub(super) fn parts(len: i64, size: i64) -> i64 {
     (len + size - 1) / size
 }
 
@@ -142,6 +142,6 @@ fn sizes(xs: &Tensor, ys: &Tensor, inputs: i64, outputs: i64) -> Option<(usize, 
 }
 
 /// Returns whether a tensor is contiguous, of that kind, and begins at a multiple of `alignment` bytes.
-fn is(tensor: &Tensor, kind: Kind, alignment: usize) -> bool {
+pub(super) fn is(tensor: &Tensor, kind: Kind, alignment: usize) -> bool {
     tensor.kind() == kind && tensor.is_contiguous() && (tensor.data_ptr() as usize).is_multiple_of(alignment)
 }

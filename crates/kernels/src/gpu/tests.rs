@@ -4,14 +4,19 @@ use tch::{Device, Kind, Tensor};
 
 use super::checks::{self, Way};
 use super::emulator::Emulator;
-use super::sources::{DEQUANTIZE, MATVEC4, MATVEC8, QUANTIZE};
+use super::sources::{
+    DEQUANTIZE, DROPOUT, FACTORS, MATVEC4, MATVEC8, QUANTIZE, RMS_NORM, ROTATE_HALF, SWIGLU,
+};
 use super::{device, hard_numbers, ways};
 use crate::cuda::{Launch, Source, compile};
 use crate::data::Rows8;
 use crate::error::KernelError;
 use crate::reference;
 
+/// Of codes of 4 and 8 bits.
 const SOURCES: [&Source; 4] = [&DEQUANTIZE, &MATVEC4, &MATVEC8, &QUANTIZE];
+/// Of fused passes.
+const PASSES: [&Source; 5] = [&RMS_NORM, &ROTATE_HALF, &SWIGLU, &DROPOUT, &FACTORS];
 
 fn all_checks(
     device: Device,
@@ -109,8 +114,8 @@ fn threads_that_wait_for_others_that_ended_are_an_error() {
 /// beside libtorch.
 #[test]
 fn every_kernel_compiles_for_every_generation() {
-    for source in SOURCES {
-        for capability in [80, 90, 100] {
+    for source in SOURCES.into_iter().chain(PASSES) {
+        for capability in [75, 80, 90, 100].into_iter().filter(|&it| it >= source.least_capability) {
             match compile(source, capability) {
                 Ok(program) => {
                     println!("compiled {} for sm_{capability}: {} bytes", source.name, program.len());

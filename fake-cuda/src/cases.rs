@@ -224,14 +224,14 @@ const CASES: &[Case] = &[
     case(
         "finetune LoRA on all linear layers with fused passes, checkpointing",
         "finetune",
-        "--dtype float32 --lora_target_modules all-linear --gradient_checkpointing --lora_dropout 0.1",
+        "--dtype float32 --lora_target_modules all-linear --gradient_checkpointing --lora_dropout 0.1 --max_steps 2",
         Gives::Run(ADAPTER, 1e-4),
     )
     .with_kernels()
     .exact(),
-    case("finetune LoRA in bfloat16 with fused passes", "finetune", "--dtype bfloat16 --lora_dropout 0.1", Gives::Losses)
+    case("finetune LoRA in bfloat16 with fused passes", "finetune", "--dtype bfloat16 --lora_dropout 0.1 --max_steps 2", Gives::Losses)
         .with_kernels(),
-    case("finetune LoRA in float16 with fused passes", "finetune", "--dtype float16 --lora_dropout 0.1", Gives::Losses)
+    case("finetune LoRA in float16 with fused passes", "finetune", "--dtype float16 --lora_dropout 0.1 --max_steps 2", Gives::Losses)
         .with_kernels(),
     case("generate greedy with fused passes", "generate", "--temperature 0 --dtype float32 --lora_weights adapter", Gives::Text)
         .with_kernels()

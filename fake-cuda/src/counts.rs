@@ -68,6 +68,7 @@ const RECORDS: &str = "--base_model {base} --data_path {data} --output_dir count
 const PROMPT: &str = "--base_model {base} --prompt {prompt} --threads 1";
 
 const LORA: Work = Work {
+    lengths: [2, 4],
     name: "LoRA on q and v, bfloat16",
     args: "--dtype bfloat16",
     machine: Machine::Kernels,
@@ -84,6 +85,7 @@ const WORKS: [Work; 10] = [
     Work {
         name: "LoRA on all linear layers, bfloat16",
         args: "--dtype bfloat16 --lora_target_modules all-linear",
+        long: true,
         ..LORA
     },
     Work {

@@ -7,7 +7,6 @@ use crate::Llama;
 use crate::cache::{LayerCache, RowCopy, StepPlaces};
 use crate::graphs::Graphs;
 use crate::rope::Rotation;
-use crate::sequences::Sequences;
 
 /// Sequences in the making. Nothing in it grows: the caches and the rotations of all positions are made when it opens.
 #[derive(Debug)]
@@ -131,7 +130,7 @@ impl<'a> Session<'a> {
             let positions: Vec<i64> = lens.iter().flat_map(|&len| 0..len as i64).collect();
             self.rotation.select(&model.indices(&positions)?)?
         };
-        let sequences = Sequences::new(&lens, model)?;
+        let sequences = model.sequences(&lens)?;
         for (index, cache) in self.caches.iter_mut().enumerate() {
             hidden = model.layer(index).forward(&hidden, &rotation, Mode::Eval, |q, k, v| {
                 let mut start = 0;

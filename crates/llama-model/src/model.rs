@@ -150,6 +150,11 @@ impl Llama {
         }
     }
 
+    /// Makes the sequences of `seq_lens` tokens that attention stays inside of.
+    pub(crate) fn sequences(&self, seq_lens: &[usize]) -> Result<Sequences, NnError> {
+        Sequences::new(seq_lens, self.device, self.kind, self.config.head_dim)
+    }
+
     pub(crate) fn indices(&self, values: &[i64]) -> Result<Tensor, NnError> {
         Ok(upload(values, self.device()).op("upload")?)
     }
@@ -182,7 +187,7 @@ impl Llama {
     /// [`NnError`] when the batch does not add up, a token id is not in the vocabulary, or a layer fails.
     pub fn hidden_states(&self, batch: &TokenBatch, mode: Mode) -> Result<Tensor, NnError> {
         batch.validate()?;
-        let sequences = Sequences::new(&batch.seq_lens, self)?;
+        let sequences = self.sequences(&batch.seq_lens)?;
         let rotation = self.rotation_of_texts(&batch.seq_lens)?;
         let mut hidden = self.embed(&batch.input_ids)?; // [N, C]
         for layer in &self.layers {

@@ -2,9 +2,7 @@
 
 use kernels::TextEnds;
 use nn_core::{NnError, TorchContext};
-use tch::Tensor;
-
-use crate::Llama;
+use tch::{Device, Kind, Tensor};
 
 /// Sequences one after another: attention stays inside each.
 #[derive(Debug)]
@@ -15,11 +13,15 @@ pub(crate) struct Sequences {
 }
 
 impl Sequences {
-    /// Takes the lengths of sequences that `model` computes.
-    pub(crate) fn new(seq_lens: &[usize], model: &Llama) -> Result<Self, NnError> {
+    /// Takes the lengths of sequences, and the place, the kind and the width of their heads.
+    pub(crate) fn new(
+        seq_lens: &[usize],
+        device: Device,
+        kind: Kind,
+        head_dim: i64,
+    ) -> Result<Self, NnError> {
         let lens: Vec<i64> = seq_lens.iter().filter(|&&len| len > 0).map(|&len| len as i64).collect();
-        let width = model.config().head_dim;
-        let ends = TextEnds::new(&lens, model.device(), model.kind(), width).op("upload")?;
+        let ends = TextEnds::new(&lens, device, kind, head_dim).op("upload")?;
         Ok(Self { lens, ends })
     }
 

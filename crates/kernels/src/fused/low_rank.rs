@@ -3,11 +3,11 @@
 use tch::{Device, Kind, TchError, Tensor};
 use torch_ext::custom_of;
 
-use super::dropout::Dropout;
 use super::gradient::as_torch;
 use super::low_rank_gpu;
+use super::mask::Dropout;
 use super::passes::Passes;
-use super::rank::{Factor, Matrix, padded};
+use super::rank::{Factor, LowRank, Matrix, padded};
 use crate::element::{Float, for_kind};
 use crate::gpu::Pass;
 use crate::memory::{Chunks, elements, elements_mut, share};
@@ -16,17 +16,6 @@ use crate::memory::{Chunks, elements, elements_mut, share};
 const ROWS: usize = 32;
 /// Most parts whose gradients of the factors are added up. They do not depend on the number of threads.
 const MOST_PARTS: usize = 16;
-
-/// The factors of a low-rank adapter: float32, `a` `[r, in]`, `b` `[out, r]`.
-#[derive(Debug, Clone, Copy)]
-pub struct LowRank<'a> {
-    /// `lora_A`.
-    pub a: &'a Tensor,
-    /// `lora_B`.
-    pub b: &'a Tensor,
-    /// Factor of their product.
-    pub scale: f64,
-}
 
 /// Computes `base + scale · (dropout(x) Aᵀ) Bᵀ` (`LoRA`, Hu et al., 2021, arXiv 2106.09685, §4.1): `base` `[.., out]` and `xs`
 /// `[.., in]` to `[.., out]`, in the kind of `base`. On a CPU the factors' products are in float32 whatever the kind of `xs`, as with

@@ -3,10 +3,10 @@
 use tch::{TchError, Tensor};
 use torch_ext::custom_with;
 
-use super::dropout::Dropout;
 use super::gradient::as_torch;
-use super::low_rank::LowRank;
+use super::mask::Dropout;
 use super::passes::Passes;
+use super::rank::LowRank;
 use crate::gpu;
 
 /// Does what [`add_low_rank`](super::low_rank::add_low_rank) does, where there are kernels for its conversions and its dropout.

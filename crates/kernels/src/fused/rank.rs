@@ -1,12 +1,25 @@
 //! Products of rows with the few rows of a factor of low rank, in float32.
 #![expect(clippy::inline_always, reason = "compiled for each width of vectors")]
 
-use super::dropout::Dropout;
+use tch::Tensor;
+
+use super::mask::Dropout;
 use crate::element::{Float, LANES, times};
 use crate::widest::widest;
 
 /// Rows whose products with a factor are summed up at the same time.
 const GROUP: usize = 8;
+
+/// The factors of a low-rank adapter: float32, `a` `[r, in]`, `b` `[out, r]`.
+#[derive(Debug, Clone, Copy)]
+pub struct LowRank<'a> {
+    /// `lora_A`.
+    pub a: &'a Tensor,
+    /// `lora_B`.
+    pub b: &'a Tensor,
+    /// Factor of their product.
+    pub scale: f64,
+}
 
 /// Returns the width of a row that is filled up with zeros to whole lanes.
 pub(super) fn padded(width: usize) -> usize {

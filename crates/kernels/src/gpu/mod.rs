@@ -10,6 +10,7 @@ mod device;
 mod emulator;
 mod kernel_status;
 mod launches;
+mod pass;
 mod pass_checks;
 mod pass_launches;
 #[cfg(test)]
@@ -24,7 +25,7 @@ pub(crate) use checks::{hard_numbers, ways};
 pub(crate) use checks::{numbers, within};
 pub(crate) use device::{dequantize, product4, product8, quantize};
 pub(crate) use kernel_status::KernelStatus;
+pub(crate) use pass::Pass;
 pub(crate) use passes::{
-    Pass, dropout, narrow_factors, rms_norm, rms_norm_backward, rotate_both, swiglu, swiglu_backward,
-    widen_factors,
+    dropout, narrow_factors, rms_norm, rms_norm_backward, rotate_both, swiglu, swiglu_backward, widen_factors,
 };

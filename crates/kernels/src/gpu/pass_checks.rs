@@ -3,8 +3,8 @@
 use tch::{Device, Kind, TchError, Tensor};
 
 use super::checks::{Guarded, Run, launch, numbers, within};
+use super::pass::Pass;
 use super::pass_launches as launches;
-use super::passes::Pass;
 use crate::error::KernelError;
 use crate::fused::Dropout;
 

@@ -6,7 +6,7 @@ use tch::{Kind, Tensor};
 use super::launches::{MAX_BLOCKS, THREADS, is, parts};
 use super::sources::{
     DROPOUT, DROPOUTS, FACTORS, GATE_GRADIENTS, GATES, NARROWED, NORM_GRADIENTS, NORMS, RMS_NORM,
-    ROTATE_HALF, ROTATIONS, SWIGLU, WIDENED,
+    ROTATE_HALF, ROTATIONS, SWIGLU, WIDENED, of_kind,
 };
 use crate::cuda::{Argument, Launch, Source};
 use crate::fused::Dropout;
@@ -159,12 +159,6 @@ fn name(names: &[&'static str; 3], tensors: &[&Tensor]) -> Option<&'static str> 
     let kind = tensors[0].kind();
     let fit = tensors.iter().all(|xs| is(xs, kind, kind.elt_size_in_bytes()));
     of_kind(names, kind).filter(|_| fit)
-}
-
-/// Returns the name for a kind.
-pub(super) fn of_kind(names: &[&'static str; 3], kind: Kind) -> Option<&'static str> {
-    let at = [Kind::Float, Kind::BFloat16, Kind::Half].iter().position(|&known| known == kind)?;
-    Some(names[at])
 }
 
 fn same_len(tensors: &[&Tensor]) -> bool {

@@ -3,9 +3,9 @@
 use tch::{Device, Kind, Tensor};
 
 use super::emulator::Emulator;
+use super::pass::Pass;
 use super::pass_checks::{SHAPES, check_shape};
 use super::pass_launches as launches;
-use super::passes::Pass;
 use super::sources::{DROPOUT, FACTORS, RMS_NORM, ROTATE_HALF, SWIGLU};
 use crate::cuda::{Launch, Source};
 use crate::error::KernelError;

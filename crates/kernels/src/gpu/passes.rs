@@ -3,28 +3,14 @@
 use tch::{Device, Kind, TchError, Tensor};
 
 use super::device::{STATUS, on};
+use super::pass::Pass;
 use super::pass_checks;
 use super::pass_launches as launches;
 use crate::cuda::Launch;
 use crate::error::KernelError;
 use crate::fused::Dropout;
 
-/// Operations that have kernels for both passes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Pass {
-    RmsNorm,
-    RotateHalf,
-    SwiGlu,
-    Dropout,
-    /// Both factors of an adapter in another kind.
-    Factors,
-}
-
 impl Pass {
-    #[cfg(test)]
-    pub(super) const ALL: [Self; 5] =
-        [Self::RmsNorm, Self::RotateHalf, Self::SwiGlu, Self::Dropout, Self::Factors];
-
     /// Returns whether the kernels of both passes are used for this kind on CUDA device `index`. They are checked when that is
     /// first asked.
     pub(crate) fn is_usable(self, index: usize, kind: Kind) -> bool {
@@ -33,18 +19,6 @@ impl Pass {
                 tch::no_grad(|| pass_checks::check(self, kind, Device::Cuda(index), &on(index)))
             })
         })
-    }
-
-    /// Names the kernels of a kind together.
-    fn name(self, kind: Kind) -> Option<&'static str> {
-        let names = match self {
-            Self::RmsNorm => super::sources::NORMS,
-            Self::RotateHalf => super::sources::ROTATIONS,
-            Self::SwiGlu => super::sources::GATES,
-            Self::Dropout => super::sources::DROPOUTS,
-            Self::Factors => super::sources::NARROWED,
-        };
-        super::pass_launches::of_kind(&names, kind)
     }
 }
 

@@ -1,5 +1,7 @@
 //! The sources of the kernels, and the names of their functions.
 
+use tch::Kind;
+
 use crate::cuda::Source;
 
 /// The most rows of inputs that a kernel multiplies with.
@@ -72,3 +74,9 @@ of_floats!(ROTATE_HALF, "rotate_half.cu", ROTATIONS: "rotate_half");
 of_floats!(SWIGLU, "swiglu.cu", GATES: "swiglu", GATE_GRADIENTS: "swiglu_backward");
 of_floats!(DROPOUT, "dropout.cu", DROPOUTS: "dropout");
 of_floats!(FACTORS, "factors.cu", NARROWED: "narrow_factors", WIDENED: "widen_factors");
+
+/// Returns the name for a kind.
+pub(super) fn of_kind(names: &[&'static str; 3], kind: Kind) -> Option<&'static str> {
+    let at = [Kind::Float, Kind::BFloat16, Kind::Half].iter().position(|&known| known == kind)?;
+    Some(names[at])
+}

@@ -32,6 +32,7 @@ fn main() {
         .file("cpp/graph.cpp")
         .file("cpp/parallel.cpp")
         .file("cpp/scalar_errors.cpp")
+        .file("cpp/settings.cpp")
         .compile("torch_ext_cpp");
     println!("cargo:rustc-link-search=native={}", lib.display());
     println!("cargo:rustc-link-lib=torch_cpu");

@@ -16,6 +16,7 @@ mod goldens;
 mod kernels;
 mod load;
 mod neon;
+mod package;
 mod test;
 mod tiny_model;
 mod unsafe_list;
@@ -71,6 +72,8 @@ enum Task {
     Load(load::LoadArgs),
     /// Mutate the inputs of every reader of foreign bytes, and look for panics, endless work and memory without bound
     Fuzz(fuzz::FuzzArgs),
+    /// Make an archive and a Python wheel of the programs, for machines without Rust, C++ and Python
+    Package(package::PackageArgs),
     /// Remake the golden files of the tests, or check that they can be remade
     Goldens(goldens::GoldensArgs),
 }
@@ -113,6 +116,7 @@ fn run(task: Task) -> anyhow::Result<ExitCode> {
         Task::Experiment(args) => experiment::run(&workspace, &args),
         Task::Load(_) => done(load::run(&workspace)),
         Task::Fuzz(args) => done(fuzz::run(&workspace, &args)),
+        Task::Package(args) => done(package::run(&workspace, &args)),
         Task::Goldens(args) => done(goldens::run(&workspace, &args)),
     }
 }

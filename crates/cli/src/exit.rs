@@ -2,21 +2,23 @@
 //! fit.
 
 use std::error::Error;
+use std::ffi::OsString;
 use std::process::ExitCode;
 
 use alpaca_data::DataError;
 use checkpoint::CheckpointError;
-use clap::Parser;
 use clap::error::ErrorKind;
+use clap::{Command, Parser};
 use llama_finetune::{FinetuneError, GroupError};
 use nn_core::UnknownDtype;
-use terminal::{OutputError, normalised, say_error, survive_file_size_limit, trimmed};
+use terminal::{OutputError, normalised, print_result, say_error, survive_file_size_limit, trimmed};
 use trainer::TrainError;
 
 use crate::advice::advice;
-use crate::help::command;
+use crate::help::command_after;
 use crate::messages;
 use crate::usage::{DoesNotFit, Told, Usage};
+use crate::version::version;
 
 /// Allocates libtorch's tensors too. The C library's heap keeps holes between those of steps of different lengths.
 #[global_allocator]
@@ -27,15 +29,24 @@ pub(crate) fn usage(text: impl Into<String>) -> anyhow::Error {
     Usage(text.into()).into()
 }
 
-/// Parses the command line in both spellings (`--base_model`, `--base-model`), runs the program, and reports a failure
-/// once, on stderr.
+/// Runs a program with the command line of this process.
 pub fn main_with<Args: Parser>(run: impl FnOnce(Args) -> anyhow::Result<()>) -> ExitCode {
-    let mut command = command::<Args>();
-    let (args, notes) = trimmed(normalised(std::env::args_os()), &command);
+    main_from("", std::env::args_os(), run)
+}
+
+/// Parses a command line in both spellings (`--base_model`, `--base-model`), runs the program, and reports a failure once, on
+/// stderr. Before the program's name, `prefix` is typed.
+pub(crate) fn main_from<Args: Parser>(
+    prefix: &str,
+    args: impl IntoIterator<Item = OsString>,
+    run: impl FnOnce(Args) -> anyhow::Result<()>,
+) -> ExitCode {
+    let mut command = command_after::<Args>(prefix);
+    let (args, notes) = trimmed(normalised(args.into_iter()), &command);
     let parsed = command.try_get_matches_from_mut(args);
     let (args, matches) = match parsed.and_then(|matches| Ok((Args::from_arg_matches(&matches)?, matches))) {
         Ok(parsed) => parsed,
-        Err(error) => return refuse(&error.format(&mut command)),
+        Err(error) => return refuse(&error.format(&mut command), &command),
     };
     messages::start(&matches);
     survive_file_size_limit();
@@ -66,12 +77,15 @@ pub(crate) fn exit_code(error: &anyhow::Error) -> u8 {
 }
 
 /// Reports a command line that cannot be parsed; a value that a type of ours refuses in that type's words, as in a run file.
-fn refuse(error: &clap::Error) -> ExitCode {
+pub(crate) fn refuse(error: &clap::Error, command: &Command) -> ExitCode {
     match error.source() {
         Some(source) if error.kind() == ErrorKind::ValueValidation && is_usage(source) => {
             say_error(&source.to_string());
         }
-        // Help and version are printed to stdout and are no failure.
+        None if error.kind() == ErrorKind::DisplayVersion => {
+            let _ = print_result(&version(command));
+        }
+        // Help is printed to stdout and is no failure.
         _ => {
             let _ = error.print();
         }

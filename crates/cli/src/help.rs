@@ -151,11 +151,18 @@ pub const GUIDES: &[Guide] = &[
 
 /// Returns the whole command of a program: its flags with their ranges, those about messages, and its guide.
 pub fn command<Args: Parser>() -> Command {
+    command_after::<Args>("")
+}
+
+/// Returns the same for a program that is called with `prefix` before its name, which stands in the examples too.
+pub(crate) fn command_after<Args: Parser>(prefix: &str) -> Command {
     let command = messages::with_flags(bounded(Args::command())).arg_required_else_help(true);
     let Some(guide) = GUIDES.iter().find(|guide| guide.program == command.get_name()) else { return command };
-    let line = |(heading, example): &(&str, &str)| format!("  {heading}:\n    {example}\n");
-    let first =
-        guide.examples.first().map_or_else(String::new, |(_, example)| format!("Example:\n  {example}"));
+    let line = |(heading, example): &(&str, &str)| format!("  {heading}:\n    {prefix}{example}\n");
+    let first = guide
+        .examples
+        .first()
+        .map_or_else(String::new, |(_, example)| format!("Example:\n  {prefix}{example}"));
     let all: String = guide.examples.iter().map(line).collect();
     command
         .mut_args(|arg| {

@@ -1,4 +1,4 @@
-//! The programs `finetune`, `generate`, `evaluate`, `compare`, `merge`, `unmerge`, `pretrain` and `runs`.
+//! The programs `finetune`, `generate`, `evaluate`, `compare`, `merge`, `unmerge`, `pretrain` and `runs`; and `llama-ft`, which is all of them.
 //!
 //! Each program parses flags (`args`), decides its settings (`settings`), calls the library (`run`) and reports (`report`).
 
@@ -18,6 +18,7 @@ pub mod help;
 pub mod merge;
 mod messages;
 pub mod pretrain;
+pub mod programs;
 pub mod ranges;
 mod run_file;
 pub mod runs;
@@ -25,3 +26,4 @@ mod spelling;
 mod stop;
 pub mod unmerge;
 mod usage;
+mod version;

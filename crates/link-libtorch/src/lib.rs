@@ -11,14 +11,16 @@ use std::path::Path;
 /// torch-ext's functions in the place of two of torch-sys's that lose errors (`scalar_errors.cpp` there).
 ///
 /// The directory is the one that torch-sys found (`links = "tch"`; cargo names it to direct dependents), or that
-/// llama-finetune passed on. A program that is moved finds a libtorch beside it, in `../libtorch/lib`.
+/// llama-finetune passed on. A program that is moved finds a libtorch beside it, in `../libtorch/lib`. Who builds programs for
+/// other machines (`cargo xtask package`) sets `LIBTORCH_RPATH` to the directories to search instead, with `:` between them.
 #[expect(clippy::print_stdout, reason = "the way a build script talks to cargo")]
 pub fn rpath() {
     println!("cargo:rerun-if-changed=build.rs");
+    println!("cargo:rerun-if-env-changed=LIBTORCH_RPATH");
     let named = ["DEP_TCH_LIBTORCH_LIB", "DEP_LLAMA_FINETUNE_LIBTORCH_LIB"];
     if let Some(lib) = named.into_iter().find_map(|name| env::var(name).ok()) {
-        println!("cargo:rustc-link-arg=-Wl,-rpath,{lib}");
-        println!("cargo:rustc-link-arg=-Wl,-rpath,$ORIGIN/../libtorch/lib");
+        let rpath = env::var("LIBTORCH_RPATH").unwrap_or_else(|_| format!("{lib}:$ORIGIN/../libtorch/lib"));
+        println!("cargo:rustc-link-arg=-Wl,-rpath,{rpath}");
         if env::var("CARGO_CFG_TARGET_OS").is_ok_and(|os| os == "linux") {
             // Named as undefined, since what needs it comes behind the archive that has it.
             println!(

@@ -48,7 +48,8 @@
 //!   measures the distance of two models.
 //! - **Several processes**: [`Launch`] and [`ProcessGroup`] join those that a launcher started, for [`Trainer::group`];
 //!   [`run_processes`] starts them.
-//! - **The machine**: [`DeviceChoice`] starts a device by name, [`set_threads`] sets the threads.
+//! - **The machine**: [`DeviceChoice`] starts a device by name, [`set_threads`] sets the threads, [`Platform`] names libtorch and the
+//!   processor.
 
 // A message must never end the work: `eprintln!` panics where nobody reads.
 #![warn(clippy::print_stderr)]
@@ -71,6 +72,7 @@ mod model_choice;
 mod nvidia_smi;
 mod output_dir;
 mod perplexity;
+mod platform;
 mod prompt;
 mod prompt_file;
 mod quantization_choice;
@@ -119,6 +121,7 @@ pub use merge_report::write_merge_report;
 pub use model_choice::{LoadConfig, ModelChoice, OpenedModel, open_merge_base};
 pub use output_dir::{OutputMode, write_run_file};
 pub use perplexity::{answer_perplexity, text_perplexity};
+pub use platform::Platform;
 pub use prompt::Prompt;
 pub use prompt_file::{AnsweringTime, PromptFile};
 pub use quantization_choice::QuantizationChoice;

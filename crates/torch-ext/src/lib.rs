@@ -10,7 +10,8 @@
 //! - [`cuda`]: starting CUDA in a program that links only the CPU libraries, and its allocator's statistics;
 //! - [`distributed`]: the keys and the collectives of several processes;
 //! - [`CudaGraph`]: work on a CUDA device recorded once and repeated;
-//! - [`process_memory`]: host memory of this process.
+//! - [`process_memory`]: host memory of this process;
+//! - [`setting`]: what the libtorch in use was built with.
 #![expect(unsafe_code, reason = "this crate is the boundary to C++")]
 
 mod attention;
@@ -24,6 +25,7 @@ mod generator;
 mod graph;
 mod memory;
 mod parallel;
+mod settings;
 mod storage;
 
 /// Loads CUDA before `main` and before any test of a program, where there is one: once in the root file of a test program with tests
@@ -52,4 +54,5 @@ pub use generator::Generator;
 pub use graph::{CudaGraph, is_recording};
 pub use memory::{ProcessMemory, process_memory};
 pub use parallel::{Tasks, parallel};
+pub use settings::setting;
 pub use storage::tensor_over;

@@ -52,6 +52,12 @@ impl ProcessArgs {
         let program = env::current_exe().context("cannot find this program on the disk")?;
         let command = |_| {
             let mut command = Command::new(&program);
+            // Its own name tells which program it is.
+            #[cfg(unix)]
+            std::os::unix::process::CommandExt::arg0(
+                &mut command,
+                env::args_os().next().unwrap_or_else(|| program.clone().into()),
+            );
             command.args(env::args_os().skip(1));
             command
         };

@@ -1,0 +1,5 @@
+//! `llama-ft`: every program as a subcommand; see `cli::programs`.
+
+fn main() -> std::process::ExitCode {
+    cli::programs::main()
+}

@@ -5,8 +5,9 @@
 for arg do
     shift
     case $arg in
-    # cargo's word for the target, and for linkers of its own. Zig takes `-lstdc++` and `-lgcc_s` for its own libraries.
-    --target=* | -m64 | -fuse-ld=* | -B/* | -lstdc++ | -lgcc_s | -lgcc_eh | -lgcc) ;;
+    # cargo's word for the target, and for linkers of its own. Zig takes `-lstdc++` and `-lgcc_s` for its own libraries; only libtorch
+    # calls libgomp, and brings it.
+    --target=* | -m64 | -fuse-ld=* | -B/* | -lstdc++ | -lgcc_s | -lgcc_eh | -lgcc | -lgomp) ;;
     *) set -- "$@" "$arg" ;;
     esac
 done

@@ -53,8 +53,8 @@ fn code_spans(text: &str) -> Vec<String> {
 /// Crates of others that only some of ours may import.
 fn reserved_for(dependency: &str) -> Option<&'static [&'static str]> {
     match dependency {
-        "clap" => Some(&["cli", "terminal", "benches", "fake-cuda", "faults", "xtask", "world"]),
-        "anyhow" => Some(&["cli", "benches", "fake-cuda", "faults", "xtask", "world"]),
+        "clap" => Some(&["cli", "terminal", "benches", "fake-cuda", "faults", "manuals", "xtask", "world"]),
+        "anyhow" => Some(&["cli", "benches", "fake-cuda", "faults", "manuals", "xtask", "world"]),
         "tokio" | "axum" => Some(&["serve"]),
         _ => None,
     }

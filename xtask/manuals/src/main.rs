@@ -21,7 +21,7 @@ fn main() -> Result<()> {
     }
     let pages = PROGRAMS.iter().map(|program| {
         // A page of its own name, as git's programs have, since others are called `merge` and `compare` too.
-        (program.command)(&format!("{ALL_IN_ONE} ")).name(format!("{ALL_IN_ONE}-{}", program.name))
+        (program.command)(&format!("{ALL_IN_ONE} ")).name(&*format!("{ALL_IN_ONE}-{}", program.name).leak())
     });
     for page in std::iter::once(all_in_one()).chain(pages) {
         write_page(&man, page)?;

@@ -9,7 +9,8 @@ use anyhow::{Context, Result};
 use xtask::process::{capture, run_to_stderr, succeeds};
 use xtask::workspace::Workspace;
 
-use super::{ALL_IN_ONE, Built, libraries, licences};
+use super::built::{ALL_IN_ONE, Built};
+use super::{libraries, licences};
 
 /// Files of the checkout that go along, from and to.
 const FILES: [(&str, &str); 8] = [

@@ -25,15 +25,18 @@ pub(crate) const OF_THE_MACHINE: [&str; 9] = [
     "libutil.so.1",
 ];
 
-/// Checks every program and library below `dir`, and says what each asks for.
+/// Libraries that a wheel finds in the PyTorch beside it.
+pub(crate) const OF_PYTORCH: [&str; 2] = ["libc10.so", "libtorch_cpu.so"];
+
+/// Checks every program and library below `dir`, and says what each asks for. Libraries `beside` it are there too.
 ///
 /// # Errors
 /// With all that asks for too much: symbols that are too new, libraries that are neither the machine's nor in `dir`.
-pub(crate) fn check(dir: &Path) -> Result<()> {
+pub(crate) fn check(dir: &Path, beside: &[&str]) -> Result<()> {
     let mut files = Vec::new();
     list(dir, &mut files)?;
-    let names: Vec<String> =
-        files.iter().filter_map(|path| Some(path.file_name()?.to_str()?.to_owned())).collect();
+    let names = files.iter().filter_map(|path| path.file_name()?.to_str());
+    let names: Vec<&str> = names.chain(beside.iter().copied()).collect();
     let mut faults = Vec::new();
     let mut count = 0;
     for path in &files {
@@ -55,7 +58,7 @@ pub(crate) fn check(dir: &Path) -> Result<()> {
 }
 
 /// Lists what a file asks for and a machine need not have.
-fn too_much(elf: &Elf, packaged: &[String]) -> Vec<String> {
+fn too_much(elf: &Elf, packaged: &[&str]) -> Vec<String> {
     let mut faults = Vec::new();
     for (set, newest) in NEWEST {
         if let Some(version) = elf.highest(set)
@@ -68,7 +71,7 @@ fn too_much(elf: &Elf, packaged: &[String]) -> Vec<String> {
         }
     }
     let is_there =
-        |library: &String| OF_THE_MACHINE.contains(&library.as_str()) || packaged.contains(library);
+        |library: &String| OF_THE_MACHINE.contains(&library.as_str()) || packaged.contains(&library.as_str());
     let missing = elf.needed.iter().filter(|library| !is_there(library));
     faults.extend(
         missing
@@ -113,7 +116,7 @@ mod tests {
 
     #[test]
     fn symbols_libraries_and_directories_that_a_machine_need_not_have_are_named() {
-        let packaged = ["libtorch_cpu.so".to_owned()];
+        let packaged = ["libtorch_cpu.so"];
         let fine =
             elf(&["libc.so.6", "libtorch_cpu.so"], &["GLIBC_2.28", "GLIBCXX_3.4.25"], &["$ORIGIN/../lib"]);
         assert_eq!(too_much(&fine, &packaged), Vec::<String>::new());
@@ -132,6 +135,6 @@ mod tests {
     fn a_directory_without_programs_is_no_package() {
         let dir = tempfile::tempdir().unwrap();
         fs::write(dir.path().join("finetune"), "text").unwrap();
-        assert!(check(dir.path()).unwrap_err().to_string().contains("holds no program"));
+        assert!(check(dir.path(), &[]).unwrap_err().to_string().contains("holds no program"));
     }
 }

@@ -1,6 +1,7 @@
 //! `cargo xtask package`: programs for machines without Rust, C++ and Python, as an archive and as a Python wheel.
 
 mod archive;
+mod built;
 mod elf;
 mod libraries;
 mod licences;
@@ -18,8 +19,7 @@ use xtask::process::run_to_stderr;
 use xtask::setup;
 use xtask::workspace::Workspace;
 
-/// The program that is all of them.
-pub(crate) const ALL_IN_ONE: &str = "llama-ft";
+use built::Built;
 
 /// Arguments of `cargo xtask package`.
 #[derive(Debug, Args)]
@@ -36,17 +36,6 @@ pub(crate) struct PackageArgs {
     /// Make nothing: check that the programs of this archive, wheel or directory run on glibc 2.28
     #[arg(long, value_name = "PATH", conflicts_with_all = ["archive", "wheel", "out"])]
     check: Option<PathBuf>,
-}
-
-/// What packages are made of.
-#[derive(Debug)]
-pub(crate) struct Built {
-    /// [`ALL_IN_ONE`].
-    pub(crate) program: PathBuf,
-    /// Directory of `completions` and `man`.
-    pub(crate) manuals: PathBuf,
-    /// Directory `torch` of libtorch.
-    pub(crate) torch: PathBuf,
 }
 
 pub(crate) fn run(workspace: &Workspace, args: &PackageArgs) -> Result<()> {
@@ -68,7 +57,7 @@ pub(crate) fn run(workspace: &Workspace, args: &PackageArgs) -> Result<()> {
         let name = format!("llama-finetuning-{}-x86_64-linux", env!("CARGO_PKG_VERSION"));
         let dir = empty(&work.join(&name))?;
         archive::lay_out(workspace, &built, &dir)?;
-        limits::check(&dir)?;
+        limits::check(&dir, &[])?;
         let file = out.join(format!("{name}.tar.gz"));
         archive::pack(workspace, &dir, &file)?;
         said(&file)?;
@@ -97,15 +86,17 @@ fn build(workspace: &Workspace, work: &Path) -> Result<Built> {
 fn check(workspace: &Workspace, path: &Path, scratch: &Path) -> Result<()> {
     let path = std::path::absolute(path).context("cannot resolve the path of --check")?;
     if path.is_dir() {
-        return limits::check(&path);
+        return limits::check(&path, &[]);
     }
     let dir = empty(scratch)?;
+    let mut beside: &[&str] = &[];
     if path.extension().is_some_and(|extension| extension == "whl") {
         wheel::unpack(&path, &dir)?;
+        beside = &limits::OF_PYTORCH;
     } else {
         run_to_stderr(workspace.command("tar").arg("-xf").arg(&path).arg("--directory").arg(&dir))?;
     }
-    limits::check(&dir)?;
+    limits::check(&dir, beside)?;
     fs::remove_dir_all(&dir).with_context(|| format!("cannot remove `{}`", dir.display()))
 }
 

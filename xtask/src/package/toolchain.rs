@@ -48,25 +48,17 @@ pub(crate) fn build(workspace: &Workspace) -> Result<(PathBuf, PathBuf)> {
     run_to_stderr(compiler.arg(&object))?;
 
     let tool = |name: &str| tools.join(name).display().to_string();
-    let mut cargo = workspace.cargo();
-    cargo.envs(environment).env("LIBTORCH_RPATH", RPATH);
-    cargo.env("CC_x86_64_unknown_linux_gnu", tool("cc")).env("CXX_x86_64_unknown_linux_gnu", tool("c++"));
-    cargo.env("RUSTFLAGS", format!("-C linker={} -C linker-features=-lld -C strip=symbols", tool("ld")));
-    cargo.args([
-        "build",
-        "--release",
-        "--target",
-        TARGET,
-        "--package",
-        "cli",
-        "--bin",
-        "llama-ft",
-        "--example",
-        "manuals",
-    ]);
-    run_to_stderr(&mut cargo)?;
+    for (package, program) in [("cli", "llama-ft"), ("manuals", "manuals")] {
+        let mut cargo = workspace.cargo();
+        cargo.envs(environment.iter().cloned()).env("LIBTORCH_RPATH", RPATH);
+        cargo.env("CC_x86_64_unknown_linux_gnu", tool("cc")).env("CXX_x86_64_unknown_linux_gnu", tool("c++"));
+        cargo.env("RUSTFLAGS", format!("-C linker={} -C linker-features=-lld -C strip=symbols", tool("ld")));
+        cargo.args(["rustc", "--release", "--target", TARGET, "--package", package, "--bin", program]);
+        // From the name `ld` rustc would conclude that it speaks to a linker, and not to a compiler that links.
+        run_to_stderr(cargo.args(["--", "-C", "linker-flavor=gcc"]))?;
+    }
     let built = workspace.target_dir()?.join(TARGET).join("release");
-    Ok((built.join("llama-ft"), built.join("examples/manuals")))
+    Ok((built.join("llama-ft"), built.join("manuals")))
 }
 
 /// Returns Zig, installed into the target directory where it is not yet; the one that `ZIG` names comes first.

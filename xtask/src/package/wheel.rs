@@ -12,7 +12,8 @@ use zip::write::SimpleFileOptions;
 use zip::{ZipArchive, ZipWriter};
 
 use super::archive::{copy, programs};
-use super::{ALL_IN_ONE, Built, licences};
+use super::built::{ALL_IN_ONE, Built};
+use super::licences;
 
 /// Name of the package, as Python imports it.
 const PACKAGE: &str = "llama_finetuning";

@@ -3,7 +3,6 @@
 use std::path::Path;
 use std::process::Command;
 
-#[expect(clippy::print_stdout, reason = "the way a build script talks to cargo")]
 fn main() {
     link_libtorch::rpath();
     println!("cargo:rerun-if-changed=build.rs");

@@ -203,7 +203,7 @@ mod tests {
         assert_eq!(
             named("lora", "anyhow"),
             [
-                "`lora` imports `anyhow`, which is for `cli`, `benches`, `fake-cuda`, `faults`, `xtask`, `world`"
+                "`lora` imports `anyhow`, which is for `cli`, `benches`, `fake-cuda`, `faults`, `manuals`, `xtask`, `world`"
             ]
         );
         assert_eq!(named("cli", "tokio"), ["`cli` imports `tokio`, which is for `serve`"]);

@@ -141,6 +141,7 @@ pub fn run(args: StepArgs) -> Result<()> {
             learning_rate: args.learning_rate,
             max_grad_norm: 1.0,
             time_phases: false,
+            loss_scale: 1.0,
         };
         let gflop = step_gflop(&shape, &batch.seq_lens);
         let start = Instant::now();

@@ -195,6 +195,7 @@ fn twenty_steps_are_those_of_peft() {
             learning_rate: lr,
             max_grad_norm: clip_grad_norm,
             time_phases: false,
+            loss_scale: 1.0,
         };
         let stop = StopFlag::new();
         let outcome = optimizer_step(&task, &mut optimizer, &[micro_batch], &settings, &stop).unwrap();

@@ -65,8 +65,13 @@ fn task(golden: &Golden, quantization: Quantization, checkpointing: bool) -> Lor
 fn train(golden: &Golden, quantization: Quantization, checkpointing: bool) -> (Vec<f64>, Vec<f64>) {
     let task = task(golden, quantization, checkpointing);
     let mut optimizer = Optimizer::from_config(task.parameters(), &TrainConfig::default()).unwrap();
-    let settings =
-        StepSettings { seed: 0, learning_rate: golden.learning_rate, max_grad_norm: 0.0, time_phases: false };
+    let settings = StepSettings {
+        seed: 0,
+        learning_rate: golden.learning_rate,
+        max_grad_norm: 0.0,
+        time_phases: false,
+        loss_scale: 1.0,
+    };
     let mut losses = Vec::new();
     for rows in &golden.input_ids {
         let batch = TokenBatch::from_sequences(rows.iter().map(|ids| (ids.as_slice(), ids.as_slice())));

@@ -8,7 +8,7 @@ use nn_core::{
     BoxError, CausalLm, DecodeSession, Mode, NnError, SharedLeaves, SharedLoss, TokenBatch, Trainable,
     UnknownSettings,
 };
-use tch::Tensor;
+use tch::{Kind, Tensor};
 use trainer::TrainConfig;
 
 use crate::FinetuneError;
@@ -129,6 +129,10 @@ impl Trainable for LoraModel {
 
     fn share(&self, leaves: &SharedLeaves) -> Option<SharedLoss> {
         Some(self.model.shared_loss(leaves))
+    }
+
+    fn activations(&self) -> Kind {
+        self.model.kind()
     }
 
     fn frozen_not_finite(&self) -> Result<Vec<String>, BoxError> {

@@ -31,7 +31,13 @@ fn batch() -> TokenBatch {
 fn steps(model: &dyn Trainable, threads: i32) -> Vec<(f64, f64)> {
     tch::set_num_threads(threads);
     let mut optimizer = Optimizer::from_config(model.parameters(), &TrainConfig::default()).unwrap();
-    let settings = StepSettings { seed: 3, learning_rate: 1e-3, max_grad_norm: 1.0, time_phases: false };
+    let settings = StepSettings {
+        seed: 3,
+        learning_rate: 1e-3,
+        max_grad_norm: 1.0,
+        time_phases: false,
+        loss_scale: 1.0,
+    };
     let step = |_| match optimizer_step(model, &mut optimizer, &[batch()], &settings, &StopFlag::new()) {
         Ok(StepOutcome::Updated(stats)) => (stats.loss, stats.grad_norm),
         other => panic!("{other:?}"),

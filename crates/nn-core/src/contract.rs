@@ -3,7 +3,7 @@
 use std::error::Error;
 use std::path::Path;
 
-use tch::Tensor;
+use tch::{Kind, Tensor};
 
 use crate::{Mode, SharedLeaves, TokenBatch};
 
@@ -30,6 +30,11 @@ pub trait Trainable {
     /// cannot be computed on several threads at the same time.
     fn share(&self, _leaves: &SharedLeaves) -> Option<SharedLoss> {
         None
+    }
+
+    /// Returns the precision of the activations, in which gradients flow to the parameters: float16 asks for a loss scale.
+    fn activations(&self) -> Kind {
+        Kind::Float
     }
 
     /// Names what [`Trainable::loss_sum`] computes with, beside the parameters, and holds NaN or infinity: weights of a frozen

@@ -33,6 +33,7 @@ mod evaluate;
 mod events;
 mod fingerprint;
 mod inputs;
+mod loss_scale;
 mod metrics;
 mod optim;
 mod outcome;

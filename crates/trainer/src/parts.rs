@@ -55,18 +55,18 @@ impl Parts {
         Some(Self { first, others, threads })
     }
 
-    /// Runs forward and backward over all parts, of the mean over `targets` labels; their gradients are added to those of
+    /// Runs forward and backward over all parts, of the sum divided by `divisor`; their gradients are added to those of
     /// `parameters` in the order of the parts. Returns the sum of the cross-entropies, float64 `[1]`.
     pub(crate) fn backward(
         self,
         trainable: &dyn Trainable,
         parameters: &[(String, Tensor)],
         seed: u64,
-        targets: usize,
+        divisor: f64,
     ) -> Result<Tensor, TrainError> {
         let run = |loss: &dyn Fn(&TokenBatch, Mode) -> Result<Tensor, BoxError>, batch: &TokenBatch, seed| {
             let sum = loss_sum(loss, batch, Mode::Train { seed })?;
-            backward(&sum, targets)?;
+            backward(&sum, divisor)?;
             to_number(&sum)
         };
         let restored = RestoredThreads(tch::get_num_threads());

@@ -16,9 +16,9 @@ pub(crate) fn loss_sum(
     loss(batch, mode).map_err(|source| TrainError::Loss { sequences, tokens, source })
 }
 
-/// Runs the backward pass of the mean over `targets` labels.
-pub(crate) fn backward(loss_sum: &Tensor, targets: usize) -> Result<(), TrainError> {
-    Ok(loss_sum.f_div_scalar(targets as f64).op("div")?.f_backward().op("backward")?)
+/// Runs the backward pass of the sum divided by `divisor`: the number of labels, for their mean.
+pub(crate) fn backward(loss_sum: &Tensor, divisor: f64) -> Result<(), TrainError> {
+    Ok(loss_sum.f_div_scalar(divisor).op("div")?.f_backward().op("backward")?)
 }
 
 /// Converts a tensor of one element to float64 `[1]`, outside the graph, on its device.

@@ -15,6 +15,7 @@ use crate::config::TrainConfig;
 use crate::curves::Curves;
 use crate::diagnosis::Diagnosis;
 use crate::evaluate::evaluate;
+use crate::loss_scale::LossScale;
 use crate::metrics::{EvalRecord, StepRecord};
 use crate::optim::Optimizer;
 use crate::outcome::{Outcome, Summary};
@@ -127,11 +128,11 @@ impl Run<'_> {
             learning_rate: self.schedule.at(done),
             max_grad_norm: self.config.max_grad_norm,
             time_phases: self.config.time_phases,
+            loss_scale: 1.0,
         };
-        let Self { trainable, optimizer, stop, group, .. } = self;
-        let stats = match shared_step(*trainable, optimizer, &batches, &settings, stop, group)? {
+        let stats = match self.scaled_step(&batches, settings)? {
             StepOutcome::Updated(stats) => Some(stats),
-            StepOutcome::NoTargets => None,
+            StepOutcome::NoTargets | StepOutcome::Overflowed => None,
             StepOutcome::Interrupted => return Ok(Flow::Break(())),
             StepOutcome::Unusable(numbers) => {
                 let records = numbers.micro_batches.iter().flat_map(|&i| micro_batches[i].clone()).collect();
@@ -155,6 +156,28 @@ impl Run<'_> {
             memory_mib: self.memory_mib(),
         });
         Ok(Flow::Continue(()))
+    }
+
+    /// Takes a step under the loss scale, and takes it anew under a lower one where gradients overflow.
+    fn scaled_step(
+        &mut self,
+        batches: &[TokenBatch],
+        settings: StepSettings,
+    ) -> Result<StepOutcome, TrainError> {
+        let Self { trainable, optimizer, stop, group, state, .. } = self;
+        loop {
+            let loss_scale = state.loss_scale.map_or(1.0, LossScale::factor);
+            let settings = StepSettings { loss_scale, ..settings };
+            let outcome = shared_step(*trainable, optimizer, batches, &settings, stop, group)?;
+            match (&outcome, &mut state.loss_scale) {
+                (StepOutcome::Overflowed, Some(scale)) => scale.lower(),
+                (StepOutcome::Updated(_), Some(scale)) => {
+                    scale.count();
+                    return Ok(outcome);
+                }
+                _ => return Ok(outcome),
+            }
+        }
     }
 
     /// Writes a line of metrics and starts the next window.

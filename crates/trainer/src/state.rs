@@ -9,6 +9,7 @@ use crate::config::TrainConfig;
 use crate::error::IoContext;
 use crate::fingerprint::Fingerprint;
 use crate::inputs::Inputs;
+use crate::loss_scale::LossScale;
 use crate::phases::Phases;
 use crate::plan::StepPlan;
 use crate::step::StepStats;
@@ -58,6 +59,9 @@ pub(crate) struct TrainerState {
     pub(crate) best: Option<Best>,
     /// The last loss written to the metrics.
     pub(crate) logged_loss: Option<f64>,
+    /// Factor of the loss; none where activations are not float16.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) loss_scale: Option<LossScale>,
     /// Sums since then.
     pub(crate) window: LogWindow,
     /// Values that must be the same in a run that resumes this one.

@@ -24,6 +24,8 @@ pub struct StepSettings {
     pub max_grad_norm: f64,
     /// Wait for a GPU after every pass, so that [`Phases`] are exact.
     pub time_phases: bool,
+    /// Factor of the loss in the backward pass, which gradients are divided by afterwards; 1 where activations are not float16.
+    pub loss_scale: f64,
 }
 
 /// Figures of one step.
@@ -50,6 +52,8 @@ pub enum StepOutcome {
     NoTargets,
     /// A stop was requested between two micro-batches, in whichever process: parameters and optimiser are unchanged.
     Interrupted,
+    /// The gradients overflowed under the loss scale: parameters and optimiser are unchanged, and a lower scale may do.
+    Overflowed,
     /// Loss or gradient cannot be used: parameters and optimiser are unchanged.
     Unusable(BadNumbers),
 }
@@ -97,6 +101,7 @@ pub(crate) fn shared_step(
 
     optimizer.zero_grad()?;
     let device = optimizer.parameters().first().map_or(Device::Cpu, |(_, tensor)| tensor.device());
+    let divisor = targets as f64 / settings.loss_scale;
     let mut watch = Stopwatch::start(device, settings.time_phases);
     let mut phases = Phases::default();
     let used: Vec<usize> = (0..micro_batches.len()).filter(|&index| counts[index] > 0).collect();
@@ -112,12 +117,12 @@ pub(crate) fn shared_step(
         let batch = &micro_batches[index];
         let seed = mix_seed(settings.seed, index as u64);
         let sum = if let Some(parts) = Parts::of(batch, trainable, optimizer.parameters()) {
-            parts.backward(trainable, optimizer.parameters(), seed, targets)?
+            parts.backward(trainable, optimizer.parameters(), seed, divisor)?
         } else {
             let loss = |batch: &TokenBatch, mode| trainable.loss_sum(batch, mode);
             let loss_sum = loss_sum(&loss, batch, Mode::Train { seed })?;
             phases.forward_s += watch.lap();
-            backward(&loss_sum, targets)?;
+            backward(&loss_sum, divisor)?;
             to_number(&loss_sum)?
         };
         phases.backward_s += watch.lap();
@@ -129,6 +134,9 @@ pub(crate) fn shared_step(
     let mut gradients = if share.is_empty() { optimizer.zero_gradients()? } else { optimizer.gradients()? };
     let mut numbers = share.sum(device)?;
     gradients.all_reduce(group)?;
+    if settings.loss_scale > 1.0 {
+        gradients.scale(1.0 / settings.loss_scale)?;
+    }
     numbers.push(gradients.norm()?);
 
     let mut loss_sums = to_host(&numbers)?;
@@ -138,6 +146,9 @@ pub(crate) fn shared_step(
         return Ok(StepOutcome::Interrupted);
     }
     let loss = loss_sums.iter().sum::<f64>() / targets as f64;
+    if loss.is_finite() && !grad_norm.is_finite() && settings.loss_scale > 1.0 {
+        return Ok(StepOutcome::Overflowed);
+    }
     // A loss of 0 whose gradient is not 0 is a model that is sure, not one that is broken.
     if !loss.is_finite() || !grad_norm.is_finite() || (loss == 0.0 && grad_norm == 0.0) {
         let loss_sums = used.into_iter().zip(loss_sums).collect();

@@ -16,6 +16,7 @@ use crate::error::IoContext;
 use crate::events::Events;
 use crate::fingerprint::{Fingerprint, check_same_run, fingerprint};
 use crate::inputs::{Inputs, check_inputs, check_none_gone, dataset_digest};
+use crate::loss_scale::LossScale;
 use crate::metrics::{KeepUpTo, MetricsFile};
 use crate::optim::Optimizer;
 use crate::outcome::Outcome;
@@ -228,7 +229,9 @@ impl<'a> Trainer<'a> {
     where
         'a: 'r,
     {
-        let Beginning { plan, state, new_length, unproven } = self.begin(&output_dir)?;
+        let Beginning { plan, mut state, new_length, unproven } = self.begin(&output_dir)?;
+        let loss_scale = LossScale::of(self.trainable.activations());
+        state.loss_scale = loss_scale.map(|first| state.loss_scale.unwrap_or(first));
         let Self { config, trainable, train, validation, stop, resume_from, lock, group, .. } = self;
         let writes = group.is_first();
         // Nothing is written before the directory is this run's own.

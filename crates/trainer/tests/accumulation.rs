@@ -12,7 +12,7 @@ use trainer::{Optimizer, StepOutcome, StepSettings, StepStats, StopFlag, TrainCo
 const TOLERANCE: f64 = 1e-6;
 
 fn settings() -> StepSettings {
-    StepSettings { seed: 3, learning_rate: 0.1, max_grad_norm: 0.0, time_phases: false }
+    StepSettings { seed: 3, learning_rate: 0.1, max_grad_norm: 0.0, time_phases: false, loss_scale: 1.0 }
 }
 
 /// One step of a fresh model without dropout: its numbers, the gradients, the parameters after it.

@@ -47,7 +47,8 @@ fn a_step_is_the_learning_rate_times_the_gradient() {
     let model = Bigram { dropout: 0.0, ..Bigram::new() };
     let before = model.values();
     let mut optimizer = Optimizer::from_config(nn_core::Trainable::parameters(&model), &sgd()).unwrap();
-    let settings = StepSettings { seed: 0, learning_rate: 0.5, max_grad_norm: 0.0, time_phases: false };
+    let settings =
+        StepSettings { seed: 0, learning_rate: 0.5, max_grad_norm: 0.0, time_phases: false, loss_scale: 1.0 };
     let batch = Sentences::new(4, 4).batch(&[0, 1, 2, 3]);
     optimizer_step(&model, &mut optimizer, &[batch], &settings, &StopFlag::new()).unwrap();
     for ((after, before), gradient) in model.values().iter().zip(before).zip(model.gradients()) {

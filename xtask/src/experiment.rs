@@ -16,7 +16,9 @@ use xtask::workspace::Workspace;
 const MANIFEST: &str = "lab/Cargo.toml";
 
 pub(crate) fn run(workspace: &Workspace, args: &ExperimentArgs) -> Result<ExitCode> {
-    args.run_file(&workspace.root)?;
+    for task in args.tasks(&workspace.root) {
+        task.run_file(&workspace.root)?;
+    }
     let bin = if args.dry_run || args.report_only {
         // What there is of programs decides which cells are finished.
         workspace.prebuilt_binaries()?

@@ -60,4 +60,5 @@ fn a_base_and_its_adapter_are_compared_in_the_browser() {
     );
     assert!(browser.text("#cards").contains("adapted"));
     browser.screenshot("model-compare");
+    browser.snapshot("model-compare");
 }

@@ -5,12 +5,12 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 use clap::Args;
 
-/// Run an experiment (merge-compare or lora-vs-qlora): measure every variant, write the results and a report. Run again, it
-/// continues where it stopped.
+/// Run an experiment (merge-compare, lora-vs-qlora, or lab for both): measure every variant, write the results and a report. Run
+/// again, it continues where it stopped.
 #[derive(Debug, Clone, Args)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a switch of the command line")]
 pub(crate) struct ExperimentArgs {
-    /// merge-compare, lora-vs-qlora, or a run file of your own
+    /// merge-compare, lora-vs-qlora, lab (both, in one report to hand in), or a run file of your own
     pub(crate) name: String,
     /// Where results go [default: target/experiments/NAME, with the profile behind it]
     #[arg(long, value_name = "DIR")]
@@ -54,6 +54,15 @@ pub(crate) struct ExperimentArgs {
     /// Font file for the report's PDF, for Chinese
     #[arg(long, value_name = "FILE")]
     pub(crate) font: Option<PathBuf>,
+    /// Your name, for the cover
+    #[arg(long, value_name = "NAME")]
+    pub(crate) author: Option<String>,
+    /// Your student number, for the cover
+    #[arg(long = "student_id", alias = "student-id", value_name = "ID")]
+    pub(crate) student_id: Option<String>,
+    /// The course, for the cover
+    #[arg(long, value_name = "COURSE")]
+    pub(crate) course: Option<String>,
     /// Say what would run, for how long and with how much disk; touch nothing
     #[arg(long = "dry_run", visible_alias = "dry-run", conflicts_with = "report_only")]
     pub(crate) dry_run: bool,
@@ -68,7 +77,24 @@ pub(crate) struct ExperimentArgs {
 /// Where the committed run files are.
 const RUN_FILES: &str = "lab/experiments";
 
+/// The experiments that `lab` names, in the order of its tasks.
+const LAB: [&str; 2] = ["merge-compare", "lora-vs-qlora"];
+
 impl ExperimentArgs {
+    /// Returns true for both experiments in one report.
+    pub(crate) fn is_lab(&self) -> bool {
+        self.name == "lab"
+    }
+
+    /// Returns the experiments to run, with the directory of each: of the lab both, in the lab's.
+    pub(crate) fn tasks(&self, out: &Path) -> Vec<Self> {
+        let task = |name: &str, out: PathBuf| Self { name: name.to_owned(), out: Some(out), ..self.clone() };
+        if self.is_lab() {
+            return LAB.map(|name| task(name, out.join(name))).into();
+        }
+        vec![task(&self.name, out.to_owned())]
+    }
+
     /// Returns a committed run file by name, or one by path. `root`: the checkout.
     ///
     /// # Errors
@@ -83,6 +109,8 @@ impl ExperimentArgs {
         if file.exists() {
             return Ok(file);
         }
-        bail!("no experiment `{name}`; expected merge-compare, lora-vs-qlora or the path of a .toml file")
+        bail!(
+            "no experiment `{name}`; expected merge-compare, lora-vs-qlora, lab or the path of a .toml file"
+        )
     }
 }

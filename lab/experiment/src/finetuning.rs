@@ -90,8 +90,8 @@ fn remove_traces(adapter: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Adds what a run's files say.
-pub(crate) fn read_run(adapter: &Path, cell: &mut Cell) -> Result<()> {
+/// Adds the curves of loss.
+pub(crate) fn read_curves(adapter: &Path, cell: &mut Cell) -> Result<()> {
     let path = adapter.join("metrics.jsonl");
     let text = fs::read_to_string(&path).with_context(|| format!("cannot read `{}`", path.display()))?;
     let (mut train, mut validation) = (Vec::new(), Vec::new());
@@ -101,14 +101,20 @@ pub(crate) fn read_run(adapter: &Path, cell: &mut Cell) -> Result<()> {
         train.extend(line.loss.map(|loss| (line.step, Some(loss))));
         validation.extend(line.eval_loss.map(|loss| (line.step, Some(loss))));
     }
+    cell.series.insert("train_loss".to_owned(), train);
+    cell.series.insert("val_loss".to_owned(), validation);
+    Ok(())
+}
+
+/// Adds what a run's files say.
+pub(crate) fn read_run(adapter: &Path, cell: &mut Cell) -> Result<()> {
+    read_curves(adapter, cell)?;
     let summary = adapter.join("summary.json");
     copy(cell, &read_json(&summary)?, &SUMMARY).with_context(|| format!("`{}`", summary.display()))?;
     cell.put("load_s", cell.metric("phase_load_s").zip(cell.metric("phase_quantise_s")).map(|(a, b)| a + b));
-    cell.put("val_loss_final", validation.last().and_then(|point: &(f64, Option<f64>)| point.1));
+    cell.put("val_loss_final", cell.curve("val_loss").last().map(|point| point.1));
     let weights = adapter.join("adapter_model.safetensors");
     let bytes = fs::metadata(&weights).with_context(|| format!("cannot read `{}`", weights.display()))?.len();
     cell.put("adapter_bytes", bytes as f64);
-    cell.series.insert("train_loss".to_owned(), train);
-    cell.series.insert("val_loss".to_owned(), validation);
     Ok(())
 }

@@ -11,6 +11,7 @@ mod estimate;
 mod finetuning;
 mod matrix;
 mod merging;
+mod page_picture;
 mod programs;
 mod report;
 
@@ -55,35 +56,24 @@ fn main() -> ExitCode {
 
 fn run(args: &ExperimentArgs) -> Result<()> {
     let workspace = Workspace::find()?;
-    let root = workspace.root.as_path();
-    let (file, text) = RunFile::read(&args.run_file(root)?)?;
-    let out = out_dir(root, args, &file)?;
-    if args.report_only {
-        if !out.join("results.jsonl").exists() {
-            bail!("`{}` has no results.jsonl to report on", out.display());
+    let out = out_dir(&workspace.root, args)?;
+    let tasks = args.tasks(&out);
+    let failed: usize = if args.report_only {
+        for ExperimentArgs { out, .. } in &tasks {
+            if let Some(out) = out.as_ref().filter(|out| !out.join("results.jsonl").exists()) {
+                bail!("`{}` has no results.jsonl to report on", out.display());
+            }
         }
-        return report::make(&workspace, args, &out);
-    }
-    let bin = std::env::var_os("BIN")
-        .context("BIN has to name the directory of the programs; `cargo xtask experiment` sets it")?;
-    let bin = std::path::absolute(bin).context("cannot resolve BIN")?;
-    let digests = environment::program_digests(&bin, &PROGRAMS);
-    if args.dry_run {
-        // What there is of programs decides which cells are finished.
-        let setting = Setting::resolve(args, (file, text), root, out, digests)?;
-        return estimate::print(&setting);
-    }
-    if let Some(missing) = PROGRAMS.iter().find(|name| !digests.contains_key(**name)) {
-        bail!("program `{missing}` is not in `{}`", bin.display());
-    }
-    let setting = Setting::resolve(args, (file, text), root, out, digests)?;
-    let programs = Programs::take(bin, root.to_owned(), &setting.out)?;
-    let environment = environment::record(&workspace, &setting.digests.programs, setting.data_digests()?);
-    describe::write(&setting, environment, &command_line(args))?;
-    let failed = engine::run(&setting, &programs)?;
-    say(&format!("results: {}", setting.out.join("results.jsonl").display()));
-    if !args.no_report {
-        report::make(&workspace, args, &setting.out)?;
+        0
+    } else {
+        // Every task is resolved before the first is measured.
+        let settings = tasks.iter().map(|task| resolve(&workspace, task)).collect::<Result<Vec<_>>>()?;
+        let failed = tasks.iter().zip(&settings).map(|(task, setting)| measure(&workspace, task, setting));
+        failed.sum::<Result<usize>>()?
+    };
+    if !args.no_report && !args.dry_run {
+        let results: Vec<&Path> = tasks.iter().filter_map(|task| task.out.as_deref()).collect();
+        report::make(&workspace, args, &results, &out)?;
     }
     if failed > 0 {
         bail!("{failed} cells failed; the same command tries them again and keeps the rest");
@@ -91,11 +81,53 @@ fn run(args: &ExperimentArgs) -> Result<()> {
     Ok(())
 }
 
-fn out_dir(root: &Path, args: &ExperimentArgs, file: &RunFile) -> Result<PathBuf> {
+fn resolve(workspace: &Workspace, args: &ExperimentArgs) -> Result<Setting> {
+    let root = workspace.root.as_path();
+    let run_file = RunFile::read(&args.run_file(root)?)?;
+    let digests = environment::program_digests(&bin()?, &PROGRAMS);
+    // What there is of programs decides which cells are finished, so a dry run looks at them, too.
+    let missing = PROGRAMS.iter().find(|name| !digests.contains_key(**name));
+    if let Some(missing) = missing.filter(|_| !args.dry_run) {
+        bail!("program `{missing}` is not in `{}`", bin()?.display());
+    }
+    let out = args.out.clone().context("a task has a directory")?;
+    Setting::resolve(args, run_file, root, out, digests)
+}
+
+fn bin() -> Result<PathBuf> {
+    let bin = std::env::var_os("BIN")
+        .context("BIN has to name the directory of the programs; `cargo xtask experiment` sets it")?;
+    std::path::absolute(bin).context("cannot resolve BIN")
+}
+
+/// Runs the cells of an experiment that are not finished; how many failed.
+fn measure(workspace: &Workspace, args: &ExperimentArgs, setting: &Setting) -> Result<usize> {
+    if args.dry_run {
+        estimate::print(setting)?;
+        return Ok(0);
+    }
+    let programs = Programs::take(bin()?, workspace.root.clone(), &setting.out)?;
+    let environment = environment::record(workspace, &setting.digests.programs, setting.data_digests()?);
+    describe::write(setting, environment, &command_line(args))?;
+    let failed = engine::run(setting, &programs)?;
+    if setting.merges() {
+        let made = setting.out.join(merging::ADAPTER);
+        page_picture::take(setting, &programs, setting.lora_weights.as_ref().unwrap_or(&made));
+    }
+    say(&format!("results: {}", setting.out.join("results.jsonl").display()));
+    Ok(failed)
+}
+
+/// Returns the directory of everything: `--out`, or one by the name of the experiment and the profile.
+fn out_dir(root: &Path, args: &ExperimentArgs) -> Result<PathBuf> {
     if let Some(out) = &args.out {
         return std::path::absolute(out).context("cannot resolve --out");
     }
-    let mut name = file.experiment.name().to_owned();
+    let mut name = if args.is_lab() {
+        args.name.clone()
+    } else {
+        RunFile::read(&args.run_file(root)?)?.0.experiment.name().to_owned()
+    };
     if args.profile != "default" {
         name = format!("{name}-{}", args.profile);
     }

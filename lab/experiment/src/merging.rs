@@ -10,7 +10,7 @@ use serde::Deserialize;
 
 use super::answers::{self, Source};
 use super::digest;
-use super::finetuning::Training;
+use super::finetuning::{Training, read_curves};
 use super::matrix::{Job, Measure};
 use super::programs::{Programs, read_json};
 use super::run_file::Variant;
@@ -36,6 +36,9 @@ struct Target {
     changed: f64,
     elements: f64,
 }
+
+/// The adapter that is made, in an experiment's directory.
+pub(crate) const ADAPTER: &str = "work/adapter/adapter";
 
 /// The report of `merge`.
 const MERGE_REPORT: &str = "merge_report.json";
@@ -72,6 +75,12 @@ impl<'a> Merging<'a> {
                 sum(&|target| target.changed) / sum(&|target| target.elements).max(1.0),
             );
         }
+        // An adapter that was given may have come without its curves.
+        if let Some(adapter) =
+            source.adapter.as_ref().filter(|adapter| adapter.join("metrics.jsonl").exists())
+        {
+            read_curves(adapter, cell)?;
+        }
         answers::answer(&source, setting, programs, cell)?;
         answers::compare(&source, &reference, setting, programs, cell)
     }
@@ -103,7 +112,7 @@ impl<'a> Merging<'a> {
         self.once("adapter", |merging| {
             let setting = merging.setting;
             let key = setting.adapter_key()?;
-            let adapter = setting.out.join("work/adapter/adapter");
+            let adapter = setting.out.join(ADAPTER);
             if is_kept(&adapter, &key) {
                 return Ok(adapter);
             }

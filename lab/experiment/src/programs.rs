@@ -52,7 +52,7 @@ impl Programs {
         command
     }
 
-    /// Runs a command; what it writes to stderr is added to the log `name`. Its stdout.
+    /// Runs a command; what it writes is added to the log `name`. Its stdout.
     pub(crate) fn run(&self, name: &str, command: &mut Command) -> Result<String> {
         fs::create_dir_all(&self.logs).with_context(|| format!("cannot create `{}`", self.logs.display()))?;
         let path = self.logs.join(format!("{}.log", file_name(name)));
@@ -74,6 +74,7 @@ impl Programs {
             let said = String::from_utf8_lossy(text.get(begin as usize..).unwrap_or_default()).into_owned();
             bail!("`{program}` failed: {}; {}", output.status, last_words(&said));
         }
+        log.write_all(&output.stdout).with_context(cannot)?;
         String::from_utf8(output.stdout).with_context(|| format!("output of `{program}` is not UTF-8"))
     }
 

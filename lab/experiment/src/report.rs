@@ -13,14 +13,27 @@ use xtask::workspace::Workspace;
 const MANIFEST: &str = "lab/Cargo.toml";
 
 /// Makes the report. Without the package, or when it fails, the results stay and that is said; asked for by
-/// `--report_only`, it is a failure.
-pub(crate) fn make(workspace: &Workspace, args: &ExperimentArgs, out: &Path) -> Result<()> {
+/// `--report_only`, it is a failure. `results`: the directory of each experiment.
+pub(crate) fn make(
+    workspace: &Workspace,
+    args: &ExperimentArgs,
+    results: &[&Path],
+    out: &Path,
+) -> Result<()> {
     let manifest = workspace.path(MANIFEST);
     let made = if manifest.exists() {
         let mut command = workspace.cargo();
         command.args(["run", "--release", "--quiet", "-p", "report", "--manifest-path"]).arg(&manifest);
-        command.arg("--").arg("--results").arg(out);
+        command.arg("--").arg("--out").arg(out);
+        for dir in results {
+            command.arg("--results").arg(dir);
+        }
         command.args(["--lang", &args.lang, "--formats", &args.formats]);
+        let cover =
+            [("--author", &args.author), ("--student_id", &args.student_id), ("--course", &args.course)];
+        for (flag, value) in cover {
+            command.args(value.iter().flat_map(|value| [flag, value.as_str()]));
+        }
         if let Some(font) = &args.font {
             command.arg("--font").arg(std::path::absolute(font)?);
         }

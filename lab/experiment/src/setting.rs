@@ -15,10 +15,11 @@ use super::run_file::{Profile, RunFile, Variant};
 use super::slices::{self, Records};
 
 /// Changes when what a cell measures changes, so that old cells are not taken for new ones.
-const ENGINE: u32 = 1;
+const ENGINE: u32 = 2;
 
 /// The programs an experiment runs.
-pub(crate) const PROGRAMS: [&str; 5] = ["bench-decode", "compare", "evaluate", "finetune", "merge"];
+pub(crate) const PROGRAMS: [&str; 6] =
+    ["bench-decode", "compare", "evaluate", "finetune", "generate", "merge"];
 
 /// An experiment, fully decided.
 #[derive(Debug)]

@@ -141,6 +141,37 @@ impl Scene {
     }
 }
 
+#[test]
+fn the_lab_is_both_experiments_each_in_a_directory_of_its_own() {
+    let tasks = |name: &str| {
+        let args = Line::parse_from(["experiment", name, "--repeats", "2"]).args;
+        let tasks = args.tasks(Path::new("lab"));
+        tasks.into_iter().map(|task| (task.name, task.out, task.repeats)).collect::<Vec<_>>()
+    };
+    let task = |name: &str, out: &str| (name.to_owned(), Some(PathBuf::from(out)), Some(2));
+    assert_eq!(
+        tasks("lab"),
+        [task("merge-compare", "lab/merge-compare"), task("lora-vs-qlora", "lab/lora-vs-qlora")]
+    );
+    assert_eq!(tasks("merge-compare"), [task("merge-compare", "lab")]);
+}
+
+#[test]
+fn the_adapter_that_is_merged_has_its_curve_of_loss() {
+    let scene = Scene::new();
+    assert_eq!(scene.run(&["merge-compare", "--repeats", "1", "--only", "hf"]), 0);
+    let results = scene.results();
+    let curves: Vec<&str> = results
+        .values()
+        .filter(|cell| !cell.curve("train_loss").is_empty())
+        .map(|cell| &*cell.variant)
+        .collect();
+    assert_eq!(curves, ["adapter"]);
+    // What programs print is kept beside what they report.
+    let log = fs::read_to_string(scene.path("out/logs/adapter.log")).unwrap();
+    assert!(log.starts_with("$ finetune "), "{log}");
+}
+
 fn metric(result: &Cell, name: &str) -> f64 {
     result.metric(name).unwrap()
 }

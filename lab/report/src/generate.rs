@@ -8,8 +8,8 @@ use clap::{Parser, ValueEnum};
 use crate::excerpt::find_source;
 use crate::lang::Lang;
 use crate::plots::{Rendered, render};
-use crate::select::load;
-use crate::text::compose;
+use crate::select::load_all;
+use crate::text::{Cover, compose};
 use crate::write::{docx, find_cjk, html, label_font, markdown, pdf};
 
 /// A format of the report.
@@ -29,9 +29,14 @@ pub(crate) enum Format {
 #[derive(Debug, Parser)]
 #[command(name = "report", version)]
 pub(crate) struct Settings {
-    /// Directory with experiment.json and results.jsonl; the report is written there
+    /// Directory with experiment.json and results.jsonl; given twice, both tasks become one report
+    #[arg(long, value_name = "DIR", required = true)]
+    results: Vec<PathBuf>,
+    /// Directory that the report is written to [default: the results']
     #[arg(long, value_name = "DIR")]
-    results: PathBuf,
+    out: Option<PathBuf>,
+    #[command(flatten)]
+    cover: Cover,
     /// Language of the fixed text
     #[arg(long, value_enum, default_value = "en")]
     lang: Lang,
@@ -51,11 +56,13 @@ const NO_FONT: &str = "no font with Chinese letters was found; install one (Debi
 
 /// Writes the report and its plots, and returns the paths of what was written.
 pub(crate) fn generate(settings: &Settings) -> Result<Vec<PathBuf>> {
-    let results = load(&settings.results)?;
+    let results = load_all(&settings.results)?;
+    let out = settings.out.as_ref().unwrap_or(&settings.results[0]);
     let source = find_source(settings.source.as_deref())?;
     let chinese = settings.lang == Lang::Zh || settings.font.is_some() || {
         // An English report may quote Chinese, such as labels in the run file: squares are no reason to fail.
-        settings.formats.contains(&Format::Pdf) && has_chinese(&results.experiment.run_file)
+        settings.formats.contains(&Format::Pdf)
+            && results.iter().any(|results| has_chinese(&results.experiment.run_file))
     };
     let cjk = if chinese { find_cjk(settings.font.as_deref())? } else { None };
     let mut chart_lang = settings.lang;
@@ -66,10 +73,10 @@ pub(crate) fn generate(settings: &Settings) -> Result<Vec<PathBuf>> {
         eprintln!("warning: {NO_FONT}; plots are labelled in English");
         chart_lang = Lang::En;
     }
-    let page = compose(&results, settings.lang, chart_lang, source.as_deref())?;
+    let page = compose(&results, settings.lang, chart_lang, source.as_deref(), &settings.cover)?;
     let font = label_font(chart_lang, cjk.as_ref())?;
     let plots = page.charts.iter().map(|chart| render(chart, &font)).collect::<Result<Vec<_>>>()?;
-    let mut written = write_plots(&settings.results, &plots)?;
+    let mut written = write_plots(out, &plots)?;
     for format in &settings.formats {
         let (name, bytes) = match format {
             Format::Md => ("report.md", markdown(&page.doc, settings.lang).into_bytes()),
@@ -77,7 +84,7 @@ pub(crate) fn generate(settings: &Settings) -> Result<Vec<PathBuf>> {
             Format::Pdf => ("report.pdf", pdf(&page.doc, settings.lang, &plots, cjk.as_ref())?),
             Format::Docx => ("report.docx", docx(&page.doc, settings.lang, &plots)?),
         };
-        let path = settings.results.join(name);
+        let path = out.join(name);
         put(&path, &bytes)?;
         written.push(path);
     }

@@ -45,6 +45,10 @@ pub(crate) struct Page<'a> {
     pub(crate) source: Option<&'a Path>,
     pub(crate) doc: Document,
     pub(crate) charts: Vec<Chart>,
+    /// How many levels its headings are below those of a report of one experiment.
+    pub(crate) depth: u8,
+    /// What the names of its plots begin with.
+    pub(crate) prefix: &'static str,
     tables: usize,
 }
 
@@ -54,7 +58,7 @@ pub(crate) type Measured<'a> = (Column, &'a dyn Fn(Select<'_>) -> String);
 impl<'a> Page<'a> {
     pub(crate) fn new(results: &'a Results, lang: Lang, chart_lang: Lang, source: Option<&'a Path>) -> Self {
         let (doc, charts) = (Document::default(), Vec::new());
-        Self { results, lang, chart_lang, source, doc, charts, tables: 0 }
+        Self { results, lang, chart_lang, source, doc, charts, depth: 0, prefix: "", tables: 0 }
     }
 
     /// Writes a template.
@@ -114,8 +118,8 @@ impl<'a> Page<'a> {
             return Ok(());
         }
         match mark {
-            "#" => self.doc.heading(1, self.translated(text)),
-            "##" => self.doc.heading(2, self.translated(text)),
+            "#" => self.doc.heading(self.depth + 1, self.translated(text)),
+            "##" => self.doc.heading(self.depth + 2, self.translated(text)),
             "-" => self.doc.item(self.translated(text)),
             "$" => self.doc.blocks.push(Block::Formula(text.to_owned())),
             ">" => {
@@ -182,14 +186,20 @@ impl<'a> Page<'a> {
     }
 
     /// Adds a numbered figure; nothing of a chart without data.
-    pub(crate) fn figure(&mut self, chart: Chart, caption: &str) {
+    pub(crate) fn figure(&mut self, mut chart: Chart, caption: &str) {
         if chart.is_empty() {
             return;
         }
+        chart.stem.insert_str(0, self.prefix);
         let number = self.charts.len() + 1;
         let alt = caption.to_owned();
         let caption = say!(self.lang, "Figure {number}. {caption}", "图 {number}　{caption}");
-        self.doc.blocks.push(Block::Figure(Figure { stem: chart.stem.clone(), caption, alt }));
+        self.doc.blocks.push(Block::Figure(Figure {
+            stem: chart.stem.clone(),
+            caption,
+            alt,
+            wide: chart.is_wide(),
+        }));
         self.charts.push(chart);
     }
 

@@ -1,7 +1,7 @@
 //! Results, and numbers out of their cells.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use results::{Cell, Experiment, Kind, Variant};
@@ -12,6 +12,8 @@ use xtask::measure::median;
 pub(crate) struct Results {
     pub(crate) experiment: Experiment,
     pub(crate) cells: Vec<Cell>,
+    /// The directory that they were read from.
+    pub(crate) dir: PathBuf,
 }
 
 /// Cells of a variant, and of one size where it is given.
@@ -38,6 +40,18 @@ pub(crate) struct Pair {
     pub(crate) reference: f64,
 }
 
+/// Reads the results of one experiment, or of one of each kind, in the order of the lab's tasks.
+pub(crate) fn load_all(dirs: &[PathBuf]) -> Result<Vec<Results>> {
+    let mut all = dirs.iter().map(|dir| load(dir)).collect::<Result<Vec<_>>>()?;
+    all.sort_by_key(|results| results.experiment.experiment == Kind::LoraVsQlora);
+    let kinds: Vec<Kind> = all.iter().map(|results| results.experiment.experiment).collect();
+    if all.len() > 1 && kinds != [Kind::MergeCompare, Kind::LoraVsQlora] {
+        let (one, other) = (Kind::MergeCompare.name(), Kind::LoraVsQlora.name());
+        bail!("a report of several experiments is made of one {one} and one {other}");
+    }
+    Ok(all)
+}
+
 /// Reads `experiment.json` and `results.jsonl` of `dir`. A last line that a killed run cut off is left out.
 pub(crate) fn load(dir: &Path) -> Result<Results> {
     let read = |name: &str| {
@@ -62,12 +76,12 @@ pub(crate) fn load(dir: &Path) -> Result<Results> {
     if cells.is_empty() {
         bail!("`{}` has no finished cell; the report is made of at least one", dir.display());
     }
-    Ok(Results::new(experiment, cells))
+    Ok(Results::new(experiment, cells, dir.to_owned()))
 }
 
 impl Results {
     /// Variants that only cells name come last; a missing reference is the one that this kind of experiment compares with.
-    fn new(mut experiment: Experiment, cells: Vec<Cell>) -> Self {
+    fn new(mut experiment: Experiment, cells: Vec<Cell>, dir: PathBuf) -> Self {
         for cell in &cells {
             if !experiment.variants.iter().any(|variant| variant.name == cell.variant) {
                 experiment.variants.push(Variant { name: cell.variant.clone(), ..Variant::default() });
@@ -77,7 +91,7 @@ impl Results {
             let merges = experiment.experiment == Kind::MergeCompare;
             if merges { "adapter" } else { "lora" }.clone_into(&mut experiment.reference);
         }
-        Self { experiment, cells }
+        Self { experiment, cells, dir }
     }
 
     /// Returns true if any cell that ran has this number.
@@ -149,10 +163,10 @@ impl Results {
         own.into_iter().filter_map(pair).collect()
     }
 
-    /// Pairs by size, seed and repetition: runs that lay beside each other in time.
-    pub(crate) fn run_pairs(&self, select: Select<'_>, metric: &str) -> Vec<Pair> {
+    /// Pairs a variant with another by size, seed and repetition: runs that lay beside each other in time.
+    pub(crate) fn run_pairs(&self, select: Select<'_>, other: &str, metric: &str) -> Vec<Pair> {
         let key = |cell: &Cell| (cell.size, cell.seed, cell.repeat);
-        let reference = Select { variant: &self.experiment.reference, ..select };
+        let reference = Select { variant: other, ..select };
         let reference: BTreeMap<_, f64> =
             self.cells_of(reference).filter_map(|cell| Some((key(cell), cell.metric(metric)?))).collect();
         let pair =

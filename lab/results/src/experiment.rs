@@ -93,6 +93,34 @@ impl Experiment {
         found
     }
 
+    /// Returns the part of the run file that ran: without other profiles, and without variants of no cell.
+    pub fn run_file_used(&self, ran: impl Fn(&str) -> bool) -> String {
+        let mut kept: Vec<&str> = Vec::new();
+        // Comments stand above what they belong to.
+        let (mut waiting, mut keeps) = (Vec::new(), true);
+        let lines: Vec<&str> = self.run_file.lines().collect();
+        for (index, &line) in lines.iter().enumerate() {
+            if line.trim().is_empty() || line.starts_with('#') {
+                waiting.push(line);
+                continue;
+            }
+            if line.starts_with('[') {
+                let section = line.trim_matches(|letter| "[] ".contains(letter));
+                let name = lines[index..].iter().find_map(|line| line.strip_prefix("name = "));
+                keeps = match section.strip_prefix("profiles.") {
+                    Some(profile) => profile.split('.').next() == Some(self.profile.as_str()),
+                    None => name.is_none_or(|name| ran(name.trim_matches('"'))),
+                };
+            }
+            if keeps {
+                kept.append(&mut waiting);
+                kept.push(line);
+            }
+            waiting.clear();
+        }
+        kept.join("\n").trim().to_owned()
+    }
+
     /// Returns true if the checkout had changes that are in no commit.
     pub fn has_changes(&self) -> bool {
         self.environment.commit.as_ref().is_some_and(|commit| commit.ends_with(" with changes"))
@@ -168,5 +196,18 @@ mod tests {
             (Some("16"), Some("float32"))
         );
         assert_eq!(setting("lora_alpha"), None);
+    }
+
+    #[test]
+    fn the_run_file_is_cut_to_what_ran() {
+        let experiment: Experiment = serde_json::from_value(serde_json::json!({
+            "experiment": "merge-compare", "profile": "a",
+            "run_file": "# all\nseeds = [1]\n\n[[variants]]\nname = \"x\"\nlabel_en = \"X\"\n\n[[variants]]\nname = \"y\"\n\n# wrong\n[[planted]]\nname = \"p\"\n\n[profiles.a]\nk = 1\n\n[profiles.a.finetune]\nr = 2\n\n[profiles.b]\nk = 3\n",
+        }))
+        .expect("an experiment");
+        assert_eq!(
+            experiment.run_file_used(|name| name == "x"),
+            "# all\nseeds = [1]\n\n[[variants]]\nname = \"x\"\nlabel_en = \"X\"\n\n[profiles.a]\nk = 1\n\n[profiles.a.finetune]\nr = 2"
+        );
     }
 }

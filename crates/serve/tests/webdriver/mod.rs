@@ -192,14 +192,45 @@ impl Browser {
         self.call("POST", "/goog/cdp/execute", &body);
     }
 
-    /// Saves what the window shows as `target/screenshots/NAME.png`.
-    pub(crate) fn screenshot(&self, name: &str) {
-        let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/screenshots");
-        std::fs::create_dir_all(&dir).unwrap();
+    /// Returns what the window shows, as PNG.
+    pub(crate) fn picture(&self) -> Vec<u8> {
         let png = base64(self.call("GET", "/screenshot", &Value::Null).as_str().unwrap());
         assert!(png.starts_with(b"\x89PNG"));
-        std::fs::write(dir.join(format!("{name}.png")), png).unwrap();
+        png
     }
+
+    /// Saves the page as it stands as `target/screenshots/NAME.svg`: its elements and styles, as text, with nothing that runs.
+    pub(crate) fn snapshot(&self, name: &str) {
+        let page = self.eval(
+            "(() => { const page = document.documentElement.cloneNode(true); \
+               const fields = [...document.querySelectorAll('input, textarea, select')]; \
+               [...page.querySelectorAll('input, textarea, select')].forEach((copy, index) => { \
+                 const field = fields[index]; \
+                 if (copy.tagName === 'TEXTAREA') copy.textContent = field.value; \
+                 else if (copy.tagName === 'INPUT') { copy.setAttribute('value', field.value); \
+                   copy.toggleAttribute('checked', field.checked); } \
+                 else [...copy.options].forEach((option, at) => option.toggleAttribute('selected', at === field.selectedIndex)); }); \
+               page.querySelectorAll('script, link, meta').forEach(node => node.remove()); \
+               return new XMLSerializer().serializeToString(page); })()",
+        );
+        let (page, [width, height]) = (page.as_str().unwrap(), [1280, 900]);
+        let svg = format!(
+            "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {width} {height}\" style=\"background:var(--bg)\">\n\
+             <foreignObject width=\"{width}\" height=\"{height}\">{page}</foreignObject>\n</svg>\n"
+        );
+        std::fs::write(screenshots().join(format!("{name}.svg")), svg).unwrap();
+    }
+
+    /// Saves what the window shows as `target/screenshots/NAME.png`.
+    pub(crate) fn screenshot(&self, name: &str) {
+        std::fs::write(screenshots().join(format!("{name}.png")), self.picture()).unwrap();
+    }
+}
+
+fn screenshots() -> PathBuf {
+    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/screenshots");
+    std::fs::create_dir_all(&dir).unwrap();
+    dir
 }
 
 impl Drop for Browser {

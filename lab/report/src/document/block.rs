@@ -9,6 +9,8 @@ pub(crate) struct Document {
     pub(crate) title: String,
     /// A line under it.
     pub(crate) subtitle: String,
+    /// Lines of a cover, name and value: who hands it in. Without any there is no cover.
+    pub(crate) cover: Vec<(String, String)>,
     /// Everything else.
     pub(crate) blocks: Vec<Block>,
 }
@@ -106,6 +108,8 @@ pub(crate) struct Figure {
     pub(crate) caption: String,
     /// The same for those who do not see it.
     pub(crate) alt: String,
+    /// True for one that needs the whole width of a page.
+    pub(crate) wide: bool,
 }
 
 /// One block.
@@ -137,6 +141,16 @@ pub(crate) enum Block {
 }
 
 impl Document {
+    /// Returns the headings that the contents name, with their numbers among all headings: two levels.
+    pub(crate) fn contents(&self) -> Vec<(usize, u8, &str)> {
+        let headings = self.blocks.iter().filter_map(|block| match block {
+            Block::Heading(level, text) => Some((*level, text.as_str())),
+            _ => None,
+        });
+        let numbered = headings.enumerate().map(|(index, (level, text))| (index + 1, level, text));
+        numbered.filter(|(_, level, _)| *level <= 2).collect()
+    }
+
     /// Adds a heading.
     pub(crate) fn heading(&mut self, level: u8, text: impl Into<String>) {
         self.blocks.push(Block::Heading(level, text.into()));

@@ -123,6 +123,16 @@ impl<'a, B: DrawingBackend> Canvas<'a, B> {
         self.put(&Text::new(text, (px(at.0), px(at.1)), style))
     }
 
+    /// Letters of one width, from `at` to the right.
+    pub(crate) fn typed(&self, at: (f64, f64), text: &str, size: f64, colour: RGBColor) -> Result<()> {
+        // An SVG joins the spaces that break.
+        let text = text.replace(' ', "\u{a0}");
+        let (name, line_per_em) = self.font.typewriter_for(&text);
+        let font = (name, px(if self.pixels { size * line_per_em } else { size })).into_font();
+        let style = font.color(&colour).pos(Pos::new(HPos::Left, VPos::Center));
+        self.put(&Text::new(text, (px(at.0), px(at.1)), style))
+    }
+
     /// Returns the width of letters.
     pub(crate) fn text_width(&self, text: &str, size: f64) -> Result<f64> {
         let text = narrow(text);

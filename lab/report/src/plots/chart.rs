@@ -85,6 +85,10 @@ pub(crate) enum Content {
         /// The bars.
         groups: Vec<Group>,
     },
+    /// What stood in a terminal: the command first.
+    Terminal { lines: Vec<String> },
+    /// A PNG file as it is.
+    Picture { png: Vec<u8> },
 }
 
 /// A plot.
@@ -96,11 +100,18 @@ pub(crate) struct Chart {
 }
 
 impl Chart {
+    /// Returns true for what has letters too small for less than the whole width of a page.
+    pub(crate) fn is_wide(&self) -> bool {
+        matches!(self.content, Content::Terminal { .. } | Content::Picture { .. })
+    }
+
     /// Returns true without data.
     pub(crate) fn is_empty(&self) -> bool {
         match &self.content {
             Content::Curves { series, .. } => series.iter().all(|series| series.points.is_empty()),
             Content::Bars { groups, .. } => groups.iter().all(|group| group.values.is_empty()),
+            Content::Terminal { lines } => lines.is_empty(),
+            Content::Picture { png } => png.is_empty(),
         }
     }
 }

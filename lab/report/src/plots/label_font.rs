@@ -9,6 +9,7 @@ use super::face::line_per_em;
 #[derive(Debug, Clone)]
 pub(crate) struct LabelFont {
     latin: Face,
+    typewriter: Face,
     chinese: Option<Face>,
 }
 
@@ -29,9 +30,15 @@ impl Face {
 }
 
 impl LabelFont {
-    /// Letters from `latin`. `families`: what an SVG asks for, the best first.
-    pub(crate) fn new(families: &str, latin: &'static [u8]) -> Result<Self> {
-        Ok(Self { latin: Face::register("report-latin", families.to_owned(), latin)?, chinese: None })
+    /// Letters from `latin`, and those of one width from `typewriter`; each with the families that an SVG asks for, the best
+    /// first.
+    pub(crate) fn new(
+        (families, latin): (&str, &'static [u8]),
+        (typewriter_families, typewriter): (&str, &'static [u8]),
+    ) -> Result<Self> {
+        let latin = Face::register("report-latin", families.to_owned(), latin)?;
+        let typewriter = Face::register("report-typewriter", typewriter_families.to_owned(), typewriter)?;
+        Ok(Self { latin, typewriter, chinese: None })
     }
 
     /// Adds Chinese letters from another font. Text without any stays as it was, since few Chinese fonts have small
@@ -42,7 +49,7 @@ impl LabelFont {
 
     /// Replaces the names of fonts in an SVG by their families.
     pub(super) fn name_families(&self, mut svg: String) -> String {
-        for Face { name, families, .. } in std::iter::once(&self.latin).chain(&self.chinese) {
+        for Face { name, families, .. } in [&self.latin, &self.typewriter].into_iter().chain(&self.chinese) {
             svg = svg.replace(&format!("font-family=\"{name}\""), &format!("font-family=\"{families}\""));
         }
         svg
@@ -50,10 +57,17 @@ impl LabelFont {
 
     /// Returns the font for a text, by its name, and its lines over its em.
     pub(crate) fn name_for(&self, text: &str) -> (&'static str, f64) {
-        let face = match &self.chinese {
-            Some(chinese) if text.chars().any(|letter| letter >= '\u{2e80}') => chinese,
-            _ => &self.latin,
-        };
+        self.chinese_or(&self.latin, text)
+    }
+
+    /// Returns the font of one width for a text, likewise.
+    pub(crate) fn typewriter_for(&self, text: &str) -> (&'static str, f64) {
+        self.chinese_or(&self.typewriter, text)
+    }
+
+    fn chinese_or(&self, other: &Face, text: &str) -> (&'static str, f64) {
+        let has_chinese = text.chars().any(|letter| letter >= '\u{2e80}');
+        let face = self.chinese.as_ref().filter(|_| has_chinese).unwrap_or(other);
         (face.name, face.line_per_em)
     }
 }

@@ -12,6 +12,7 @@ mod face;
 mod files;
 mod label_font;
 mod style;
+mod terminal;
 
 pub(crate) use chart::{Axis, Chart, Content, Draw, Group, Scale, Series};
 pub(crate) use face::standalone_face;

@@ -25,6 +25,7 @@ pub(crate) fn facts(page: &Page<'_>, checks: &[Check]) -> Value {
         repeats => experiment.repeats,
         failed => results.cells.iter().filter(|cell| !cell.ok).count(),
         all => results.cells.len(),
+        pictures => super::pictures::any(results),
         samples => !Samples::of(results, page.lang).is_empty(),
         commands => !experiment.commands.is_empty(),
         run_file => !experiment.run_file.trim().is_empty(),
@@ -53,7 +54,11 @@ pub(crate) fn insert(page: &mut Page<'_>, checks: &[Check], name: &str, caption:
         "failed" => failed(page, caption),
         "samples" => Samples::of(page.results, lang).write(page),
         "commands" => page.doc.code("sh", experiment.commands.join("\n"), ""),
-        "run-file" => page.doc.code("toml", experiment.run_file.trim(), ""),
+        "run-file" => {
+            let used = experiment.run_file_used(|name| page.results.variant(name).is_some());
+            page.doc.code("toml", used, "");
+        }
+        "pictures" => super::pictures::pictures(page),
         "environment" => environment(page),
         "files" => {
             let files =

@@ -1,49 +1,75 @@
 //! The text of reports: templates in both languages over facts, and the tables and plots that they name.
 
 mod common;
+mod lab;
+mod losses;
 mod merge;
+mod pictures;
 mod qlora;
 mod quality;
 mod samples;
 mod settings;
+mod task;
 #[cfg(test)]
 mod tests;
 
 use std::path::Path;
 
 use anyhow::Result;
-use results::Kind;
+use clap::Args;
 
+use self::task::{title, write_task};
 use crate::lang::{Lang, plain, say};
 use crate::page::Page;
 use crate::select::Results;
 
-/// Writes the whole report.
+/// Who hands a report in, and for what course.
+#[derive(Debug, Clone, Default, Args)]
+pub(crate) struct Cover {
+    /// Your name, for the cover
+    #[arg(long, value_name = "NAME")]
+    pub(crate) author: Option<String>,
+    /// Your student number, for the cover
+    #[arg(long = "student_id", alias = "student-id", value_name = "ID")]
+    pub(crate) student_id: Option<String>,
+    /// The course, for the cover
+    #[arg(long, value_name = "COURSE")]
+    pub(crate) course: Option<String>,
+}
+
+/// Writes the whole report: of one experiment, or of both, in the order of the lab's tasks, as what a lab hands in.
 pub(crate) fn compose<'a>(
-    results: &'a Results,
+    results: &'a [Results],
     lang: Lang,
     chart_lang: Lang,
     source: Option<&'a Path>,
+    cover: &Cover,
 ) -> Result<Page<'a>> {
-    let mut page = Page::new(results, lang, chart_lang, source);
-    head(&mut page);
-    match results.experiment.experiment {
-        Kind::MergeCompare => merge::write(&mut page)?,
-        Kind::LoraVsQlora => qlora::write(&mut page)?,
+    let is_lab = results.len() > 1;
+    let mut page = Page::new(&results[0], lang, chart_lang, source);
+    if is_lab {
+        lab::write(&mut page, results)?;
+    } else {
+        page.doc.title = title(&page);
+        write_task(&mut page)?;
+    }
+    subtitle(&mut page);
+    let lines = [
+        (lang.pick("Course", "课程"), &cover.course),
+        (lang.pick("Name", "姓名"), &cover.author),
+        (lang.pick("Student number", "学号"), &cover.student_id),
+    ];
+    // Of what is handed in, the lines that nobody gave are left to be filled in by hand.
+    if is_lab || lines.iter().any(|(_, value)| value.is_some()) {
+        let line =
+            |(name, value): (&str, &Option<String>)| (name.to_owned(), value.clone().unwrap_or_default());
+        page.doc.cover = lines.into_iter().map(line).collect();
     }
     Ok(page)
 }
 
-fn head(page: &mut Page<'_>) {
+fn subtitle(page: &mut Page<'_>) {
     let (lang, experiment) = (page.lang, &page.results.experiment);
-    // A title in the run file is in one language; the template's is in both.
-    page.doc.title = match experiment.experiment {
-        _ if !experiment.title.is_empty() && lang == Lang::En => plain(&experiment.title),
-        Kind::MergeCompare => {
-            lang.pick("Merging a LoRA adapter: the ways compared", "不同权重合并方式的效果对比").to_owned()
-        }
-        Kind::LoraVsQlora => lang.pick("LoRA against QLoRA", "LoRA 微调与 QLoRA 微调的性能对比").to_owned(),
-    };
     let mut parts = Vec::new();
     if !experiment.profile.is_empty() {
         let profile = plain(&experiment.profile);

@@ -2,13 +2,15 @@
 
 use results::{Cell, Text, Variant};
 
-use crate::document::{Column, Span};
+use crate::document::{Column, Span, Table};
 use crate::lang::{Lang, say};
 use crate::page::Page;
 use crate::select::{Results, Select};
 
 /// Records that are shown.
 const RECORDS: usize = 6;
+/// Answers that stand beside each other; more stand below each other.
+const ABREAST: usize = 4;
 /// Letters of an answer that are shown.
 const LETTERS: usize = 420;
 
@@ -36,7 +38,7 @@ impl<'a> Samples<'a> {
         self.chosen.is_empty()
     }
 
-    /// Adds a table for each record.
+    /// Adds the text of each record, and its answers beside each other.
     pub(crate) fn write(&self, page: &mut Page<'_>) {
         let lang = page.lang;
         let reference = self.cells.iter().find(|(_, cell)| cell.variant == page.results.experiment.reference);
@@ -56,15 +58,30 @@ impl<'a> Samples<'a> {
                     .iter()
                     .map(|text| [bold(lang.pick("reference answer", "参考答案")), lines(text)]),
             );
-            for (labels, answer) in together(&answers) {
-                let everyone = labels.len() == answers.len() && labels.len() > 1;
+            let everyone = |labels: &[&str]| labels.len() == answers.len() && labels.len() > 1;
+            let who = |labels: &[&str], between: &str| {
                 let all = lang.pick("all variants", "全部方案");
-                let who = if everyone { all.to_owned() } else { labels.join("\n") };
-                rows.push([lines(&who), marked(answer, expected)]);
+                if everyone(labels) { all.to_owned() } else { labels.join(between) }
+            };
+            let answered = together(&answers);
+            let beside = (2..=ABREAST).contains(&answered.len());
+            if !beside {
+                rows.extend(
+                    answered
+                        .iter()
+                        .map(|(labels, answer)| [lines(&who(labels, "\n")), marked(answer, expected)]),
+                );
             }
             let number = index + 1;
             let record = say!(lang, "record {number}", "记录 {number}");
             page.pairs([Column::text(record, 2), Column::text(lang.pick("text", "文本"), 7)], rows);
+            if beside {
+                let head =
+                    |(labels, _): &(Vec<&str>, &str)| Column::text(who(labels, lang.pick(", ", "、")), 1);
+                let columns = answered.iter().map(head).collect();
+                let answers = answered.iter().map(|(_, answer)| marked(answer, expected)).collect();
+                page.doc.table(Table { caption: String::new(), columns, rows: vec![answers] });
+            }
         }
     }
 }

@@ -133,15 +133,17 @@ fn holds_chinese(face: &Font) -> bool {
 
 /// Returns the letters of plots: the serif in the binary, and the Chinese font.
 pub(crate) fn label_font(lang: Lang, cjk: Option<&CjkFont>) -> Result<LabelFont> {
-    let is_serif = |info: FontInfo| {
-        let variant = info.variant;
-        info.family == SERIF
-            && variant.weight.to_number() == 400
-            && variant.style == typst::text::FontStyle::Normal
+    let regular = |family: &str| {
+        let is_wanted = |info: FontInfo| {
+            let variant = info.variant;
+            let is_upright = variant.style == typst::text::FontStyle::Normal;
+            info.family == family && variant.weight.to_number() == 400 && is_upright
+        };
+        let found = typst_assets::fonts().find(|data| FontInfo::iter(data).any(is_wanted));
+        found.with_context(|| format!("the font `{family}` is not in the binary"))
     };
-    let serif = typst_assets::fonts().find(|data| FontInfo::iter(data).any(is_serif));
-    let serif = serif.context("the serif font is not in the binary")?;
-    let font = LabelFont::new("Libertinus Serif, Times New Roman, Times, serif", serif)?;
+    let serif = ("Libertinus Serif, Times New Roman, Times, serif", regular(SERIF)?);
+    let font = LabelFont::new(serif, ("DejaVu Sans Mono, Menlo, Consolas, monospace", regular(MONO)?))?;
     if let (Lang::Zh, Some(cjk)) = (lang, cjk)
         && let Some(face) = cjk.faces.first()
         && let Some(data) = standalone_face(face.data(), face.index())

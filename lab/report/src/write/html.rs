@@ -1,5 +1,6 @@
 //! HTML: one file, with its plots and its styles in it.
 
+use std::cmp::Ordering;
 use std::fmt::Write;
 
 use crate::document::{Align, Block, Document, Figure, Span, Table, Tone, is_short_code};
@@ -18,6 +19,9 @@ pub(crate) fn html(doc: &Document, lang: Lang, plots: &[Rendered]) -> String {
     );
     if !doc.subtitle.is_empty() {
         let _ = writeln!(out, "<p class=\"subtitle\">{}</p>", escape(&doc.subtitle));
+    }
+    for (name, value) in &doc.cover {
+        let _ = writeln!(out, "<p class=\"subtitle\">{}: {}</p>", escape(name), escape(value));
     }
     contents(&mut out, doc, lang);
     let mut section = 0;
@@ -65,18 +69,21 @@ pub(crate) fn html(doc: &Document, lang: Lang, plots: &[Rendered]) -> String {
     out
 }
 
-/// Links to the chapters.
+/// Links to the chapters and their sections.
 fn contents(out: &mut String, doc: &Document, lang: Lang) {
     let label = lang.pick("Contents", "目录");
-    let _ = write!(out, "<nav aria-label=\"{label}\">");
-    let headings = doc.blocks.iter().filter_map(|block| match block {
-        Block::Heading(level, text) => Some((*level, text)),
-        _ => None,
-    });
-    for (index, (_, text)) in headings.enumerate().filter(|(_, (level, _))| *level == 1) {
-        let _ = write!(out, "<a href=\"#s{}\">{}</a> ", index + 1, escape(text));
+    let _ = writeln!(out, "<nav aria-label=\"{label}\"><ol>");
+    let mut depth = 1;
+    for (number, level, text) in doc.contents() {
+        match level.cmp(&depth) {
+            Ordering::Greater => out.push_str("<ol>\n"),
+            Ordering::Less => out.push_str("</ol>\n"),
+            Ordering::Equal => {}
+        }
+        depth = level;
+        let _ = writeln!(out, "<li><a href=\"#s{number}\">{}</a></li>", escape(text));
     }
-    out.push_str("</nav>\n");
+    out.push_str(if depth > 1 { "</ol>\n</ol></nav>\n" } else { "</ol></nav>\n" });
 }
 
 fn write_table(out: &mut String, table: &Table) {

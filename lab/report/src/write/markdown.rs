@@ -11,6 +11,9 @@ pub(crate) fn markdown(doc: &Document, lang: Lang) -> String {
     if !doc.subtitle.is_empty() {
         let _ = write!(out, "\n{}\n", escape(&doc.subtitle));
     }
+    for (name, value) in &doc.cover {
+        let _ = write!(out, "\n{}: {}\n", escape(name), escape(value));
+    }
     for block in &doc.blocks {
         out.push('\n');
         match block {

@@ -31,11 +31,15 @@ pub(super) fn typst_source(doc: &Document, lang: Lang, cjk: Option<&str>) -> Str
         _ => families(SERIF),
     };
     let mut out = format!(
-        "#let body-fonts = {body}\n#let mono-fonts = {}\n#let body-lang = {}\n#let doc-title = {}\n#let doc-subtitle = {}\n{STYLE}\n",
+        "#let body-fonts = {body}\n#let mono-fonts = {}\n#let body-lang = {}\n#let doc-title = {}\n#let doc-subtitle = {}\n#let doc-cover = ({})\n#let \
+         contents-title = {}\n{STYLE}\n",
         families(MONO),
         string(lang.code()),
         string(&doc.title),
         string(&doc.subtitle),
+        doc.cover.iter().fold(String::new(), |out, (name, value)| out
+            + &format!("({}, {}), ", string(name), string(value))),
+        string(lang.pick("Contents", "目录")),
     );
     for block in &doc.blocks {
         match block {
@@ -63,7 +67,9 @@ pub(super) fn typst_source(doc: &Document, lang: Lang, cjk: Option<&str>) -> Str
             Block::Table(table) => write_table(&mut out, table),
             Block::Figure(figure) => {
                 let path = string(&format!("plots/{}.svg", figure.stem));
-                let _ = writeln!(out, "#plot({path}, {}, {})", string(&figure.alt), string(&figure.caption));
+                let width = if figure.wide { "100%" } else { "80%" };
+                let (alt, caption) = (string(&figure.alt), string(&figure.caption));
+                let _ = writeln!(out, "#plot({path}, {width}, {alt}, {caption})");
             }
             Block::Code { language, text, caption } => {
                 let widest = text.lines().map(|line| line.chars().count()).max().unwrap_or(0);

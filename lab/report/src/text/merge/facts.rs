@@ -65,26 +65,38 @@ fn ran(results: &Results, variant: &Variant, lang: Lang) -> Value {
     }
 }
 
-/// Returns the decoding speed of the merges against the reference.
+/// Returns the decoding speed of the merges against the reference, and against controls that do equal work: the base does what a
+/// merged model does, out of the reference's own files; so the reference's loss against it is the adapter's work, and a merged
+/// model's gain over it is its files'.
 fn speed(results: &Results, lang: Lang) -> Value {
-    let (mut differs, mut same, mut once) = (Vec::new(), Vec::new(), Vec::new());
+    const METRIC: &str = "decode_tokens_per_s";
+    let against = |name: &str, other: &str| {
+        let found = ratio_to(results, name, other, METRIC)?;
+        let side = match found.side_of(1.0) {
+            Side::Below => "below",
+            Side::Around => "around",
+            Side::Above => "above",
+        };
+        Some(context! { side, times => times(&found, lang) })
+    };
+    let reference = results.experiment.reference.as_str();
+    let (mut merges, mut once) = (Vec::new(), Vec::new());
     for variant in MERGES.into_iter().filter_map(|name| results.variant(name)) {
         let (name, label) = (variant.name.as_str(), lang.label(variant));
-        if results.values(Select::all(name), "decode_tokens_per_s").is_empty() {
-            continue;
-        }
-        let Some(found) = ratio(results, name, "decode_tokens_per_s") else {
-            once.push(label);
-            continue;
-        };
-        let (side, times) = (found.side_of(1.0), times(&found, lang));
-        if side == Side::Around {
-            same.push(say!(lang, "{label} ({times})", "“{label}”（{times}）"));
-        } else {
-            differs.push(context! { label, faster => side == Side::Above, times });
+        match against(name, reference) {
+            Some(found) => merges.push(context! { label, found, files => against(name, "base") }),
+            None if results.values(Select::all(name), METRIC).is_empty() => {}
+            None => once.push(label),
         }
     }
-    context! { differs, same, once }
+    let base = results.variant("base").map(|variant| lang.label(variant));
+    // The base's weights, in files of another form.
+    let copy =
+        results.variant("legacy-script").filter(|variant| judge(results, variant) == Verdict::EqualsBase);
+    let copy = copy.and_then(|variant| {
+        Some(context! { label => lang.label(variant), found => against(&variant.name, "base")? })
+    });
+    context! { merges, once, base, work => against("base", reference), copy }
 }
 
 /// Returns the exact matches, record by record, against the reference.
@@ -136,7 +148,12 @@ fn disk(results: &Results) -> Option<Value> {
 
 /// Returns the ratio to the reference, with its interval, of paired runs; nothing of fewer than two.
 pub(super) fn ratio(results: &Results, name: &str, metric: &str) -> Option<Interval> {
-    let pairs = results.run_pairs(Select::all(name), metric);
+    ratio_to(results, name, &results.experiment.reference, metric)
+}
+
+/// Returns the ratio to another variant, likewise.
+fn ratio_to(results: &Results, name: &str, other: &str, metric: &str) -> Option<Interval> {
+    let pairs = results.run_pairs(Select::all(name), other, metric);
     let logs = pairs.iter().filter(|pair| pair.value > 0.0 && pair.reference > 0.0);
     let logs: Vec<f64> = logs.map(|pair| (pair.value / pair.reference).ln()).collect();
     Some(interval(&logs)?.exp())

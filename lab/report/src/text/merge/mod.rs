@@ -8,6 +8,7 @@ use anyhow::Result;
 
 use self::facts::{checks, facts};
 use super::common::{Check, bars, insert, unit_of};
+use super::losses::losses;
 use crate::lang::say;
 use crate::page::{Page, Source};
 
@@ -60,7 +61,10 @@ impl Source for Merge {
                 let chart = tables::distribution(page);
                 page.figure(chart, caption);
             }
-            other => return insert(page, &self.checks, other, caption),
+            other => match losses(page, other) {
+                Some(chart) => page.figure(chart, caption),
+                None => return insert(page, &self.checks, other, caption),
+            },
         }
         true
     }

@@ -1,19 +1,15 @@
 //! Curves of training, and numbers against data.
 
-use std::collections::BTreeMap;
-
 use super::fits::{loss_fit, time_fit};
 use crate::page::Page;
 use crate::plots::{Axis, Chart, Content, Draw, Scale, Series};
 use crate::select::Select;
 use crate::stats::summary;
-
-/// Points of a loss curve; more are joined to means.
-const CURVE_POINTS: usize = 60;
+use crate::text::losses::losses;
 
 /// Returns the chart of a name; nothing of a name that is no chart.
 pub(super) fn chart(page: &Page<'_>, name: &str) -> Option<Chart> {
-    use Scale::{FromZero, Linear, Log};
+    use Scale::{FromZero, Log};
     let (results, axes) = (page.results, page.chart_lang);
     let values = |metric| move |select: Select<'_>| results.values(select, metric);
     // The range, not the interval: that of two seeds is so wide that nothing else could be seen.
@@ -41,16 +37,7 @@ pub(super) fn chart(page: &Page<'_>, name: &str) -> Option<Chart> {
             FromZero,
             against_data(page, values("peak_device_mib")),
         ),
-        "train-loss" => (
-            ("training loss, nats/token", "训练损失（nat/token）"),
-            Linear,
-            losses(page, "train_loss", Draw::Line),
-        ),
-        "val-loss" => (
-            ("validation loss, nats/token", "验证损失（nat/token）"),
-            Linear,
-            losses(page, "val_loss", Draw::Points),
-        ),
+        "train-loss" | "val-loss" => return losses(page, name),
         "time-against-data" => {
             let fit = |name: &str| time_fit(results, name).map(|fit| move |x| fit.at(x));
             (
@@ -66,13 +53,9 @@ pub(super) fn chart(page: &Page<'_>, name: &str) -> Option<Chart> {
         }
         _ => return None,
     };
-    let x = if name.ends_with("-loss") {
-        Axis::new(axes.pick("optimiser step", "优化步数"), FromZero)
-    } else {
-        let ticks = results.sizes().into_iter().map(|size| size as f64).collect();
-        let scale = if name == "time-against-data" { FromZero } else { Log };
-        Axis { ticks, ..Axis::new(axes.pick("training records", "训练数据（条）"), scale) }
-    };
+    let ticks = results.sizes().into_iter().map(|size| size as f64).collect();
+    let scale = if name == "time-against-data" { FromZero } else { Log };
+    let x = Axis { ticks, ..Axis::new(axes.pick("training records", "训练数据（条）"), scale) };
     let y = Axis::new(axes.pick(en, zh), y_scale);
     Some(Chart { stem: name.to_owned(), content: Content::Curves { x, y, series } })
 }
@@ -91,31 +74,6 @@ fn against_data(page: &Page<'_>, values: impl Fn(Select<'_>) -> Vec<f64>) -> Vec
                 series.ranges.push((size as f64, found.low, found.high));
             }
         }
-        all.extend(Some(series).filter(|series| !series.points.is_empty()));
-    }
-    all
-}
-
-/// Returns the mean curve of each variant on the most data.
-fn losses(page: &Page<'_>, name: &str, draw: Draw) -> Vec<Series> {
-    let results = page.results;
-    let size = results.sizes().last().copied();
-    let mean = |values: &[f64]| values.iter().sum::<f64>() / values.len() as f64;
-    let mut all = Vec::new();
-    for (style, variant) in results.experiment.variants.iter().enumerate() {
-        let mut steps: BTreeMap<u64, (f64, Vec<f64>)> = BTreeMap::new();
-        for cell in results.cells_of(Select { variant: &variant.name, size }) {
-            for (x, y) in cell.curve(name) {
-                steps.entry(x.max(0.0).to_bits()).or_insert((x, Vec::new())).1.push(y);
-            }
-        }
-        let points: Vec<(f64, f64)> = steps.values().map(|(x, ys)| (*x, mean(ys))).collect();
-        let joined = points.len().div_ceil(CURVE_POINTS).max(1);
-        let points = points.chunks(joined).map(|part| {
-            let (xs, ys): (Vec<f64>, Vec<f64>) = part.iter().copied().unzip();
-            (mean(&xs), mean(&ys))
-        });
-        let series = Series::new(page.chart_lang.label(variant), style, draw, points.collect());
         all.extend(Some(series).filter(|series| !series.points.is_empty()));
     }
     all

@@ -6,7 +6,8 @@ use serde_json::{Value, json};
 
 use super::synthetic::write;
 use crate::lang::Lang;
-use crate::select::load;
+use crate::select::{Results, load};
+use crate::text::Cover;
 
 /// An experiment and its cells, before they are written.
 #[derive(Clone)]
@@ -92,10 +93,14 @@ impl Made {
     pub(crate) fn text_from(&self, lang: Lang, source: Option<&Path>) -> String {
         let dir = tempfile::tempdir().unwrap();
         self.write(dir.path());
-        let results = load(dir.path()).unwrap();
-        let page = crate::text::compose(&results, lang, lang, source).unwrap();
-        format!("{}\n{:?}", without_escapes(&crate::write::markdown(&page.doc, lang)), page.charts)
+        text(&[load(dir.path()).unwrap()], lang, source, &Cover::default())
     }
+}
+
+/// The text of a report of one experiment or two, and what is written on its plots.
+pub(crate) fn text(results: &[Results], lang: Lang, source: Option<&Path>, cover: &Cover) -> String {
+    let page = crate::text::compose(results, lang, lang, source, cover).unwrap();
+    format!("{}\n{:?}", without_escapes(&crate::write::markdown(&page.doc, lang)), page.charts)
 }
 
 /// The workspace.

@@ -6,6 +6,7 @@
 )]
 
 mod faults;
+mod handed_in;
 mod made;
 mod sentences;
 pub(crate) mod synthetic;

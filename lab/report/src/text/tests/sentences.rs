@@ -4,9 +4,11 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 
-use super::made::{Made, root};
+use super::handed_in::both;
+use super::made::{Made, root, text};
 use super::synthetic::{MergeFaults, QloraFaults, lora_vs_qlora, merge_compare};
 use crate::lang::Lang;
+use crate::text::Cover;
 
 fn merges() -> Vec<Made> {
     let all = MergeFaults { planted: true, failures: true, ..MergeFaults::default() };
@@ -62,6 +64,9 @@ fn merges() -> Vec<Made> {
         few,
         same_as("hf", 104.0),
         same_as("hf", 50.0),
+        plain().with("", "decode_tokens_per_s", 100.0),
+        plain().with("adapter", "decode_tokens_per_s", 200.0),
+        plain().keep(|cell| cell["variant"] != "base"),
         plain().keep(|cell| cell["repeat"] == 0),
         plain()
             .with("hf", "peak_device_mib", 100.0)
@@ -198,6 +203,8 @@ fn every_sentence_of_the_templates_is_in_some_report() {
     let made: Vec<Made> = merges().into_iter().chain(qloras()).collect();
     let mut all = String::new();
     for lang in [Lang::En, Lang::Zh] {
+        let (_dirs, both) = both();
+        all.push_str(&text(&both, lang, None, &Cover::default()));
         all.extend(made.iter().map(|made| made.text(lang)));
         all.push_str(&made[0].text_from(lang, None));
     }

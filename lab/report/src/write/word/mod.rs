@@ -1,6 +1,7 @@
 //! Word, by docx-rs.
 
 mod columns;
+mod contents;
 mod paragraph;
 mod styles;
 mod table;
@@ -22,6 +23,13 @@ pub(crate) fn docx(doc: &Document, lang: Lang, plots: &[Rendered]) -> Result<Vec
     word = word.add_paragraph(text_paragraph(&doc.title, "Title"));
     if !doc.subtitle.is_empty() {
         word = word.add_paragraph(text_paragraph(&doc.subtitle, "Subtitle"));
+    }
+    for (name, value) in &doc.cover {
+        let line = format!("{name}{}{value}", lang.pick(": ", "："));
+        word = word.add_paragraph(text_paragraph(&line, "Cover").align(AlignmentType::Center));
+    }
+    for paragraph in contents::contents(doc, lang) {
+        word = word.add_paragraph(paragraph);
     }
     for block in &doc.blocks {
         word = add(word, block, plots);

@@ -68,6 +68,15 @@ fn styles(lang: Lang) -> Vec<Style> {
             .fonts(bold_fonts())
             .outline_lvl(1)
             .line_spacing(spacing(280, 100, 260)),
+        new("Heading3", "heading 3")
+            .size(21)
+            .bold()
+            .fonts(bold_fonts())
+            .outline_lvl(2)
+            .line_spacing(spacing(220, 80, 260)),
+        new("TOC1", "toc 1").line_spacing(spacing(80, 20, 260)),
+        new("TOC2", "toc 2").indent(Some(360), None, None, None).size(19).line_spacing(spacing(0, 0, 260)),
+        new("Cover", "Cover").size(24).line_spacing(spacing(120, 120, 300)),
         new("Caption", "caption").size(18).color("5A5F66").line_spacing(spacing(60, 120, 252)),
         new("Callout", "Callout").line_spacing(spacing(60, 140, lang_line(lang))).indent(
             Some(220),

@@ -130,6 +130,12 @@ fn cell(name: &str, repeat: usize, failed: bool, faults: MergeFaults, random: &m
     if look.tokens < 1.0 {
         metrics["first_diverging_token"] = json!(3);
     }
+    let curve =
+        |scale: f64| (1..=20).map(|step| json!([step * 10, scale / f64::from(step)])).collect::<Vec<_>>();
+    let series = match name {
+        "adapter" => json!({"train_loss": curve(4.0), "val_loss": curve(5.0)}),
+        _ => json!({}),
+    };
     json!({"cell": id, "key": "k", "variant": name, "size": null, "seed": 42, "repeat": repeat, "ok": true, "error": null,
-        "wall_s": 2.0, "metrics": metrics, "series": {}, "texts": texts(answer), "samples": {"logit_diff": differences}})
+        "wall_s": 2.0, "metrics": metrics, "series": series, "texts": texts(answer), "samples": {"logit_diff": differences}})
 }

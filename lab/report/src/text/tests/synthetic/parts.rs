@@ -22,6 +22,26 @@ pub(crate) fn write(dir: &Path, experiment: &Value, cells: &[Value]) {
     std::fs::write(dir.join("experiment.json"), serde_json::to_string_pretty(experiment).unwrap()).unwrap();
     let lines: Vec<String> = cells.iter().map(Value::to_string).collect();
     std::fs::write(dir.join("results.jsonl"), lines.join("\n") + "\n").unwrap();
+    write_pictures(dir, cells);
+}
+
+/// What programs wrote, and pictures of a page.
+fn write_pictures(dir: &Path, cells: &[Value]) {
+    for folder in ["logs", "pictures"] {
+        std::fs::create_dir_all(dir.join(folder)).unwrap();
+    }
+    let cells = cells.iter().flat_map(|cell| [&cell["cell"], &cell["variant"]]).filter_map(Value::as_str);
+    for log in cells.chain(["adapter"]) {
+        let lines: Vec<String> =
+            (0..40).map(|line| format!("\u{1b}[32mline {line}\u{1b}[0m of {log}")).collect();
+        let said = ["finetune", "merge", "evaluate"]
+            .map(|program| format!("$ {program} --made_up {log}\n{}\n", lines.join("\n")))
+            .concat();
+        std::fs::write(dir.join("logs").join(format!("{}.log", log.replace('/', "_"))), said).unwrap();
+    }
+    for page in ["page-answer", "page-compare"] {
+        image::RgbImage::new(64, 48).save(dir.join("pictures").join(format!("{page}.png"))).unwrap();
+    }
 }
 
 /// Variants, one a line: name, labels and sentences in both languages.

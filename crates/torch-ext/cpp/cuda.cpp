@@ -52,8 +52,10 @@ void load_cuda() {
 
 // 1 when libtorch_cuda is loaded (also before), 0 with the reason in the last error.
 extern "C" int torch_ext_load_cuda() {
-  static std::once_flag once;
-  TORCH_EXT_GUARD(0, std::call_once(once, load_cuda); return 1;)
+  // Not std::call_once: before glibc 2.34 it waits for ever after a call that threw (glibc bug 18435).
+  static std::mutex mutex;
+  static bool loaded = false;
+  TORCH_EXT_GUARD(0, const std::lock_guard<std::mutex> lock(mutex); if (!loaded) load_cuda(); loaded = true; return 1;)
 }
 
 // 1 where scaled_dot_product_attention may take cuDNN.

@@ -32,9 +32,12 @@ pub(crate) fn take(setting: &Setting, programs: &Programs, adapter: &Path) {
     if dir.join("page-compare.png").exists() || !adapter.exists() {
         return;
     }
-    // The driver of the browser tests panics where the page is not as it expects.
+    // The driver of the browser tests panics where the page is not as it expects; one line about it is enough.
+    let hook = std::panic::take_hook();
+    std::panic::set_hook(Box::new(|_| {}));
     let taken = std::panic::catch_unwind(|| pictures(setting, programs, adapter, &dir))
         .unwrap_or_else(|_| Err(anyhow!("the browser did not follow")));
+    std::panic::set_hook(hook);
     if let Err(error) = taken {
         note(&format!("no pictures of the page: {error:#}"));
     }
@@ -63,7 +66,9 @@ fn pictures(setting: &Setting, programs: &Programs, adapter: &Path, dir: &Path) 
     fs::write(dir.join("page-answer.png"), browser.picture())?;
     browser.click("#view-compare");
     browser.click("#submit");
-    browser.wait("document.querySelectorAll('#cards .figures').length >= 2 && document.getElementById('stop').disabled");
+    browser.wait(
+        "[...document.querySelectorAll('#cards .figures')].filter(box => box.textContent.includes('first after')).length > 1",
+    );
     fs::write(dir.join("page-compare.png"), browser.picture())?;
     Ok(())
 }

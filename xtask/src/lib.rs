@@ -3,6 +3,7 @@
 //! The binary of this crate is `cargo xtask`; `benches` and `lab` build on this library. It links no libtorch, since fetching
 //! that is its first task.
 
+pub mod cover;
 mod fetching;
 pub mod flag_page;
 pub mod measure;

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
+use xtask::cover::Cover;
 
 /// Run an experiment (merge-compare, lora-vs-qlora, or lab for both): measure every variant, write the results and a report. Run
 /// again, it continues where it stopped.
@@ -54,15 +55,8 @@ pub(crate) struct ExperimentArgs {
     /// Font file for the report's PDF, for Chinese
     #[arg(long, value_name = "FILE")]
     pub(crate) font: Option<PathBuf>,
-    /// Your name, for the cover
-    #[arg(long, value_name = "NAME")]
-    pub(crate) author: Option<String>,
-    /// Your student number, for the cover
-    #[arg(long = "student_id", alias = "student-id", value_name = "ID")]
-    pub(crate) student_id: Option<String>,
-    /// The course, for the cover
-    #[arg(long, value_name = "COURSE")]
-    pub(crate) course: Option<String>,
+    #[command(flatten)]
+    pub(crate) cover: Cover,
     /// Say what would run, for how long and with how much disk; touch nothing
     #[arg(long = "dry_run", visible_alias = "dry-run", conflicts_with = "report_only")]
     pub(crate) dry_run: bool,

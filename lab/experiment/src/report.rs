@@ -29,11 +29,7 @@ pub(crate) fn make(
             command.arg("--results").arg(dir);
         }
         command.args(["--lang", &args.lang, "--formats", &args.formats]);
-        let cover =
-            [("--author", &args.author), ("--student_id", &args.student_id), ("--course", &args.course)];
-        for (flag, value) in cover {
-            command.args(value.iter().flat_map(|value| [flag, value.as_str()]));
-        }
+        command.args(args.cover.flags());
         if let Some(font) = &args.font {
             command.arg("--font").arg(std::path::absolute(font)?);
         }

@@ -4,12 +4,13 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use clap::{Parser, ValueEnum};
+use xtask::cover::Cover;
 
 use crate::excerpt::find_source;
 use crate::lang::Lang;
 use crate::plots::{Rendered, render};
 use crate::select::load_all;
-use crate::text::{Cover, compose};
+use crate::text::compose;
 use crate::write::{docx, find_cjk, html, label_font, markdown, pdf};
 
 /// A format of the report.

@@ -10,6 +10,7 @@ use xtask::process::{capture, run_to_stderr, succeeds};
 use xtask::workspace::Workspace;
 
 use super::built::{ALL_IN_ONE, Built};
+use super::files::copy;
 use super::{libraries, licences};
 
 /// Files of the checkout that go along, from and to.
@@ -44,7 +45,6 @@ pub(crate) fn lay_out(workspace: &Workspace, built: &Built, dir: &Path) -> Resul
         copy(&built.manuals.join(part), &dir.join(part))?;
     }
     let texts = dir.join("licences");
-    fs::create_dir_all(&texts).with_context(|| format!("cannot create `{}`", texts.display()))?;
     licences::of_crates(workspace, &texts)?;
     let count = licences::of_libtorch(&built.torch, with_nvidia, &texts)?;
     anyhow::ensure!(
@@ -69,23 +69,6 @@ fn book(workspace: &Workspace, into: &Path) -> Result<()> {
         return run_to_stderr(workspace.command("mdbook").args(["build", "--dest-dir"]).arg(into));
     }
     copy(&workspace.path("docs"), into)
-}
-
-/// Copies a file, or a directory with all that is in it.
-pub(crate) fn copy(from: &Path, to: &Path) -> Result<()> {
-    if from.is_dir() {
-        for entry in fs::read_dir(from).with_context(|| format!("cannot read `{}`", from.display()))? {
-            let name = entry?.file_name();
-            copy(&from.join(&name), &to.join(&name))?;
-        }
-        return Ok(());
-    }
-    if let Some(parent) = to.parent() {
-        fs::create_dir_all(parent).with_context(|| format!("cannot create `{}`", parent.display()))?;
-    }
-    fs::copy(from, to)
-        .map(drop)
-        .with_context(|| format!("cannot copy `{}` to `{}`", from.display(), to.display()))
 }
 
 /// Packs `dir` into `archive`: the same bytes for the same files, with the time of the commit.
@@ -113,6 +96,7 @@ pub(crate) fn pack(workspace: &Workspace, dir: &Path, archive: &Path) -> Result<
 
 #[cfg(test)]
 mod tests {
+    use super::super::files::put;
     use super::*;
 
     #[test]
@@ -120,11 +104,7 @@ mod tests {
         let workspace =
             Workspace { root: Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned() };
         let dir = tempfile::tempdir().unwrap();
-        let write = |path: &str| {
-            let path = dir.path().join(path);
-            fs::create_dir_all(path.parent().unwrap()).unwrap();
-            fs::write(path, "text").unwrap();
-        };
+        let write = |path: &str| put(&dir.path().join(path), "text").unwrap();
         write("torch-2.11.0.dist-info/licenses/LICENSE");
         write("torch/lib/libc10.so");
         write("manuals/completions/llama-ft.fish");

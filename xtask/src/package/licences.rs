@@ -10,6 +10,7 @@ use serde::Deserialize;
 use xtask::process::capture;
 use xtask::workspace::Workspace;
 
+use super::files::{copy, put};
 use super::toolchain::TARGET;
 
 /// Beginnings of the names of files that say what one may do with a crate, in capitals.
@@ -90,7 +91,7 @@ pub(crate) fn of_crates(workspace: &Workspace, into: &Path) -> Result<()> {
         let licence = package.license.as_deref().unwrap_or("not stated");
         let _ = writeln!(list, "| {name} | {licence} | {shown} |");
     }
-    write(&into.join("crates.md"), &list)
+    put(&into.join("crates.md"), &list)
 }
 
 /// Returns the packages that are linked into those of the workspace member `root`.
@@ -138,18 +139,12 @@ fn copy_texts(from: &Path, into: &Path) -> Result<Vec<String>> {
     for entry in fs::read_dir(from).into_iter().flatten().flatten().filter(|entry| entry.path().is_file()) {
         let name = entry.file_name().to_string_lossy().into_owned();
         if NAMES.iter().any(|beginning| name.to_uppercase().starts_with(beginning)) {
-            fs::create_dir_all(into).with_context(|| format!("cannot create `{}`", into.display()))?;
-            let to = into.join(&name);
-            fs::copy(entry.path(), &to).with_context(|| format!("cannot write `{}`", to.display()))?;
+            copy(&entry.path(), &into.join(&name))?;
             names.push(name);
         }
     }
     names.sort();
     Ok(names)
-}
-
-fn write(path: &Path, text: &str) -> Result<()> {
-    fs::write(path, text).with_context(|| format!("cannot write `{}`", path.display()))
 }
 
 #[cfg(test)]
@@ -181,11 +176,7 @@ mod tests {
     #[test]
     fn texts_of_a_wheel_are_copied_and_nvidias_only_with_its_libraries() {
         let dir = tempfile::tempdir().unwrap();
-        let write = |path: &str| {
-            let path = dir.path().join(path);
-            fs::create_dir_all(path.parent().unwrap()).unwrap();
-            fs::write(path, "text").unwrap();
-        };
+        let write = |path: &str| put(&dir.path().join(path), "text").unwrap();
         write("torch-2.11.0.dist-info/licenses/LICENSE");
         write("torch-2.11.0.dist-info/METADATA");
         write("nvidia_cuda_runtime-13.0.96.dist-info/License.txt");

@@ -1,12 +1,12 @@
 //! What programs of a package may ask of a machine: no more than Linux distributions of 2018 and later have.
 
-use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 use xtask::output::say;
 
 use super::elf::{Elf, numbers};
+use super::files::below;
 
 /// The newest symbols that glibc 2.28 and the libstdc++ and libgcc of GCC 8 have (Debian 10, RHEL 8).
 const NEWEST: [(&str, &str); 4] =
@@ -33,8 +33,7 @@ pub(crate) const OF_PYTORCH: [&str; 2] = ["libc10.so", "libtorch_cpu.so"];
 /// # Errors
 /// With all that asks for too much: symbols that are too new, libraries that are neither the machine's nor in `dir`.
 pub(crate) fn check(dir: &Path, beside: &[&str]) -> Result<()> {
-    let mut files = Vec::new();
-    list(dir, &mut files)?;
+    let files = below(dir)?;
     let names = files.iter().filter_map(|path| path.file_name()?.to_str());
     let names: Vec<&str> = names.chain(beside.iter().copied()).collect();
     let mut faults = Vec::new();
@@ -90,24 +89,10 @@ fn dotted(version: &[u32]) -> String {
     version.iter().map(ToString::to_string).collect::<Vec<_>>().join(".")
 }
 
-/// Adds every file below `dir`; links lead to files that are listed themselves.
-fn list(dir: &Path, files: &mut Vec<PathBuf>) -> Result<()> {
-    for entry in fs::read_dir(dir).with_context(|| format!("cannot read `{}`", dir.display()))? {
-        let entry = entry?;
-        let kind = entry.file_type()?;
-        if kind.is_dir() {
-            list(&entry.path(), files)?;
-        } else if kind.is_file() {
-            files.push(entry.path());
-        }
-    }
-    files.sort();
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::fs;
 
     fn elf(needed: &[&str], versions: &[&str], search: &[&str]) -> Elf {
         let owned = |texts: &[&str]| texts.iter().map(|&text| text.to_owned()).collect();

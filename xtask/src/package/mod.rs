@@ -3,6 +3,7 @@
 mod archive;
 mod built;
 mod elf;
+mod files;
 mod libraries;
 mod licences;
 mod limits;
@@ -20,6 +21,7 @@ use xtask::setup;
 use xtask::workspace::Workspace;
 
 use built::Built;
+use files::empty;
 
 /// Arguments of `cargo xtask package`.
 #[derive(Debug, Args)]
@@ -98,14 +100,6 @@ fn check(workspace: &Workspace, path: &Path, scratch: &Path) -> Result<()> {
     }
     limits::check(&dir, beside)?;
     fs::remove_dir_all(&dir).with_context(|| format!("cannot remove `{}`", dir.display()))
-}
-
-fn empty(dir: &Path) -> Result<PathBuf> {
-    if dir.exists() {
-        fs::remove_dir_all(dir).with_context(|| format!("cannot remove `{}`", dir.display()))?;
-    }
-    fs::create_dir_all(dir).with_context(|| format!("cannot create `{}`", dir.display()))?;
-    Ok(dir.to_owned())
 }
 
 fn said(file: &Path) -> Result<()> {

@@ -3,16 +3,19 @@
 use std::fmt::Write as _;
 use std::fs::{self, File};
 use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use anyhow::{Context, Result};
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use sha2::{Digest, Sha256};
 use xtask::workspace::Workspace;
 use zip::write::SimpleFileOptions;
 use zip::{ZipArchive, ZipWriter};
 
-use super::archive::{copy, programs};
+use super::archive::programs;
 use super::built::{ALL_IN_ONE, Built};
+use super::files::{below, copy, empty, put};
 use super::licences;
 
 /// Name of the package, as Python imports it.
@@ -31,10 +34,7 @@ pub(crate) fn file_name() -> String {
 /// # Errors
 /// When a part is missing or the file cannot be written.
 pub(crate) fn write(workspace: &Workspace, built: &Built, wheel: &Path) -> Result<()> {
-    let dir = wheel.with_extension("parts");
-    if dir.exists() {
-        fs::remove_dir_all(&dir).with_context(|| format!("cannot remove `{}`", dir.display()))?;
-    }
+    let dir = empty(&wheel.with_extension("parts"))?;
     lay_out(workspace, built, &dir)?;
     pack(&dir, wheel)?;
     fs::remove_dir_all(&dir).with_context(|| format!("cannot remove `{}`", dir.display()))
@@ -51,16 +51,12 @@ fn lay_out(workspace: &Workspace, built: &Built, dir: &Path) -> Result<()> {
     }
     copy(&workspace.path("LICENSE"), &about.join("licenses/LICENSE"))?;
     licences::of_crates(workspace, &about.join("licenses"))?;
-    let text = |name: &str, text: String| {
-        let path = about.join(name);
-        fs::write(&path, text).with_context(|| format!("cannot write `{}`", path.display()))
-    };
-    text("METADATA", metadata())?;
-    text(
-        "WHEEL",
-        format!("Wheel-Version: 1.0\nGenerator: cargo xtask package\nRoot-Is-Purelib: false\nTag: {TAG}\n"),
+    put(&about.join("METADATA"), &metadata())?;
+    put(
+        &about.join("WHEEL"),
+        &format!("Wheel-Version: 1.0\nGenerator: cargo xtask package\nRoot-Is-Purelib: false\nTag: {TAG}\n"),
     )?;
-    text("entry_points.txt", entry_points(&programs(workspace)?))
+    put(&about.join("entry_points.txt"), &entry_points(&programs(workspace)?))
 }
 
 fn metadata() -> String {
@@ -85,7 +81,7 @@ fn pack(dir: &Path, wheel: &Path) -> Result<()> {
     let mut zip = ZipWriter::new(file);
     let record = format!("{PACKAGE}-{VERSION}.dist-info/RECORD");
     let mut rows = String::new();
-    for path in files(dir)? {
+    for path in below(dir)? {
         let bytes = fs::read(&path).with_context(|| format!("cannot read `{}`", path.display()))?;
         let name = path.strip_prefix(dir).unwrap_or(&path).display().to_string();
         let mode = if path.ends_with(Path::new("bin").join(ALL_IN_ONE)) { 0o755 } else { 0o644 };
@@ -108,31 +104,9 @@ pub(crate) fn unpack(wheel: &Path, into: &Path) -> Result<()> {
     ZipArchive::new(file)?.extract(into).with_context(|| format!("cannot unpack `{}`", wheel.display()))
 }
 
-/// Lists the files below `dir`, in order.
-fn files(dir: &Path) -> Result<Vec<PathBuf>> {
-    let (mut found, mut open) = (Vec::new(), vec![dir.to_owned()]);
-    while let Some(dir) = open.pop() {
-        for entry in fs::read_dir(&dir).with_context(|| format!("cannot read `{}`", dir.display()))? {
-            let path = entry?.path();
-            if path.is_dir() { open.push(path) } else { found.push(path) }
-        }
-    }
-    found.sort();
-    Ok(found)
-}
-
 /// Writes bytes as base64 for URLs, without padding, as a wheel's RECORD has digests (PEP 376, PEP 427).
 fn base64_url(bytes: &[u8]) -> String {
-    const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
-    let mut text = String::new();
-    for three in bytes.chunks(3) {
-        let byte = |index: usize| u32::from(three.get(index).copied().unwrap_or(0));
-        let bits = byte(0) << 16 | byte(1) << 8 | byte(2);
-        text.extend(
-            (0..=three.len()).map(|index| char::from(LETTERS[(bits >> (18 - 6 * index)) as usize & 63])),
-        );
-    }
-    text
+    URL_SAFE_NO_PAD.encode(bytes)
 }
 
 #[cfg(test)]

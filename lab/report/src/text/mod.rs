@@ -16,26 +16,12 @@ mod tests;
 use std::path::Path;
 
 use anyhow::Result;
-use clap::Args;
+use xtask::cover::Cover;
 
 use self::task::{title, write_task};
 use crate::lang::{Lang, plain, say};
 use crate::page::Page;
 use crate::select::Results;
-
-/// Who hands a report in, and for what course.
-#[derive(Debug, Clone, Default, Args)]
-pub(crate) struct Cover {
-    /// Your name, for the cover
-    #[arg(long, value_name = "NAME")]
-    pub(crate) author: Option<String>,
-    /// Your student number, for the cover
-    #[arg(long = "student_id", alias = "student-id", value_name = "ID")]
-    pub(crate) student_id: Option<String>,
-    /// The course, for the cover
-    #[arg(long, value_name = "COURSE")]
-    pub(crate) course: Option<String>,
-}
 
 /// Writes the whole report: of one experiment, or of both, in the order of the lab's tasks, as what a lab hands in.
 pub(crate) fn compose<'a>(

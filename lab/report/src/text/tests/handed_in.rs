@@ -1,10 +1,12 @@
 //! The report of both tasks, as the lab's sheet asks for it.
 
+use xtask::cover::Cover;
+
 use super::made::{Made, root, text};
 use super::synthetic::{MergeFaults, QloraFaults, lora_vs_qlora, merge_compare};
 use crate::lang::Lang;
 use crate::select::{Results, load, load_all};
-use crate::text::{Cover, compose};
+use crate::text::compose;
 
 /// Both tasks' results, and the directories that they lie in.
 pub(super) fn both() -> ([tempfile::TempDir; 2], [Results; 2]) {

@@ -4,10 +4,11 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
+use xtask::cover::Cover;
+
 use super::synthetic::write;
 use crate::lang::Lang;
 use crate::select::{Results, load};
-use crate::text::Cover;
 
 /// An experiment and its cells, before they are written.
 #[derive(Clone)]

@@ -4,11 +4,12 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 
+use xtask::cover::Cover;
+
 use super::handed_in::both;
 use super::made::{Made, root, text};
 use super::synthetic::{MergeFaults, QloraFaults, lora_vs_qlora, merge_compare};
 use crate::lang::Lang;
-use crate::text::Cover;
 
 fn merges() -> Vec<Made> {
     let all = MergeFaults { planted: true, failures: true, ..MergeFaults::default() };

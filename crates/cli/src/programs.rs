@@ -21,48 +21,27 @@ pub struct Program {
     run: fn(&str, Vec<OsString>) -> ExitCode,
 }
 
+/// Makes a [`Program`] of the module of its name.
+macro_rules! program {
+    ($name:ident, $args:ident) => {
+        Program {
+            name: stringify!($name),
+            command: command_after::<$name::$args>,
+            run: |prefix, args| main_from(prefix, args, $name::run),
+        }
+    };
+}
+
 /// Every program.
 pub const PROGRAMS: [Program; 8] = [
-    Program {
-        name: "finetune",
-        command: command_after::<finetune::FinetuneArgs>,
-        run: |prefix, args| main_from(prefix, args, finetune::run),
-    },
-    Program {
-        name: "generate",
-        command: command_after::<generate::GenerateArgs>,
-        run: |prefix, args| main_from(prefix, args, generate::run),
-    },
-    Program {
-        name: "merge",
-        command: command_after::<merge::MergeArgs>,
-        run: |prefix, args| main_from(prefix, args, merge::run),
-    },
-    Program {
-        name: "unmerge",
-        command: command_after::<unmerge::UnmergeArgs>,
-        run: |prefix, args| main_from(prefix, args, unmerge::run),
-    },
-    Program {
-        name: "evaluate",
-        command: command_after::<evaluate::EvaluateArgs>,
-        run: |prefix, args| main_from(prefix, args, evaluate::run),
-    },
-    Program {
-        name: "compare",
-        command: command_after::<compare::CompareArgs>,
-        run: |prefix, args| main_from(prefix, args, compare::run),
-    },
-    Program {
-        name: "pretrain",
-        command: command_after::<pretrain::PretrainArgs>,
-        run: |prefix, args| main_from(prefix, args, pretrain::run),
-    },
-    Program {
-        name: "runs",
-        command: command_after::<runs::RunsArgs>,
-        run: |prefix, args| main_from(prefix, args, runs::run),
-    },
+    program!(finetune, FinetuneArgs),
+    program!(generate, GenerateArgs),
+    program!(merge, MergeArgs),
+    program!(unmerge, UnmergeArgs),
+    program!(evaluate, EvaluateArgs),
+    program!(compare, CompareArgs),
+    program!(pretrain, PretrainArgs),
+    program!(runs, RunsArgs),
 ];
 
 /// Name of the program that is all of them.

@@ -13,7 +13,7 @@ pub struct Platform {
     pub cuda: Option<String>,
     /// The directory `torch` or `libtorch` that libtorch was found in.
     pub torch_dir: Option<PathBuf>,
-    /// Whether libtorch's CUDA library lies there.
+    /// True where libtorch's CUDA library lies there.
     pub has_cuda_library: bool,
     /// Instructions of the processor that loops are written for.
     pub cpu_features: Vec<&'static str>,

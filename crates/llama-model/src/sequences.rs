@@ -8,7 +8,7 @@ use tch::{Device, Kind, Tensor};
 #[derive(Debug)]
 pub(crate) struct Sequences {
     lens: Vec<i64>,
-    /// Where attention takes all of them at once.
+    /// Their ends, where attention takes all of them at once.
     ends: Option<TextEnds>,
 }
 

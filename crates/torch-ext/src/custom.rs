@@ -17,7 +17,7 @@ type Backward = Box<dyn Fn(&[Tensor], &[Tensor], &[bool]) -> Result<Vec<Option<T
 /// The most tensors of a [`Made`], as the C++ side has it.
 const ROOM: usize = 8;
 
-/// What a forward pass makes: results, and what it keeps for the backward pass beside inputs.
+/// Tensors of a forward pass: results, and those kept for the backward pass beside inputs.
 struct Made {
     results: Vec<Tensor>,
     kept: Vec<Tensor>,

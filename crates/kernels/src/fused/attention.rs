@@ -57,7 +57,6 @@ fn fits(q: &Tensor, k: &Tensor, v: &Tensor, lens: &[i64]) -> bool {
         return false;
     };
     plain(&[q, k, v])
-        && matches!(q.kind(), Kind::Float | Kind::BFloat16 | Kind::Half)
         && k.size() == v.size()
         && (key_tokens, key_width) == (tokens, width)
         && key_heads > 0

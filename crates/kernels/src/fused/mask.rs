@@ -6,7 +6,7 @@ use crate::seed::mix_seed;
 /// Dropout in training (Srivastava et al., 2014, "Dropout", JMLR 15): each number becomes zero with the probability `p`, and is
 /// divided by `1 - p` otherwise.
 ///
-/// What is dropped depends on the seed, the row and the column alone, so that no mask is kept for the backward pass, and any number
+/// The zeros depend on the seed, the row and the column alone, so that no mask is kept for the backward pass, and any number
 /// of threads, and a GPU with kernels of ours, drop the same; elsewhere libtorch's generator draws it.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Dropout {

@@ -31,8 +31,7 @@ impl Passes {
     }
 }
 
-/// Returns whether all of `tensors` are for loops of ours.
+/// Checks that all of `tensors` are for loops of ours.
 pub(super) fn plain(tensors: &[&Tensor]) -> bool {
-    let kind = tensors[0].kind();
-    tensors.iter().all(|xs| xs.device() == Device::Cpu && xs.kind() == kind && xs.is_contiguous())
+    Passes::of(tensors, &[]) == Passes::Loops
 }

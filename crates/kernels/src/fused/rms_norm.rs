@@ -15,7 +15,8 @@ use crate::widest::widest;
 /// `[C]` to `[.., C]`. The norm in float32, rounded to the kind of `xs` before it meets the weight, as transformers'
 /// `LlamaRMSNorm` has it.
 ///
-/// On a CPU, and on a GPU with kernels of ours, with a frozen weight, in one pass, and the gradient in another; equal to libtorch's operations up to the order of the sum.
+/// With a frozen weight in one pass, and the gradient in another, on a CPU and on a GPU with kernels of ours; equal to libtorch's
+/// operations up to the order of the sum.
 ///
 /// # Errors
 /// libtorch's, when shapes or kinds do not fit.

@@ -16,7 +16,8 @@ use crate::widest::widest;
 /// Computes `silu(gate) · up` (`SwiGLU`, Shazeer, 2020, arXiv 2002.05202), with `silu(x) = x / (1 + exp(-x))` rounded to the kind
 /// of `gate` before it meets `up`, as transformers' `LlamaMLP` has it. Both of one shape, which is that of the result.
 ///
-/// On a CPU, and on a GPU with kernels of ours, in one pass, and both gradients in another; equal to libtorch's operations up to a rounding of `exp`.
+/// In one pass, and both gradients in another, on a CPU and on a GPU with kernels of ours; equal to libtorch's operations up to a
+/// rounding of `exp`.
 ///
 /// # Errors
 /// libtorch's, when shapes do not fit.

@@ -55,6 +55,21 @@ pub(super) fn dequantizes(
     within("nf4_dequantize", &guarded.part, &expected, 0.0)
 }
 
+/// Does what [`dequantizes`] does, in 8 bits, of numbers in `kind`.
+pub(super) fn dequantizes8(
+    kind: Kind,
+    shape: [i64; 2],
+    device: Device,
+    run: &Run<'_>,
+) -> Result<(), KernelError> {
+    let (codes, absmax) = reference::quantize8(&numbers(&shape, 1, device)?)?;
+    let weight = Rows8::from_parts(codes, absmax);
+    let guarded = Guarded::new(&shape, kind, device)?;
+    launch(launches::dequantize8(&weight, &guarded.part), "int8_dequantize", run)?;
+    guarded.check("int8_dequantize")?;
+    within("int8_dequantize", &guarded.part, &reference::dequantize8(&weight, kind)?, 0.0)
+}
+
 /// Checks for the product of dequantised numbers in float32, up to the rounding of the result.
 pub(super) fn multiplies4(
     way: Way,

@@ -7,7 +7,7 @@ use tch::{Device, Kind, TchError, Tensor};
 use super::checks::{self, TABLE, Way};
 use super::kernel_status::KernelStatus;
 use super::launches;
-use super::sources::{MATVEC4_NAMES, MATVEC8_NAMES, MAX_ROWS, ROWS};
+use super::sources::{KINDS, MATVEC4_NAMES, MATVEC8_NAMES, MAX_ROWS, NUMBERS8, ROWS};
 use crate::cuda::Launch;
 use crate::data::{Blocks4, Rows8};
 use crate::error::KernelError;
@@ -18,6 +18,11 @@ pub(super) static STATUS: LazyLock<KernelStatus> = LazyLock::new(KernelStatus::d
 /// Writes `weight` into `out` on its device; `false` where no kernel does.
 pub(crate) fn dequantize(weight: &Blocks4, out: &Tensor) -> bool {
     weight.device() == out.device() && run(out.device(), launches::dequantize(weight, out))
+}
+
+/// Does what [`dequantize`] does, in 8 bits, in the kind of `out`.
+pub(crate) fn dequantize8(weight: &Rows8, out: &Tensor) -> bool {
+    weight.device() == out.device() && run(out.device(), launches::dequantize8(weight, out))
 }
 
 /// Computes `xs Wᵀ`, `[rows, inputs]` to `[rows, outputs]` in bfloat16; `None` where no kernel does it.
@@ -94,6 +99,8 @@ fn check(function: &str, device: Device) -> Result<(), KernelError> {
             ways.into_iter().try_for_each(|way| checks::multiplies4(way, [rows, 70, 1056], device, &run))
         } else if let Some(rows) = rows(&MATVEC8_NAMES) {
             checks::multiplies8([rows, 70, 1040], device, &run)
+        } else if let Some(at) = NUMBERS8.iter().position(|&name| name == function) {
+            checks::dequantizes8(KINDS[at], [70, 1056], device, &run)
         } else if function == "nf4_quantize" {
             let xs = checks::numbers(&[70, 192], 6, device)?.f_to_kind(Kind::BFloat16)?;
             checks::quantizes(&xs, ways[0], &run)

@@ -2,7 +2,10 @@
 
 use tch::{Kind, Tensor};
 
-use super::sources::{DEQUANTIZE, MATVEC4, MATVEC4_NAMES, MATVEC8, MATVEC8_NAMES, QUANTIZE, ROWS};
+use super::sources::{
+    DEQUANTIZE, DEQUANTIZE8, MATVEC4, MATVEC4_NAMES, MATVEC8, MATVEC8_NAMES, NUMBERS8, QUANTIZE, ROWS,
+    of_kind,
+};
 use crate::cuda::{Argument, Launch, Source};
 use crate::data::{Blocks4, Rows8, Scales};
 use crate::simd::CodeTable;
@@ -28,6 +31,22 @@ pub(super) fn dequantize<'a>(weight: &'a Blocks4, out: &'a Tensor) -> Option<Lau
     arguments.extend([Argument::Long(len / 8), Argument::Tensor(Some(out))]);
     let blocks = parts(len, 8 * THREADS).min(MAX_BLOCKS);
     Some(launch(&DEQUANTIZE, "nf4_dequantize", blocks, arguments))
+}
+
+/// Returns the launch that writes `weight` into `out`, which has as many numbers, in its kind.
+pub(super) fn dequantize8<'a>(weight: &'a Rows8, out: &'a Tensor) -> Option<Launch<'a>> {
+    let (len, kind, width) = (out.numel() as i64, out.kind(), weight.columns() as i64);
+    let function = of_kind(&NUMBERS8, kind)?;
+    let (codes, absmax) = (weight.codes(), weight.absmax());
+    let fits = len > 0 && len == codes.numel() as i64 && width <= i64::from(i32::MAX);
+    let size = kind.elt_size_in_bytes();
+    if !fits || !is(codes, Kind::Int8, 1) || !is(absmax, Kind::Float, 4) || !is(out, kind, size) {
+        return None;
+    }
+    let mut arguments: Vec<_> = [codes, absmax, out].map(|tensor| Argument::Tensor(Some(tensor))).into();
+    arguments.extend([Argument::Int(width as i32), Argument::Long(len)]);
+    let blocks = parts(len, 8 * THREADS).min(MAX_BLOCKS);
+    Some(launch(&DEQUANTIZE8, function, blocks, arguments))
 }
 
 /// Returns the launch that computes `xs Wᵀ`, `[rows, inputs]`, into `ys`, `[rows, outputs]`, both bfloat16.

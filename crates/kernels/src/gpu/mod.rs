@@ -23,7 +23,7 @@ mod tests;
 #[cfg(test)]
 pub(crate) use checks::{hard_numbers, ways};
 pub(crate) use checks::{numbers, within};
-pub(crate) use device::{dequantize, product4, product8, quantize};
+pub(crate) use device::{dequantize, dequantize8, product4, product8, quantize};
 pub(crate) use kernel_status::KernelStatus;
 pub(crate) use pass::Pass;
 pub(crate) use passes::{

@@ -52,7 +52,10 @@ pub(super) static QUANTIZE: Source = Source {
     least_capability: ROUNDS_BFLOAT16,
 };
 
-/// Makes a source whose kernels are there for float32, bfloat16 and float16, in this order: each name with the kind behind it.
+/// The kinds that kernels of floating-point numbers are there for, in the order of their names.
+pub(super) const KINDS: [Kind; 3] = [Kind::Float, Kind::BFloat16, Kind::Half];
+
+/// Makes a source whose kernels are there for each of [`KINDS`]: each name with the kind behind it.
 macro_rules! of_floats {
     ($static:ident, $file:literal, $($names:ident: $name:literal),+) => {
         $(pub(super) const $names: [&str; 3] =
@@ -69,6 +72,7 @@ macro_rules! of_floats {
     };
 }
 
+of_floats!(DEQUANTIZE8, "int8_dequantize.cu", NUMBERS8: "int8_dequantize");
 of_floats!(RMS_NORM, "rms_norm.cu", NORMS: "rms_norm", NORM_GRADIENTS: "rms_norm_backward");
 of_floats!(ROTATE_HALF, "rotate_half.cu", ROTATIONS: "rotate_half");
 of_floats!(SWIGLU, "swiglu.cu", GATES: "swiglu", GATE_GRADIENTS: "swiglu_backward");
@@ -77,6 +81,6 @@ of_floats!(FACTORS, "factors.cu", NARROWED: "narrow_factors", WIDENED: "widen_fa
 
 /// Returns the name for a kind.
 pub(super) fn of_kind(names: &[&'static str; 3], kind: Kind) -> Option<&'static str> {
-    let at = [Kind::Float, Kind::BFloat16, Kind::Half].iter().position(|&known| known == kind)?;
+    let at = KINDS.iter().position(|&known| known == kind)?;
     Some(names[at])
 }

@@ -5,7 +5,8 @@ use tch::{Device, Kind, Tensor};
 use super::checks::{self, Way};
 use super::emulator::Emulator;
 use super::sources::{
-    DEQUANTIZE, DROPOUT, FACTORS, MATVEC4, MATVEC8, QUANTIZE, RMS_NORM, ROTATE_HALF, SWIGLU,
+    DEQUANTIZE, DEQUANTIZE8, DROPOUT, FACTORS, KINDS, MATVEC4, MATVEC8, QUANTIZE, RMS_NORM, ROTATE_HALF,
+    SWIGLU,
 };
 use super::{device, hard_numbers, ways};
 use crate::cuda::{Launch, Source, compile};
@@ -14,7 +15,7 @@ use crate::error::KernelError;
 use crate::reference;
 
 /// Of codes of 4 and 8 bits.
-const SOURCES: [&Source; 4] = [&DEQUANTIZE, &MATVEC4, &MATVEC8, &QUANTIZE];
+const SOURCES: [&Source; 5] = [&DEQUANTIZE, &DEQUANTIZE8, &MATVEC4, &MATVEC8, &QUANTIZE];
 /// Of fused passes.
 const PASSES: [&Source; 5] = [&RMS_NORM, &ROTATE_HALF, &SWIGLU, &DROPOUT, &FACTORS];
 
@@ -46,6 +47,14 @@ fn all_checks(
         }
         checks::multiplies8([5, 1, 16], device, run)?;
     }
+    if of.name == "int8_dequantize.cu" {
+        for kind in KINDS {
+            // Of packs, of single numbers, and of more than one turn for each thread.
+            for shape in [[3, 96], [70, 1056], [41, 7]] {
+                checks::dequantizes8(kind, shape, device, run)?;
+            }
+        }
+    }
     if of.name == "nf4_quantize.cu" {
         for way in ways() {
             checks::quantizes(&hard_numbers(device), Way { block_size: 64, ..way }, run)?;
@@ -62,6 +71,11 @@ fn emulated(source: &'static Source) {
 #[test]
 fn emulated_dequantising_equals_tensor_operations() {
     emulated(&DEQUANTIZE);
+}
+
+#[test]
+fn emulated_dequantising_of_8_bits_equals_tensor_operations() {
+    emulated(&DEQUANTIZE8);
 }
 
 #[test]
@@ -85,6 +99,9 @@ fn a_kernel_with_a_mistake_fails_its_check() {
     let mistakes = [
         (&DEQUANTIZE, "values[byte >> 4]", "values[byte & 15u]"),
         (&DEQUANTIZE, "at < words", "at <= words"),
+        (&DEQUANTIZE8, "width % WIDE<T> == 0 && ", ""),
+        (&DEQUANTIZE8, "at < len", "at <= len"),
+        (&DEQUANTIZE8, "absmax[at / width]", "absmax[at % width]"),
         (&MATVEC4, "if (lane == 0 && m < rows)", "if (lane == 0)"),
         (&MATVEC4, "step = 16", "step = 8"),
         (&MATVEC4, "(at * 32) >> block_log2", "unit"),
@@ -162,6 +179,11 @@ fn on_a_gpu_layers_are_served_by_kernels() {
     let out = Tensor::empty([11008, 4096], (Kind::BFloat16, cuda));
     assert!(device::dequantize(&four, &out));
     assert_eq!(out, reference::dequantize4(&four, Kind::BFloat16).unwrap());
+    for kind in KINDS {
+        let out = Tensor::empty([11008, 4096], (kind, cuda));
+        assert!(device::dequantize8(&eight, &out));
+        assert_eq!(out, reference::dequantize8(&eight, kind).unwrap());
+    }
     for rows in [1, 3, 16] {
         let xs = checks::numbers(&[rows, 4096], 12, cuda).unwrap().to_kind(Kind::BFloat16);
         let near = |ys: &Tensor, weight: &Tensor| {

@@ -37,8 +37,10 @@ impl Rows8 {
     /// # Errors
     /// [`TchError::Kind`] for a kind that is not floating point, and libtorch's when there is not the memory.
     pub fn dequantize(&self, kind: Kind) -> Result<Tensor, TchError> {
-        if self.device() != Device::Cpu {
-            return reference::dequantize8(self, kind);
+        let device = self.device();
+        if device != Device::Cpu {
+            let out = Tensor::f_empty(self.codes().size(), (kind, device))?;
+            return if gpu::dequantize8(self, &out) { Ok(out) } else { reference::dequantize8(self, kind) };
         }
         let mut out = buffer_pool::empty(&self.codes().size(), kind)?;
         self.fill(&mut out, 0, 0)?;
@@ -51,6 +53,10 @@ impl Rows8 {
     /// [`TchError::Kind`] when `tile` is not floating point, and libtorch's when there is not the memory.
     pub fn fill(&self, tile: &mut Tensor, row: usize, column: usize) -> Result<(), TchError> {
         if self.device() != Device::Cpu {
+            // On a GPU a tile is all of the weight.
+            if tile.size() == self.codes().size() && gpu::dequantize8(self, tile) {
+                return Ok(());
+            }
             return copy_part(&self.dequantize(tile.kind())?, tile, row, column);
         }
         let (view, width) = (View::new(self), tile.size()[1] as usize);

@@ -6,15 +6,15 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use nn_core::{TorchContext, TorchFailure};
 use tch::{Device, Kind, Tensor};
-use torch_ext::is_recording;
 
 /// Bytes of dequantised weights in use.
 static LIVE: AtomicUsize = AtomicUsize::new(0);
 /// The most ever in use since the start or `reset_dequantized_peak`.
 static PEAK: AtomicUsize = AtomicUsize::new(0);
-/// Buffers that wait to be used again.
+/// Buffers of the CPU that wait to be used again. On a GPU libtorch's allocator keeps them, which knows the stream that each belongs
+/// to: one that a step under way still reads is not given to another stream.
 static IDLE: Mutex<Vec<Tensor>> = Mutex::new(Vec::new());
-/// Buffers kept waiting, of all kinds and devices together.
+/// Buffers kept waiting, of all kinds together.
 const MAX_IDLE: usize = 4;
 
 fn idle() -> MutexGuard<'static, Vec<Tensor>> {
@@ -56,15 +56,12 @@ impl Scratch {
     /// Takes a buffer of `shape` with anything in it.
     pub(crate) fn take(shape: &[i64], kind: Kind, device: Device) -> Result<Self, TorchFailure> {
         let len: i64 = shape.iter().product();
-        // What a graph records has memory of its own: a buffer that others use too would not be there when it is repeated.
-        let fitting = if is_recording() {
-            None
-        } else {
+        let fitting = if device == Device::Cpu {
             let mut idle = idle();
-            let found = idle
-                .iter()
-                .position(|one| one.kind() == kind && one.device() == device && one.numel() as i64 >= len);
+            let found = idle.iter().position(|one| one.kind() == kind && one.numel() as i64 >= len);
             found.map(|index| idle.swap_remove(index))
+        } else {
+            None
         };
         let whole = match fitting {
             Some(buffer) => buffer,
@@ -95,7 +92,7 @@ impl Drop for Scratch {
     fn drop(&mut self) {
         LIVE.fetch_sub(self.bytes, Ordering::Relaxed);
         if let Some(whole) = self.whole.take()
-            && !is_recording()
+            && whole.device() == Device::Cpu
         {
             let mut idle = idle();
             idle.push(whole);

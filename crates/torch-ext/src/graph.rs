@@ -1,6 +1,5 @@
 //! Work on a CUDA device recorded once and repeated: a launch of a graph instead of hundreds of launches of kernels.
 
-use std::cell::Cell;
 use std::error::Error;
 use std::ffi::{c_int, c_void};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -21,32 +20,6 @@ unsafe extern "C" {
     fn torch_ext_graph_free(graph: *mut c_void);
 }
 
-thread_local! {
-    static RECORDING: Cell<bool> = const { Cell::new(false) };
-}
-
-/// Returns whether this thread is inside the closure of [`CudaGraph::capture`]. Memory taken there belongs to the graph: it may not be
-/// kept for other uses, nor may memory that others free be used.
-pub fn is_recording() -> bool {
-    RECORDING.get()
-}
-
-/// Marks this thread as recording for as long as it lives.
-struct Recording;
-
-impl Recording {
-    fn begin() -> Self {
-        RECORDING.set(true);
-        Self
-    }
-}
-
-impl Drop for Recording {
-    fn drop(&mut self) {
-        RECORDING.set(false);
-    }
-}
-
 /// Recorded work, with the memory it needs.
 #[derive(Debug)]
 pub struct CudaGraph(NonNull<c_void>);
@@ -65,11 +38,9 @@ struct Call<'a, T> {
 extern "C" fn run<T>(user: *mut c_void) -> c_int {
     // SAFETY: `user` is the call that `capture` borrows for as long as it lasts, and on one thread.
     let call = unsafe { &mut *user.cast::<Call<'_, T>>() };
-    let recording = Recording::begin();
     // A panic may not go through the C++ side.
     let result = catch_unwind(AssertUnwindSafe(|| (call.body)()))
         .unwrap_or_else(|_| Err("the recorded closure panicked".into()));
-    drop(recording);
     let done = result.is_ok();
     call.result = Some(result);
     c_int::from(done)
@@ -164,7 +135,6 @@ mod tests {
         }
         let mut body = || -> Recorded<()> { panic!("called") };
         assert!(matches!(CudaGraph::capture(0, &mut body), Err(ExtError::Torch { .. })));
-        assert!(!is_recording());
     }
 
     #[test]
@@ -194,7 +164,7 @@ mod tests {
         let mut body = || -> Recorded<f64> { Ok(xs.f_double_value(&[0])?) };
         assert!(CudaGraph::capture(0, &mut body).is_err());
         let mut body = || -> Recorded<()> { panic!("in a recording") };
-        assert!(CudaGraph::capture(0, &mut body).is_err() && !is_recording());
+        assert!(CudaGraph::capture(0, &mut body).is_err());
         assert!((xs.double_value(&[0]) + 5.0).abs() < 1e-9);
     }
 }

@@ -51,7 +51,7 @@ pub use cross_entropy::{linear_cross_entropy, logits_at_once};
 pub use custom::{custom, custom_of, custom_with};
 pub use error::{ExtError, with_causes};
 pub use generator::Generator;
-pub use graph::{CudaGraph, is_recording};
+pub use graph::CudaGraph;
 pub use memory::{ProcessMemory, process_memory};
 pub use parallel::{Tasks, parallel};
 pub use settings::setting;

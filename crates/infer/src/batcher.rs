@@ -7,6 +7,7 @@ use nn_core::{CausalLm, DecodeSession, NnError, TorchContext};
 use tch::Tensor;
 use torch_ext::cuda::upload;
 
+use crate::device_draw::{self, Choice};
 use crate::greedy::Best;
 use crate::logprobs::{POSITIONS, logprobs};
 use crate::request::{Active, Progress};
@@ -273,7 +274,7 @@ impl<'a> Batcher<'a> {
 struct Pass {
     /// `[n, V]`.
     logits: Tensor,
-    /// Token with the largest logit of each row.
+    /// Token with the largest logit of each row, or the one that was chosen on their device.
     best: Best,
     /// The session's row that each row of `logits` belongs to.
     rows: Vec<usize>,
@@ -302,7 +303,23 @@ impl Pass {
             (prompts.iter().map(|&(row, _)| row).collect(), session.prefill(&prompts)?)
         };
         let best = Best::of(&logits)?;
-        Ok(Self { logits, best, rows, prompt_logprobs })
+        let mut pass = Self { logits, best, rows, prompt_logprobs };
+        if pass.logits.device().is_cuda() {
+            pass.choose(requests)?;
+        }
+        Ok(pass)
+    }
+
+    /// Chooses on the device of the logits, for all requests at once, the tokens that are not the most probable ones.
+    fn choose(&mut self, requests: &[Active]) -> Result<(), NnError> {
+        let place = |active: &Active| self.rows.iter().position(|row| active.rows.first() == Some(row));
+        let choices: Vec<Choice<'_>> =
+            requests.iter().filter_map(|active| active.choice(place(active)?)).collect();
+        let chosen = device_draw::choose(&self.logits, &choices)?;
+        for (choice, id) in choices.iter().zip(chosen) {
+            self.best.ids[choice.place] = id;
+        }
+        Ok(())
     }
 
     /// Checks that the logits of some of the session's rows are numbers.

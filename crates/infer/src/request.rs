@@ -6,6 +6,7 @@ use nn_core::TorchContext;
 use tch::{Kind, Tensor};
 
 use crate::beam::{BeamSearch, Copy};
+use crate::device_draw::Choice;
 use crate::logprobs::logprobs;
 use crate::process::process_scores;
 use crate::sequence::{Sequence, read_scores, stream};
@@ -98,8 +99,16 @@ impl Active {
         }
     }
 
+    /// Returns what decides over its next token, whose logits are at `place`, where that is not simply the most probable one.
+    pub(crate) fn choice(&self, place: usize) -> Option<Choice<'_>> {
+        match &self.work {
+            Work::Single(sequence) => sequence.choice(place, &self.config),
+            Work::Beams(_) => None,
+        }
+    }
+
     /// Goes one token on. `logits` `[n, V]` are of the rows of [`Active::next_tokens`] in their order, or of the prompt;
-    /// `best` is where the first of them is largest.
+    /// `best` is where the first of them is largest, or what was chosen on their device.
     pub(crate) fn advance(
         &mut self,
         logits: &Tensor,

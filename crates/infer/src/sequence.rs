@@ -3,7 +3,7 @@
 use nn_core::TorchContext;
 use tch::Tensor;
 
-use crate::device_draw;
+use crate::device_draw::Choice;
 use crate::draw::{Draws, draw};
 use crate::process::{is_one, process_scores};
 use crate::{FinishReason, GenerateConfig, InferError, TextStream, TokenText};
@@ -33,7 +33,18 @@ impl Sequence {
         self.text.last().copied().unwrap_or_default()
     }
 
-    /// Chooses the next token after `logits` `[V]`; `best` is where they are largest. `scratch` is reused between calls.
+    /// Returns what decides over the next token, where that is not simply the most probable one.
+    pub(crate) fn choice<'a>(&'a self, place: usize, config: &'a GenerateConfig) -> Option<Choice<'a>> {
+        let sampling = &config.sampling;
+        if !sampling.do_sample && is_one(sampling.repetition_penalty) {
+            return None;
+        }
+        let uniform = self.draws.uniform(self.text.len() - self.prompt_len, 0);
+        Some(Choice { place, text: &self.text, sampling, uniform })
+    }
+
+    /// Chooses the next token after `logits` `[V]`; `best` is where they are largest, or what was chosen on their device. `scratch`
+    /// is reused between calls.
     pub(crate) fn choose(
         &self,
         logits: &Tensor,
@@ -41,16 +52,10 @@ impl Sequence {
         config: &GenerateConfig,
         scratch: &mut Vec<f32>,
     ) -> Result<i64, InferError> {
-        let sampling = &config.sampling;
-        if !sampling.do_sample && is_one(sampling.repetition_penalty) {
-            return Ok(best);
-        }
-        let uniform = self.draws.uniform(self.text.len() - self.prompt_len, 0);
-        if logits.device().is_cuda() {
-            return Ok(device_draw::choose(logits, &self.text, sampling, uniform)?);
-        }
+        let choice = self.choice(0, config).filter(|_| !logits.device().is_cuda());
+        let Some(Choice { text, sampling, uniform, .. }) = choice else { return Ok(best) };
         read_scores(logits, scratch)?;
-        process_scores(scratch, &self.text, sampling, 1);
+        process_scores(scratch, text, sampling, 1);
         Ok(if sampling.do_sample { draw(scratch, uniform) } else { first_largest(scratch) })
     }
 

@@ -10,8 +10,11 @@ use crate::element::{LANES, sum_of_lanes, times};
 use crate::memory::{Chunks, elements, elements_mut, share};
 use crate::widest::widest;
 
-/// The longest text whose scores, one for each head and pair of tokens, are worth the memory.
+/// The longest text that is worth the memory of its scores, one for each head, one of [`QUERIES`] tokens and one of all.
 const LONGEST_TEXT: i64 = 512;
+
+/// Tokens whose scores are computed together: all of most texts, and of a longer one those with nearly the same keys.
+const QUERIES: i64 = 128;
 
 /// Numbers of scores that a thread works on at a time.
 const BLOCK: usize = 16 << 10;
@@ -20,9 +23,9 @@ const BLOCK: usize = 16 << 10;
 /// 2017, arXiv 1706.03762, §3.2), within texts of `lens` tokens that lie one after another: `q` `[N, H, D]`, `k` and `v`
 /// `[N, K, D]` to `[N, H·D]`. Query head `h` reads key head `h / (H / K)` (arXiv 2305.13245).
 ///
-/// On a CPU, for texts of up to 512 tokens: two products of all heads for each text, five for the gradients, in
-/// float32 whatever the kind, and nothing is kept but `q`, `k` and `v`. `None` elsewhere. libtorch's own attention makes
-/// products of 32 rows of one head, each of which costs more to begin than to compute.
+/// On a CPU, for texts of up to 512 tokens: two products of all heads for each 128 tokens, five for the gradients, with the keys
+/// that they see, in float32 whatever the kind, and nothing is kept but `q`, `k` and `v`. `None` elsewhere. libtorch's own attention
+/// makes products of 32 rows of one head, each of which costs more to begin than to compute.
 ///
 /// # Errors
 /// libtorch's, when memory is short.
@@ -65,11 +68,46 @@ fn fits(q: &Tensor, k: &Tensor, v: &Tensor, lens: &[i64]) -> bool {
         && lens.iter().all(|len| (1..=LONGEST_TEXT).contains(len))
 }
 
+/// Tokens that follow each other in a text, as queries: for each key head, the heads that read it of one token after another.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Queries {
+    /// Tokens of the text before them.
+    pub(super) start: usize,
+    pub(super) tokens: usize,
+    /// Heads that read one key head.
+    pub(super) group: usize,
+}
+
+impl Queries {
+    /// Counts the tokens that one of them sees at most.
+    fn keys(self) -> usize {
+        self.start + self.tokens
+    }
+
+    /// Counts the tokens that row `row` of all heads sees.
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "compiled for each width of vectors")]
+    fn seen(self, row: usize) -> usize {
+        self.start + row / self.group % self.tokens + 1
+    }
+
+    /// Takes their rows of `[K, T·H/K, D]`.
+    fn of(self, heads: &Tensor) -> Result<Tensor, TchError> {
+        heads.f_narrow(1, (self.start * self.group) as i64, (self.tokens * self.group) as i64)
+    }
+
+    /// Takes the keys, or values, that they see of `[K, T, D]`.
+    fn seen_of(self, keys: &Tensor) -> Result<Tensor, TchError> {
+        keys.f_narrow(1, 0, self.keys() as i64)
+    }
+}
+
 /// One text: its first token, and its scores' products.
 struct Text {
     start: i64,
     len: i64,
     key_heads: i64,
+    group: i64,
     /// `1 / sqrt(D)`.
     scale: f32,
 }
@@ -77,23 +115,32 @@ struct Text {
 impl Text {
     /// Lists the texts.
     fn all(q: &Tensor, k: &Tensor, lens: &[i64]) -> Vec<Self> {
-        let (key_heads, width) = (k.size()[1], q.size()[2]);
-        let scale = 1.0 / (width as f32).sqrt();
+        let (key_heads, scale) = (k.size()[1], 1.0 / (q.size()[2] as f32).sqrt());
+        let group = q.size()[1] / key_heads;
         let starts = lens.iter().scan(0, |end, len| {
             *end += len;
             Some(*end - len)
         });
-        starts.zip(lens).map(|(start, &len)| Self { start, len, key_heads, scale }).collect()
+        starts.zip(lens).map(|(start, &len)| Self { start, len, key_heads, group, scale }).collect()
     }
 
-    /// Returns the tokens of `[N, H, D]` with the heads first, `[K, H/K, T, D]`, not copied.
+    /// Cuts its tokens into queries that are computed together.
+    fn queries(&self) -> impl DoubleEndedIterator<Item = Queries> {
+        let (len, group) = (self.len, self.group as usize);
+        (0..(len + QUERIES - 1) / QUERIES).map(move |index| {
+            let (start, end) = (index * QUERIES, len.min((index + 1) * QUERIES));
+            Queries { start: start as usize, tokens: (end - start) as usize, group }
+        })
+    }
+
+    /// Returns the key heads of `[N, H, D]` first, `[K, T, H/K, D]`, not copied.
     fn view(&self, xs: &Tensor) -> Result<Tensor, TchError> {
         let width = xs.size()[2];
         let part = xs.f_narrow(0, self.start, self.len)?;
-        part.f_view([self.len, self.key_heads, -1, width])?.f_permute([1, 2, 0, 3])
+        part.f_view([self.len, self.key_heads, -1, width])?.f_transpose(0, 1)
     }
 
-    /// Copies them in float32: `[K, H/K·T, D]`.
+    /// Copies them in float32: `[K, T·H/K, D]`.
     fn heads(&self, xs: &Tensor) -> Result<Tensor, TchError> {
         let view = self.view(xs)?;
         let (size, width) = (view.size(), xs.size()[2]);
@@ -102,30 +149,32 @@ impl Text {
         heads.f_view([self.key_heads, -1, width])
     }
 
-    /// Writes heads, `[K, H/K·T, D]`, in their place in `[N, H, D]`.
-    fn put(&self, heads: &Tensor, xs: &Tensor) -> Result<(), TchError> {
-        let mut view = self.view(xs)?;
-        view.f_copy_(&heads.f_view(&view.size()[..])?)
+    /// Writes heads of tokens from `start` on, `[K, n·H/K, D]`, in their place in `[N, H, D]`.
+    fn put(&self, heads: &Tensor, xs: &Tensor, start: usize) -> Result<(), TchError> {
+        let view = self.view(xs)?;
+        let size = view.size();
+        let heads = heads.f_view([size[0], -1, size[2], size[3]])?;
+        view.f_narrow(1, start as i64, heads.size()[1])?.f_copy_(&heads)
     }
 
-    /// Computes the weights of the values, `[K, H/K·T, T]`.
-    fn weights(&self, q: &Tensor, k: &Tensor) -> Result<Tensor, TchError> {
+    /// Computes the weights of the values, a row of keys for each query: `q` `[K, rows, D]`, `k` `[K, keys, D]` to `[K, rows, keys]`.
+    fn weights(&self, q: &Tensor, k: &Tensor, queries: Queries) -> Result<Tensor, TchError> {
         let mut weights = q.f_bmm(&k.f_transpose(1, 2)?)?;
-        let len = self.len as usize;
-        let rows = BLOCK.div_ceil(len);
-        share(Chunks::new(elements_mut::<f32>(&mut weights), rows * len), |task, scores| {
-            softmax_rows(scores, len, task * rows, self.scale);
+        let keys = queries.keys();
+        let rows = BLOCK.div_ceil(keys);
+        share(Chunks::new(elements_mut::<f32>(&mut weights), rows * keys), |task, scores| {
+            softmax_rows(scores, queries, task * rows, self.scale);
         });
         Ok(weights)
     }
 
     /// Computes the gradient of the scores before the softmax from that of the weights, in its place.
-    fn gradient_of_scores(&self, weights: &Tensor, mut grad: Tensor) -> Tensor {
-        let (len, weights) = (self.len as usize, elements::<f32>(weights));
-        let rows = BLOCK.div_ceil(len);
-        share(Chunks::new(elements_mut::<f32>(&mut grad), rows * len), |task, grad| {
+    fn gradient_of_scores(&self, weights: &Tensor, mut grad: Tensor, queries: Queries) -> Tensor {
+        let (keys, weights) = (queries.keys(), elements::<f32>(weights));
+        let rows = BLOCK.div_ceil(keys);
+        share(Chunks::new(elements_mut::<f32>(&mut grad), rows * keys), |task, grad| {
             let first = task * rows;
-            gradient_rows(&weights[first * len..][..grad.len()], grad, len, first, self.scale);
+            gradient_rows(&weights[first * keys..][..grad.len()], grad, queries, first, self.scale);
         });
         grad
     }
@@ -134,8 +183,11 @@ impl Text {
 fn forward([q, k, v]: [&Tensor; 3], lens: &[i64]) -> Result<Tensor, TchError> {
     let out = q.f_empty_like()?; // [N, H, D]
     for text in Text::all(q, k, lens) {
-        let weights = text.weights(&text.heads(q)?, &text.heads(k)?)?;
-        text.put(&weights.f_bmm(&text.heads(v)?)?, &out)?;
+        let [q, k, v] = [text.heads(q)?, text.heads(k)?, text.heads(v)?];
+        for queries in text.queries() {
+            let weights = text.weights(&queries.of(&q)?, &queries.seen_of(&k)?, queries)?;
+            text.put(&weights.f_bmm(&queries.seen_of(&v)?)?, &out, queries.start)?;
+        }
     }
     out.f_view([out.size()[0], -1])
 }
@@ -147,20 +199,35 @@ fn gradients(grad: &Tensor, [q, k, v]: [&Tensor; 3], lens: &[i64]) -> Result<[Te
     let grad = grad.f_contiguous()?.f_view_as(q)?;
     for text in Text::all(q, k, lens) {
         let [q, k, v, grad] = [text.heads(q)?, text.heads(k)?, text.heads(v)?, text.heads(&grad)?];
-        let weights = text.weights(&q, &k)?;
-        text.put(&weights.f_transpose(1, 2)?.f_bmm(&grad)?, &of_v)?;
-        let scores = text.gradient_of_scores(&weights, grad.f_bmm(&v.f_transpose(1, 2)?)?);
-        text.put(&scores.f_bmm(&k)?, &of_q)?;
-        text.put(&scores.f_transpose(1, 2)?.f_bmm(&q)?, &of_k)?;
+        // The last queries see all keys: to their sums those of the others are added.
+        let mut sums: Option<[Tensor; 2]> = None;
+        for queries in text.queries().rev() {
+            let [q, grad] = [queries.of(&q)?, queries.of(&grad)?];
+            let [k, v] = [queries.seen_of(&k)?, queries.seen_of(&v)?];
+            let weights = text.weights(&q, &k, queries)?;
+            let scores = text.gradient_of_scores(&weights, grad.f_bmm(&v.f_transpose(1, 2)?)?, queries);
+            text.put(&scores.f_bmm(&k)?, &of_q, queries.start)?;
+            let (weights, scores) = (weights.f_transpose(1, 2)?, scores.f_transpose(1, 2)?);
+            if let Some([of_k, of_v]) = &sums {
+                let _ = queries.seen_of(of_k)?.f_baddbmm_(&scores, &q)?;
+                let _ = queries.seen_of(of_v)?.f_baddbmm_(&weights, &grad)?;
+            } else {
+                sums = Some([scores.f_bmm(&q)?, weights.f_bmm(&grad)?]);
+            }
+        }
+        if let Some([keys, values]) = sums {
+            text.put(&keys, &of_k, 0)?;
+            text.put(&values, &of_v, 0)?;
+        }
     }
     Ok([of_q, of_k, of_v])
 }
 
 widest! {
 /// Makes weights of scores, `scale` times which are the logarithms, for rows of which the first is row `first` of all heads.
-pub(super) fn softmax_rows(scores: &mut [f32], len: usize, first: usize, scale: f32) {
-    for (index, row) in scores.chunks_exact_mut(len).enumerate() {
-        let (seen, unseen) = row.split_at_mut((first + index) % len + 1);
+pub(super) fn softmax_rows(scores: &mut [f32], queries: Queries, first: usize, scale: f32) {
+    for (index, row) in scores.chunks_exact_mut(queries.keys()).enumerate() {
+        let (seen, unseen) = row.split_at_mut(queries.seen(first + index));
         let largest = largest(seen) * scale;
         let mut sums = [0f32; LANES];
         let (lanes, rest) = seen.as_chunks_mut::<LANES>();
@@ -186,9 +253,10 @@ pub(super) fn softmax_rows(scores: &mut [f32], len: usize, first: usize, scale: 
 
 widest! {
 /// Makes `scale · P ∘ (dP - Σ P ∘ dP)` of `dP`, row by row.
-fn gradient_rows(weights: &[f32], grads: &mut [f32], len: usize, first: usize, scale: f32) {
-    for (index, (weights, grads)) in weights.chunks_exact(len).zip(grads.chunks_exact_mut(len)).enumerate() {
-        let seen = (first + index) % len + 1;
+fn gradient_rows(weights: &[f32], grads: &mut [f32], queries: Queries, first: usize, scale: f32) {
+    let keys = queries.keys();
+    for (index, (weights, grads)) in weights.chunks_exact(keys).zip(grads.chunks_exact_mut(keys)).enumerate() {
+        let seen = queries.seen(first + index);
         let (grads, unseen) = grads.split_at_mut(seen);
         let weights = &weights[..seen];
         let mut sums = [0f32; LANES];
@@ -263,9 +331,12 @@ mod tests {
     fn attention_and_gradients_equal_libtorchs_in_float64() {
         tch::manual_seed(12);
         for (kind, tolerance) in [(Kind::Float, 2e-6), (Kind::BFloat16, 6e-3), (Kind::Half, 8e-4)] {
-            for (lens, heads, key_heads, width) in
-                [(&[1i64][..], 1, 1, 4), (&[3, 1, 17], 4, 2, 8), (&[40, 33], 9, 3, 16), (&[300], 2, 2, 5)]
-            {
+            for (lens, heads, key_heads, width) in [
+                (&[1i64][..], 1, 1, 4),
+                (&[3, 1, 17], 4, 2, 8),
+                (&[40, 33], 9, 3, 16),
+                (&[300, 128, 129], 4, 2, 5),
+            ] {
                 let tokens = lens.iter().sum();
                 let inputs = [heads, key_heads, key_heads].map(|heads| random([tokens, heads, width], kind));
                 let [q, k, v] = &inputs;

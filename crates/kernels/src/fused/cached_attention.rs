@@ -2,7 +2,7 @@
 
 use tch::{TchError, Tensor};
 
-use super::attention::softmax_rows;
+use super::attention::{Queries, softmax_rows};
 use super::passes::plain;
 use crate::element::{Float, LANES, for_kind, sum_of_lanes, times};
 use crate::memory::{Chunks, elements, elements_mut, share_out};
@@ -116,10 +116,9 @@ fn attend<T: Float>(
     let seen = keys.len() / width;
     queries.iter_mut().zip(q).for_each(|(wide, q)| *wide = q.widen());
     scores_of(queries, keys, width, scores);
-    for scores in scores.chunks_exact_mut(seen) {
-        // The row of the text's last token sees all.
-        softmax_rows(scores, seen, seen - 1, 1.0 / (width as f32).sqrt());
-    }
+    // The text's last token, which sees all.
+    let last = Queries { start: seen - 1, tokens: 1, group: 1 };
+    softmax_rows(scores, last, 0, 1.0 / (width as f32).sqrt());
     weighted_sums(scores, values, width, sums);
     out.iter_mut().zip(sums).for_each(|(out, sum)| *out = T::narrow(*sum));
 }

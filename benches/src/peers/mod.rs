@@ -1,6 +1,7 @@
 //! Comparisons with the peers, and their bars.
 
 mod bars;
+mod busy;
 mod decode;
 mod decoding;
 mod growth;

@@ -47,6 +47,9 @@ pub(crate) struct TrainArgs {
     /// Measure too how the step of these models grows with tokens, rank and layers
     #[arg(long)]
     pub(crate) growth: bool,
+    /// Time a step too beside so many loops that take the cores away [default of the part: 6]
+    #[arg(long = "busy_loops", alias = "busy-loops", value_name = "N")]
+    pub(crate) busy_loops: Option<usize>,
     /// Run these parts only
     #[arg(long, value_name = "PART", value_delimiter = ',')]
     pub(crate) only: Vec<Part>,
@@ -67,6 +70,8 @@ pub(crate) enum Part {
     Models,
     /// The growth of that step, with the flag for it.
     Growth,
+    /// One training step beside busy loops, and Python's, with the flag for it.
+    Busy,
     /// A whole fine-tuning process, beside Python's.
     Whole,
     /// Tokenising.

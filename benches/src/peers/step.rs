@@ -48,14 +48,8 @@ pub(crate) fn run(setting: &Setting<'_>) -> Result<Option<Measured>> {
 }
 
 fn with_dropout(setting: &Setting<'_>, dropout: f64) -> Result<(Value, Bar)> {
-    let time = |mut command: Command| -> Result<Steps> {
-        let steps = setting.args.steps.to_string();
-        command.args(["--batch_size", "8", "--dtype", "float32", "--steps", &steps]);
-        ask(with_flags(&mut command, setting, &setting.base_model)
-            .args(["--lora_dropout", &dropout.to_string()]))
-    };
-    let rust = || time(setting.bench.program("bench-step"));
-    let python = || time(setting.script("train_step.py"));
+    let rust = || step(setting, setting.bench.program("bench-step"), dropout);
+    let python = || step(setting, setting.script("train_step.py"), dropout);
     let mut pairs = Pairs::default();
     let runs = interleaved(setting.args.rounds, rust, python, |round, rust, python| {
         let (ours, theirs) = (median(&rust.seconds_per_step), median(&python.seconds_per_step));
@@ -82,6 +76,14 @@ fn with_dropout(setting: &Setting<'_>, dropout: f64) -> Result<(Value, Bar)> {
     });
     let what = format!("step ratio at least 1.0, dropout {dropout}: {:.2}", compared.ratio);
     Ok((value, Bar { what, met: compared.ratio >= 1.0 }))
+}
+
+/// Times steps of one side.
+pub(super) fn step(setting: &Setting<'_>, mut command: Command, dropout: f64) -> Result<Steps> {
+    let steps = setting.args.steps.to_string();
+    command.args(["--batch_size", "8", "--dtype", "float32", "--steps", &steps]);
+    let command = with_flags(&mut command, setting, &setting.base_model);
+    ask(command.args(["--lora_dropout", &dropout.to_string()]))
 }
 
 /// Adds the flags that the two sides of every step share.

@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 use super::bars::report_bars;
 use super::setting::{Measured, Part, Setting, TrainArgs};
 use super::workbench::Workbench;
-use super::{growth, load, models, step, tokenize, whole};
+use super::{busy, growth, load, models, step, tokenize, whole};
 use xtask::measure::cpu_name;
 use xtask::output::{note, say};
 use xtask::python;
@@ -19,12 +19,17 @@ type RunPart = fn(&Setting<'_>) -> Result<Option<Measured>>;
 
 pub(crate) fn run(workspace: &Workspace, args: &TrainArgs) -> Result<()> {
     let chosen = |part: Part| {
-        args.only.is_empty() || args.only.contains(&part) || (part == Part::Growth && args.growth)
+        let by_flag = match part {
+            Part::Growth => args.growth,
+            Part::Busy => args.busy_loops.is_some(),
+            _ => false,
+        };
+        args.only.is_empty() || args.only.contains(&part) || by_flag
     };
     if [args.rounds, args.whole_rounds, args.steps, args.model_rounds, args.model_steps].contains(&0) {
         bail!("rounds and steps have to be at least 1");
     }
-    if [Part::Step, Part::Models, Part::Whole].into_iter().any(chosen) {
+    if [Part::Step, Part::Models, Part::Busy, Part::Whole].into_iter().any(chosen) {
         python::check(&args.python, &["torch", "transformers", "peft"])?;
     }
     let bench = Workbench::new(workspace, args.threads)?;
@@ -48,10 +53,11 @@ pub(crate) fn run(workspace: &Workspace, args: &TrainArgs) -> Result<()> {
     report.insert("base_model".to_owned(), json!(name(&setting.base_model)));
     report.insert("data_path".to_owned(), json!(name(&setting.data_path)));
     let mut bars = Vec::new();
-    let parts: [(Part, &str, RunPart); 6] = [
+    let parts: [(Part, &str, RunPart); 7] = [
         (Part::Step, "step", step::run),
         (Part::Models, "models", models::run),
         (Part::Growth, "growth", growth::run),
+        (Part::Busy, "busy", busy::run),
         (Part::Whole, "whole", whole::run),
         (Part::Tokenize, "tokenize", tokenize::run),
         (Part::Load, "load", load::run),

@@ -135,7 +135,7 @@ pub fn run(args: DecodeArgs) -> Result<()> {
         result.private_kib[usize::from(repeat > 0)] = torch_ext::process_memory().private_bytes >> 10;
     }
     result.peak_host_mib = torch_ext::process_memory().peak_bytes >> 20;
-    result.peak_device_mib = peak_device_mib(device)?;
+    result.peak_device_mib = peak_device_mib(&[device])?;
     if read_mib > 0 {
         result.read_gb_per_s = Some(read_bandwidth(read_mib, result.threads.max(1) as usize));
     }

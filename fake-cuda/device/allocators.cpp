@@ -22,6 +22,7 @@ struct DeviceMemory final : c10::DeviceAllocator {
   void emptyCache(c10::MempoolId_t) override {}
   void recordStream(const c10::DataPtr&, c10::Stream) override {}
   c10::CachingDeviceAllocator::DeviceStats getDeviceStats(c10::DeviceIndex index) override { return stats(index); }
+  std::pair<size_t, size_t> getMemoryInfo(c10::DeviceIndex index) override { return free_and_total(index); }
   void resetAccumulatedStats(c10::DeviceIndex) override {}
   void resetPeakStats(c10::DeviceIndex index) override { stats(index).allocated_bytes[0].reset_peak(); }
 };

@@ -135,6 +135,12 @@ c10::CachingDeviceAllocator::DeviceStats& stats(int index) {
   return memory().arenas[index].stats;
 }
 
+std::pair<size_t, size_t> free_and_total(int index) {
+  TORCH_CHECK(index >= 0 && index < device_count(), "Invalid device argument ", index);
+  const size_t all = memory().limit, used = size_t(memory().arenas[index].stats.allocated_bytes[0].current);
+  return {all - std::min(all, used), all};
+}
+
 int device_count() {
   static const int count = int(std::min<size_t>(number("FAKE_CUDA_DEVICES", 1), MAX_DEVICES));
   return count;

@@ -4,6 +4,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <utility>
 
 namespace fake {
 
@@ -19,6 +20,8 @@ int& current_device();
 void* take(int device, size_t size);
 void give(void* address);
 c10::CachingDeviceAllocator::DeviceStats& stats(int device);
+// Bytes of a device that are not taken, and all of them.
+std::pair<size_t, size_t> free_and_total(int device);
 
 c10::DeviceAllocator* allocator();
 c10::Allocator* pinned_allocator();

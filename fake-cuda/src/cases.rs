@@ -39,6 +39,8 @@ struct Case {
     tolerance: f64,
     machine: Machine,
     device: &'static str,
+    /// The layers go over two devices.
+    split: bool,
     /// Run with `--long` only.
     long: bool,
 }
@@ -61,6 +63,7 @@ const fn case(name: &'static str, program: &'static str, args: &'static str, giv
         tolerance: EXACT,
         machine: Machine::Gpus(1),
         device: "cuda",
+        split: false,
         long: false,
     }
 }
@@ -77,6 +80,10 @@ impl Case {
 
     const fn second_gpu(self) -> Self {
         Self { machine: Machine::Gpus(2), device: "cuda:1", ..self }
+    }
+
+    const fn over_two_gpus(self) -> Self {
+        Self { machine: Machine::Gpus(2), split: true, ..self }
     }
 
     const fn with_kernels(self) -> Self {
@@ -98,7 +105,8 @@ impl Case {
             "generate" if !self.args.contains("--file") && !self.args.contains("--perplexity") => GENERATE,
             _ => "--threads 1",
         };
-        format!("{} --device {device} {}", without(common, self.args), self.args)
+        let map = if self.split { " --device_map auto" } else { "" };
+        format!("{} --device {device}{map} {}", without(common, self.args), self.args)
     }
 
     /// Runs it, and puts what it leaves into the directory `to`.
@@ -107,6 +115,8 @@ impl Case {
             let _ = fs::remove_dir_all(scene.path(name));
         }
         let ended = scene.run(scene.program(self.program, &self.arguments(device), machine))?.ok()?;
+        let split = ended.stderr.contains(" on cuda:1");
+        ensure!(split == (self.split && device != "cpu"), "layers on two devices: {split}: {}", ended.stderr);
         fs::create_dir_all(scene.path("out"))?;
         fs::rename(scene.path("out"), scene.path(to))?;
         for file in ["answers.jsonl", "out.json"] {
@@ -207,6 +217,24 @@ const CASES: &[Case] = &[
     )
     .second_gpu(),
     case(
+        "finetune LoRA on all linear layers over two",
+        "finetune",
+        "--dtype float32 --lora_target_modules all-linear",
+        Gives::Run(ADAPTER, 1e-4),
+    )
+    .over_two_gpus(),
+    case(
+        "finetune QLoRA over two, checkpointing, paged optimiser",
+        "finetune",
+        "--quantize nf4 --double_quant --dtype float32 --gradient_checkpointing --optim paged_adamw_32bit",
+        Gives::Run(ADAPTER, 1e-4),
+    )
+    .over_two_gpus(),
+    case("finetune --full over two", "finetune", "--full --dtype float32", Gives::Run(MODEL, 1e-4)).over_two_gpus(),
+    case("finetune LoRA in float16 over two", "finetune", "--dtype float16 --time_phases", Gives::Losses)
+        .over_two_gpus()
+        .rounded(),
+    case(
         "finetune QLoRA with kernels",
         "finetune",
         "--quantize nf4 --double_quant --dtype bfloat16 --max_steps 1 --warmup_steps 0 --val_set_size 0",
@@ -231,6 +259,15 @@ const CASES: &[Case] = &[
     .exact(),
     case("finetune LoRA in bfloat16 with fused passes", "finetune", "--dtype bfloat16 --lora_dropout 0.1 --max_steps 2", Gives::Losses)
         .with_kernels(),
+    case(
+        "finetune LoRA over two with fused passes and dropout",
+        "finetune",
+        "--dtype float32 --lora_dropout 0.1 --max_steps 2",
+        Gives::Run(ADAPTER, 1e-4),
+    )
+    .over_two_gpus()
+    .with_kernels()
+    .exact(),
     case("finetune LoRA in float16 with fused passes", "finetune", "--dtype float16 --lora_dropout 0.1 --max_steps 2", Gives::Losses)
         .with_kernels(),
     case("generate greedy with fused passes", "generate", "--temperature 0 --dtype float32 --lora_weights adapter", Gives::Text)
@@ -253,6 +290,18 @@ const CASES: &[Case] = &[
     case("generate in 8 bits", "generate", "--load_8bit --temperature 0 --dtype float32", Gives::Text),
     case("generate in 4 bits", "generate", "--load_4bit --temperature 0 --dtype float32 --lora_weights adapter", Gives::Text),
     case("generate on the second of two", "generate", "--temperature 0 --dtype float32", Gives::Text).second_gpu(),
+    case("generate over two", "generate", "--temperature 0 --dtype float32 --lora_weights adapter", Gives::Text)
+        .over_two_gpus(),
+    case("generate with beams over two", "generate", "--num_beams 3 --load_4bit --dtype float32", Gives::Text)
+        .over_two_gpus(),
+    case(
+        "generate --file over two",
+        "generate",
+        "--base_model {base} --lora_weights adapter --file prompts.jsonl --out answers.jsonl --batch_size 4 \
+         --max_new_tokens 12 --temperature 0 --dtype float32",
+        Gives::Answers,
+    )
+    .over_two_gpus(),
     case(
         "generate --file",
         "generate",
@@ -275,6 +324,14 @@ const CASES: &[Case] = &[
          --dtype float32 --json out.json",
         Gives::Json,
     ),
+    case(
+        "evaluate over two",
+        "evaluate",
+        "--base_model {base} --lora_weights adapter --data_path records.json --max_new_tokens 12 --perplexity \
+         --dtype float32 --json out.json",
+        Gives::Json,
+    )
+    .over_two_gpus(),
     case(
         "evaluate in 4 bits",
         "evaluate",

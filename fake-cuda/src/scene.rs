@@ -106,7 +106,11 @@ impl Scene {
         if let Ok(path) = std::env::join_paths(path) {
             command.env("LD_LIBRARY_PATH", path);
         }
-        let count = if let Machine::Gpus(count) = machine { count } else { 1 };
+        let count = match machine {
+            Machine::Gpus(count) => count,
+            Machine::Cpu => 1,
+            Machine::Kernels => 2,
+        };
         command.env("FAKE_CUDA_DEVICES", count.to_string());
         command.envs(["OMP_NUM_THREADS", "MKL_NUM_THREADS", "RAYON_NUM_THREADS"].map(|name| (name, "1")));
     }

@@ -10,6 +10,7 @@ use qlora_nf4::{QuantError, Quantization, QuantizingSource};
 use tch::{Device, Kind};
 
 use crate::chat_tokens::tokens_in_dir;
+use crate::device_map::{DeviceMap, MappedSource};
 use crate::format::Format;
 use crate::formats::{FORMATS, HuggingFace};
 use crate::generation_config::eos_ids;
@@ -142,18 +143,19 @@ impl Base {
         known.chain(tokens_in_dir(&self.tokenizer_dir)).collect()
     }
 
-    /// Opens a source of its layers on `device`, in `kind`; `None` keeps the stored one. Quantised layers stay so as
-    /// layers, and come dequantised as tensors.
+    /// Opens a source of its layers on a device, or on several as a [`DeviceMap`] says, in `kind`; `None` keeps the stored one.
+    /// Quantised layers stay so as layers, and come dequantised as tensors.
     ///
     /// # Errors
     /// Those of [`Base::check_weights`].
     pub fn source(
         &self,
-        device: Device,
+        devices: impl Into<DeviceMap>,
         kind: Option<Kind>,
     ) -> Result<Box<dyn LinearSource + '_>, CheckpointError> {
         self.check_weights()?;
-        self.files.source(device, kind)
+        let source = MappedSource::new(&devices.into(), |device| self.files.source(device, kind))?;
+        Ok(Box::new(source))
     }
 
     /// Holds the configuration against the names and shapes of the weights, before anything is read or built of them.
@@ -187,13 +189,13 @@ impl Base {
         Ok(())
     }
 
-    /// Loads the weights on `device` in `dtype` (chosen by [`auto_kind`] when it is `auto`). What is already in that
-    /// precision on the CPU is mapped, not read.
+    /// Loads the weights on a device, or on several as a [`DeviceMap`] says, in `dtype` (chosen by [`auto_kind`] when it is
+    /// `auto`). What is already in that precision on the CPU is mapped, not read.
     ///
     /// # Errors
     /// When the weights cannot be read or do not have the shapes of the configuration.
-    pub fn load(&self, device: Device, dtype: Dtype) -> Result<Llama, CheckpointError> {
-        self.load_quantized(device, dtype, None)
+    pub fn load(&self, devices: impl Into<DeviceMap>, dtype: Dtype) -> Result<Llama, CheckpointError> {
+        self.load_quantized(devices, dtype, None)
     }
 
     /// Loads the weights as [`Base::load`] does, with the linear layers quantised on the way where `asked` says so;
@@ -203,11 +205,11 @@ impl Base {
     /// Those of [`Base::load`], and when a base that is quantised already is to be quantised.
     pub fn load_quantized(
         &self,
-        device: Device,
+        devices: impl Into<DeviceMap>,
         dtype: Dtype,
         asked: Option<Quantization>,
     ) -> Result<Llama, CheckpointError> {
-        self.load_timed(device, dtype, asked).map(|(model, _)| model)
+        self.load_timed(&devices.into(), dtype, asked).map(|(model, _)| model)
     }
 
     /// Loads the weights as [`Base::load_quantized`] does, and returns the time it took too.
@@ -216,7 +218,7 @@ impl Base {
     /// Those of [`Base::load_quantized`].
     pub fn load_timed(
         &self,
-        device: Device,
+        devices: &DeviceMap,
         dtype: Dtype,
         asked: Option<Quantization>,
     ) -> Result<(Llama, LoadTimes), CheckpointError> {
@@ -229,26 +231,34 @@ impl Base {
             let (stored, asked) = (stored.describe(), asked.describe());
             return Err(QuantError::AlreadyQuantised { stored, asked }.into());
         }
-        let parameters = self.config.num_parameters();
-        // As many numbers in float32 as take that memory.
-        let quantised = |quantization: Quantization| (quantization.bytes(parameters) / 4.0) as i64;
-        let parameters = asked.or(stored).map_or(parameters, quantised);
-        let kind = dtype.kind().unwrap_or_else(|| auto_kind(device, parameters));
-        if dtype == Dtype::Auto && device == Device::Cpu && kind == Kind::BFloat16 {
+        let kind = self.kind(devices.first(), dtype, asked.or(stored));
+        if dtype == Dtype::Auto && devices.first() == Device::Cpu && kind == Kind::BFloat16 {
             tracing::info!("computing in bfloat16, {} (--dtype float32 for the other)", why_bf16());
         }
         let model = if let Some(asked) = asked {
-            let source = QuantizingSource::new(self.source(Device::Cpu, None)?, asked, device, kind);
+            let source = MappedSource::new(devices, |device| {
+                let source = self.files.source(Device::Cpu, None)?;
+                Ok::<_, CheckpointError>(QuantizingSource::new(source, asked, device, kind))
+            })?;
             let model = Llama::load(&self.config, &source);
-            quantise_s = source.seconds();
+            quantise_s = source.sources().map(QuantizingSource::seconds).sum();
             model
         } else {
-            Llama::load(&self.config, &*self.source(device, Some(kind))?)
+            Llama::load(&self.config, &*self.source(devices.clone(), Some(kind))?)
         };
         let loading = CheckpointError::loading(&self.dir);
         let model = model.map_err(|error| loading(error.into()))?;
         let load_s = begun.elapsed().as_secs_f64() - quantise_s;
         Ok((model, LoadTimes { load_s, quantise_s }))
+    }
+
+    /// Returns the precision that `dtype` stands for on `device`, where the linear layers are in `quantization`.
+    pub fn kind(&self, device: Device, dtype: Dtype, quantization: Option<Quantization>) -> Kind {
+        let parameters = self.config.num_parameters();
+        // As many numbers in float32 as take that memory.
+        let quantised = |quantization: Quantization| (quantization.bytes(parameters) / 4.0) as i64;
+        let parameters = quantization.map_or(parameters, quantised);
+        dtype.kind().unwrap_or_else(|| auto_kind(device, parameters))
     }
 
     /// Reads from the configuration alone how the base is quantised.

@@ -11,6 +11,7 @@ mod base;
 mod chat_template;
 mod chat_tokens;
 mod config;
+mod device_map;
 mod error;
 mod fill;
 mod format;
@@ -31,6 +32,7 @@ mod write;
 
 pub use base::{Base, LoadTimes};
 pub use config::{AdapterDir, MergeConfig};
+pub use device_map::DeviceMap;
 pub use error::CheckpointError;
 pub use format::{Format, Supports};
 pub use formats::{FORMATS, Gguf, HuggingFace, Meta};

@@ -26,8 +26,8 @@ fn way_out(error: &(dyn Error + 'static)) -> Option<WayOut> {
     if error.to_string().contains("CUDA out of memory") {
         return Some(WayOut {
             flag: "micro_batch_size",
-            with: "lower --micro_batch_size or --cutoff_len, or take --gradient_checkpointing or --quantize nf4 (--plan estimates the memory)",
-            without: "take fewer rows at a time, shorter texts, or --quantize nf4",
+            with: "lower --micro_batch_size or --cutoff_len, or take --gradient_checkpointing, --quantize nf4, or --device_map auto with several GPUs (--plan estimates the memory)",
+            without: "take fewer rows at a time, shorter texts, --quantize nf4, or several GPUs (--device_map auto)",
         });
     }
     let of_data = error.downcast_ref::<FinetuneError>().and_then(|error| match error {

@@ -2,7 +2,9 @@
 
 use anyhow::Result;
 use clap::{ArgAction, Args};
-use llama_finetune::{AskedQuantization, DeviceChoice, LoadConfig, QuantizationChoice, set_threads};
+use llama_finetune::{
+    AskedQuantization, DeviceChoice, DeviceMapChoice, LoadConfig, QuantizationChoice, set_threads,
+};
 use nn_core::{Dtype, UnknownSettings};
 use qlora_nf4::Quantization;
 
@@ -16,6 +18,9 @@ pub struct ComputeArgs {
     /// Device: auto (the first GPU if there is one), cpu, cuda or cuda:N [default: auto]
     #[arg(long)]
     pub(crate) device: Option<DeviceChoice>,
+    /// A model over several GPUs: auto shares its layers out over all of them by their free memory, none does not [default: none]
+    #[arg(long)]
+    pub(crate) device_map: Option<DeviceMapChoice>,
     /// Precision of the weights and of the computation: auto, float32, bfloat16 or float16 [default: auto]
     #[arg(long, visible_alias = "compute_dtype")]
     pub(crate) dtype: Option<Dtype>,
@@ -41,6 +46,7 @@ pub struct ComputeArgs {
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Compute {
     pub(crate) device: DeviceChoice,
+    pub(crate) device_map: DeviceMapChoice,
     pub(crate) dtype: Dtype,
     /// Quantisation that was asked for.
     pub quantization: AskedQuantization,
@@ -91,6 +97,7 @@ impl ComputeArgs {
         }
         Ok(Compute {
             device: self.device.unwrap_or_default(),
+            device_map: self.device_map.unwrap_or_default(),
             dtype: self.dtype.unwrap_or(default_dtype),
             quantization,
             threads: self.threads,
@@ -106,7 +113,8 @@ impl Compute {
     /// When a GPU was asked for and cannot be used.
     pub(crate) fn start(&self) -> Result<LoadConfig> {
         set_threads(self.threads)?;
-        let Self { device, dtype, quantization, unknown_settings, .. } = *self;
-        Ok(LoadConfig { device: device.start()?, dtype, quantization, unknown_settings })
+        let Self { device, device_map, dtype, quantization, unknown_settings, .. } = *self;
+        device_map.check(device, 1)?;
+        Ok(LoadConfig { device: device.start()?, device_map, dtype, quantization, unknown_settings })
     }
 }

@@ -7,7 +7,7 @@ use std::ops::ControlFlow;
 
 use common::{Scene, run};
 use infer::{GenerateConfig, SamplingConfig};
-use llama_finetune::{AskedQuantization, LoadConfig, ModelChoice, Prompt, TextModel};
+use llama_finetune::{AskedQuantization, DeviceMapChoice, LoadConfig, ModelChoice, Prompt, TextModel};
 use nn_core::{Dtype, UnknownSettings};
 use tch::Device;
 
@@ -34,6 +34,7 @@ fn an_adapter_that_is_off_leaves_the_base() {
         run(&mut scene.finetune("lora", &[&["--max_steps", "8", "--learning_rate", "0.05"], flags].concat()))
             .ok();
         let load = LoadConfig {
+            device_map: DeviceMapChoice::None,
             device: Device::Cpu,
             dtype: Dtype::Float32,
             quantization: AskedQuantization::default(),

@@ -30,8 +30,12 @@ pub(crate) fn choose(logits: &Tensor, choices: &[Choice<'_>]) -> Result<Vec<i64>
     let mut ids = Vec::with_capacity(choices.len());
     for choices in choices.chunks((SCORES / vocab_size).max(1)) {
         let places: Vec<i64> = choices.iter().map(|choice| choice.place as i64).collect();
-        let places = upload(&places, logits.device()).op("upload")?;
-        let rows = logits.f_index_select(0, &places).op("index_select")?;
+        let rows = if places.iter().copied().eq(0..logits.size()[0]) {
+            logits.shallow_clone()
+        } else {
+            let places = upload(&places, logits.device()).op("upload")?;
+            logits.f_index_select(0, &places).op("index_select")?
+        };
         let chosen = Settings::new(choices, &rows)?.choose(&penalised(&rows, choices)?)?;
         ids.extend(Vec::<i64>::try_from(&chosen).op("to_vec")?);
     }

@@ -147,15 +147,19 @@ impl TryFrom<String> for DeviceChoice {
     }
 }
 
-/// Returns the most memory that tensors held at one time on a CUDA device, in MiB; `None` on any other device.
+/// Returns the most memory that tensors held at one time on a CUDA device, in MiB, summed over those among `devices`; `None`
+/// without any.
 ///
 /// # Errors
 /// [`FinetuneError::Extension`] when the allocator's statistics cannot be read.
-pub fn peak_device_mib(device: Device) -> Result<Option<u64>, FinetuneError> {
-    match device {
-        Device::Cuda(index) => Ok(Some(torch_ext::cuda::memory(index)?.peak_bytes >> 20)),
-        _ => Ok(None),
+pub fn peak_device_mib(devices: &[Device]) -> Result<Option<u64>, FinetuneError> {
+    let mut sum = None;
+    for device in devices {
+        if let Device::Cuda(index) = device {
+            sum = Some(sum.unwrap_or(0) + (torch_ext::cuda::memory(*index)?.peak_bytes >> 20));
+        }
     }
+    Ok(sum)
 }
 
 /// Returns the most memory that this process has held, in MiB.
@@ -176,6 +180,14 @@ pub fn free_bytes(device: Device) -> Option<f64> {
 fn free_gpu_bytes(index: usize) -> Option<f64> {
     let visible = std::env::var("CUDA_VISIBLE_DEVICES").ok();
     nvidia_smi::visible(&nvidia_smi::cards(), visible.as_deref(), index).map(|card| card.free)
+}
+
+/// Reads the free memory of each CUDA device, in bytes: from CUDA, which is loaded, or from NVIDIA's tool where that cannot be used.
+pub(crate) fn free_of_gpus() -> Vec<f64> {
+    let count = torch_ext::cuda::device_count().unwrap_or(0);
+    let of_cuda = (0..count).map(|index| torch_ext::cuda::free_bytes(index).map(|bytes| bytes as f64));
+    let of_cuda: Vec<f64> = of_cuda.collect::<Option<_>>().unwrap_or_default();
+    if of_cuda.is_empty() { (0..).map_while(free_gpu_bytes).collect() } else { of_cuda }
 }
 
 /// The most threads that are started.

@@ -33,6 +33,15 @@ pub enum FinetuneError {
         /// Why, or which there are.
         reason: String,
     },
+    /// A model over all GPUs where something else says where it goes.
+    #[error(
+        "device_map is auto, which shares the layers out over all GPUs, and there is {with}; expected only one of the two \
+         (CUDA_VISIBLE_DEVICES limits the GPUs)"
+    )]
+    DeviceMap {
+        /// The other setting.
+        with: String,
+    },
     /// A value that a setting cannot have.
     #[error("{name} is `{actual}`; expected {expected}")]
     Setting {
@@ -318,6 +327,7 @@ impl FinetuneError {
     pub fn is_usage(&self) -> bool {
         match self {
             Self::NoDevice { .. }
+            | Self::DeviceMap { .. }
             | Self::Setting { .. }
             | Self::Quantization(_)
             | Self::NoThreads

@@ -57,6 +57,7 @@
 mod compare;
 mod comparison;
 mod device;
+mod device_map;
 mod error;
 mod evaluation;
 mod extract;
@@ -93,7 +94,7 @@ mod verification;
 
 pub use alpaca_data::{Example, PromptTemplate, Record, TokenizeConfig, load_records, tokenize_records};
 pub use checkpoint::{
-    AdapterDir, Base, CheckpointError, Gguf, HuggingFace, MergeConfig, MergePlan, Meta, Precision,
+    AdapterDir, Base, CheckpointError, DeviceMap, Gguf, HuggingFace, MergeConfig, MergePlan, Meta, Precision,
 };
 pub use infer::{GenerateConfig, Perplexity, SamplingConfig};
 pub use llama_model::{Llama, LlamaConfig};
@@ -108,6 +109,7 @@ pub use trainer::{LrScheduler, OptimizerKind, Outcome, Summary, TrainConfig, Tra
 pub use compare::{Comparison, RecordComparison, compare_models};
 pub use comparison::Distance;
 pub use device::{DeviceChoice, free_bytes, peak_device_mib, peak_host_mib, set_threads};
+pub use device_map::{DeviceMapChoice, DevicePart, PartBytes};
 pub use error::FinetuneError;
 pub use evaluation::{Evaluation, Sample, Score, evaluate};
 pub use extract::ExtractedAdapter;
@@ -116,7 +118,9 @@ pub use full_model::FullModel;
 pub use grown_vocabulary::grown_vocabulary;
 pub use logits::write_logits;
 pub use lora_model::LoraModel;
-pub use memory::{MemoryPlan, RunShape, adapter_parameters, base_bytes, kv_cache_bytes, rows_that_fit};
+pub use memory::{
+    CacheRows, MemoryPlan, RunShape, adapter_parameters, base_bytes, cache_rows, kv_cache_bytes,
+};
 pub use merge_report::write_merge_report;
 pub use model_choice::{LoadConfig, ModelChoice, OpenedModel, open_merge_base};
 pub use output_dir::{OutputMode, write_run_file};

@@ -1,13 +1,14 @@
 //! The memory of a training run, estimated from the model's shape and the settings alone.
 
-use llama_model::LlamaConfig;
+use llama_model::{Llama, LlamaConfig};
 use lora::{LoraConfig, TargetModules};
+use nn_core::CausalLm;
 use qlora_nf4::Quantization;
 use serde::Serialize;
-use tch::Kind;
+use tch::{Device, Kind};
 use trainer::OptimizerKind;
 
-use crate::FinetuneError;
+use crate::{FinetuneError, free_bytes};
 
 /// Logits that the fused head and loss hold at one time on a CPU, with its temporaries.
 const LOGITS_ON_CPU: f64 = (4 << 20) as f64;
@@ -85,7 +86,7 @@ impl MemoryPlan {
         let activations =
             if run.gradient_checkpointing { layers * c * bytes + layer } else { layers * layer };
         let logits = if cuda {
-            (tokens * model.vocab_size as f64).min(torch_ext::logits_at_once(tch::Device::Cuda(0)) as f64)
+            (tokens * model.vocab_size as f64).min(torch_ext::logits_at_once(Device::Cuda(0)) as f64)
         } else {
             LOGITS_ON_CPU
         };
@@ -123,8 +124,40 @@ pub fn kv_cache_bytes(model: &LlamaConfig, kind: Kind, tokens: usize) -> f64 {
     token as f64 * tokens as f64 * kind.elt_size_in_bytes() as f64
 }
 
+/// Sequences that can be continued at one time.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct CacheRows {
+    /// Their number, at least one.
+    pub rows: usize,
+    /// Bytes of the keys and values of one of them on the device that holds the fewest.
+    pub row_bytes: f64,
+    /// Bytes that this device has free.
+    pub free: f64,
+}
+
+/// Counts the sequences of up to `longest` tokens whose keys and values may take their part of the free memory, in all `models`;
+/// `None` where no device says how much is free.
+pub fn cache_rows<'a>(models: impl Iterator<Item = &'a Llama>, longest: usize) -> Option<CacheRows> {
+    // Each device has the keys and values of its layers.
+    let mut row_bytes: Vec<(Device, f64)> = Vec::new();
+    for model in models {
+        let all = kv_cache_bytes(model.config(), model.kind(), model.max_len().min(longest));
+        let layer = all / model.layer_devices().len().max(1) as f64;
+        for &device in model.layer_devices() {
+            match row_bytes.iter_mut().find(|(other, _)| *other == device) {
+                Some((_, bytes)) => *bytes += layer,
+                None => row_bytes.push((device, layer)),
+            }
+        }
+    }
+    let fit = |(device, row_bytes): (Device, f64)| {
+        free_bytes(device).map(|free| CacheRows { rows: rows_that_fit(row_bytes, free), row_bytes, free })
+    };
+    row_bytes.into_iter().filter_map(fit).min_by_key(|fit| fit.rows)
+}
+
 /// Counts the sequences whose keys and values, of `row_bytes` each, may take their part of `free` bytes; at least one.
-pub fn rows_that_fit(row_bytes: f64, free: f64) -> usize {
+fn rows_that_fit(row_bytes: f64, free: f64) -> usize {
     (CACHE_PART * free / row_bytes.max(1.0)).max(1.0) as usize
 }
 

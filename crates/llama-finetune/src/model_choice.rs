@@ -2,20 +2,22 @@
 
 use std::path::{Path, PathBuf};
 
-use checkpoint::{AdapterDir, Base, find_adapter};
+use checkpoint::{AdapterDir, Base, DeviceMap, find_adapter};
 use llama_model::Llama;
 use nn_core::{Dtype, SharedLeaves, UnknownSettings};
 use qlora_nf4::Quantization;
 use tch::Device;
 
 use crate::lora_model::with_adapter;
-use crate::{AskedQuantization, FinetuneError, TrainedWith};
+use crate::{AskedQuantization, DeviceMapChoice, FinetuneError, PartBytes, TrainedWith};
 
 /// Device, precision and quantisation to load a model with.
 #[derive(Debug, Clone, Copy)]
 pub struct LoadConfig {
     /// Device that computes.
     pub device: Device,
+    /// Whether the layers go over all devices of its kind.
+    pub device_map: DeviceMapChoice,
     /// Precision of the weights and of the computation.
     pub dtype: Dtype,
     /// Quantisation of the linear layers, where it is asked for.
@@ -106,9 +108,16 @@ impl OpenedModel {
     /// # Errors
     /// [`FinetuneError::Checkpoint`] and [`FinetuneError::Adapter`] when either cannot be read.
     pub fn load(&self) -> Result<Llama, FinetuneError> {
-        let LoadConfig { device, dtype, .. } = self.load;
-        let model = self.base.load_quantized(device, dtype, self.quantization)?;
+        let model = self.base.load_quantized(self.devices()?, self.load.dtype, self.quantization)?;
         with_adapter(model, self.adapter.as_deref(), self.load.unknown_settings)
+    }
+
+    /// Decides on which devices the base goes.
+    fn devices(&self) -> Result<DeviceMap, FinetuneError> {
+        let LoadConfig { device, device_map, dtype, .. } = self.load;
+        let quantization = self.quantization.or(self.base.stored_quantization()?);
+        let kind = self.base.kind(device, dtype, quantization);
+        Ok(device_map.map(device, &PartBytes::of_model(&self.base.config, kind, quantization)))
     }
 
     /// Loads the base once, and attaches the adapter if there is one; returns beside it another handle on the same weights without
@@ -117,8 +126,7 @@ impl OpenedModel {
     /// # Errors
     /// Those of [`OpenedModel::load`].
     pub fn load_with_base(&self) -> Result<(Llama, Option<Llama>), FinetuneError> {
-        let LoadConfig { device, dtype, .. } = self.load;
-        let model = self.base.load_quantized(device, dtype, self.quantization)?;
+        let model = self.base.load_quantized(self.devices()?, self.load.dtype, self.quantization)?;
         let base = self.adapter.as_ref().map(|_| model.share(&SharedLeaves::of([])));
         Ok((with_adapter(model, self.adapter.as_deref(), self.load.unknown_settings)?, base))
     }

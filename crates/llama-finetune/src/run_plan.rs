@@ -7,6 +7,7 @@ use indicatif::{BinaryBytes, HumanCount};
 use serde::Serialize;
 use trainer::{OptimizerKind, TrainConfig};
 
+use crate::DevicePart;
 use crate::memory::{MemoryPlan, RunShape};
 use crate::time_plan::TimePlan;
 
@@ -41,6 +42,8 @@ pub struct RunPlan {
     pub memory: MemoryPlan,
     /// Bytes that the device has free, where the machine says.
     pub free_memory: Option<f64>,
+    /// The parts of a model that is shared out over several GPUs; empty otherwise.
+    pub parts: Vec<DevicePart>,
     /// Estimate of the time.
     pub time: Option<TimePlan>,
     /// Reason for which there is no estimate of the time.
@@ -103,12 +106,17 @@ impl RunPlan {
     /// Returns what the run lacks, in a sentence; none where it fits, or where the machine does not say.
     pub fn lacks(&self) -> Option<String> {
         let over = |need: f64, free: Option<f64>| free.filter(|free| need > *free);
-        let memory = over(self.memory_needed(), self.free_memory).map(|free| {
-            let needed = bytes(self.memory_needed());
+        let fullest = self.parts.iter().max_by(|a, b| (a.bytes / a.free).total_cmp(&(b.bytes / b.free)));
+        let (needed, free, place) = match fullest {
+            Some(part) => (part.bytes, Some(part.free), format!(" on cuda:{}", part.gpu)),
+            None => (self.memory_needed(), self.free_memory, String::new()),
+        };
+        let memory = over(needed, free).map(|free| {
             let dtype = if self.dtype == "float32" && self.memory.adapter > 0.0 { ", --dtype bfloat16" } else { "" };
             format!(
-                "{needed} of memory are needed and {} are free; try a smaller micro_batch_size or cutoff_len, \
+                "{} of memory are needed{place} and {} are free; try a smaller micro_batch_size or cutoff_len, \
                  --gradient_checkpointing{dtype}",
+                bytes(needed),
                 bytes(free)
             )
         });
@@ -175,6 +183,11 @@ impl fmt::Display for RunPlan {
         line("  activations", bytes(memory.activations))?;
         line("  logits", bytes(memory.logits))?;
         line("  total", bytes(memory.total()))?;
+        let all: usize = self.parts.iter().map(|part| part.layers).sum();
+        for DevicePart { gpu, layers, bytes: needed, free } in &self.parts {
+            let share = format!("{} for {layers} of {all} layers; {} free", bytes(*needed), bytes(*free));
+            line(&format!("  on cuda:{gpu}"), share)?;
+        }
         if self.memory_needed() > memory.total() {
             line("  all processes", bytes(self.memory_needed()))?;
         }
@@ -264,6 +277,7 @@ mod tests {
             mapped: true,
             memory: MemoryPlan::estimate(&model, &run, false),
             free_memory: Some(free_memory),
+            parts: Vec::new(),
             time: None,
             no_time: Some("no data".to_owned()),
             disk: DiskPlan { free: Some(free_disk), ..disk },
@@ -291,8 +305,19 @@ mod tests {
             disk.contains("62.50 KiB of disk are needed") && disk.contains("--save_total_limit"),
             "{disk}"
         );
+        let part = |gpu, bytes| DevicePart { gpu, layers: 1, bytes, free: 2048.0 };
+        let split = RunPlan { parts: vec![part(0, 1024.0), part(1, 4096.0)], ..plan(1.0, 1e12) };
+        let memory = split.lacks().unwrap();
+        assert!(
+            memory.starts_with("4.00 KiB of memory are needed on cuda:1 and 2.00 KiB are free"),
+            "{memory}"
+        );
+        let split = RunPlan { parts: vec![part(0, 1024.0), part(1, 1024.0)], ..plan(1.0, 1e12) };
+        assert_eq!(split.lacks(), None);
+        assert!(split.to_string().contains("1.00 KiB for 1 of 2 layers; 2.00 KiB free"), "{split}");
+        let memory = plan(1000.0, 1e12).lacks();
         let json: serde_json::Value = serde_json::from_str(&plan(1000.0, 1e12).to_json().unwrap()).unwrap();
         assert_eq!((&json["fits"], &json["disk_bytes"]), (&false.into(), &64_000.0.into()));
-        assert_eq!(json["lacks"], memory);
+        assert_eq!(json["lacks"].as_str(), memory.as_deref());
     }
 }

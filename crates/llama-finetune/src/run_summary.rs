@@ -43,7 +43,7 @@ pub struct RunSummary {
     pub optimizer_s: f64,
     /// Most memory of the process, in MiB.
     pub peak_host_mib: u64,
-    /// Most memory of its tensors on a GPU, in MiB.
+    /// Most memory of its tensors on a GPU, in MiB; on several, the sum.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub peak_device_mib: Option<u64>,
     /// Memory of the base's weights on the device, by their shapes.
@@ -52,7 +52,7 @@ pub struct RunSummary {
 
 impl RunSummary {
     /// Joins the trainer's figures with those of loading and with this process's memory. `base_bytes` is the memory of the
-    /// base's weights on `device`.
+    /// base's weights on `devices`.
     ///
     /// # Errors
     /// [`FinetuneError::Extension`] when the allocator's statistics cannot be read.
@@ -60,7 +60,7 @@ impl RunSummary {
         summary: &Summary,
         times: LoadTimes,
         base_bytes: f64,
-        device: Device,
+        devices: &[Device],
     ) -> Result<Self, FinetuneError> {
         Ok(Self {
             steps: summary.steps,
@@ -76,7 +76,7 @@ impl RunSummary {
             backward_s: summary.phases.backward_s,
             optimizer_s: summary.phases.optimizer_s,
             peak_host_mib: peak_host_mib(),
-            peak_device_mib: peak_device_mib(device)?,
+            peak_device_mib: peak_device_mib(devices)?,
             base_bytes,
         })
     }

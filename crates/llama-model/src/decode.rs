@@ -1,11 +1,12 @@
 //! Continuing sequences with a cache of keys and values.
 
 use nn_core::{CausalLm, DecodeSession, Mode, NnError, TorchContext};
-use tch::{Kind, Tensor};
+use tch::{Device, Kind, Tensor};
 
 use crate::Llama;
 use crate::cache::{LayerCache, RowCopy, StepPlaces};
 use crate::graphs::Graphs;
+use crate::on_each::{OnEach, indices, moved};
 use crate::rope::Rotation;
 
 /// Sequences in the making. Nothing in it grows: the caches and the rotations of all positions are made when it opens.
@@ -17,8 +18,8 @@ struct Session<'a> {
     rows: Vec<Vec<i64>>,
     capacity: usize,
     /// Rotations of positions `0..capacity`, each as the last of its text.
-    rotation: Rotation,
-    /// Steps recorded as CUDA graphs; on a GPU alone.
+    rotation: OnEach<Rotation>,
+    /// Steps recorded as CUDA graphs; on one GPU alone.
     graphs: Option<Graphs>,
 }
 
@@ -45,12 +46,12 @@ impl<'a> Session<'a> {
     fn open(model: &'a Llama, rows: usize, capacity: usize) -> Result<Self, NnError> {
         let config = model.config();
         let shape = [rows as i64, config.num_key_value_heads, capacity as i64, config.head_dim];
-        let caches = (0..config.num_hidden_layers)
-            .map(|_| LayerCache::new(shape, (model.kind(), model.device())))
-            .collect::<Result<_, _>>()?;
+        let caches = model.layer_devices().iter();
+        let caches =
+            caches.map(|&device| LayerCache::new(shape, (model.kind(), device))).collect::<Result<_, _>>()?;
         let rotation = model.rotation_of_continued(capacity)?;
         let rows = (0..rows).map(|_| Vec::with_capacity(capacity)).collect();
-        let graphs = model.device().is_cuda().then(|| Graphs::new(capacity));
+        let graphs = (model.device().is_cuda() && model.devices().len() == 1).then(|| Graphs::new(capacity));
         Ok(Self { model, caches, rows, capacity, rotation, graphs })
     }
 
@@ -80,8 +81,9 @@ impl<'a> Session<'a> {
                 end - 1
             })
             .collect();
-        let hidden = hidden.f_index_select(0, &self.model.indices(&last)?).op("index_select")?; // [n, C]
-        let logits = self.model.logits(&self.model.final_norm(&hidden)?)?;
+        let last = indices(&last, hidden.device())?;
+        let hidden = hidden.f_index_select(0, &last).op("index_select")?; // [n, C]
+        let logits = self.model.logits(&self.model.final_norm(hidden)?)?;
         self.keep(prompts);
         Ok(logits)
     }
@@ -93,7 +95,7 @@ impl<'a> Session<'a> {
         positions: usize,
         each: &mut dyn FnMut(&Tensor) -> Result<(), NnError>,
     ) -> Result<Tensor, NnError> {
-        let hidden = self.model.final_norm(&self.read_hidden(&[(row, prompt)])?)?; // [T, C]
+        let hidden = self.model.final_norm(self.read_hidden(&[(row, prompt)])?)?; // [T, C]
         let mut logits = None;
         for hidden in hidden.f_split(positions.max(1) as i64, 0).op("split")? {
             let part = self.model.logits(&hidden)?; // [n, V]
@@ -125,14 +127,16 @@ impl<'a> Session<'a> {
         let rotation = if lens.iter().any(|&len| model.config().is_stretched_at(len)) {
             model.rotation_of_texts(&lens)?
         } else if let [len] = lens[..] {
-            self.rotation.span(0, len as i64)?
+            model.on_each(|device| self.rotation.on(device).span(0, len as i64))?
         } else {
             let positions: Vec<i64> = lens.iter().flat_map(|&len| 0..len as i64).collect();
-            self.rotation.select(&model.indices(&positions)?)?
+            model.on_each(|device| self.rotation.on(device).select(&indices(&positions, device)?))?
         };
         let sequences = model.sequences(&lens)?;
         for (index, cache) in self.caches.iter_mut().enumerate() {
-            hidden = model.layer(index).forward(&hidden, &rotation, Mode::Eval, |q, k, v| {
+            let device = model.layer_devices()[index];
+            hidden = moved(hidden, device)?;
+            hidden = model.layer(index).forward(&hidden, rotation.on(device), Mode::Eval, |q, k, v| {
                 let mut start = 0;
                 for &(row, prompt) in prompts {
                     let len = prompt.len() as i64;
@@ -140,7 +144,7 @@ impl<'a> Session<'a> {
                     cache.write_prompt(row as i64, &part(k)?, &part(v)?)?;
                     start += len;
                 }
-                sequences.attend(q, k, v)
+                sequences.on(device).attend(q, k, v)
             })?;
         }
         Ok(hidden)
@@ -162,7 +166,8 @@ impl<'a> Session<'a> {
         } else {
             let logits = self.launch(tokens, &ids)?;
             if let Some(graphs) = self.graphs.as_mut().filter(|_| in_order) {
-                graphs.record(self.model, &mut self.caches, &self.rotation, (&ids, &positions), &logits);
+                let rotation = self.rotation.on(self.model.device());
+                graphs.record(self.model, &mut self.caches, rotation, (&ids, &positions), &logits);
             }
             logits
         };
@@ -176,18 +181,21 @@ impl<'a> Session<'a> {
     fn launch(&mut self, tokens: &[(usize, i64)], ids: &[i64]) -> Result<Tensor, NnError> {
         let model = self.model;
         let mut hidden = model.embed(ids)?; // [n, C]
-        let (places, rotation) = self.places(tokens)?;
+        let places = model.on_each(|device| self.places(tokens, device))?;
         for (index, cache) in self.caches.iter_mut().enumerate() {
-            hidden = model.layer(index).forward(&hidden, &rotation, Mode::Eval, |q, k, v| {
-                cache.append_and_attend(&places, q, k, v)
-            })?;
+            let device = model.layer_devices()[index];
+            let (places, rotation) = places.on(device);
+            hidden = moved(hidden, device)?;
+            hidden = model
+                .layer(index)
+                .forward(&hidden, rotation, Mode::Eval, |q, k, v| cache.append_and_attend(places, q, k, v))?;
         }
-        model.logits(&model.final_norm(&hidden)?)
+        model.logits(&model.final_norm(hidden)?)
     }
 
-    /// Returns the places of the new tokens and the rotation of their positions.
-    fn places(&self, tokens: &[(usize, i64)]) -> Result<(StepPlaces, Rotation), NnError> {
-        let model = self.model;
+    /// Returns the places of the new tokens and the rotation of their positions, on `device`.
+    fn places(&self, tokens: &[(usize, i64)], device: Device) -> Result<(StepPlaces, Rotation), NnError> {
+        let rotation = self.rotation.on(device);
         let lens: Vec<i64> = tokens.iter().map(|&(row, _)| self.rows[row].len() as i64).collect();
         let texts = tokens.iter().map(|&(row, _)| (row, self.rows[row].len())).collect();
         let seen = lens.iter().copied().max().unwrap_or(0) + 1;
@@ -196,20 +204,20 @@ impl<'a> Session<'a> {
         let rows = tokens.len() as i64;
         if in_order && of_one_length {
             let places = StepPlaces { rows, seen, texts, scattered: None, in_order, mask: None };
-            return Ok((places, self.rotation.span(seen - 1, 1)?));
+            return Ok((places, rotation.span(seen - 1, 1)?));
         }
-        let positions = model.indices(&lens)?; // [n]
+        let positions = indices(&lens, device)?; // [n]
         let row_indices: Vec<i64> = tokens.iter().map(|&(row, _)| row as i64).collect();
         let mask = if of_one_length {
             None
         } else {
-            let slots = Tensor::f_arange(seen, (Kind::Int64, model.device())).op("arange")?;
+            let slots = Tensor::f_arange(seen, (Kind::Int64, device)).op("arange")?;
             let hidden = slots.f_gt_tensor(&positions.f_view([rows, 1, 1, 1]).op("view")?).op("gt")?;
-            let zeros = Tensor::f_zeros([rows, 1, 1, seen], (model.kind(), model.device())).op("zeros")?;
+            let zeros = Tensor::f_zeros([rows, 1, 1, seen], (self.model.kind(), device)).op("zeros")?;
             Some(zeros.f_masked_fill(&hidden, f64::NEG_INFINITY).op("masked_fill")?)
         };
-        let rotation = self.rotation.select(&positions)?;
-        let scattered = Some((model.indices(&row_indices)?, positions));
+        let rotation = rotation.select(&positions)?;
+        let scattered = Some((indices(&row_indices, device)?, positions));
         Ok((StepPlaces { rows, seen, texts, scattered, in_order, mask }, rotation))
     }
 

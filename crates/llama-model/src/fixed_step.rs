@@ -70,7 +70,7 @@ impl FixedStep {
                 cache.append_and_attend(&places, q, k, v)
             })?;
         }
-        model.logits(&model.final_norm(&hidden)?)
+        model.logits(&model.final_norm(hidden)?)
     }
 }
 

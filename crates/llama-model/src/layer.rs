@@ -1,7 +1,7 @@
 //! One decoder layer.
 
 use nn_core::{LinearSlot, LinearSource, Mode, ModulePath, NnError, SharedLeaves, TorchContext};
-use tch::Tensor;
+use tch::{Device, Tensor};
 
 use crate::attention::Attention;
 use crate::mlp::Mlp;
@@ -35,6 +35,11 @@ impl DecoderLayer {
             mlp: Mlp::load(&path, config, source)?,
             path,
         })
+    }
+
+    /// Returns the device of the weights.
+    pub(crate) fn device(&self) -> Device {
+        self.input_layernorm.weight().device()
     }
 
     /// Makes another handle on the weights, for another thread.

@@ -33,6 +33,7 @@ mod mlp;
 mod model;
 mod modules;
 mod norm;
+mod on_each;
 mod presets;
 mod random;
 mod rope;

@@ -8,13 +8,13 @@ use nn_core::{
 };
 use tch::{Device, Kind, Tensor};
 use torch_ext::checkpoint;
-use torch_ext::cuda::upload;
 
 use crate::head::Head;
 use crate::layer::DecoderLayer;
 use crate::lock::lock;
 use crate::modules::{EMBEDDING, FINAL_NORM, HEAD};
 use crate::norm::RmsNorm;
+use crate::on_each::{OnEach, indices, moved};
 use crate::rope::{RotaryEmbedding, Rotation};
 use crate::sequences::Sequences;
 use crate::{LlamaConfig, ModelError, Module};
@@ -26,7 +26,10 @@ pub struct Llama {
     embed_tokens: EmbeddingSlot,
     /// Precision of the activations.
     kind: Kind,
+    /// Device of the embedding.
     device: Device,
+    /// Device of each layer.
+    layer_devices: Vec<Device>,
     // Shared with the closures that activation checkpointing runs in the backward pass, on whichever thread that is.
     layers: Vec<Arc<Mutex<DecoderLayer>>>,
     norm: RmsNorm,
@@ -37,7 +40,7 @@ pub struct Llama {
 }
 
 impl Llama {
-    /// Builds the model, asking `source` for each layer and tensor.
+    /// Builds the model, asking `source` for each layer and tensor. Each part computes on the device that its tensors are on.
     ///
     /// # Errors
     /// [`ModelError`] when the configuration does not fit itself or the source cannot give a tensor of that shape.
@@ -50,11 +53,8 @@ impl Llama {
         let embed_tokens = table(&EMBEDDING)?;
         let root = ModulePath::new("model.layers");
         let layers = (0..config.num_hidden_layers)
-            .map(|index| {
-                let layer = DecoderLayer::load(root.join(&index.to_string()), config, source)?;
-                Ok(Arc::new(Mutex::new(layer)))
-            })
-            .collect::<Result<_, NnError>>()?;
+            .map(|index| DecoderLayer::load(root.join(&index.to_string()), config, source))
+            .collect::<Result<Vec<_>, NnError>>()?;
         let lm_head = if config.tie_word_embeddings { embed_tokens.shallow_clone() } else { table(&HEAD)? };
         Ok(Self {
             norm: RmsNorm::load(&ModulePath::new(FINAL_NORM.path), FINAL_NORM.rows, config, source)?,
@@ -63,7 +63,8 @@ impl Llama {
             kind: embed_tokens.kind(),
             device: embed_tokens.device(),
             embed_tokens: EmbeddingSlot::new(Box::new(DenseEmbedding(embed_tokens))),
-            layers,
+            layer_devices: layers.iter().map(DecoderLayer::device).collect(),
+            layers: layers.into_iter().map(|layer| Arc::new(Mutex::new(layer))).collect(),
             lm_head: Head::new(LinearSlot::new(Box::new(DenseLinear::new(lm_head, None)))),
             gradient_checkpointing: false,
             is_quantized: source.is_quantized(),
@@ -77,6 +78,7 @@ impl Llama {
         Self {
             config: self.config.clone(),
             embed_tokens: self.embed_tokens.share(leaves),
+            layer_devices: self.layer_devices.clone(),
             layers: self.layers.iter().map(layer).collect(),
             norm: self.norm.share(leaves),
             lm_head: Head::new(lock(&self.lm_head.0).share(leaves)),
@@ -97,9 +99,34 @@ impl Llama {
         &self.config
     }
 
-    /// Returns the device of the weights.
+    /// Returns the device of the embedding, which is that of all weights where the model is on one.
     pub fn device(&self) -> Device {
         self.device
+    }
+
+    /// Returns the device of each layer.
+    pub fn layer_devices(&self) -> &[Device] {
+        &self.layer_devices
+    }
+
+    /// Lists the devices that some part of the model is on.
+    pub fn devices(&self) -> Vec<Device> {
+        let mut devices = vec![self.device];
+        let head = lock(&self.lm_head.0).get().device();
+        for &device in self.layer_devices.iter().chain([&self.norm.weight().device(), &head]) {
+            if !devices.contains(&device) {
+                devices.push(device);
+            }
+        }
+        devices
+    }
+
+    /// Makes a value on each device that tokens go through before the head.
+    pub(crate) fn on_each<T>(
+        &self,
+        make: impl FnMut(Device) -> Result<T, NnError>,
+    ) -> Result<OnEach<T>, NnError> {
+        OnEach::new(self.device, &self.layer_devices, make)
     }
 
     /// Returns the precision of the activations.
@@ -134,7 +161,7 @@ impl Llama {
     /// Maps `[N]` int64 to `[N, C]`.
     pub(crate) fn embed(&self, ids: &[i64]) -> Result<Tensor, NnError> {
         self.check_ids(ids)?;
-        self.embed_at(&self.indices(ids)?)
+        self.embed_at(&indices(ids, self.device)?)
     }
 
     /// Does the same as [`Self::embed`] for ids that are on the device and known to be in the vocabulary.
@@ -151,26 +178,25 @@ impl Llama {
     }
 
     /// Makes the sequences of `seq_lens` tokens that attention stays inside of.
-    pub(crate) fn sequences(&self, seq_lens: &[usize]) -> Result<Sequences, NnError> {
-        Sequences::new(seq_lens, self.device, self.kind, self.config.head_dim)
-    }
-
-    pub(crate) fn indices(&self, values: &[i64]) -> Result<Tensor, NnError> {
-        Ok(upload(values, self.device()).op("upload")?)
+    pub(crate) fn sequences(&self, seq_lens: &[usize]) -> Result<OnEach<Sequences>, NnError> {
+        self.on_each(|device| Sequences::new(seq_lens, device, self.kind, self.config.head_dim))
     }
 
     /// Makes the rotation of every token of whole texts, one after another.
-    pub(crate) fn rotation_of_texts(&self, lens: &[usize]) -> Result<Rotation, NnError> {
-        self.rotary.of_texts(lens, self.kind())
+    pub(crate) fn rotation_of_texts(&self, lens: &[usize]) -> Result<OnEach<Rotation>, NnError> {
+        let rotation = self.rotary.of_texts(lens, self.kind())?;
+        self.on_each(|device| rotation.on(device))
     }
 
     /// Makes the rotation of positions `0..capacity` of texts that are continued.
-    pub(crate) fn rotation_of_continued(&self, capacity: usize) -> Result<Rotation, NnError> {
-        self.rotary.of_continued(capacity, self.kind())
+    pub(crate) fn rotation_of_continued(&self, capacity: usize) -> Result<OnEach<Rotation>, NnError> {
+        let rotation = self.rotary.of_continued(capacity, self.kind())?;
+        self.on_each(|device| rotation.on(device))
     }
 
-    pub(crate) fn final_norm(&self, hidden: &Tensor) -> Result<Tensor, NnError> {
-        self.norm.forward(hidden)
+    /// Maps the output of the last layer, `[N, C]`, to what the head reads.
+    pub(crate) fn final_norm(&self, hidden: Tensor) -> Result<Tensor, NnError> {
+        self.norm.forward(&moved(hidden, self.norm.weight().device())?)
     }
 
     /// Computes the logits of the next token: `[.., C]`, from [`Llama::hidden_states`], to `[.., V]`, float32.
@@ -190,7 +216,9 @@ impl Llama {
         let sequences = self.sequences(&batch.seq_lens)?;
         let rotation = self.rotation_of_texts(&batch.seq_lens)?;
         let mut hidden = self.embed(&batch.input_ids)?; // [N, C]
-        for layer in &self.layers {
+        for (layer, &device) in self.layers.iter().zip(&self.layer_devices) {
+            hidden = moved(hidden, device)?;
+            let (rotation, sequences) = (rotation.on(device), sequences.on(device));
             hidden = if self.gradient_checkpointing && mode != Mode::Eval {
                 let (layer, rotation, sequences) =
                     (Arc::clone(layer), rotation.shallow_clone(), sequences.shallow_clone());
@@ -199,10 +227,10 @@ impl Llama {
                 })
                 .map_err(|error| NnError::Extension(error.into()))?
             } else {
-                lock(layer).forward(&hidden, &rotation, mode, |q, k, v| sequences.attend(q, k, v))?
+                lock(layer).forward(&hidden, rotation, mode, |q, k, v| sequences.attend(q, k, v))?
             };
         }
-        self.final_norm(&hidden)
+        self.final_norm(hidden)
     }
 
     /// Computes the sum of the cross-entropy over the batch's targets, a scalar in float32.
@@ -217,9 +245,10 @@ impl Llama {
         let hidden = if positions.len() == batch.num_tokens() {
             hidden
         } else {
-            hidden.f_index_select(0, &self.indices(&positions)?).op("index_select")? // [targets, C]
+            let positions = indices(&positions, hidden.device())?;
+            hidden.f_index_select(0, &positions).op("index_select")? // [targets, C]
         };
-        self.lm_head.loss_sum(&hidden, &self.indices(&labels)?, mode)
+        self.lm_head.loss_sum(hidden, &labels, mode)
     }
 }
 

@@ -19,6 +19,12 @@ impl Rotation {
         Self { cos: self.cos.shallow_clone(), sin: self.sin.shallow_clone() }
     }
 
+    /// Returns the same on `device`.
+    pub(crate) fn on(&self, device: Device) -> Result<Self, NnError> {
+        let copy = |xs: &Tensor| xs.f_to_device(device).op("to_device");
+        Ok(Self { cos: copy(&self.cos)?, sin: copy(&self.sin)? })
+    }
+
     /// Returns the rotation of tokens `start..start + len`.
     pub(crate) fn span(&self, start: i64, len: i64) -> Result<Self, NnError> {
         let part = |xs: &Tensor| xs.f_narrow(0, start, len).op("narrow");

@@ -1,12 +1,12 @@
 //! Attaching adapters to a model, and the handle on what was attached.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use nn_core::{TorchContext, UnknownSettings, VisitLinears};
-use tch::Tensor;
+use nn_core::{ModulePath, TorchContext, UnknownSettings, VisitLinears};
+use tch::{Device, Tensor};
 
 use crate::attach::{attach, on_base};
 use crate::fresh::{fresh_layers, fresh_replacements};
@@ -100,8 +100,11 @@ impl LoraAdapters {
         config: &LoraConfig,
         parts: &AdapterParts,
     ) -> Result<Self, LoraError> {
-        let device = device(model);
-        let layers = parts.layers.iter().map(|layer| layer.frozen_on(device));
+        let devices = devices(model);
+        let layers = parts.layers.iter().map(|layer| {
+            // One of no module is refused when it is attached.
+            layer.frozen_on(devices.get(&layer.path).copied().unwrap_or(Device::Cpu))
+        });
         let parts = AdapterParts {
             layers: layers.collect::<Result<_, _>>()?,
             replaced: parts.replaced.iter().map(Replacement::shallow_clone).collect(),
@@ -256,9 +259,14 @@ impl LoraAdapters {
     }
 }
 
-/// Returns the device of the model's layers.
-fn device(model: &mut dyn VisitLinears) -> tch::Device {
-    let mut device = tch::Device::Cpu;
-    model.visit_linears_mut(&mut |_, slot| device = slot.get().device());
-    device
+/// Returns the device of each linear layer and of the embedding.
+fn devices(model: &mut dyn VisitLinears) -> BTreeMap<ModulePath, Device> {
+    let mut devices = BTreeMap::new();
+    model.visit_linears_mut(&mut |path, slot| {
+        devices.insert(path.clone(), slot.get().device());
+    });
+    model.visit_embeddings_mut(&mut |path, slot| {
+        devices.insert(path.clone(), slot.get().device());
+    });
+    devices
 }

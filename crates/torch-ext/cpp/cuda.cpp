@@ -90,6 +90,12 @@ extern "C" int torch_ext_cuda_reset_peak(int device) {
   TORCH_EXT_GUARD(0, c10::getDeviceAllocator(c10::kCUDA)->resetPeakStats(device); return 1;)
 }
 
+// Bytes of a device that no process has taken; -1 on failure.
+extern "C" int64_t torch_ext_cuda_free_bytes(int device) {
+  TORCH_EXT_GUARD(-1, return static_cast<int64_t>(c10::getDeviceAllocator(c10::kCUDA)->getMemoryInfo(
+                          static_cast<c10::DeviceIndex>(device)).first);)
+}
+
 // Compute capability of a device, 90 for 9.0; -1 where the driver does not say. The driver is there once CUDA is in use.
 extern "C" int torch_ext_cuda_capability(int device) {
   typedef int (*attribute_fn)(int* value, int attribute, int device);

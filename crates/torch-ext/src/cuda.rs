@@ -24,6 +24,7 @@ unsafe extern "C" {
     fn torch_ext_cuda_is_idle(device: c_int) -> c_int;
     fn torch_ext_cuda_memory(device: c_int, current: *mut i64, peak: *mut i64) -> c_int;
     fn torch_ext_cuda_reset_peak(device: c_int) -> c_int;
+    fn torch_ext_cuda_free_bytes(device: c_int) -> i64;
 }
 
 /// Memory of one CUDA device that tensors of this process hold.
@@ -180,6 +181,13 @@ pub fn memory(index: usize) -> Result<CudaMemory, ExtError> {
     } else {
         Err(last_error("cuda_memory"))
     }
+}
+
+/// Reads the bytes of CUDA device `index` that no process has taken; `None` where CUDA is not there.
+pub fn free_bytes(index: usize) -> Option<u64> {
+    load().ok()?;
+    // SAFETY: takes a number only.
+    u64::try_from(unsafe { torch_ext_cuda_free_bytes(index as c_int) }).ok()
 }
 
 /// Starts a new peak on CUDA device `index`.

@@ -28,7 +28,7 @@ pub struct StepRecord {
     pub tokens_per_s: f64,
     /// Seconds since the start of the run, interruptions left out.
     pub elapsed_s: f64,
-    /// Memory in MiB: the most that tensors held at a time on a CUDA device, else what is resident of the process.
+    /// Memory in MiB: the most that tensors held at a time on a CUDA device, on several together, else what is resident of the process.
     pub memory_mib: u64,
     /// Steps since the start of the run that had no target and changed nothing.
     pub skipped_steps: u64,

@@ -27,8 +27,15 @@ pub(crate) fn to_number(tensor: &Tensor) -> Result<Tensor, TrainError> {
     Ok(number.f_reshape([1]).op("reshape")?)
 }
 
-/// Waits for the device and copies numbers of shape `[1]` to the host.
+/// Joins tensors of one dimension on the device of the first.
+pub(crate) fn cat(parts: &[Tensor]) -> Result<Tensor, TrainError> {
+    let device = parts.first().map_or(Device::Cpu, Tensor::device);
+    let parts = parts.iter().map(|part| part.f_to_device(device).op("to_device"));
+    Ok(Tensor::f_cat(&parts.collect::<Result<Vec<_>, _>>()?, 0).op("cat")?)
+}
+
+/// Waits for the devices and copies numbers of shape `[1]` to the host.
 pub(crate) fn to_host(numbers: &[Tensor]) -> Result<Vec<f64>, TrainError> {
-    let all = Tensor::f_cat(numbers, 0).op("cat")?.f_to_device(Device::Cpu).op("to_device")?;
+    let all = cat(numbers)?.f_to_device(Device::Cpu).op("to_device")?;
     Ok(Vec::try_from(&all).op("to_vec")?)
 }

@@ -28,29 +28,32 @@ impl AddAssign for Phases {
     }
 }
 
+/// Waits until the GPUs among `devices` have done their work.
+pub(crate) fn wait_for(devices: &[Device]) {
+    for device in devices {
+        if let Device::Cuda(index) = device {
+            Cuda::synchronize(*index as i64);
+        }
+    }
+}
+
 /// A clock that is read between phases.
 #[derive(Debug)]
 pub(crate) struct Stopwatch {
-    /// A GPU that is waited for at each reading.
-    wait_for: Option<i64>,
+    /// Devices that are waited for at each reading.
+    devices: Vec<Device>,
     last: Instant,
 }
 
 impl Stopwatch {
-    /// Starts the clock. With `exact`, `device` is waited for at each reading.
-    pub(crate) fn start(device: Device, exact: bool) -> Self {
-        let wait_for = match device {
-            Device::Cuda(index) if exact => Some(index as i64),
-            _ => None,
-        };
-        Self { wait_for, last: Instant::now() }
+    /// Starts the clock. With `exact`, `devices` are waited for at each reading.
+    pub(crate) fn start(devices: Vec<Device>, exact: bool) -> Self {
+        Self { devices: if exact { devices } else { Vec::new() }, last: Instant::now() }
     }
 
     /// Returns the seconds since the last reading.
     pub(crate) fn lap(&mut self) -> f64 {
-        if let Some(index) = self.wait_for {
-            Cuda::synchronize(index);
-        }
+        wait_for(&self.devices);
         let now = Instant::now();
         (now - std::mem::replace(&mut self.last, now)).as_secs_f64()
     }
@@ -63,7 +66,7 @@ mod tests {
     #[test]
     fn laps_add_up_to_the_time_between_start_and_end() {
         let begun = Instant::now();
-        let mut watch = Stopwatch::start(Device::Cpu, true);
+        let mut watch = Stopwatch::start(vec![Device::Cpu], true);
         let laps: f64 = (0..3).map(|_| watch.lap()).sum();
         assert!(laps >= 0.0 && laps <= begun.elapsed().as_secs_f64());
         let mut sum = Phases { forward_s: 1.0, ..Phases::default() };

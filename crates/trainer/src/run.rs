@@ -312,10 +312,11 @@ impl Run<'_> {
 
     /// Measures [`StepRecord::memory_mib`].
     fn memory_mib(&self) -> u64 {
-        let on_cuda = match self.optimizer.parameters().first().map(|(_, tensor)| tensor.device()) {
-            Some(Device::Cuda(index)) => torch_ext::cuda::memory(index).ok().map(|memory| memory.peak_bytes),
+        let peak = |device| match device {
+            Device::Cuda(index) => torch_ext::cuda::memory(index).ok().map(|memory| memory.peak_bytes),
             _ => None,
         };
+        let on_cuda: Option<u64> = self.optimizer.devices().into_iter().map(peak).sum();
         on_cuda.unwrap_or_else(|| torch_ext::process_memory().resident_bytes) >> 20
     }
 }

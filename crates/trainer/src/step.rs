@@ -102,7 +102,7 @@ pub(crate) fn shared_step(
     optimizer.zero_grad()?;
     let device = optimizer.parameters().first().map_or(Device::Cpu, |(_, tensor)| tensor.device());
     let divisor = targets as f64 / settings.loss_scale;
-    let mut watch = Stopwatch::start(device, settings.time_phases);
+    let mut watch = Stopwatch::start(optimizer.devices(), settings.time_phases);
     let mut phases = Phases::default();
     let used: Vec<usize> = (0..micro_batches.len()).filter(|&index| counts[index] > 0).collect();
     let tokens = used.iter().map(|&index| micro_batches[index].num_tokens()).sum();

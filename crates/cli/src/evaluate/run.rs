@@ -54,8 +54,8 @@ pub fn run(args: EvaluateArgs) -> Result<()> {
         write_logits(&model, &texts, path)?;
         tracing::info!("logits of {} records are in `{}`", texts.len(), path.display());
     }
-    let resources =
-        Resources { load_s, peak_host_mib: peak_host_mib(), peak_device_mib: peak_device_mib(load.device)? };
+    let peak_device_mib = peak_device_mib(&model.devices())?;
+    let resources = Resources { load_s, peak_host_mib: peak_host_mib(), peak_device_mib };
     let report = Report::new(evaluation, perplexity, &resources);
     write_json(args.json.as_deref(), &report)?;
     Ok(print_result(&report.table(args.show))?)

@@ -2,14 +2,14 @@
 
 use alpaca_data::{PromptTemplate, Templates};
 use anyhow::Result;
-use checkpoint::{Base, auto_kind};
+use checkpoint::Base;
 use llama_finetune::{
-    DeviceChoice, DiskPlan, MemoryPlan, RunPlan, RunShape, TimePlan, TrainingData, adapter_parameters,
-    chat_template, free_bytes, grown_vocabulary, set_threads,
+    DeviceChoice, DiskPlan, MemoryPlan, PartBytes, RunPlan, RunShape, TimePlan, TrainingData,
+    adapter_parameters, chat_template, free_bytes, grown_vocabulary, set_threads,
 };
 use nn_core::{Dtype, UnknownSettings};
 use qlora_nf4::Quantization;
-use tch::Kind;
+use tch::{Device, Kind};
 
 use super::settings::FinetuneConfig;
 
@@ -28,24 +28,11 @@ pub(crate) fn plan(run: &FinetuneConfig, unknown: UnknownSettings, processes: us
         _ => *started.as_ref().unwrap_or(&tch::Device::Cpu),
     };
     let cuda = device.is_cuda();
-    let kind = if run.full { Some(Kind::Float) } else { run.dtype.kind() };
-    let kind = kind.unwrap_or_else(|| auto_kind(device, shape.num_parameters()));
-    let wanted = if run.resize_vocab { Some(base.tokenizer()?.vocab_size() as i64) } else { None };
-    let (lora, vocab_size) = grown_vocabulary(shape, wanted, run.lora());
-    let trainable =
-        if run.full { shape.num_parameters() } else { adapter_parameters(shape, &lora, vocab_size)? };
-    let quantization = run.quantization()?.or(base.stated_quantization()?);
-    let planned = RunShape {
-        kind,
-        quantization,
-        trainable,
-        full: run.full,
-        lora_dropout: run.lora_dropout,
-        gradient_checkpointing: run.gradient_checkpointing,
-        micro_batch_size: run.micro_batch_size,
-        cutoff_len: run.cutoff_len,
-        optimizer: run.optim,
-    };
+    let trainable = trainable(run, &base)?;
+    let planned = run_shape(run, &base, device, trainable)?;
+    let RunShape { kind, quantization, .. } = planned;
+    run.device_map.check(run.device, processes)?;
+    let parts = run.device_map.parts(device, &PartBytes::of_run(shape, &planned));
     let time = || {
         let tokenizer = base.tokenizer()?;
         let prompt = PromptTemplate::load(&run.prompt_template_name)?;
@@ -73,8 +60,47 @@ pub(crate) fn plan(run: &FinetuneConfig, unknown: UnknownSettings, processes: us
         mapped: !cuda && quantization.is_none() && Some(kind) == base.files().stored_kind(),
         memory: MemoryPlan::estimate(shape, &planned, cuda),
         free_memory: free_bytes(device),
+        parts,
         disk: DiskPlan::estimate(&planned, &run.train(), steps, &run.output_dir),
         time,
         no_time,
+    })
+}
+
+/// Counts the values that train.
+///
+/// # Errors
+/// When a target names no layer, or is a regular expression, which only the loaded model resolves.
+pub(crate) fn trainable(run: &FinetuneConfig, base: &Base) -> Result<i64> {
+    let wanted = if run.resize_vocab { Some(base.tokenizer()?.vocab_size() as i64) } else { None };
+    let (lora, vocab_size) = grown_vocabulary(&base.config, wanted, run.lora());
+    if run.full {
+        Ok(base.config.num_parameters())
+    } else {
+        Ok(adapter_parameters(&base.config, &lora, vocab_size)?)
+    }
+}
+
+/// Gathers the settings that the memory of a run depends on.
+///
+/// # Errors
+/// When the configuration of the base says something that there is not.
+pub(crate) fn run_shape(
+    run: &FinetuneConfig,
+    base: &Base,
+    device: Device,
+    trainable: i64,
+) -> Result<RunShape> {
+    let quantization = run.quantization()?.or(base.stated_quantization()?);
+    Ok(RunShape {
+        kind: if run.full { Kind::Float } else { base.kind(device, run.dtype, quantization) },
+        quantization,
+        trainable,
+        full: run.full,
+        lora_dropout: run.lora_dropout,
+        gradient_checkpointing: run.gradient_checkpointing,
+        micro_batch_size: run.micro_batch_size,
+        cutoff_len: run.cutoff_len,
+        optimizer: run.optim,
     })
 }

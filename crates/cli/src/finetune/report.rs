@@ -33,11 +33,13 @@ pub(crate) fn start(start: &StartingPoint, output_dir: &Path) {
 /// Reports the model and the run that are about to begin.
 pub(crate) fn describe(config: &FinetuneConfig, model: &Llama, trainable: usize, records: usize) {
     let total = model.config().num_parameters();
+    let devices: Vec<_> =
+        model.devices().into_iter().map(|device| DeviceChoice::from(device).to_string()).collect();
     tracing::info!(
         "model: {} parameters in {} on {}; {} trainable ({:.4} %)",
         count(total),
         Dtype::name_of(model.kind()),
-        DeviceChoice::from(model.device()),
+        devices.join(" and "),
         count(trainable as i64),
         100.0 * trainable as f64 / total as f64
     );

@@ -29,6 +29,7 @@ pub(crate) fn settled(args: &FinetuneArgs) -> Result<FinetuneConfig> {
     args.settings.apply(&mut config)?;
     let compute = &args.compute;
     config.device = compute.device.unwrap_or(config.device);
+    config.device_map = compute.device_map.unwrap_or(config.device_map);
     config.dtype = compute.dtype.unwrap_or(config.dtype);
     config.quantize = compute.quantize()?.unwrap_or(config.quantize);
     config.double_quant = compute.double_quant.unwrap_or(config.double_quant);

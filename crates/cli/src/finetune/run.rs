@@ -5,11 +5,11 @@ use std::time::Instant;
 
 use alpaca_data::{PromptTemplate, Templates};
 use anyhow::{Context, Result};
-use checkpoint::{Base, LoadTimes};
+use checkpoint::{Base, DeviceMap, LoadTimes};
 use llama_finetune::{
-    FinetuneError, FullModel, Launch, LoraModel, OutputMode, ProcessGroup, RunInputs, RunSummary,
-    StartingPoint, TrainedWith, TrainingData, answer_records, base_bytes, chat_template, grown_vocabulary,
-    start_changes, write_run_file,
+    DeviceMapChoice, FinetuneError, FullModel, Launch, LoraModel, OutputMode, PartBytes, ProcessGroup,
+    RunInputs, RunSummary, StartingPoint, TrainedWith, TrainingData, answer_records, base_bytes,
+    chat_template, grown_vocabulary, start_changes, write_run_file,
 };
 use llama_tokenizer::LlamaTokenizer;
 use lora::LoraConfig;
@@ -22,7 +22,7 @@ use weights::DirLock;
 
 use super::args::FinetuneArgs;
 use super::live;
-use super::plan::plan;
+use super::plan::{plan, run_shape, trainable};
 use super::print_config::commented;
 use super::processes::leave;
 use super::report;
@@ -144,7 +144,7 @@ impl Job<'_> {
     fn adapter(&self) -> Result<()> {
         let Self { config, start, .. } = self;
         let quantization = config.quantization()?;
-        let (mut model, times) = self.base.load_timed(self.device, config.dtype, quantization)?;
+        let (mut model, times) = self.base.load_timed(&self.devices()?, config.dtype, quantization)?;
         let quantization = quantization.or(self.base.stored_quantization()?);
         if let Some(quantization) = quantization {
             tracing::info!("linear layers of the base are in {}", quantization.describe());
@@ -179,7 +179,19 @@ impl Job<'_> {
         let parameters = count(trainable as i64);
         tracing::info!("read back: {num_tensors} tensors, {parameters} parameters, no lora_B is zero");
         let bytes = base_bytes(&self.base.config, kind, quantization);
-        self.finish(&summary, times, bytes)
+        self.finish(&summary, times, bytes, &model.model().devices())
+    }
+
+    /// Decides on which devices the base goes.
+    fn devices(&self) -> Result<DeviceMap> {
+        let Self { config, base, device, .. } = *self;
+        if config.device_map == DeviceMapChoice::None {
+            return Ok(device.into());
+        }
+        // A regular expression is resolved by the loaded model alone; what trains is small beside the layers.
+        let trainable = trainable(config, base).unwrap_or(0);
+        let run = run_shape(config, base, device, trainable)?;
+        Ok(config.device_map.map(device, &PartBytes::of_run(&base.config, &run)))
     }
 
     /// Starts from the saved adapter in `dir`, and tells what this run changes about it.
@@ -211,8 +223,9 @@ impl Job<'_> {
             )));
         }
         let begun = Instant::now();
-        let mut model = FullModel::load(&base.files().complete_config()?, base.source(self.device, None)?)
-            .with_context(|| format!("cannot load `{}`", base.dir.display()))?;
+        let mut model =
+            FullModel::load(&base.files().complete_config()?, base.source(self.devices()?, None)?)
+                .with_context(|| format!("cannot load `{}`", base.dir.display()))?;
         model.model_mut().set_gradient_checkpointing(config.gradient_checkpointing);
         let times = LoadTimes { load_s: begun.elapsed().as_secs_f64(), quantise_s: 0.0 };
         if let StartingPoint::Weights { dir, .. } = start {
@@ -221,7 +234,8 @@ impl Job<'_> {
         report::describe(config, model.model(), model.num_parameters(), self.data.train.len());
         let Some(summary) = self.train(&model, &model, Kind::Float)? else { return Ok(()) };
         base.files().copy_tokenizer(&config.output_dir)?;
-        self.finish(&summary, times, base_bytes(&base.config, Kind::Float, None))
+        let bytes = base_bytes(&base.config, Kind::Float, None);
+        self.finish(&summary, times, bytes, &model.model().devices())
     }
 
     /// Runs the loop; `None` when it was stopped, or another process reports its end. `model` answers, and is the `trainable`.
@@ -305,8 +319,8 @@ impl Job<'_> {
     }
 
     /// Writes and reports the figures of a finished run.
-    fn finish(&self, summary: &Summary, times: LoadTimes, base_bytes: f64) -> Result<()> {
-        RunSummary::new(summary, times, base_bytes, self.device)?.write(&self.config.output_dir)?;
+    fn finish(&self, summary: &Summary, times: LoadTimes, base_bytes: f64, devices: &[Device]) -> Result<()> {
+        RunSummary::new(summary, times, base_bytes, devices)?.write(&self.config.output_dir)?;
         let losses = self.watch.map(|watch| watch.run().losses()).unwrap_or_default();
         report::finished(self.config, summary, &losses);
         Ok(())

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use alpaca_data::{BadRecords, IgnoredColumns, ReadConfig, TokenizeConfig};
 use anyhow::{Context, Result};
 use clap::{ArgAction, Args, Command};
-use llama_finetune::{DataConfig, DeviceChoice, QuantizationChoice, Validation};
+use llama_finetune::{DataConfig, DeviceChoice, DeviceMapChoice, QuantizationChoice, Validation};
 use lora::{LoraConfig, TargetModules, VariantName};
 use nn_core::Dtype;
 use qlora_nf4::Quantization;
@@ -103,6 +103,9 @@ pub struct FinetuneConfig {
     /// Device of the run
     #[arg(skip)]
     pub device: DeviceChoice,
+    /// Whether the layers go over all GPUs: none or auto
+    #[arg(skip)]
+    pub device_map: DeviceMapChoice,
     /// Precision of the base and of the computation
     #[arg(skip)]
     pub dtype: Dtype,
@@ -211,6 +214,7 @@ impl Default for FinetuneConfig {
             save_steps: count(train.save_steps),
             save_total_limit: train.save_total_limit.map(count),
             device: DeviceChoice::Auto,
+            device_map: DeviceMapChoice::None,
             dtype: Dtype::Auto,
             quantize: QuantizationChoice::default(),
             double_quant: false,

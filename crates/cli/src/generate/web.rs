@@ -5,9 +5,8 @@ use std::sync::Arc;
 use alpaca_data::Templates;
 use anyhow::{Result, anyhow};
 use infer::{BoxError, TokenText};
-use llama_finetune::{TextModel, free_bytes, kv_cache_bytes, rows_that_fit};
+use llama_finetune::{CacheRows, TextModel, cache_rows};
 use llama_tokenizer::LlamaTokenizer;
-use nn_core::CausalLm;
 use serve::{Limits, ServeConfig, Server, Source, SourceText};
 use terminal::{bytes, on_first_signal, say};
 
@@ -85,13 +84,9 @@ fn load(specs: Vec<SourceSpec>, loader: &Loader, page: &serve::Loader) -> Result
 /// Lowers `limits.rows` to what the free memory holds: the keys and values of all rows are allocated when the first request
 /// comes, and must not be what ends the server.
 fn fit_rows(sources: &[Served], limits: &mut Limits) {
-    let models = || sources.iter().map(|served| &served.source.model.model);
+    let models = sources.iter().map(|served| &served.source.model.model);
     let longest = limits.prompt_tokens + limits.new_tokens;
-    let row_bytes: f64 = models()
-        .map(|model| kv_cache_bytes(model.config(), model.kind(), model.max_len().min(longest)))
-        .sum();
-    let Some(free) = models().next().and_then(|model| free_bytes(model.device())) else { return };
-    let rows = rows_that_fit(row_bytes, free).min(limits.rows);
+    let Some(CacheRows { rows, row_bytes, free }) = cache_rows(models, longest) else { return };
     if rows < limits.rows {
         tracing::warn!(
             "max_rows is {rows}, not {}: {} are free, and the keys and values of a row take {} \

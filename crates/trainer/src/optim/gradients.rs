@@ -5,6 +5,7 @@ use process_group::ProcessGroup;
 use tch::{Kind, Tensor, no_grad_guard};
 
 use crate::TrainError;
+use crate::pass::cat;
 
 /// Elements that are in float64 at a time.
 const BLOCK_ELEMENTS: i64 = 1 << 20;
@@ -14,7 +15,7 @@ const BLOCK_ELEMENTS: i64 = 1 << 20;
 pub struct Gradients(pub(super) Vec<Tensor>);
 
 impl Gradients {
-    /// Computes the Euclidean norm over all gradients: float64, `[1]`, on their device, not yet waited for.
+    /// Computes the Euclidean norm over all gradients: float64, `[1]`, on the device of the first, not yet waited for.
     ///
     /// The sum is float64 throughout: libtorch's own norm of a flat float32 tensor loses digits with its length.
     ///
@@ -25,11 +26,11 @@ impl Gradients {
         let mut norms = Vec::new();
         for flat in &self.0 {
             for block in flat.f_split(BLOCK_ELEMENTS, 0).op("split")? {
-                norms.push(block.f_to_kind(Kind::Double).op("to_kind")?.f_norm().op("norm")?);
+                let norm = block.f_to_kind(Kind::Double).op("to_kind")?.f_norm().op("norm")?;
+                norms.push(norm.f_reshape([1]).op("reshape")?);
             }
         }
-        let norms = Tensor::f_stack(&norms, 0).op("stack")?;
-        Ok(norms.f_norm().op("norm")?.f_reshape([1]).op("reshape")?)
+        Ok(cat(&norms)?.f_norm().op("norm")?.f_reshape([1]).op("reshape")?)
     }
 
     /// Sums all gradients over the processes of `group`.

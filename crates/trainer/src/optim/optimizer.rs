@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use nn_core::{TorchContext, all_finite};
-use tch::{Cuda, Device, Kind, Tensor, no_grad_guard};
+use tch::{Device, Kind, Tensor, no_grad_guard};
 use weights::TensorStore;
 
 use super::bucket::{Bucket, fill_buckets};
@@ -12,6 +12,7 @@ use super::gradients::Gradients;
 use super::kind::OptimizerKind;
 use super::rule::UpdateStep;
 use crate::TrainError;
+use crate::phases::wait_for;
 
 /// Hyper-parameters of an [`Optimizer`].
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -68,6 +69,17 @@ impl Optimizer {
     /// Returns the parameters under their names.
     pub fn parameters(&self) -> &[(String, Tensor)] {
         &self.parameters
+    }
+
+    /// Lists the devices of the parameters.
+    pub(crate) fn devices(&self) -> Vec<Device> {
+        let mut devices = Vec::new();
+        for Bucket { device, .. } in &self.buckets {
+            if !devices.contains(device) {
+                devices.push(*device);
+            }
+        }
+        devices
     }
 
     /// Names the parameters that hold NaN or infinity.
@@ -176,10 +188,8 @@ impl Optimizer {
             }
         }
         // The host may read a paged state from here on: buckets are copied one behind another, and waited for once.
-        if self.kind.is_paged()
-            && let Some(Bucket { device: Device::Cuda(index), .. }) = self.buckets.first()
-        {
-            Cuda::synchronize(*index as i64);
+        if self.kind.is_paged() {
+            wait_for(&self.devices());
         }
         Ok(())
     }

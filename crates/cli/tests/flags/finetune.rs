@@ -81,6 +81,7 @@ eval_steps = 200
 save_steps = 200
 save_total_limit = 3
 device = "auto"
+device_map = "none"
 dtype = "auto"
 quantize = "none"
 double_quant = false

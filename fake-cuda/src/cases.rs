@@ -115,7 +115,7 @@ impl Case {
             let _ = fs::remove_dir_all(scene.path(name));
         }
         let ended = scene.run(scene.program(self.program, &self.arguments(device), machine))?.ok()?;
-        let split = ended.stderr.contains(" on cuda:1");
+        let split = ended.stderr.contains("device_map: embedding and layers from 0 on cuda:0, from ");
         ensure!(split == (self.split && device != "cpu"), "layers on two devices: {split}: {}", ended.stderr);
         fs::create_dir_all(scene.path("out"))?;
         fs::rename(scene.path("out"), scene.path(to))?;

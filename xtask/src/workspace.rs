@@ -1,5 +1,6 @@
 //! Paths of the checkout, and calls of cargo.
 
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -48,6 +49,10 @@ impl Workspace {
         if self.users_libtorch().is_none() {
             // The inner cargo sets it again, to exactly what a cargo called by hand sees: no crate is built twice.
             command.env_remove("LIBTORCH");
+        }
+        // `cargo xtask` tells this program of its own package, and build scripts may ask for theirs by the same names (ring's does).
+        for (name, _) in std::env::vars_os().filter(|(name, _)| is_of_package(name)) {
+            command.env_remove(name);
         }
         command
     }
@@ -114,6 +119,13 @@ impl Workspace {
     }
 }
 
+/// Tells whether cargo sets a variable for the package that it runs.
+fn is_of_package(name: &OsStr) -> bool {
+    let prefixes = ["CARGO_PKG_", "CARGO_MANIFEST_", "CARGO_BIN_", "CARGO_CRATE_", "CARGO_PRIMARY_"];
+    name.to_str()
+        .is_some_and(|name| prefixes.iter().any(|prefix| name.starts_with(prefix)) || name == "OUT_DIR")
+}
+
 fn users_libtorch(own: &Path, from_env: Option<PathBuf>) -> Option<PathBuf> {
     from_env.filter(|path| path.components().ne(own.components()))
 }
@@ -121,6 +133,19 @@ fn users_libtorch(own: &Path, from_env: Option<PathBuf>) -> Option<PathBuf> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_cargo_says_of_the_package_that_runs_is_told_from_settings() {
+        let of_package = |name: &str| is_of_package(OsStr::new(name));
+        // What cargo has set for this test.
+        assert!(std::env::vars_os().any(|(name, _)| is_of_package(&name)));
+        assert!(of_package("CARGO_PKG_NAME") && of_package("CARGO_MANIFEST_DIR"));
+        for setting in
+            ["CARGO", "CARGO_HOME", "CARGO_TARGET_DIR", "CARGO_PROFILE_DEV_DEBUG", "LIBTORCH", "PATH"]
+        {
+            assert!(!of_package(setting), "{setting}");
+        }
+    }
 
     #[test]
     fn the_default_of_cargos_configuration_is_not_the_users() {

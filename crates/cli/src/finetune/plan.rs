@@ -31,7 +31,6 @@ pub(crate) fn plan(run: &FinetuneConfig, unknown: UnknownSettings, processes: us
     let trainable = trainable(run, &base)?;
     let planned = run_shape(run, &base, device, trainable)?;
     let RunShape { kind, quantization, .. } = planned;
-    run.device_map.check(run.device, processes)?;
     let parts = run.device_map.parts(device, &PartBytes::of_run(shape, &planned));
     let time = || {
         let tokenizer = base.tokenizer()?;

@@ -75,7 +75,6 @@ impl ProcessArgs {
         config: &FinetuneConfig,
     ) -> Result<(ProcessGroup, Device)> {
         let mut choice = config.device;
-        config.device_map.check(choice, launch.as_ref().map_or(1, |launch| launch.world_size))?;
         if let Some(launch) = &launch {
             speak_as(launch.rank);
             choice = choice.of_process(launch.local_rank)?;

@@ -45,6 +45,7 @@ pub fn run(args: FinetuneArgs) -> Result<()> {
     let config = resolve(&args)?;
     let launch = Launch::from_env()?;
     let processes = args.processes.count(launch.as_ref())?;
+    config.device_map.check(config.device, processes)?;
     if args.plan {
         let plan = plan(&config, args.compute.unknown_settings.stance(), processes)?;
         print_result(&if args.json { plan.to_json()? + "\n" } else { plan.to_string() })?;

@@ -244,7 +244,8 @@ impl Base {
             quantise_s = source.sources().map(QuantizingSource::seconds).sum();
             model
         } else {
-            Llama::load(&self.config, &*self.source(devices.clone(), Some(kind))?)
+            let source = MappedSource::new(devices, |device| self.files.source(device, Some(kind)))?;
+            Llama::load(&self.config, &source)
         };
         let loading = CheckpointError::loading(&self.dir);
         let model = model.map_err(|error| loading(error.into()))?;

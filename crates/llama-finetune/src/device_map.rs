@@ -1,6 +1,5 @@
 //! A model over the memory of several GPUs.
 
-use std::fmt;
 use std::str::FromStr;
 
 use checkpoint::DeviceMap;
@@ -12,9 +11,9 @@ use tch::{Device, Kind};
 use crate::device::free_of_gpus;
 use crate::{DeviceChoice, FinetuneError, MemoryPlan, RunShape, base_bytes};
 
-/// Where the layers of a model go, as it is asked for: `none` or `auto`.
+/// A device map as it is asked for: `none` or `auto`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(into = "String", try_from = "String")]
+#[serde(rename_all = "lowercase")]
 pub enum DeviceMapChoice {
     /// All on one device.
     #[default]
@@ -26,13 +25,13 @@ pub enum DeviceMapChoice {
 /// Bytes of the parts of a model, in the order in which devices are filled with them.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct PartBytes {
-    /// What is on the first device besides layers: the embedding, and the head where it is the same.
+    /// The embedding, and the head where it is the same: on the first device, besides layers.
     pub first: f64,
     /// One layer.
     pub layer: f64,
     /// Number of layers.
     pub layers: usize,
-    /// What is on the last device besides layers: the head.
+    /// The head, where it is not the embedding: on the last device, besides layers.
     pub last: f64,
 }
 
@@ -147,29 +146,6 @@ impl FromStr for DeviceMapChoice {
                 expected: "none or auto",
             }),
         }
-    }
-}
-
-impl fmt::Display for DeviceMapChoice {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::None => "none",
-            Self::Auto => "auto",
-        })
-    }
-}
-
-impl From<DeviceMapChoice> for String {
-    fn from(choice: DeviceMapChoice) -> Self {
-        choice.to_string()
-    }
-}
-
-impl TryFrom<String> for DeviceMapChoice {
-    type Error = FinetuneError;
-
-    fn try_from(text: String) -> Result<Self, FinetuneError> {
-        text.parse()
     }
 }
 

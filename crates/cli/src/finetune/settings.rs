@@ -103,7 +103,7 @@ pub struct FinetuneConfig {
     /// Device of the run
     #[arg(skip)]
     pub device: DeviceChoice,
-    /// Whether the layers go over all GPUs: none or auto
+    /// Device map: auto shares the layers out over all GPUs, none does not
     #[arg(skip)]
     pub device_map: DeviceMapChoice,
     /// Precision of the base and of the computation

@@ -30,10 +30,8 @@ pub(crate) fn run(setting: &Setting<'_>) -> Result<Option<Measured>> {
         return Ok(None);
     }
     let loops = setting.args.busy_loops.unwrap_or(LOOPS);
-    let mut idle = Pairs::default();
-    measure(setting, "idle", &mut idle)?;
-    let mut busy = Pairs::default();
-    beside(loops, || measure(setting, &format!("beside {loops} loops"), &mut busy))?;
+    let idle = measure(setting, "idle")?;
+    let busy = beside(loops, || measure(setting, &format!("beside {loops} loops")))?;
 
     let (quiet, company) = (idle.compare(), busy.compare());
     say(&format!("step, idle: {quiet}"));
@@ -52,7 +50,8 @@ pub(crate) fn run(setting: &Setting<'_>) -> Result<Option<Measured>> {
 }
 
 /// Measures rounds of both sides.
-fn measure(setting: &Setting<'_>, how: &str, pairs: &mut Pairs) -> Result<()> {
+fn measure(setting: &Setting<'_>, how: &str) -> Result<Pairs> {
+    let mut pairs = Pairs::default();
     let rust = || step(setting, setting.bench.program("bench-step"), DROPOUT);
     let python = || step(setting, setting.script("train_step.py"), DROPOUT);
     interleaved(setting.args.rounds, rust, python, |round, rust, python| {
@@ -60,7 +59,7 @@ fn measure(setting: &Setting<'_>, how: &str, pairs: &mut Pairs) -> Result<()> {
         pairs.push(ours, theirs);
         note(&format!("{how}, round {}: rust {ours:.3} s, python {theirs:.3} s a step", round + 1));
     })?;
-    Ok(())
+    Ok(pairs)
 }
 
 /// Runs `work` while so many threads of this process spin.
